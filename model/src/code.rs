@@ -1,0 +1,157 @@
+//! The catalogue of stable error codes.
+//!
+//! Numbers and names never change meaning and are never used again. Numbers
+//! 1000-1999 concern requests and sessions, 2000-2999 edits.
+
+use std::fmt;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])* $variant:ident = $number:literal, $name:literal;)*) => {
+        /// Why something was refused.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u16)]
+        pub enum Code {
+            $($(#[doc = $doc])* $variant = $number,)*
+        }
+
+        impl Code {
+            /// Every code, by number.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The stable number.
+            pub const fn number(self) -> u16 {
+                self as u16
+            }
+
+            /// The stable name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The code with this number.
+            pub const fn from_number(number: u16) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)* _ => None }
+            }
+
+            /// The code with this name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)* _ => None }
+            }
+
+            /// What it means, in a sentence for people.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc,)*).trim_ascii(),)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The bytes are not a well-formed message.
+    Malformed = 1000, "malformed";
+    /// The message, body or frame is larger than its limit.
+    TooLarge = 1001, "too_large";
+    /// There is no such operation in the negotiated version.
+    UnknownOperation = 1002, "unknown_operation";
+    /// No version in common.
+    UnsupportedVersion = 1003, "unsupported_version";
+    /// A token is needed and none was given.
+    NotAuthenticated = 1004, "not_authenticated";
+    /// The token is not one of ours or was changed.
+    TokenInvalid = 1005, "token_invalid";
+    /// The token was good once.
+    TokenExpired = 1006, "token_expired";
+    /// The user may not do this.
+    Forbidden = 1007, "forbidden";
+    /// There is no such thing, or it is not for this user to know.
+    NotFound = 1008, "not_found";
+    /// Too much in too short a time; try again after `retry_after_ms`.
+    RateLimited = 1009, "rate_limited";
+    /// Not now; try again after `retry_after_ms`.
+    Unavailable = 1010, "unavailable";
+    /// The server failed; the trace id finds it in the log.
+    Internal = 1011, "internal";
+    /// The channel is not joined.
+    NotJoined = 1012, "not_joined";
+    /// The brane is joined already on this connection.
+    AlreadyJoined = 1013, "already_joined";
+    /// This connection has joined as many branes as it may.
+    TooManyChannels = 1014, "too_many_channels";
+    /// There is one already.
+    Exists = 1015, "exists";
+    /// The content type is neither CBOR nor JSON.
+    UnsupportedMediaType = 1016, "unsupported_media_type";
+    /// It took longer than its limit.
+    Timeout = 1017, "timeout";
+    /// The brane holds as many sessions as it may.
+    BraneFull = 1018, "brane_full";
+    /// The stored brane is damaged and will not be opened before it is mended.
+    Damaged = 1019, "damaged";
+    /// The method does not exist on this path.
+    MethodNotAllowed = 1020, "method_not_allowed";
+
+    /// The object is not in the brane.
+    ObjectNotFound = 2000, "object_not_found";
+    /// An object of this id is in the brane.
+    ObjectExists = 2001, "object_exists";
+    /// The parent is not in the brane.
+    ParentNotFound = 2002, "parent_not_found";
+    /// The parent is not a group.
+    ParentNotGroup = 2003, "parent_not_group";
+    /// An object cannot be under itself.
+    Cycle = 2004, "cycle";
+    /// Deeper than the tree may be.
+    TooDeep = 2005, "too_deep";
+    /// The brane holds as many objects as it may.
+    TooManyObjects = 2006, "too_many_objects";
+    /// The brane has given out every handle.
+    HandlesExhausted = 2007, "handles_exhausted";
+    /// The root cannot be moved, re-parented or deleted.
+    RootProtected = 2008, "root_protected";
+    /// A position, rotation or scale is outside its range.
+    OutOfRange = 2009, "out_of_range";
+    /// A property value is larger or deeper than it may be.
+    ValueTooLarge = 2010, "value_too_large";
+    /// The object's properties together are larger than they may be.
+    PropsTooLarge = 2011, "props_too_large";
+    /// A property value is of a kind that properties do not hold.
+    ValueMalformed = 2012, "value_malformed";
+    /// A batch without operations, or an edit that names nothing to change.
+    Empty = 2013, "empty";
+    /// More operations than a batch may have.
+    BatchTooLarge = 2014, "batch_too_large";
+    /// The edit would touch more objects than one edit may.
+    TouchesTooMany = 2015, "touches_too_many";
+    /// The user's role does not allow this edit.
+    NotPermitted = 2016, "not_permitted";
+    /// The edit's number is below the client's highest and its outcome is no longer known.
+    OutcomeUnknown = 2017, "outcome_unknown";
+    /// The brane has forgotten this client; go on under a new client id.
+    ClientUnknown = 2018, "client_unknown";
+    /// Another user writes under this client id.
+    ClientTaken = 2019, "client_taken";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why an edit was not applied. A value, not an error of the server.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Refusal {
+    /// The reason.
+    pub code: Code,
+    /// In a batch, which operation (from 0) it was.
+    pub operation: Option<u32>,
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Self {
+        Self {
+            code,
+            operation: None,
+        }
+    }
+}

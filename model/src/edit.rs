@@ -1,0 +1,100 @@
+//! What a client may ask for.
+
+use crate::{Counter, Handle, Kind, MovePatch, ObjectId, Props, PropsPatch, Transform};
+
+/// How an edit names an object.
+///
+/// Within a batch an object that the batch itself creates is named by id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Target {
+    /// By its ordinal in the brane.
+    Handle(Handle),
+    /// By its id.
+    Id(ObjectId),
+}
+
+/// What happens to the children of a deleted group.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum DeleteMode {
+    /// They are deleted with it.
+    Subtree,
+    /// They go to its parent and stay where they are in the world.
+    KeepChildren,
+}
+
+/// One change of one object (or, for a deletion, of its subtree).
+#[derive(Clone, PartialEq, Debug)]
+pub enum Operation {
+    /// Adds an object under a group. The id is the client's draw (UUID v4).
+    Create {
+        /// The new object's id.
+        id: ObjectId,
+        /// The group it goes into.
+        parent: Target,
+        /// Group or block.
+        kind: Kind,
+        /// Where, relative to the parent.
+        transform: Transform,
+        /// Its first properties.
+        props: Props,
+    },
+    /// Sets and removes properties; those not named stay.
+    Update {
+        /// The object.
+        target: Target,
+        /// Keys with their new values, or `None` to remove.
+        patch: PropsPatch,
+    },
+    /// Sets position, rotation or scale, each relative to the parent.
+    Move {
+        /// The object.
+        target: Target,
+        /// The parts that change.
+        patch: MovePatch,
+    },
+    /// Puts an object into another group.
+    Reparent {
+        /// The object.
+        target: Target,
+        /// The group it goes into.
+        parent: Target,
+        /// Its transform there; `None` keeps the numbers it has.
+        transform: Option<Transform>,
+    },
+    /// Removes an object.
+    Delete {
+        /// The object.
+        target: Target,
+        /// What becomes of its children.
+        mode: DeleteMode,
+    },
+}
+
+/// What a client submits under one number: it gets one outcome and, when
+/// accepted, one [`crate::Seq`].
+#[derive(Clone, PartialEq, Debug)]
+pub enum Edit {
+    /// One operation.
+    One(Operation),
+    /// Several, in order, all or none.
+    Batch(Vec<Operation>),
+}
+
+impl Edit {
+    /// The operations in the order they apply.
+    pub fn operations(&self) -> &[Operation] {
+        match self {
+            Self::One(operation) => std::slice::from_ref(operation),
+            Self::Batch(operations) => operations,
+        }
+    }
+}
+
+/// An edit with its client's number.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NumberedEdit {
+    /// The client's number, rising.
+    pub counter: Counter,
+    /// What is asked for.
+    pub edit: Edit,
+}

@@ -1,0 +1,29 @@
+//! The words of the system: ids, values, transforms, objects, edits, the
+//! events that edits become, limits, and error codes.
+//!
+//! Everything here is plain data that cannot hold an invalid state: whoever
+//! has a [`Value`] has a well-formed one. Nothing here knows a clock, a
+//! random source, a socket or a store.
+
+mod code;
+mod edit;
+mod event;
+mod id;
+mod limits;
+mod object;
+mod principal;
+mod transform;
+mod value;
+
+pub use code::{Code, Refusal};
+pub use edit::{DeleteMode, Edit, NumberedEdit, Operation, Target};
+pub use event::{Change, Changes, Event, ObjectAt, Placement};
+pub use id::{
+    AssetHash, BraneId, ClientId, Counter, EditId, Epoch, Handle, InvalidId, ObjectId, Position,
+    Seq, TraceId, UserId,
+};
+pub use limits::WorldLimits;
+pub use object::{Kind, Object};
+pub use principal::{Principal, Role};
+pub use transform::{InvalidTransform, MovePatch, POSITION_UNIT_M, Parts, Rotation, Transform};
+pub use value::{InvalidValue, PropKey, Props, PropsPatch, Value, ValueLimits};

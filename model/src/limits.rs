@@ -1,0 +1,37 @@
+//! Bounds of one world.
+
+use crate::ValueLimits;
+
+/// What a brane refuses to grow beyond. Each bound has its own [`crate::Code`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WorldLimits {
+    /// Objects in the brane, the root included.
+    pub max_objects: u32,
+    /// Steps from the root to the deepest object.
+    pub max_depth: u32,
+    /// Operations in one batch.
+    pub max_batch: usize,
+    /// Objects that one edit may touch: a deleted subtree, children handed
+    /// up, a subtree that is moved deeper.
+    pub max_touched: usize,
+    /// Bounds of values and properties.
+    pub values: ValueLimits,
+    /// How many of a client's last outcomes are remembered.
+    pub outcomes_per_client: usize,
+    /// How long a client's outcomes are remembered after its last edit, in milliseconds.
+    pub client_memory_ms: u64,
+}
+
+impl Default for WorldLimits {
+    fn default() -> Self {
+        Self {
+            max_objects: 1_000_000,
+            max_depth: 64,
+            max_batch: 1_000,
+            max_touched: 10_000,
+            values: ValueLimits::default(),
+            outcomes_per_client: 256,
+            client_memory_ms: 7 * 24 * 3_600_000,
+        }
+    }
+}

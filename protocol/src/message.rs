@@ -1,0 +1,380 @@
+//! The messages of the WebSocket, as types. Their bytes are in
+//! [`crate::codec`], their meaning for a stranger in `PROTOCOL.md`.
+
+use std::sync::Arc;
+
+use avvy_model::{
+    BraneId, Change, ClientId, Code, Counter, Epoch, Handle, NumberedEdit, ObjectAt, Position,
+    Role, Seq, TraceId, UserId,
+};
+
+/// A joined brane on one connection. Drawn by the server, the same for every
+/// connection that has joined the brane on this node, so that one encoded
+/// flush serves them all.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Channel(pub u32);
+
+/// What a client says.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ClientMessage {
+    /// `hello`: the first message.
+    Hello(Hello),
+    /// `auth.refresh`: a new token of the same subject.
+    Refresh {
+        /// The compact JWT.
+        token: String,
+    },
+    /// `brane.join`.
+    Join(Join),
+    /// `brane.leave`.
+    Leave {
+        /// Which.
+        channel: Channel,
+    },
+    /// `object.update`: edits.
+    Update(Update),
+    /// `brane.hash`: asks for the state hash.
+    Hash {
+        /// Of which brane.
+        channel: Channel,
+    },
+    /// `ping`: asks for a [`ServerMessage::Pong`].
+    Ping {
+        /// Comes back.
+        nonce: u64,
+    },
+}
+
+/// Opens a connection.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Hello {
+    /// The lowest version that the client speaks.
+    pub min_version: u32,
+    /// The highest.
+    pub max_version: u32,
+    /// The compact JWT, unless it was in the `Authorization` header.
+    pub token: Option<String>,
+    /// The client's name and version, for the log. At most 128 bytes.
+    pub agent: Option<String>,
+}
+
+/// Asks to see and edit a brane.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Join {
+    /// Which.
+    pub brane: BraneId,
+    /// Under which name this client numbers its edits there.
+    pub client: ClientId,
+    /// Whether one of this client's edits in this brane was ever durable.
+    /// Then a server that does not know the client has forgotten it.
+    pub known: bool,
+    /// Where the client's copy of the world stands, if it has one.
+    pub resume: Option<Resume>,
+}
+
+/// The state of a client's copy.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Resume {
+    /// `resume_version`: the last edit in the copy.
+    pub version: Position,
+    /// Handles changed after the last durable edit that the client knows of;
+    /// what the server needs to mend a copy that is past a fork. `None` when
+    /// the client did not keep count: it then gets a whole snapshot.
+    pub touched: Option<Vec<Handle>>,
+}
+
+/// Edits of one brane, in order.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Update {
+    /// Where.
+    pub channel: Channel,
+    /// Kept in log lines, refusals and the journal.
+    pub trace: Option<TraceId>,
+    /// With rising numbers.
+    pub edits: Vec<NumberedEdit>,
+}
+
+/// What the server says.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ServerMessage {
+    /// `welcome`: the answer to `hello`.
+    Welcome(Welcome),
+    /// `auth.refreshed`: the new token counts.
+    Refreshed {
+        /// Unix seconds at which it ends.
+        expires: u64,
+    },
+    /// `auth.expiring`: the token ends soon.
+    Expiring {
+        /// Unix seconds at which it ends.
+        expires: u64,
+    },
+    /// `brane.joined`: the answer to `brane.join`; what follows on the
+    /// channel brings the copy up to date, then keeps it so.
+    Joined(Joined),
+    /// `brane.left`: the channel is closed, on request or not.
+    Left {
+        /// Which.
+        channel: Channel,
+        /// Why, if it was not asked for.
+        code: Option<Code>,
+    },
+    /// `brane.snapshot`: a part of the world's state.
+    Snapshot(SnapshotPart),
+    /// `entity.update`: a window of the log.
+    Flush(Arc<Flush>),
+    /// `version_complete`: a replayed window is whole.
+    VersionComplete {
+        /// Where.
+        channel: Channel,
+        /// The position that the copy has reached.
+        version: Position,
+    },
+    /// `rewind`: edits after this position are lost; snapshot parts that mend
+    /// the copy follow.
+    Rewind {
+        /// Where.
+        channel: Channel,
+        /// The last position that the old line and the new one share.
+        to: Position,
+    },
+    /// `object.applied`: own edits that are in the log.
+    Applied {
+        /// Where.
+        channel: Channel,
+        /// The number and the place of each.
+        edits: Vec<(Counter, Seq)>,
+    },
+    /// `object.refused`: own edits that are not.
+    Refused {
+        /// Where.
+        channel: Channel,
+        /// Each with its reason.
+        edits: Vec<RefusedEdit>,
+    },
+    /// `brane.durable`: everything up to here survives a power cut.
+    Durable {
+        /// Where.
+        channel: Channel,
+        /// The watermark.
+        durable: Position,
+    },
+    /// `brane.hash`: the state hash at a position.
+    Hash {
+        /// Where.
+        channel: Channel,
+        /// Of the state after this edit.
+        at: Position,
+        /// See `PROTOCOL.md`, "State hash".
+        hash: [u8; 16],
+    },
+    /// `pong`.
+    Pong {
+        /// From the ping.
+        nonce: u64,
+        /// Server's Unix time in milliseconds.
+        ms: u64,
+    },
+    /// `error`: a message could not be served; the connection goes on.
+    Error(ErrorMessage),
+}
+
+/// The answer to a hello.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Welcome {
+    /// The version that both will speak.
+    pub version: u32,
+    /// This connection, for the log.
+    pub session: TraceId,
+    /// As whom.
+    pub user: UserId,
+    /// The server drops a connection from which it heard nothing for twice this time, in milliseconds.
+    pub heartbeat_ms: u32,
+    /// Bytes of the largest message that the server reads.
+    pub max_message_bytes: u32,
+    /// Edits that may be under way without an outcome; beyond, the server stops reading.
+    pub max_edits_in_flight: u32,
+    /// Channels that one connection may have.
+    pub max_channels: u32,
+    /// Unix seconds at which the token ends.
+    pub expires: u64,
+    /// Server's Unix time in milliseconds.
+    pub ms: u64,
+}
+
+/// How the copy is brought up to date after a join.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CatchUp {
+    /// A whole snapshot, which replaces the copy.
+    Snapshot,
+    /// The windows since `resume_version`.
+    Replay,
+    /// Snapshot parts with the objects that differ.
+    Diff,
+}
+
+/// The answer to a join.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Joined {
+    /// Names the brane on this connection.
+    pub channel: Channel,
+    /// Which it is.
+    pub brane: BraneId,
+    /// As what the user joined.
+    pub role: Role,
+    /// The log's head at this moment.
+    pub head: Position,
+    /// What of it is durable.
+    pub durable: Seq,
+    /// How the copy gets there.
+    pub catch_up: CatchUp,
+    /// How long the brane remembers the outcomes of a client that is silent,
+    /// in seconds. A client must not send an edit again that is older.
+    pub client_memory_s: u64,
+}
+
+/// A part of the world's state at one position.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SnapshotPart {
+    /// Where.
+    pub channel: Channel,
+    /// The position that the copy stands at after the last part.
+    pub at: Position,
+    /// Counts from 0.
+    pub index: u32,
+    /// Whether this is the last one.
+    pub last: bool,
+    /// Whole objects; each replaces the one of its handle.
+    pub objects: Vec<ObjectAt>,
+    /// Handles that are no more. Only in a [`CatchUp::Diff`].
+    pub gone: Vec<Handle>,
+}
+
+/// A window of the log.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Flush {
+    /// Where.
+    pub channel: Channel,
+    /// The epoch of the whole range.
+    pub epoch: Epoch,
+    /// The range is `(from, to]`.
+    pub from: Seq,
+    /// Its end.
+    pub to: Seq,
+    /// The durable watermark when the window was closed.
+    pub durable: Seq,
+    /// Server's Unix time in milliseconds when the window was closed.
+    pub ms: u64,
+    /// What happened, in order.
+    pub items: Vec<FlushItem>,
+}
+
+/// What one or more places of the log hold for this viewer.
+#[derive(Clone, PartialEq, Debug)]
+pub enum FlushItem {
+    /// Moves, each one edit and one [`Seq`].
+    Moves(Vec<MoveRecord>),
+    /// One edit of any kind.
+    Event(WireEvent),
+    /// So many edits that have nothing to show here.
+    Skip(u64),
+}
+
+/// A move on the wire.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct MoveRecord {
+    /// Whose.
+    pub handle: Handle,
+    /// The parts that were set.
+    pub patch: avvy_model::MovePatch,
+}
+
+/// An edit's outcome on the wire: no before-images. In
+/// [`Change::Deleted`] and the `before` fields a decoder fills in nothing:
+/// see [`WireChange`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct WireEvent {
+    /// Who did it.
+    pub by: UserId,
+    /// What changed, in order.
+    pub changes: Vec<WireChange>,
+}
+
+/// A change without its before-image.
+#[derive(Clone, PartialEq, Debug)]
+pub enum WireChange {
+    /// See [`Change::Created`].
+    Created(Box<ObjectAt>),
+    /// See [`Change::Updated`].
+    Updated {
+        /// Whose.
+        handle: Handle,
+        /// The keys that changed; `None`: removed.
+        patch: avvy_model::PropsPatch,
+    },
+    /// See [`Change::Moved`].
+    Moved(MoveRecord),
+    /// See [`Change::Reparented`].
+    Reparented {
+        /// Which.
+        handle: Handle,
+        /// Where it hangs now.
+        to: avvy_model::Placement,
+    },
+    /// See [`Change::Deleted`].
+    Deleted {
+        /// Every handle removed.
+        handles: Vec<Handle>,
+    },
+}
+
+impl From<&Change> for WireChange {
+    fn from(change: &Change) -> Self {
+        match change {
+            Change::Created(object) => Self::Created(object.clone()),
+            Change::Updated { handle, after, .. } => {
+                Self::Updated { handle: *handle, patch: after.clone() }
+            }
+            Change::Moved { handle, parts, after, .. } => Self::Moved(MoveRecord {
+                handle: *handle,
+                patch: avvy_model::MovePatch::new(*parts, *after),
+            }),
+            Change::Reparented { handle, after, .. } => {
+                Self::Reparented { handle: *handle, to: *after }
+            }
+            Change::Deleted { removed } => {
+                Self::Deleted { handles: removed.iter().map(|o| o.handle).collect() }
+            }
+        }
+    }
+}
+
+/// An own edit that was not applied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusedEdit {
+    /// Its number.
+    pub counter: Counter,
+    /// Why.
+    pub code: Code,
+    /// In a batch, which operation (from 0) it was.
+    pub operation: Option<u32>,
+}
+
+/// `ErrorMessageResponse`: every error, on HTTP and on the WebSocket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ErrorMessage {
+    /// The stable code.
+    pub code: Code,
+    /// A sentence for people.
+    pub message: String,
+    /// More for people, if there is more.
+    pub details: Option<String>,
+    /// Finds the request in the server's log.
+    pub trace: TraceId,
+    /// When to try again, in milliseconds.
+    pub retry_after_ms: Option<u64>,
+    /// The operation that it answers, on the WebSocket.
+    pub operation: Option<String>,
+    /// The channel that it concerns.
+    pub channel: Option<Channel>,
+}
