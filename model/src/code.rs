@@ -149,9 +149,6 @@ pub struct Refusal {
 
 impl From<Code> for Refusal {
     fn from(code: Code) -> Self {
-        Self {
-            code,
-            operation: None,
-        }
+        Self { code, operation: None }
     }
 }

@@ -133,11 +133,7 @@ impl Parts {
 
     /// The set with these bits (1 position, 2 rotation, 4 scale).
     pub const fn from_bits(bits: u8) -> Option<Self> {
-        if bits == 0 || bits > 7 {
-            None
-        } else {
-            Some(Self(bits))
-        }
+        if bits == 0 || bits > 7 { None } else { Some(Self(bits)) }
     }
 
     /// The bits.
@@ -190,11 +186,8 @@ impl Default for Transform {
 
 impl Transform {
     /// At the parent's origin, unturned, at its size.
-    pub const IDENTITY: Self = Self {
-        position: [0; 3],
-        rotation: Rotation::IDENTITY,
-        scale: [1.0; 3],
-    };
+    pub const IDENTITY: Self =
+        Self { position: [0; 3], rotation: Rotation::IDENTITY, scale: [1.0; 3] };
 
     /// Bytes of the packed form: position 12, rotation 6, scale 12.
     pub const PACKED_LEN: usize = 30;
@@ -211,11 +204,7 @@ impl Transform {
         if scale.iter().any(|s| !SCALE_RANGE.contains(&s.abs())) {
             return Err(InvalidTransform);
         }
-        Ok(Self {
-            position,
-            rotation,
-            scale,
-        })
+        Ok(Self { position, rotation, scale })
     }
 
     /// Quantises metres, a quaternion (x, y, z, w) and factors.
@@ -316,10 +305,7 @@ impl Transform {
         let length = |v: [f64; 3]| (v[0] * v[0] + v[1] * v[1] + v[2] * v[2]).sqrt();
         let mut axes = [column(0), column(1), column(2)];
         let mut scale = axes.map(length);
-        if scale
-            .iter()
-            .any(|&s| s < f64::from(*SCALE_RANGE.start()) / 2.0)
-        {
+        if scale.iter().any(|&s| s < f64::from(*SCALE_RANGE.start()) / 2.0) {
             return Err(InvalidTransform);
         }
         if determinant(axes) < 0.0 {
@@ -355,21 +341,9 @@ impl MovePatch {
     pub fn apply(&self, from: &Transform) -> Transform {
         let set = |part| self.parts.has(part);
         Transform {
-            position: if set(Parts::POSITION) {
-                self.to.position
-            } else {
-                from.position
-            },
-            rotation: if set(Parts::ROTATION) {
-                self.to.rotation
-            } else {
-                from.rotation
-            },
-            scale: if set(Parts::SCALE) {
-                self.to.scale
-            } else {
-                from.scale
-            },
+            position: if set(Parts::POSITION) { self.to.position } else { from.position },
+            rotation: if set(Parts::ROTATION) { self.to.rotation } else { from.rotation },
+            scale: if set(Parts::SCALE) { self.to.scale } else { from.scale },
         }
     }
 
@@ -389,19 +363,13 @@ impl MovePatch {
 
     /// Reads `parts` from the front of `bytes`; gives what is left, too.
     /// `None` when there are too few bytes.
-    #[expect(
-        clippy::type_complexity,
-        reason = "short input and bad input are different answers"
-    )]
     pub fn read(parts: Parts, bytes: &[u8]) -> Option<Result<(Self, &[u8]), InvalidTransform>> {
         let (own, rest) = bytes.split_at_checked(parts.packed_len())?;
         let mut packed = Transform::IDENTITY.to_packed();
         let mut at = 0;
-        for (part, range) in [
-            (Parts::POSITION, 0..12),
-            (Parts::ROTATION, 12..18),
-            (Parts::SCALE, 18..30),
-        ] {
+        for (part, range) in
+            [(Parts::POSITION, 0..12), (Parts::ROTATION, 12..18), (Parts::SCALE, 18..30)]
+        {
             if parts.has(part) {
                 let len = range.len();
                 packed[range].copy_from_slice(&own[at..at + len]);
@@ -424,10 +392,7 @@ fn unpack(b: &[u8; Transform::PACKED_LEN]) -> Result<Transform, InvalidTransform
 fn quantise_position(metres: [f64; 3]) -> Result<[i32; 3], InvalidTransform> {
     let units = metres.map(|m| (m / POSITION_UNIT_M).round());
     // Also false for NaN.
-    if !units
-        .iter()
-        .all(|u| (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(u))
-    {
+    if !units.iter().all(|u| (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(u)) {
         return Err(InvalidTransform);
     }
     Ok(units.map(|u| u as i32))

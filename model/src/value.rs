@@ -57,12 +57,7 @@ pub struct ValueLimits {
 
 impl Default for ValueLimits {
     fn default() -> Self {
-        Self {
-            max_value_bytes: 8_192,
-            max_nesting: 16,
-            max_key_bytes: 64,
-            max_props_bytes: 16_384,
-        }
+        Self { max_value_bytes: 8_192, max_nesting: 16, max_key_bytes: 64, max_props_bytes: 16_384 }
     }
 }
 
@@ -83,11 +78,7 @@ impl Value {
     pub fn parse(bytes: &[u8], limits: &ValueLimits) -> Result<Self, InvalidValue> {
         let mut decoder = Decoder::new(bytes);
         let value = Self::read(&mut decoder, limits)?;
-        if decoder.position() == bytes.len() {
-            Ok(value)
-        } else {
-            Err(InvalidValue::Malformed)
-        }
+        if decoder.position() == bytes.len() { Ok(value) } else { Err(InvalidValue::Malformed) }
     }
 
     /// Reads the next item of `decoder` as [`Self::parse`] does.
@@ -211,11 +202,7 @@ impl Props {
     pub fn parse(bytes: &[u8], limits: &ValueLimits) -> Result<Self, InvalidValue> {
         let mut decoder = Decoder::new(bytes);
         let props = Self::read(&mut decoder, limits)?;
-        if decoder.position() == bytes.len() {
-            Ok(props)
-        } else {
-            Err(InvalidValue::Malformed)
-        }
+        if decoder.position() == bytes.len() { Ok(props) } else { Err(InvalidValue::Malformed) }
     }
 
     /// Reads the next item of `decoder` as [`Self::parse`] does.
@@ -288,9 +275,7 @@ impl Props {
 
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<Value> {
-        self.iter()
-            .find(|(k, _)| *k == key)
-            .map(|(_, value)| Value(value.into()))
+        self.iter().find(|(k, _)| *k == key).map(|(_, value)| Value(value.into()))
     }
 
     /// These properties with the patch applied, and the patch that undoes it.
@@ -302,10 +287,8 @@ impl Props {
         patch: &PropsPatch,
         limits: &ValueLimits,
     ) -> Result<(Self, PropsPatch), InvalidValue> {
-        let mut entries: Vec<(PropKey, Value)> = self
-            .iter()
-            .map(|(k, v)| (PropKey(k.into()), Value(v.into())))
-            .collect();
+        let mut entries: Vec<(PropKey, Value)> =
+            self.iter().map(|(k, v)| (PropKey(k.into()), Value(v.into()))).collect();
         let mut undo = Vec::with_capacity(patch.0.len());
         for (key, value) in &patch.0 {
             let at = entries.binary_search_by(|(k, _)| k.cmp(key));
@@ -360,9 +343,7 @@ impl PropsPatch {
 
 /// The order of deterministic CBOR for text keys.
 fn key_order(a: &str, b: &str) -> std::cmp::Ordering {
-    a.len()
-        .cmp(&b.len())
-        .then_with(|| a.as_bytes().cmp(b.as_bytes()))
+    a.len().cmp(&b.len()).then_with(|| a.as_bytes().cmp(b.as_bytes()))
 }
 
 fn malformed(_: minicbor::decode::Error) -> InvalidValue {
@@ -377,11 +358,7 @@ fn canonicalise(
 ) -> Result<(), InvalidValue> {
     let inner = || nesting.checked_sub(1).ok_or(InvalidValue::TooLarge);
     match d.datatype().map_err(malformed)? {
-        Type::Bool => out.push(if d.bool().map_err(malformed)? {
-            0xf5
-        } else {
-            0xf4
-        }),
+        Type::Bool => out.push(if d.bool().map_err(malformed)? { 0xf5 } else { 0xf4 }),
         Type::Null => {
             d.null().map_err(malformed)?;
             out.push(0xf6);
@@ -392,11 +369,7 @@ fn canonicalise(
         Type::I8 | Type::I16 | Type::I32 | Type::I64 | Type::Int => {
             let n = i128::from(d.int().map_err(malformed)?);
             let (major, magnitude) = if n < 0 { (1, -1 - n) } else { (0, n) };
-            write_head(
-                major,
-                u64::try_from(magnitude).map_err(|_| InvalidValue::Malformed)?,
-                out,
-            );
+            write_head(major, u64::try_from(magnitude).map_err(|_| InvalidValue::Malformed)?, out);
         }
         Type::F16 | Type::F32 | Type::F64 => write_float(d.f64().map_err(malformed)?, out),
         Type::Bytes | Type::BytesIndef => {
@@ -430,11 +403,7 @@ fn canonicalise(
             return Err(InvalidValue::Malformed);
         }
     }
-    if out.len() > limits.max_value_bytes {
-        Err(InvalidValue::TooLarge)
-    } else {
-        Ok(())
-    }
+    if out.len() > limits.max_value_bytes { Err(InvalidValue::TooLarge) } else { Ok(()) }
 }
 
 fn canonicalise_array(
