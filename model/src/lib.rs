@@ -14,6 +14,7 @@ mod object;
 mod principal;
 mod transform;
 mod value;
+mod visibility;
 
 pub use code::{Code, Refusal};
 pub use edit::{DeleteMode, Edit, NumberedEdit, Operation, Target};
@@ -27,3 +28,4 @@ pub use object::{Kind, Object};
 pub use principal::{Principal, Role};
 pub use transform::{InvalidTransform, MovePatch, POSITION_UNIT_M, Parts, Rotation, Transform};
 pub use value::{InvalidValue, PropKey, Props, PropsPatch, Value, ValueLimits};
+pub use visibility::Visibility;
