@@ -1,1 +1,23 @@
-//! auth.
+//! Who somebody is, what that lets them do, and how often they may ask.
+//!
+//! Tokens are JSON Web Tokens (RFC 7519) in the compact form (RFC 7515),
+//! signed with Ed25519 (RFC 8037) and nothing else. Pure: the time is an
+//! argument, and the 32 random bytes of a new key are, too. Nothing here
+//! knows HTTP, sockets, files or stores.
+
+mod bearer;
+mod bucket;
+mod claims;
+mod error;
+mod jws;
+mod key;
+mod rights;
+mod token;
+
+pub use bearer::bearer;
+pub use bucket::{Bucket, Rate, RetryAfterMs};
+pub use claims::Claims;
+pub use error::TokenError;
+pub use key::{InvalidKey, Keys, PublicKey};
+pub use rights::role_for;
+pub use token::{Issuer, MAX_TOKEN_BYTES, Policy, Verifier};

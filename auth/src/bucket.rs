@@ -1,0 +1,172 @@
+//! How often somebody may ask: the token bucket.
+
+/// How often something may be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rate {
+    /// How much may be done at once after a rest.
+    pub burst: u32,
+    /// How much may be done in a second in the long run. 0: never more than
+    /// one burst.
+    pub per_second: u32,
+}
+
+/// When to ask again, in milliseconds from now. [`RetryAfterMs::NEVER`]: at
+/// no time, as it is more than a burst.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct RetryAfterMs(pub u64);
+
+impl RetryAfterMs {
+    /// Waiting does not help.
+    pub const NEVER: Self = Self(u64::MAX);
+}
+
+/// What one session, address or user has left. It is one small value; who
+/// keeps many of them drops those that [`Bucket::is_full`].
+///
+/// Counts in thousandths, so that it fills evenly by the millisecond and
+/// never loses a part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bucket {
+    rate: Rate,
+    thousandths: u64,
+    at_ms: u64,
+}
+
+impl Bucket {
+    /// A full bucket at a time in milliseconds (of any clock, as long as it
+    /// is the same one on every call).
+    pub const fn new(rate: Rate, now_ms: u64) -> Self {
+        Self { rate, thousandths: rate.burst as u64 * 1_000, at_ms: now_ms }
+    }
+
+    /// Takes `n`, or nothing. A clock that goes back fills nothing.
+    ///
+    /// # Errors
+    /// How long until `n` will be there.
+    pub fn take(&mut self, now_ms: u64, n: u32) -> Result<(), RetryAfterMs> {
+        self.fill(now_ms);
+        let wanted = u64::from(n) * 1_000;
+        if wanted <= self.thousandths {
+            self.thousandths -= wanted;
+            return Ok(());
+        }
+        if n > self.rate.burst || self.rate.per_second == 0 {
+            return Err(RetryAfterMs::NEVER);
+        }
+        let missing = wanted - self.thousandths;
+        Err(RetryAfterMs(missing.div_ceil(u64::from(self.rate.per_second))))
+    }
+
+    /// Whether it is as good as new at this time.
+    pub fn is_full(&self, now_ms: u64) -> bool {
+        let mut later = *self;
+        later.fill(now_ms);
+        later.thousandths == u64::from(self.rate.burst) * 1_000
+    }
+
+    /// Another rate from now on; what is left stays, up to the new burst.
+    pub fn set_rate(&mut self, now_ms: u64, rate: Rate) {
+        self.fill(now_ms);
+        self.rate = rate;
+        self.thousandths = self.thousandths.min(u64::from(rate.burst) * 1_000);
+    }
+
+    fn fill(&mut self, now_ms: u64) {
+        // One a second is one thousandth a millisecond.
+        let elapsed_ms = now_ms.saturating_sub(self.at_ms);
+        let gained = elapsed_ms.saturating_mul(u64::from(self.rate.per_second));
+        let full = u64::from(self.rate.burst) * 1_000;
+        self.thousandths = self.thousandths.saturating_add(gained).min(full);
+        self.at_ms = self.at_ms.max(now_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RATE: Rate = Rate { burst: 10, per_second: 4 };
+
+    #[test]
+    fn gives_a_burst_then_the_rate() {
+        let mut bucket = Bucket::new(RATE, 1_000);
+        assert_eq!(bucket.take(1_000, 10), Ok(()));
+        assert_eq!(bucket.take(1_000, 1), Err(RetryAfterMs(250)));
+        assert_eq!(bucket.take(1_249, 1), Err(RetryAfterMs(1)));
+        assert_eq!(bucket.take(1_250, 1), Ok(()));
+        assert_eq!(bucket.take(1_250, 10), Err(RetryAfterMs(2_500)));
+        assert_eq!(bucket.take(3_750, 10), Ok(()));
+    }
+
+    #[test]
+    fn tells_when_waiting_does_not_help() {
+        assert_eq!(Bucket::new(RATE, 0).take(0, 11), Err(RetryAfterMs::NEVER));
+        let mut still = Bucket::new(Rate { burst: 1, per_second: 0 }, 0);
+        assert_eq!(still.take(0, 1), Ok(()));
+        assert_eq!(still.take(u64::MAX, 1), Err(RetryAfterMs::NEVER));
+    }
+
+    #[test]
+    fn fills_nothing_when_the_clock_goes_back() {
+        let mut bucket = Bucket::new(RATE, 5_000);
+        assert_eq!(bucket.take(5_000, 10), Ok(()));
+        assert!(bucket.take(0, 1).is_err());
+        assert_eq!(bucket.take(5_000, 1), Err(RetryAfterMs(250)));
+    }
+
+    #[test]
+    fn is_full_again_after_a_rest() {
+        let mut bucket = Bucket::new(RATE, 0);
+        assert!(bucket.is_full(0));
+        assert_eq!(bucket.take(0, 1), Ok(()));
+        assert!(!bucket.is_full(249));
+        assert!(bucket.is_full(250));
+    }
+
+    #[test]
+    fn keeps_what_is_left_under_a_new_rate() {
+        let mut bucket = Bucket::new(RATE, 0);
+        bucket.set_rate(0, Rate { burst: 2, per_second: 1 });
+        assert_eq!(bucket.take(0, 2), Ok(()));
+        assert_eq!(bucket.take(0, 1), Err(RetryAfterMs(1_000)));
+    }
+
+    proptest! {
+        /// In no span is more given than the burst and the rate allow, and
+        /// whoever waits as told is served.
+        #[test]
+        fn never_gives_too_much_and_keeps_its_word(
+            burst in 1..50_u32,
+            per_second in 1..2_000_u32,
+            asks in prop::collection::vec((0..2_000_u64, 0..60_u32), 1..100),
+        ) {
+            let mut bucket = Bucket::new(Rate { burst, per_second }, 0);
+            let (mut now_ms, mut given) = (0, 0_u64);
+            for (pause_ms, n) in asks {
+                now_ms += pause_ms;
+                match bucket.take(now_ms, n) {
+                    Ok(()) => given += u64::from(n),
+                    Err(RetryAfterMs::NEVER) => prop_assert!(n > burst),
+                    Err(RetryAfterMs(wait_ms)) => {
+                        prop_assert!(wait_ms == 0 || bucket.take(now_ms + wait_ms - 1, n).is_err());
+                        now_ms += wait_ms;
+                        prop_assert_eq!(bucket.take(now_ms, n), Ok(()));
+                        given += u64::from(n);
+                    }
+                }
+                let allowed = u64::from(burst) * 1_000 + now_ms * u64::from(per_second);
+                prop_assert!(given * 1_000 <= allowed);
+            }
+        }
+
+        #[test]
+        fn never_overflows(burst: u32, per_second: u32, times: [u64; 4], n: u32) {
+            let mut bucket = Bucket::new(Rate { burst, per_second }, times[0]);
+            for now_ms in times {
+                let _ = bucket.take(now_ms, n);
+            }
+        }
+    }
+}

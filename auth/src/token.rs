@@ -1,0 +1,110 @@
+//! Making tokens, and judging them.
+
+use crate::claims::Payload;
+use crate::jws::{self, Compact};
+use crate::{Claims, Keys, PublicKey, TokenError};
+
+/// Bytes of the longest token that is looked at.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// Whose tokens count, and for whom they are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// `iss` of every token, compared byte by byte.
+    pub issuer: String,
+    /// `aud` of every token, or one of them.
+    pub audience: String,
+    /// How far, in seconds, the clocks of issuer and verifier may differ: a
+    /// token counts so much before its `iat` and `nbf` and after its `exp`.
+    pub leeway_s: u64,
+}
+
+/// Makes tokens.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    keys: Keys,
+    policy: Policy,
+}
+
+impl Issuer {
+    /// Makes tokens of `policy`, signed by `keys`.
+    pub const fn new(keys: Keys, policy: Policy) -> Self {
+        Self { keys, policy }
+    }
+
+    /// Makes the token that says this. Says nothing about whether it is true:
+    /// that is the caller's matter.
+    pub fn issue(&self, claims: &Claims) -> String {
+        let payload = Payload::new(claims, &self.policy.issuer, &self.policy.audience);
+        let json = serde_json::to_vec(&payload).expect("texts and numbers always have a JSON form");
+        jws::sign(&self.keys, &json)
+    }
+
+    /// What judges this issuer's tokens.
+    pub fn verifier(&self) -> Verifier {
+        Verifier::new(self.policy.clone(), vec![self.keys.public().clone()])
+    }
+}
+
+/// Judges tokens.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    policy: Policy,
+    keys: Vec<PublicKey>,
+}
+
+impl Verifier {
+    /// Accepts tokens of `policy` signed by one of `keys`: the current one
+    /// and, while keys rotate, the ones before.
+    pub const fn new(policy: Policy, keys: Vec<PublicKey>) -> Self {
+        Self { policy, keys }
+    }
+
+    /// Judges a token at a time (Unix seconds) and gives what it says.
+    ///
+    /// The length is looked at first, the signature before the claims, and
+    /// the key is one of ours by the name that the token gives, so nothing in
+    /// a token chooses how it is verified.
+    ///
+    /// # Errors
+    /// The first [`TokenError`] that is found.
+    pub fn verify(&self, token: &str, now_s: u64) -> Result<Claims, TokenError> {
+        if token.is_empty() {
+            return Err(TokenError::Missing);
+        }
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::TooLong);
+        }
+        let compact = Compact::split(token)?;
+        let json = compact.verify(self.key(compact.kid()?)?)?;
+        let payload: Payload = serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)?;
+        self.judge(&payload, now_s)?;
+        payload.claims()
+    }
+
+    fn key(&self, kid: Option<String>) -> Result<&PublicKey, TokenError> {
+        let kid = kid.ok_or(TokenError::UnknownKey)?;
+        self.keys.iter().find(|key| key.kid() == kid).ok_or(TokenError::UnknownKey)
+    }
+
+    fn judge(&self, payload: &Payload, now_s: u64) -> Result<(), TokenError> {
+        let Policy { issuer, audience, leeway_s } = &self.policy;
+        let latest_start_s = now_s.saturating_add(*leeway_s);
+        if payload.iss != *issuer {
+            return Err(TokenError::WrongIssuer);
+        }
+        if !payload.aud.holds(audience) {
+            return Err(TokenError::WrongAudience);
+        }
+        if payload.exp <= payload.iat {
+            return Err(TokenError::Malformed);
+        }
+        if payload.iat > latest_start_s || payload.nbf.is_some_and(|nbf| nbf > latest_start_s) {
+            return Err(TokenError::NotYetValid);
+        }
+        if now_s >= payload.exp.saturating_add(*leeway_s) {
+            return Err(TokenError::Expired);
+        }
+        Ok(())
+    }
+}
