@@ -6,16 +6,15 @@
 //! knows HTTP, sockets, files or stores.
 
 mod bearer;
-mod bucket;
 mod claims;
 mod error;
 mod jws;
 mod key;
+pub mod rate;
 mod rights;
 mod token;
 
 pub use bearer::bearer;
-pub use bucket::{Bucket, Rate, RetryAfterMs};
 pub use claims::Claims;
 pub use error::TokenError;
 pub use key::{InvalidKey, Keys, PublicKey};

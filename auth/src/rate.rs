@@ -1,15 +1,5 @@
 //! How often somebody may ask: the token bucket.
 
-/// How often something may be done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rate {
-    /// How much may be done at once after a rest.
-    pub burst: u32,
-    /// How much may be done in a second in the long run. 0: never more than
-    /// one burst.
-    pub per_second: u32,
-}
-
 /// When to ask again, in milliseconds from now. [`RetryAfterMs::NEVER`]: at
 /// no time, as it is more than a burst.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -27,55 +17,57 @@ impl RetryAfterMs {
 /// never loses a part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bucket {
-    rate: Rate,
+    burst: u32,
+    per_second: u32,
     thousandths: u64,
     at_ms: u64,
 }
 
 impl Bucket {
-    /// A full bucket at a time in milliseconds (of any clock, as long as it
-    /// is the same one on every call).
-    pub const fn new(rate: Rate, now_ms: u64) -> Self {
-        Self { rate, thousandths: rate.burst as u64 * 1_000, at_ms: now_ms }
+    /// A full bucket: `burst` may be taken at once after a rest, `per_second`
+    /// in the long run (0: never more than the burst). `now_ms` is in
+    /// milliseconds of any clock, as long as every call uses the same one.
+    pub const fn new(burst: u32, per_second: u32, now_ms: u64) -> Self {
+        Self { burst, per_second, thousandths: burst as u64 * 1_000, at_ms: now_ms }
     }
 
     /// Takes `n`, or nothing. A clock that goes back fills nothing.
     ///
     /// # Errors
     /// How long until `n` will be there.
-    pub fn take(&mut self, now_ms: u64, n: u32) -> Result<(), RetryAfterMs> {
+    pub fn take(&mut self, now_ms: u64, n: u64) -> Result<(), RetryAfterMs> {
         self.fill(now_ms);
-        let wanted = u64::from(n) * 1_000;
+        let wanted = n.saturating_mul(1_000);
         if wanted <= self.thousandths {
             self.thousandths -= wanted;
             return Ok(());
         }
-        if n > self.rate.burst || self.rate.per_second == 0 {
+        if n > u64::from(self.burst) || self.per_second == 0 {
             return Err(RetryAfterMs::NEVER);
         }
         let missing = wanted - self.thousandths;
-        Err(RetryAfterMs(missing.div_ceil(u64::from(self.rate.per_second))))
+        Err(RetryAfterMs(missing.div_ceil(u64::from(self.per_second))))
     }
 
     /// Whether it is as good as new at this time.
     pub fn is_full(&self, now_ms: u64) -> bool {
         let mut later = *self;
         later.fill(now_ms);
-        later.thousandths == u64::from(self.rate.burst) * 1_000
+        later.thousandths == u64::from(self.burst) * 1_000
     }
 
     /// Another rate from now on; what is left stays, up to the new burst.
-    pub fn set_rate(&mut self, now_ms: u64, rate: Rate) {
+    pub fn set_rate(&mut self, burst: u32, per_second: u32, now_ms: u64) {
         self.fill(now_ms);
-        self.rate = rate;
-        self.thousandths = self.thousandths.min(u64::from(rate.burst) * 1_000);
+        (self.burst, self.per_second) = (burst, per_second);
+        self.thousandths = self.thousandths.min(u64::from(burst) * 1_000);
     }
 
     fn fill(&mut self, now_ms: u64) {
         // One a second is one thousandth a millisecond.
         let elapsed_ms = now_ms.saturating_sub(self.at_ms);
-        let gained = elapsed_ms.saturating_mul(u64::from(self.rate.per_second));
-        let full = u64::from(self.rate.burst) * 1_000;
+        let gained = elapsed_ms.saturating_mul(u64::from(self.per_second));
+        let full = u64::from(self.burst) * 1_000;
         self.thousandths = self.thousandths.saturating_add(gained).min(full);
         self.at_ms = self.at_ms.max(now_ms);
     }
@@ -87,11 +79,12 @@ mod tests {
 
     use super::*;
 
-    const RATE: Rate = Rate { burst: 10, per_second: 4 };
+    const BURST: u32 = 10;
+    const PER_SECOND: u32 = 4;
 
     #[test]
     fn gives_a_burst_then_the_rate() {
-        let mut bucket = Bucket::new(RATE, 1_000);
+        let mut bucket = Bucket::new(BURST, PER_SECOND, 1_000);
         assert_eq!(bucket.take(1_000, 10), Ok(()));
         assert_eq!(bucket.take(1_000, 1), Err(RetryAfterMs(250)));
         assert_eq!(bucket.take(1_249, 1), Err(RetryAfterMs(1)));
@@ -102,15 +95,15 @@ mod tests {
 
     #[test]
     fn tells_when_waiting_does_not_help() {
-        assert_eq!(Bucket::new(RATE, 0).take(0, 11), Err(RetryAfterMs::NEVER));
-        let mut still = Bucket::new(Rate { burst: 1, per_second: 0 }, 0);
+        assert_eq!(Bucket::new(BURST, PER_SECOND, 0).take(0, 11), Err(RetryAfterMs::NEVER));
+        let mut still = Bucket::new(1, 0, 0);
         assert_eq!(still.take(0, 1), Ok(()));
         assert_eq!(still.take(u64::MAX, 1), Err(RetryAfterMs::NEVER));
     }
 
     #[test]
     fn fills_nothing_when_the_clock_goes_back() {
-        let mut bucket = Bucket::new(RATE, 5_000);
+        let mut bucket = Bucket::new(BURST, PER_SECOND, 5_000);
         assert_eq!(bucket.take(5_000, 10), Ok(()));
         assert!(bucket.take(0, 1).is_err());
         assert_eq!(bucket.take(5_000, 1), Err(RetryAfterMs(250)));
@@ -118,7 +111,7 @@ mod tests {
 
     #[test]
     fn is_full_again_after_a_rest() {
-        let mut bucket = Bucket::new(RATE, 0);
+        let mut bucket = Bucket::new(BURST, PER_SECOND, 0);
         assert!(bucket.is_full(0));
         assert_eq!(bucket.take(0, 1), Ok(()));
         assert!(!bucket.is_full(249));
@@ -127,8 +120,8 @@ mod tests {
 
     #[test]
     fn keeps_what_is_left_under_a_new_rate() {
-        let mut bucket = Bucket::new(RATE, 0);
-        bucket.set_rate(0, Rate { burst: 2, per_second: 1 });
+        let mut bucket = Bucket::new(BURST, PER_SECOND, 0);
+        bucket.set_rate(2, 1, 0);
         assert_eq!(bucket.take(0, 2), Ok(()));
         assert_eq!(bucket.take(0, 1), Err(RetryAfterMs(1_000)));
     }
@@ -140,20 +133,20 @@ mod tests {
         fn never_gives_too_much_and_keeps_its_word(
             burst in 1..50_u32,
             per_second in 1..2_000_u32,
-            asks in prop::collection::vec((0..2_000_u64, 0..60_u32), 1..100),
+            asks in prop::collection::vec((0..2_000_u64, 0..60_u64), 1..100),
         ) {
-            let mut bucket = Bucket::new(Rate { burst, per_second }, 0);
+            let mut bucket = Bucket::new(burst, per_second, 0);
             let (mut now_ms, mut given) = (0, 0_u64);
             for (pause_ms, n) in asks {
                 now_ms += pause_ms;
                 match bucket.take(now_ms, n) {
-                    Ok(()) => given += u64::from(n),
-                    Err(RetryAfterMs::NEVER) => prop_assert!(n > burst),
+                    Ok(()) => given += n,
+                    Err(RetryAfterMs::NEVER) => prop_assert!(n > u64::from(burst)),
                     Err(RetryAfterMs(wait_ms)) => {
                         prop_assert!(wait_ms == 0 || bucket.take(now_ms + wait_ms - 1, n).is_err());
                         now_ms += wait_ms;
                         prop_assert_eq!(bucket.take(now_ms, n), Ok(()));
-                        given += u64::from(n);
+                        given += n;
                     }
                 }
                 let allowed = u64::from(burst) * 1_000 + now_ms * u64::from(per_second);
@@ -162,8 +155,8 @@ mod tests {
         }
 
         #[test]
-        fn never_overflows(burst: u32, per_second: u32, times: [u64; 4], n: u32) {
-            let mut bucket = Bucket::new(Rate { burst, per_second }, times[0]);
+        fn never_overflows(burst: u32, per_second: u32, times: [u64; 4], n: u64) {
+            let mut bucket = Bucket::new(burst, per_second, times[0]);
             for now_ms in times {
                 let _ = bucket.take(now_ms, n);
             }
