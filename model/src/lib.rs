@@ -12,6 +12,7 @@ mod id;
 mod limits;
 mod object;
 mod principal;
+mod state_hash;
 mod transform;
 mod value;
 mod visibility;
@@ -26,6 +27,7 @@ pub use id::{
 pub use limits::WorldLimits;
 pub use object::{Kind, Object};
 pub use principal::{Principal, Role};
+pub use state_hash::{StateHash, object_digest};
 pub use transform::{InvalidTransform, MovePatch, POSITION_UNIT_M, Parts, Rotation, Transform};
 pub use value::{InvalidValue, PropKey, Props, PropsPatch, Value, ValueLimits};
 pub use visibility::Visibility;
