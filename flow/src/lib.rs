@@ -1,1 +1,29 @@
-//! flow.
+//! The machines that actors drive and that the simulation drives, too: who
+//! may have how many edits under way, how a brane's edits become windows of
+//! its log, how windows reach its sessions, and how the journal chunks of
+//! many branes share one commit.
+//!
+//! Nothing here knows a clock, a random source, a socket, a task or a store:
+//! time comes in as an argument, and what is to be done goes out as effects.
+//! Each machine has a bound for everything that it keeps, and a small status
+//! for metrics and tests.
+
+pub mod credits;
+pub mod fan_out;
+pub mod flush_window;
+pub mod group_commit;
+pub mod lineage;
+
+/// A session of this process. Drawn by the driver, never twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize)]
+#[serde(transparent)]
+pub struct SessionKey(pub u64);
+
+/// The caller's two clocks at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Now {
+    /// Microseconds of a monotonic clock with any origin: for intervals.
+    pub us: u64,
+    /// Unix time in milliseconds: for stamps.
+    pub unix_ms: u64,
+}

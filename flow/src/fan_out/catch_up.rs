@@ -1,0 +1,177 @@
+//! Sessions that have not got everything, and how they get it.
+
+use avvy_model::Position;
+
+use super::{FanOut, FanOutConfig, FanOutEffect, Frame, Room, Slow, Start, Wire};
+use crate::SessionKey;
+
+/// A session that is not live.
+pub(super) struct Lagging<S, W> {
+    pub(super) key: SessionKey,
+    pub(super) wire: W,
+    stage: Stage<S>,
+    /// Since when the stage lasts.
+    since_us: u64,
+    /// Since when the outbox is full.
+    full_us: Option<u64>,
+    /// New starts since the session was last live.
+    resyncs: u32,
+}
+
+/// What a lagging session needs.
+pub(super) enum Stage<S> {
+    /// Snapshot parts; then it stands at `at`.
+    Loading { parts: S, at: Position },
+    /// The windows after this.
+    Replaying(Position),
+    /// A new start from the brane.
+    Waiting,
+}
+
+impl<S, W> Lagging<S, W> {
+    pub(super) fn new(now_us: u64, key: SessionKey, wire: W, start: Start<S>) -> Self {
+        let stage = stage_of(start);
+        Self { key, wire, stage, since_us: now_us, full_us: None, resyncs: 0 }
+    }
+
+    pub(super) fn begin(&mut self, now_us: u64, start: Start<S>) {
+        self.enter(now_us, stage_of(start));
+    }
+
+    pub(super) fn fill(&mut self, now_us: u64) {
+        self.full_us.get_or_insert(now_us);
+    }
+
+    pub(super) fn drained(&mut self) {
+        self.full_us = None;
+    }
+
+    /// Whether it can be handed something now.
+    pub(super) fn hungry(&self) -> bool {
+        self.full_us.is_none() && !matches!(self.stage, Stage::Waiting)
+    }
+
+    /// Why it is too slow, if it is.
+    pub(super) fn overdue(&self, now_us: u64, config: &FanOutConfig) -> Option<Slow> {
+        let passed = |deadline: Option<u64>| deadline.is_some_and(|at| now_us >= at);
+        if passed(self.stall_deadline(config)) {
+            Some(Slow::Stalled)
+        } else if passed(self.stage_deadline(config)) {
+            Some(if matches!(self.stage, Stage::Loading { .. }) {
+                Slow::Loading
+            } else {
+                Slow::Behind
+            })
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn deadline(&self, config: &FanOutConfig) -> Option<u64> {
+        self.stall_deadline(config).into_iter().chain(self.stage_deadline(config)).min()
+    }
+
+    fn stall_deadline(&self, config: &FanOutConfig) -> Option<u64> {
+        self.full_us.map(|since| since + u64::from(config.slow_session_timeout_ms) * 1_000)
+    }
+
+    /// A session that waits for the brane is not to blame for it.
+    fn stage_deadline(&self, config: &FanOutConfig) -> Option<u64> {
+        let limit_ms = match self.stage {
+            Stage::Loading { .. } => config.load_timeout_ms,
+            Stage::Replaying(_) => config.slow_session_timeout_ms,
+            Stage::Waiting => return None,
+        };
+        Some(self.since_us + u64::from(limit_ms) * 1_000)
+    }
+
+    fn enter(&mut self, now_us: u64, stage: Stage<S>) {
+        self.stage = stage;
+        self.since_us = now_us;
+    }
+}
+
+fn stage_of<S>(start: Start<S>) -> Stage<S> {
+    match start {
+        Start::Replay(at) => Stage::Replaying(at),
+        Start::Load { parts, at } => Stage::Loading { parts, at },
+    }
+}
+
+/// How a bite of windows ended.
+enum Replayed {
+    /// The session has everything.
+    Live,
+    /// There is more, or its outbox is full.
+    More,
+    /// Its next window is not in the ring.
+    Lost(Position),
+}
+
+impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
+    /// Hands the lagging session at `index` what it lacks, up to a bound. The
+    /// session may leave its place by that.
+    pub(super) fn bite(&mut self, now_us: u64, index: usize, effects: &mut Vec<FanOutEffect>) {
+        if !self.lagging[index].hungry() || !self.load(now_us, index) {
+            return;
+        }
+        match self.replay(now_us, index) {
+            Replayed::Live => self.make_live(index),
+            Replayed::More => {}
+            Replayed::Lost(at) => self.resync(now_us, index, at, effects),
+        }
+    }
+
+    /// Hands out snapshot parts. True when there are none left and the outbox
+    /// takes more.
+    fn load(&mut self, now_us: u64, index: usize) -> bool {
+        let lagging = &mut self.lagging[index];
+        let Stage::Loading { parts, at } = &mut lagging.stage else { return true };
+        for _ in 0..self.config.bite_parts.max(1) {
+            let Some(part) = parts.next() else {
+                let at = *at;
+                lagging.enter(now_us, Stage::Replaying(at));
+                return true;
+            };
+            self.counters.parts += 1;
+            if lagging.wire.send(Frame::Part(part)) == Room::Full {
+                lagging.fill(now_us);
+                return false;
+            }
+        }
+        false
+    }
+
+    fn replay(&mut self, now_us: u64, index: usize) -> Replayed {
+        let lagging = &mut self.lagging[index];
+        let Stage::Replaying(at) = &mut lagging.stage else { return Replayed::More };
+        if at.seq == self.head.seq {
+            return Replayed::Live;
+        }
+        let Some(windows) = self.ring.since(at.seq) else { return Replayed::Lost(*at) };
+        for window in windows.take(self.config.bite_windows.max(1)) {
+            *at = window.end();
+            self.counters.replayed += 1;
+            let rooms = [
+                lagging.wire.send(Frame::Window(&window.payload)),
+                lagging.wire.send(Frame::Complete(*at)),
+            ];
+            if rooms.contains(&Room::Full) {
+                lagging.full_us = Some(now_us);
+                return Replayed::More;
+            }
+        }
+        if at.seq == self.head.seq { Replayed::Live } else { Replayed::More }
+    }
+
+    fn resync(&mut self, now_us: u64, index: usize, at: Position, effects: &mut Vec<FanOutEffect>) {
+        let lagging = &mut self.lagging[index];
+        lagging.resyncs += 1;
+        self.counters.resyncs += 1;
+        if lagging.resyncs > self.config.max_resyncs {
+            return self.close(index, Slow::Resyncs, effects);
+        }
+        lagging.enter(now_us, Stage::Waiting);
+        effects.push(FanOutEffect::Resync { session: lagging.key, at });
+    }
+}

@@ -1,0 +1,292 @@
+//! When a brane's open window of events is closed, and when closed windows
+//! are published.
+//!
+//! An idle brane flushes at once. A busy one collects, because a write to a
+//! socket costs about the same whatever is in it: the time between two
+//! publications is chosen so that fan-out takes a set share of the time, and
+//! is never longer than a set maximum. One publication is under way at a
+//! time, so a fan-out that cannot keep up makes windows larger, not queues
+//! longer. A window that grows too large, or too old while fan-out is busy,
+//! is closed early, so that it can be journaled; it is published in its turn.
+
+/// How windows are cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlushWindowConfig {
+    /// Publishes every edit alone and at once, whatever it costs. Default
+    /// false. With it, the cost of fan-out rises with every edit.
+    pub flush_every_edit: bool,
+    /// The longest that an edit waits for company, in milliseconds. Default
+    /// 25. Longer windows save writes and add as much delay.
+    pub flush_window_max_ms: u32,
+    /// The share of the time that fan-out may take, in percent (1 to 100).
+    /// Default 16. A smaller share makes longer windows.
+    pub fan_out_budget_percent: u32,
+    /// What one delivery is taken to cost at least, in nanoseconds, because
+    /// the writes of the sessions' own tasks escape the measurement. Default
+    /// 3,000: one system call. 0 goes by the measurement alone.
+    pub delivery_cost_ns: u32,
+    /// Events after which a window is closed early. Default 1,024.
+    pub max_window_events: usize,
+    /// Estimated bytes after which a window is closed early. Default 256 KiB.
+    /// One event that is larger has a window of its own.
+    pub max_window_bytes: usize,
+}
+
+impl Default for FlushWindowConfig {
+    fn default() -> Self {
+        Self {
+            flush_every_edit: false,
+            flush_window_max_ms: 25,
+            fan_out_budget_percent: 16,
+            delivery_cost_ns: 3_000,
+            max_window_events: 1_024,
+            max_window_bytes: 256 * 1024,
+        }
+    }
+}
+
+/// What is to be done now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Nothing; ask again at this time (microseconds), or, without one, when
+    /// something has happened.
+    Wait(Option<u64>),
+    /// Close the open window for the journal; it is published later.
+    Close,
+    /// Close the open window, if it holds anything, and publish all that is
+    /// closed.
+    Publish,
+}
+
+/// The machine. All times are microseconds of one monotonic clock.
+#[derive(Clone, Debug)]
+pub struct FlushWindow {
+    config: FlushWindowConfig,
+    open: Open,
+    /// Closed windows that are not published yet.
+    queued: usize,
+    last_publish_us: Option<u64>,
+    /// When the publication that is under way began.
+    in_flight_us: Option<u64>,
+    cost_us: u64,
+}
+
+/// The window that takes events.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    since_us: u64,
+    events: usize,
+    bytes: usize,
+}
+
+impl FlushWindow {
+    /// A machine that has seen nothing.
+    pub fn new(config: FlushWindowConfig) -> Self {
+        Self {
+            config,
+            open: Open::default(),
+            queued: 0,
+            last_publish_us: None,
+            in_flight_us: None,
+            cost_us: 0,
+        }
+    }
+
+    /// An event of about so many bytes went into the open window.
+    pub fn push(&mut self, now_us: u64, bytes: usize) {
+        if self.open.events == 0 {
+            self.open.since_us = now_us;
+        }
+        self.open.events += 1;
+        self.open.bytes += bytes;
+    }
+
+    /// Whether the open window must be closed before it takes another event.
+    pub fn is_full(&self) -> bool {
+        let alone = self.config.flush_every_edit && self.open.events > 0;
+        alone
+            || self.open.events >= self.config.max_window_events
+            || self.open.bytes >= self.config.max_window_bytes
+    }
+
+    /// What to do now, with so many sessions to deliver to.
+    pub fn decide(&self, now_us: u64, viewers: usize) -> Verdict {
+        if self.open.events == 0 && self.queued == 0 {
+            return Verdict::Wait(None);
+        }
+        if self.config.flush_every_edit {
+            return Verdict::Publish;
+        }
+        if self.in_flight_us.is_some() {
+            return self.while_in_flight(now_us);
+        }
+        let due = self.last_publish_us.map_or(0, |last| last + self.interval_us(viewers));
+        if now_us >= due {
+            Verdict::Publish
+        } else if self.is_full() {
+            Verdict::Close
+        } else {
+            Verdict::Wait(Some(due))
+        }
+    }
+
+    /// The open window was closed.
+    pub fn closed(&mut self) {
+        self.open = Open::default();
+        self.queued += 1;
+    }
+
+    /// Everything that was closed is on its way to the fan-out.
+    pub fn published(&mut self, now_us: u64) {
+        self.queued = 0;
+        self.last_publish_us = Some(now_us);
+        self.in_flight_us.get_or_insert(now_us);
+    }
+
+    /// The fan-out has finished all that was published.
+    pub fn ready(&mut self, now_us: u64) {
+        if let Some(began) = self.in_flight_us.take() {
+            let sample = now_us.saturating_sub(began);
+            // Smoothed over about eight publications.
+            self.cost_us =
+                if self.cost_us == 0 { sample } else { (7 * self.cost_us + sample).div_ceil(8) };
+        }
+    }
+
+    /// Whether a publication is under way.
+    pub fn in_flight(&self) -> bool {
+        self.in_flight_us.is_some()
+    }
+
+    /// The time between two publications to so many sessions, in
+    /// microseconds.
+    pub fn interval_us(&self, viewers: usize) -> u64 {
+        let assumed_us = viewers as u64 * u64::from(self.config.delivery_cost_ns) / 1_000;
+        let cost_us = self.cost_us.max(assumed_us);
+        let percent = u64::from(self.config.fan_out_budget_percent.clamp(1, 100));
+        (cost_us.saturating_mul(100) / percent).min(self.max_us())
+    }
+
+    /// What a publication was measured to take, smoothed, in microseconds.
+    pub fn cost_us(&self) -> u64 {
+        self.cost_us
+    }
+
+    fn while_in_flight(&self, now_us: u64) -> Verdict {
+        if self.open.events == 0 {
+            return Verdict::Wait(None);
+        }
+        let too_old = self.open.since_us + self.max_us();
+        if self.is_full() || now_us >= too_old {
+            Verdict::Close
+        } else {
+            Verdict::Wait(Some(too_old))
+        }
+    }
+
+    fn max_us(&self) -> u64 {
+        u64::from(self.config.flush_window_max_ms) * 1_000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> FlushWindow {
+        FlushWindow::new(FlushWindowConfig::default())
+    }
+
+    fn publish(window: &mut FlushWindow, now_us: u64, takes_us: u64) {
+        assert_eq!(window.decide(now_us, 0), Verdict::Publish);
+        window.closed();
+        window.published(now_us);
+        window.ready(now_us + takes_us);
+    }
+
+    #[test]
+    fn idle_publishes_at_once() {
+        let mut window = machine();
+        assert_eq!(window.decide(5, 1_000), Verdict::Wait(None));
+        window.push(10, 80);
+        assert_eq!(window.decide(10, 1_000), Verdict::Publish);
+        window.closed();
+        window.published(10);
+        window.ready(20);
+        window.push(1_000_000, 80);
+        assert_eq!(window.decide(1_000_000, 1_000), Verdict::Publish);
+    }
+
+    #[test]
+    fn busy_waits_for_the_interval() {
+        let mut window = machine();
+        window.push(0, 80);
+        publish(&mut window, 0, 800);
+        window.push(1_000, 80);
+        assert_eq!(window.decide(1_000, 0), Verdict::Wait(Some(5_000)), "800 us are 16 %");
+        assert_eq!(window.decide(5_000, 0), Verdict::Publish);
+    }
+
+    #[test]
+    fn one_publication_at_a_time() {
+        let mut window = machine();
+        window.push(0, 80);
+        window.closed();
+        window.published(0);
+        window.push(100, 80);
+        assert_eq!(window.decide(100, 1), Verdict::Wait(Some(25_100)));
+        assert_eq!(window.decide(25_100, 1), Verdict::Close, "the journal does not wait");
+        window.closed();
+        assert_eq!(window.decide(25_100, 1), Verdict::Wait(None));
+        window.ready(30_000);
+        assert_eq!(window.decide(30_000, 1), Verdict::Publish, "what was closed is due");
+    }
+
+    #[test]
+    fn the_interval_grows_with_viewers_and_has_a_ceiling() {
+        let window = machine();
+        assert_eq!(window.interval_us(0), 0);
+        assert_eq!(window.interval_us(200), 3_750);
+        assert_eq!(window.interval_us(1_000), 18_750);
+        assert_eq!(window.interval_us(100_000), 25_000);
+    }
+
+    #[test]
+    fn a_full_window_is_closed_early() {
+        let mut window = machine();
+        window.push(0, 80);
+        publish(&mut window, 0, 10_000);
+        for _ in 0..1_024 {
+            assert!(!window.is_full());
+            window.push(10_500, 80);
+        }
+        assert_eq!(window.decide(10_500, 0), Verdict::Close);
+        window.closed();
+        window.push(10_600, 300_000);
+        assert!(window.is_full(), "by its bytes");
+    }
+
+    #[test]
+    fn every_edit_alone() {
+        let config = FlushWindowConfig { flush_every_edit: true, ..FlushWindowConfig::default() };
+        let mut window = FlushWindow::new(config);
+        window.push(0, 80);
+        assert!(window.is_full());
+        window.closed();
+        window.published(0);
+        window.push(1, 80);
+        assert_eq!(window.decide(1, 1_000), Verdict::Publish, "also while one is in flight");
+    }
+
+    #[test]
+    fn the_measurement_is_smoothed() {
+        let mut window = machine();
+        let mut now = 0;
+        for takes in [800, 800, 8_000, 800] {
+            now += 1_000_000;
+            window.push(now, 80);
+            publish(&mut window, now, takes);
+        }
+        assert!((800..2_000).contains(&window.cost_us()), "{}", window.cost_us());
+    }
+}

@@ -1,0 +1,318 @@
+//! Which journal chunks go into the next transaction.
+//!
+//! Natural group commit: an idle store commits what there is at once; while
+//! one commit is under way, the chunks of all branes collect for the next. A
+//! failed commit keeps its chunks and is repeated in the same order after a
+//! rising pause, for as long as it takes: a chunk is only let go of when it
+//! is stored, or when its brane has been opened elsewhere since and the store
+//! calls it stale. A repetition may find its chunks stored already, so the
+//! store takes the same chunk twice for once.
+//!
+//! Bound: chunks hold events that were applied, so none can be turned away.
+//! Instead, at [`GroupCommitConfig::max_queued_bytes`] the machine asks for
+//! relief: the driver tells every brane
+//! ([`crate::brane_core::BraneInput::Pressure`]), and they refuse edits as
+//! `unavailable` until the queue is down to half. The queue grows beyond the
+//! bound by at most the windows that are open in that moment.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use avvy_model::{BraneId, Epoch, Seq};
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+/// One window of a brane's log, for the journal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JournalChunk {
+    /// The epoch of the whole range.
+    pub epoch: Epoch,
+    /// The range is `(from, to]`.
+    pub from: Seq,
+    /// Its end.
+    pub to: Seq,
+    /// The events, encoded by `brane::journal`.
+    pub body: Bytes,
+}
+
+/// A chunk with its brane.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct QueuedChunk {
+    /// Whose.
+    pub brane: BraneId,
+    /// What.
+    pub chunk: JournalChunk,
+}
+
+/// Bounds of the journal's queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupCommitConfig {
+    /// Bytes in one transaction. Default 8 MiB. One chunk that is larger has
+    /// a transaction of its own.
+    pub max_commit_bytes: usize,
+    /// Chunks in one transaction. Default 4,096.
+    pub max_commit_chunks: usize,
+    /// Bytes waiting, over all branes, at which branes begin to refuse edits.
+    /// Default 256 MiB.
+    pub max_queued_bytes: usize,
+    /// The pause after a first failure, in milliseconds. Default 50. It
+    /// doubles with each further one.
+    pub retry_initial_ms: u32,
+    /// The longest pause, in milliseconds. Default 5,000.
+    pub retry_max_ms: u32,
+}
+
+impl Default for GroupCommitConfig {
+    fn default() -> Self {
+        Self {
+            max_commit_bytes: 8 * 1024 * 1024,
+            max_commit_chunks: 4_096,
+            max_queued_bytes: 256 * 1024 * 1024,
+            retry_initial_ms: 50,
+            retry_max_ms: 5_000,
+        }
+    }
+}
+
+/// What the driver has to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GroupCommitEffect {
+    /// Store these chunks in one transaction, in this order; then say
+    /// [`GroupCommit::stored`] or [`GroupCommit::failed`].
+    Commit(Vec<QueuedChunk>),
+    /// Everything of this brane up to here is durable.
+    Durable {
+        /// Whose.
+        brane: BraneId,
+        /// Under which opening.
+        epoch: Epoch,
+        /// The watermark.
+        seq: Seq,
+    },
+    /// This opening of the brane has been superseded; its chunks were not
+    /// stored and are dropped. Its sessions must rewind.
+    Stale {
+        /// Which brane.
+        brane: BraneId,
+        /// Which opening, and those before it.
+        epoch: Epoch,
+        /// Chunks dropped.
+        chunks: usize,
+        /// The last edit dropped.
+        to: Seq,
+    },
+    /// Tell every brane to refuse edits (true) or to take them again (false).
+    Pressure(bool),
+    /// Call [`GroupCommit::tick`] at this time.
+    WakeAt(u64),
+}
+
+/// A queue at one moment; the counters since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
+pub struct GroupCommitStatus {
+    /// Chunks that are not stored yet.
+    pub chunks: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// Chunks in the commit that is under way.
+    pub in_flight: usize,
+    /// Branes with chunks in the queue.
+    pub branes: usize,
+    /// Whether branes were told to refuse edits.
+    pub pressure: bool,
+    /// Commits that succeeded.
+    pub commits: u64,
+    /// Chunks stored.
+    pub stored_chunks: u64,
+    /// Bytes stored.
+    pub stored_bytes: u64,
+    /// Commits that failed and were or will be repeated.
+    pub failures: u64,
+    /// Failures since the last success.
+    pub failures_in_a_row: u32,
+    /// Chunks dropped as stale.
+    pub stale_chunks: u64,
+}
+
+/// The machine. All times are microseconds of one monotonic clock.
+#[derive(Debug)]
+pub struct GroupCommit {
+    config: GroupCommitConfig,
+    queue: VecDeque<QueuedChunk>,
+    /// So many from the queue's front are in the commit that is under way.
+    in_flight: usize,
+    /// After a failure: not before this.
+    retry_us: Option<u64>,
+    /// Chunks in the queue of each brane.
+    per_brane: FxHashMap<BraneId, usize>,
+    counters: GroupCommitStatus,
+}
+
+impl GroupCommit {
+    /// An empty queue.
+    pub fn new(config: GroupCommitConfig) -> Self {
+        Self {
+            config,
+            queue: VecDeque::new(),
+            in_flight: 0,
+            retry_us: None,
+            per_brane: FxHashMap::default(),
+            counters: GroupCommitStatus::default(),
+        }
+    }
+
+    /// Takes in a brane's next chunk.
+    pub fn push(
+        &mut self,
+        now_us: u64,
+        brane: BraneId,
+        chunk: JournalChunk,
+        effects: &mut Vec<GroupCommitEffect>,
+    ) {
+        self.counters.bytes += chunk.body.len();
+        *self.per_brane.entry(brane).or_default() += 1;
+        self.queue.push_back(QueuedChunk { brane, chunk });
+        self.weigh(effects);
+        self.start(now_us, effects);
+    }
+
+    /// The commit that was under way is durable, except for the chunks of
+    /// these openings, which were superseded.
+    pub fn stored(
+        &mut self,
+        now_us: u64,
+        stale: &[(BraneId, Epoch)],
+        effects: &mut Vec<GroupCommitEffect>,
+    ) {
+        for (brane, epoch) in stale {
+            self.drop_stale(*brane, *epoch, effects);
+        }
+        let mut watermarks: Vec<(BraneId, Epoch, Seq)> = Vec::new();
+        for _ in 0..std::mem::take(&mut self.in_flight) {
+            let Some(QueuedChunk { brane, chunk }) = self.queue.pop_front() else { break };
+            self.forget(brane, chunk.body.len());
+            self.counters.stored_chunks += 1;
+            self.counters.stored_bytes += chunk.body.len() as u64;
+            match watermarks.iter_mut().find(|mark| (mark.0, mark.1) == (brane, chunk.epoch)) {
+                Some(mark) => mark.2 = chunk.to,
+                None => watermarks.push((brane, chunk.epoch, chunk.to)),
+            }
+        }
+        let durable = watermarks.into_iter();
+        effects.extend(durable.map(|(brane, epoch, seq)| GroupCommitEffect::Durable {
+            brane,
+            epoch,
+            seq,
+        }));
+        self.counters.commits += 1;
+        self.counters.failures_in_a_row = 0;
+        self.weigh(effects);
+        self.start(now_us, effects);
+    }
+
+    /// The commit that was under way failed, or nobody knows: it will be
+    /// repeated.
+    pub fn failed(&mut self, now_us: u64, effects: &mut Vec<GroupCommitEffect>) {
+        self.in_flight = 0;
+        let doublings = self.counters.failures_in_a_row.min(20);
+        let pause_ms = (u64::from(self.config.retry_initial_ms) << doublings)
+            .min(u64::from(self.config.retry_max_ms));
+        self.counters.failures += 1;
+        self.counters.failures_in_a_row += 1;
+        let at_us = now_us + pause_ms * 1_000;
+        self.retry_us = Some(at_us);
+        effects.push(GroupCommitEffect::WakeAt(at_us));
+    }
+
+    /// A [`GroupCommitEffect::WakeAt`] has come due.
+    pub fn tick(&mut self, now_us: u64, effects: &mut Vec<GroupCommitEffect>) {
+        self.start(now_us, effects);
+    }
+
+    /// Chunks of this brane that are not stored yet. A brane is opened anew
+    /// only when there are none.
+    pub fn pending_of(&self, brane: BraneId) -> usize {
+        self.per_brane.get(&brane).copied().unwrap_or(0)
+    }
+
+    /// Whether nothing waits and nothing is under way.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// For metrics and tests.
+    pub fn status(&self) -> GroupCommitStatus {
+        GroupCommitStatus {
+            chunks: self.queue.len(),
+            in_flight: self.in_flight,
+            branes: self.per_brane.len(),
+            ..self.counters
+        }
+    }
+
+    /// Begins a commit, if none is under way and it is time.
+    fn start(&mut self, now_us: u64, effects: &mut Vec<GroupCommitEffect>) {
+        let too_early = self.retry_us.is_some_and(|at| now_us < at);
+        if self.in_flight > 0 || self.queue.is_empty() || too_early {
+            return;
+        }
+        self.retry_us = None;
+        let mut bytes = 0;
+        let fits = |queued: &&QueuedChunk| {
+            bytes += queued.chunk.body.len();
+            bytes <= self.config.max_commit_bytes
+        };
+        let count = self.queue.iter().take(self.config.max_commit_chunks).take_while(fits).count();
+        self.in_flight = count.max(1);
+        let batch = self.queue.iter().take(self.in_flight).cloned().collect();
+        effects.push(GroupCommitEffect::Commit(batch));
+    }
+
+    /// Asks for relief, or ends it.
+    fn weigh(&mut self, effects: &mut Vec<GroupCommitEffect>) {
+        let full = self.counters.bytes >= self.config.max_queued_bytes;
+        let relieved = self.counters.bytes <= self.config.max_queued_bytes / 2;
+        let pressure = if self.counters.pressure { !relieved } else { full };
+        if pressure != self.counters.pressure {
+            self.counters.pressure = pressure;
+            effects.push(GroupCommitEffect::Pressure(pressure));
+        }
+    }
+
+    /// Drops every chunk of this opening and of earlier ones.
+    fn drop_stale(&mut self, brane: BraneId, epoch: Epoch, effects: &mut Vec<GroupCommitEffect>) {
+        let (mut chunks, mut to) = (0, Seq(0));
+        let in_flight = self.in_flight;
+        let mut index = 0;
+        let mut dropped_bytes = Vec::new();
+        self.queue.retain(|queued| {
+            let stale = queued.brane == brane && queued.chunk.epoch <= epoch;
+            if stale {
+                chunks += 1;
+                to = to.max(queued.chunk.to);
+                dropped_bytes.push(queued.chunk.body.len());
+                self.in_flight -= usize::from(index < in_flight);
+            }
+            index += 1;
+            !stale
+        });
+        for bytes in dropped_bytes {
+            self.forget(brane, bytes);
+        }
+        self.counters.stale_chunks += chunks as u64;
+        effects.push(GroupCommitEffect::Stale { brane, epoch, chunks, to });
+    }
+
+    /// A chunk of this brane has left the queue.
+    fn forget(&mut self, brane: BraneId, bytes: usize) {
+        self.counters.bytes -= bytes;
+        if let Some(count) = self.per_brane.get_mut(&brane) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_brane.remove(&brane);
+            }
+        }
+    }
+}
