@@ -1,0 +1,93 @@
+//! Every setting: where it comes from, what it may be, and what does not fit
+//! together.
+//!
+//! A setting is a key in a section of `config.toml`, `AVVY_SECTION_KEY` in
+//! the environment, or a flag; each of these beats the one before it. A
+//! setting that nobody made has its default. `config.toml` at the top of the
+//! repository documents each one; a test holds it to the defaults here.
+//!
+//! To add a setting: a field in [`sections`], its text in `config.toml`, its
+//! range in [`rules`].
+
+mod problem;
+mod rules;
+mod sections;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use avvy_auth::Policy;
+use avvy_model::{ValueLimits, WorldLimits};
+use serde::{Deserialize, Serialize};
+
+pub use problem::{Origin, Problem, Problems};
+pub use sections::{Auth, Brane, Limits, Log, LogFormat, Server, Session, Store, StoreKind, World};
+pub use source::{Argument, Sources};
+
+/// Every setting of a process. Has been checked: whoever has one from
+/// [`Sources::load`] need not look for contradictions.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where it listens and keeps its data.
+    pub server: Server,
+    /// What clients may ask for.
+    pub limits: Limits,
+    /// How a connection is kept.
+    pub session: Session,
+    /// How large a world may grow.
+    pub world: World,
+    /// How a brane runs.
+    pub brane: Brane,
+    /// How it is stored.
+    pub store: Store,
+    /// Whose tokens count.
+    pub auth: Auth,
+    /// What is logged.
+    pub log: Log,
+}
+
+impl Config {
+    /// The bounds of every brane.
+    pub const fn world_limits(&self) -> WorldLimits {
+        let World { client_memory_s, outcomes_per_client, .. } = self.world;
+        WorldLimits {
+            max_objects: self.world.max_objects,
+            max_depth: self.world.max_depth,
+            max_batch: self.world.max_batch_operations as usize,
+            max_touched: self.world.max_touched_objects as usize,
+            values: ValueLimits {
+                max_value_bytes: self.world.max_value_bytes as usize,
+                max_nesting: self.world.max_value_nesting,
+                max_key_bytes: self.world.max_key_bytes as usize,
+                max_props_bytes: self.world.max_props_bytes as usize,
+            },
+            outcomes_per_client: outcomes_per_client as usize,
+            client_memory_ms: client_memory_s * 1_000,
+        }
+    }
+
+    /// Whose tokens count, and for whom they are.
+    pub fn token_policy(&self) -> Policy {
+        Policy {
+            issuer: self.auth.issuer.clone(),
+            audience: self.auth.audience.clone(),
+            leeway_s: self.auth.clock_leeway_s,
+        }
+    }
+
+    /// The files of certificate chain and key; `None`: no TLS.
+    pub fn tls_files(&self) -> Option<(PathBuf, PathBuf)> {
+        let Server { tls_cert_file, tls_key_file, .. } = &self.server;
+        let is_set = !tls_cert_file.as_os_str().is_empty();
+        is_set.then(|| (tls_cert_file.clone(), tls_key_file.clone()))
+    }
+
+    /// The file of the issuer's private key; a relative one is in the data
+    /// directory.
+    pub fn auth_key_file(&self) -> PathBuf {
+        self.server.data_dir.join(&self.auth.key_file)
+    }
+}

@@ -1,0 +1,251 @@
+//! The settings of each section, with their defaults. Numbers are never
+//! negative; their ranges are in [`super::rules`].
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+const KIB: u64 = 1_024;
+const MIB: u64 = 1_024 * KIB;
+const GIB: u64 = 1_024 * MIB;
+
+/// A section: its fields with their defaults beside them.
+macro_rules! section {
+    (
+        $(#[doc = $doc:literal])*
+        $name:ident { $($(#[doc = $field_doc:literal])* $field:ident: $kind:ty = $default:expr,)* }
+    ) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $($(#[doc = $field_doc])* pub $field: $kind,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    };
+}
+
+section! {
+    /// Where it listens and keeps its data.
+    Server {
+        /// Address and port for HTTP and WebSocket.
+        bind: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 7878)),
+        /// The directory of everything that is kept.
+        data_dir: PathBuf = PathBuf::from("data"),
+        /// Threads that do the work; 0: one for each core.
+        worker_threads: u32 = 0,
+        /// How long a drain may take, in milliseconds.
+        drain_timeout_ms: u64 = 10_000,
+        /// PEM file of the certificate chain; empty: no TLS.
+        tls_cert_file: PathBuf = PathBuf::new(),
+        /// PEM file of the certificate's private key; empty: no TLS.
+        tls_key_file: PathBuf = PathBuf::new(),
+        /// Objects in the demo brane that a first start makes; 0: no demo brane.
+        demo_objects: u32 = 300,
+        /// How long `/healthz` waits for its own edit, in milliseconds.
+        health_timeout_ms: u64 = 2_000,
+    }
+}
+
+section! {
+    /// What clients may ask for.
+    Limits {
+        /// Open connections, of any kind.
+        max_connections: u32 = 20_000,
+        /// WebSocket sessions.
+        max_sessions: u32 = 10_000,
+        /// Sessions in one brane.
+        max_sessions_per_brane: u32 = 2_500,
+        /// Branes that one session may join.
+        max_channels_per_session: u32 = 16,
+        /// Bytes of the largest WebSocket message that is read.
+        max_message_bytes: u64 = MIB,
+        /// Edits of one session without an outcome.
+        max_edits_in_flight: u32 = 1_024,
+        /// Edits of one session a second, in the long run.
+        edits_per_second: u32 = 1_000,
+        /// Edits of one session at once, after a rest.
+        edits_burst: u32 = 2_048,
+        /// Other messages of one session a second, in the long run.
+        messages_per_second: u32 = 100,
+        /// Other messages of one session at once, after a rest.
+        messages_burst: u32 = 200,
+        /// Malformed messages after which a session is closed.
+        max_malformed_messages: u32 = 8,
+        /// Requests of one address a second, in the long run.
+        requests_per_second: u32 = 500,
+        /// Requests of one address at once, after a rest.
+        requests_burst: u32 = 4_096,
+        /// Bytes of an HTTP request's body.
+        http_max_body_bytes: u64 = MIB,
+        /// Bytes of an HTTP request's line and headers.
+        http_max_header_bytes: u64 = 16 * KIB,
+        /// Headers of an HTTP request.
+        http_max_headers: u32 = 64,
+        /// Objects on one page of a list.
+        http_max_page_items: u32 = 1_000,
+        /// How long the headers of a request may take to come, in milliseconds.
+        header_read_timeout_ms: u64 = 10_000,
+        /// How long a request may take from its headers to its answer, in milliseconds.
+        request_timeout_ms: u64 = 30_000,
+        /// How long a TLS handshake may take, in milliseconds.
+        tls_handshake_timeout_ms: u64 = 10_000,
+    }
+}
+
+section! {
+    /// How a connection is kept.
+    Session {
+        /// How long a new WebSocket may take to say hello, in milliseconds.
+        hello_timeout_ms: u64 = 10_000,
+        /// A session that is silent for twice this time is closed, in milliseconds.
+        heartbeat_ms: u64 = 15_000,
+        /// How long before its token ends a session is warned, in seconds.
+        token_warning_s: u64 = 60,
+        /// Queued bytes above which a session counts as slow.
+        outbox_high_water_bytes: u64 = 256 * KIB,
+        /// Queued bytes below which a slow session is sent to again.
+        outbox_low_water_bytes: u64 = 64 * KIB,
+        /// Queued bytes at which a session is cut.
+        outbox_max_bytes: u64 = 8 * MIB,
+        /// How long a session may be slow before it is closed, in milliseconds.
+        slow_session_timeout_ms: u64 = 30_000,
+        /// How long a peer may take to answer a close, in milliseconds.
+        close_timeout_ms: u64 = 5_000,
+    }
+}
+
+section! {
+    /// How large a world may grow.
+    World {
+        /// Objects in a brane, the root included.
+        max_objects: u32 = 1_000_000,
+        /// Steps from the root to the deepest object.
+        max_depth: u32 = 64,
+        /// Operations in a batch.
+        max_batch_operations: u32 = 1_000,
+        /// Objects that one edit may touch.
+        max_touched_objects: u32 = 10_000,
+        /// Encoded bytes of a property's value.
+        max_value_bytes: u64 = 8 * KIB,
+        /// Arrays, maps and tags around the innermost item of a value.
+        max_value_nesting: u32 = 16,
+        /// Bytes of a property's key.
+        max_key_bytes: u64 = 64,
+        /// Encoded bytes of all properties of an object.
+        max_props_bytes: u64 = 16 * KIB,
+        /// Last outcomes of a client that are remembered.
+        outcomes_per_client: u32 = 256,
+        /// How long a silent client's outcomes are remembered, in seconds.
+        client_memory_s: u64 = 7 * 24 * 3_600,
+    }
+}
+
+section! {
+    /// How a brane runs.
+    Brane {
+        /// How long a brane may take to open, in milliseconds.
+        open_timeout_ms: u64 = 30_000,
+        /// How long a brane stays open without sessions, in seconds.
+        idle_close_s: u64 = 300,
+        /// Publishes every edit alone and at once.
+        flush_every_edit: bool = false,
+        /// The longest that an edit waits for company, in milliseconds.
+        flush_window_max_ms: u32 = 25,
+        /// The share of the time that fan-out may take, in percent.
+        fan_out_budget_percent: u32 = 16,
+        /// What one delivery is taken to cost at least, in nanoseconds.
+        delivery_cost_ns: u32 = 3_000,
+        /// Events after which a window is closed early.
+        max_window_events: u32 = 1_024,
+        /// Bytes after which a window is closed early.
+        max_window_bytes: u64 = 256 * KIB,
+        /// Bytes of recent windows that are kept at hand.
+        ring_bytes: u64 = 8 * MIB,
+        /// Bytes of edits that are accepted and not yet durable.
+        journal_pending_bytes: u64 = 16 * MIB,
+        /// Edits after which a snapshot is stored.
+        snapshot_every_events: u64 = 100_000,
+        /// Bytes of journal after which a snapshot is stored.
+        snapshot_every_bytes: u64 = 64 * MIB,
+    }
+}
+
+/// Which store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// One SQLite database in the data directory.
+    Sqlite,
+    /// Nothing outlives the process.
+    Memory,
+}
+
+section! {
+    /// How it is stored.
+    Store {
+        /// Which store.
+        kind: StoreKind = StoreKind::Sqlite,
+        /// How long one operation may take, in milliseconds.
+        operation_timeout_ms: u64 = 10_000,
+        /// Bytes of journal, of all branes, that wait for the store.
+        queue_bytes: u64 = 64 * MIB,
+        /// Bytes of journal in one transaction.
+        max_commit_bytes: u64 = 4 * MIB,
+        /// The first pause before a failed commit is tried again, in milliseconds.
+        retry_min_ms: u64 = 50,
+        /// The longest such pause, in milliseconds.
+        retry_max_ms: u64 = 5_000,
+        /// How long journal is kept, in hours.
+        retention_hours: u64 = 7 * 24,
+        /// Bytes of journal that one brane keeps; 0: no bound.
+        max_journal_bytes: u64 = 16 * GIB,
+        /// How often what is no longer needed is removed, in seconds.
+        compaction_interval_s: u64 = 60,
+    }
+}
+
+section! {
+    /// Whose tokens count.
+    Auth {
+        /// `iss` of the tokens.
+        issuer: String = "avvyland".to_owned(),
+        /// `aud` of the tokens.
+        audience: String = "avvyland".to_owned(),
+        /// PEM file of the issuer's private key.
+        key_file: PathBuf = PathBuf::from("auth-key.pem"),
+        /// Whether a start writes a token that lets anybody who can read it in.
+        development_tokens: bool = true,
+        /// How long a new token counts, in seconds.
+        token_lifetime_s: u64 = 12 * 3_600,
+        /// How far clocks of issuer and verifier may differ, in seconds.
+        clock_leeway_s: u64 = 5,
+    }
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+section! {
+    /// What is logged.
+    Log {
+        /// `error`, `warn`, `info`, `debug` or `trace`, also by module:
+        /// `info,avvy_net=debug`.
+        level: String = "info".to_owned(),
+        /// The form of a line.
+        format: LogFormat = LogFormat::Text,
+    }
+}
