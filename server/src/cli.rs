@@ -1,0 +1,296 @@
+//! What the command line understands.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use avvy_model::{Role, UserId};
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Argument;
+
+/// A server of shared 3D worlds that many people edit at once.
+#[derive(Parser, Debug, PartialEq)]
+#[command(
+    name = "avvyland",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  avvyland serve                            serve on 127.0.0.1:7878, data in ./data
+  avvyland demo --users 200                 200 simulated builders against it
+  avvyland token --role visitor --hours 1   a token that only lets its bearer look
+  avvyland inspect                          what the data directory holds, verified"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug, PartialEq)]
+pub enum Command {
+    /// Run the server until Ctrl-C
+    #[command(long_about = SERVE_ABOUT)]
+    Serve(Serve),
+    /// Simulate builders against a running server
+    #[command(long_about = DEMO_ABOUT)]
+    Demo(Demo),
+    /// Make a token that lets its bearer in
+    #[command(long_about = TOKEN_ABOUT)]
+    Token(Token),
+    /// Show what a data directory holds, and verify it
+    #[command(long_about = INSPECT_ABOUT)]
+    Inspect(Inspect),
+}
+
+/// Run the server until Ctrl-C.
+#[derive(Args, Debug, PartialEq)]
+#[command(after_help = "\
+Examples:
+  avvyland serve
+  avvyland serve --config /etc/avvyland.toml --data /var/lib/avvyland
+  AVVY_LOG_LEVEL=debug avvyland serve --bind 127.0.0.1:9000")]
+pub struct Serve {
+    /// File of settings [default: config.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory of everything that is kept [setting: server.data_dir]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address and port [setting: server.bind]
+    #[arg(long, value_name = "ADDR")]
+    pub bind: Option<SocketAddr>,
+}
+
+impl Serve {
+    /// The settings that the flags make.
+    pub fn arguments(&self) -> Vec<Argument> {
+        let data = data_argument(self.data.as_ref());
+        let bind = self.bind.map(|bind| Argument {
+            flag: "--bind",
+            section: "server",
+            key: "bind",
+            value: bind.to_string(),
+        });
+        data.into_iter().chain(bind).collect()
+    }
+}
+
+/// Simulate builders against a running server.
+#[derive(Args, Debug, PartialEq)]
+#[command(after_help = "\
+Examples:
+  avvyland demo
+  avvyland demo --users 1000 --edits-per-second 5 --seconds 60
+  avvyland demo --url ws://192.0.2.7:7878 --token \"$(cat token.jwt)\" --json")]
+pub struct Demo {
+    /// Simulated users, from 1
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub users: u32,
+    /// Edits of each user a second, from 0
+    #[arg(long, value_name = "R", default_value_t = 5.0, value_parser = rate)]
+    pub edits_per_second: f64,
+    /// How long to edit, from 1
+    #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+    /// Address of the server: http, https, ws or wss [default: the one that runs on --data]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Token to come in with [default: the one in --data]
+    #[arg(long, value_name = "JWT")]
+    pub token: Option<String>,
+    /// Data directory in which to look for the server's address and token
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+    /// Print the summary as one JSON object, and no live line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Make a token that lets its bearer in.
+#[derive(Args, Debug, PartialEq)]
+#[command(after_help = "\
+Examples:
+  avvyland token
+  avvyland token --role visitor --hours 1
+  avvyland token --user 6f1a7ac0-0d10-4b5e-9d5e-2f1d6a1f9f01 --role owner > token.jwt")]
+pub struct Token {
+    /// The user, a UUID of version 4 [default: a new one]
+    #[arg(long, value_name = "UUID", value_parser = user)]
+    pub user: Option<UserId>,
+    /// The most that the token allows: visitor, builder or owner
+    #[arg(long, value_name = "ROLE", default_value = "builder", value_parser = role)]
+    pub role: Role,
+    /// How long it counts [default: auth.token_lifetime_s]
+    #[arg(long, value_name = "H", value_parser = clap::value_parser!(u64).range(1..=8_784))]
+    pub hours: Option<u64>,
+    /// A name for people to read
+    #[arg(long, value_name = "TEXT", value_parser = name)]
+    pub name: Option<String>,
+    /// File of settings [default: config.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory with the key [setting: server.data_dir]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+impl Token {
+    /// The settings that the flags make.
+    pub fn arguments(&self) -> Vec<Argument> {
+        data_argument(self.data.as_ref()).into_iter().collect()
+    }
+}
+
+/// Show what a data directory holds, and verify it.
+#[derive(Args, Debug, PartialEq)]
+#[command(after_help = "\
+Examples:
+  avvyland inspect
+  avvyland inspect --data /var/lib/avvyland --json")]
+pub struct Inspect {
+    /// The data directory
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+const SERVE_ABOUT: &str = "\
+Run the server until Ctrl-C.
+
+Settings come from config.toml, then from the environment (AVVY_SECTION_KEY),
+then from these flags; each beats the one before it. The first start makes the
+data directory, its key, a demo brane and, on the loopback, a token for
+development.
+
+Ctrl-C or SIGTERM drains: no new edits, everything accepted made durable,
+snapshots stored, exit code 0. A second one ends at once.";
+
+const DEMO_ABOUT: &str = "\
+Simulate builders against a running server, through the protocol that every
+client uses.
+
+Each user joins the demo brane, makes objects of its own and edits them. One
+line shows what happens, a summary follows. In the end every copy of the world
+is compared by its state hash. The exit code is 0 when nothing was lost and
+all copies are equal, else 1.
+
+Without --url and --token it finds the server and the token that `avvyland
+serve` left in the data directory.";
+
+const TOKEN_ABOUT: &str = "\
+Make a token that lets its bearer in, signed by the key in the data directory,
+and print it. Whoever can read that key can make any token.
+
+The role is the most that the token allows in any brane; a user who owns a
+brane is its owner only by a token of that role.";
+
+const INSPECT_ABOUT: &str = "\
+Show what a data directory holds, and verify it: every brane with its
+snapshots and journal, every checksum, and the state hash of each brane as it
+would open. Changes nothing.
+
+The exit code is 0 when everything is in order, else 1.";
+
+fn data_argument(data: Option<&PathBuf>) -> Option<Argument> {
+    let value = data?.to_string_lossy().into_owned();
+    Some(Argument { flag: "--data", section: "server", key: "data_dir", value })
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=10_000.0).contains(&rate) { Ok(rate) } else { Err("not from 0 to 10000".to_owned()) }
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    Role::from_name(text).ok_or_else(|| "not visitor, builder or owner".to_owned())
+}
+
+fn name(text: &str) -> Result<String, String> {
+    if text.len() <= 128 { Ok(text.to_owned()) } else { Err("longer than 128 bytes".to_owned()) }
+}
+
+fn user(text: &str) -> Result<UserId, String> {
+    let user: UserId = text.parse().map_err(|error| format!("{error}"))?;
+    if user.uuid().get_version_num() == 4 { Ok(user) } else { Err("not of version 4".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        let words = std::iter::once("avvyland").chain(line.split_whitespace());
+        Cli::try_parse_from(words).map(|cli| cli.command).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_serve_become_settings() {
+        let Ok(Command::Serve(serve)) = parse("serve --data d --bind 127.0.0.1:9") else {
+            panic!("is not serve")
+        };
+        let made: Vec<_> =
+            serve.arguments().into_iter().map(|a| (a.flag, a.section, a.key, a.value)).collect();
+        let expected = [
+            ("--data", "server", "data_dir", "d".to_owned()),
+            ("--bind", "server", "bind", "127.0.0.1:9".to_owned()),
+        ];
+        assert_eq!(made, expected);
+        let sources = crate::config::Sources { arguments: serve.arguments(), ..Default::default() };
+        assert_eq!(sources.load().unwrap().server.bind.port(), 9);
+    }
+
+    #[test]
+    fn demo_has_defaults() {
+        let Ok(Command::Demo(demo)) = parse("demo") else { panic!("is not demo") };
+        assert_eq!((demo.users, demo.edits_per_second, demo.seconds), (50, 5.0, 20));
+        assert_eq!((demo.url, demo.token, demo.json), (None, None, false));
+    }
+
+    #[test]
+    fn token_takes_a_user_and_a_role() {
+        let line = "token --user 6f1a7ac0-0d10-4b5e-9d5e-2f1d6a1f9f01 --role owner --hours 2";
+        let Ok(Command::Token(token)) = parse(line) else { panic!("is not token") };
+        assert_eq!((token.role, token.hours), (Role::Owner, Some(2)));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in [
+            "",
+            "sevre",
+            "serve --bind here",
+            "serve extra",
+            "demo --users 0",
+            "demo --users many",
+            "demo --edits-per-second -1",
+            "demo --edits-per-second NaN",
+            "demo --seconds 0",
+            "token --user me",
+            "token --user 00000000-0000-0000-0000-000000000000",
+            "token --role admin",
+            "token --hours 0",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        for command in Cli::command().get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Examples:\n  avvyland"), "{help}");
+        }
+    }
+}
