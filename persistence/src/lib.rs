@@ -1,1 +1,42 @@
-//! persistence.
+//! Where branes live while nobody looks: the [`Store`] contract and its stores.
+//!
+//! A store keeps, for every brane, its record, its journal (a chain of chunks,
+//! each a window of accepted edits) and its snapshots. Chunks are the truth;
+//! a brane opens from its newest snapshot and the chunks after it. What a
+//! chunk or a snapshot part says is the business of others: here it is bytes
+//! with a checksum and a place.
+//!
+//! - [`memory`]: a store without a disk, deterministic, with planned faults,
+//!   for simulation and tests.
+//! - [`sqlite`]: the embedded store.
+//! - `testing` (feature `testing`): the conformance suite that every store
+//!   passes, and a store with deliberate bugs that fails it.
+//! - `powercut` (feature `powercut`): a SQLite VFS that forgets what was not
+//!   synced.
+
+mod chain;
+mod checksum;
+mod chunk;
+mod error;
+mod lineage;
+pub mod memory;
+#[cfg(feature = "powercut")]
+pub mod powercut;
+mod record;
+mod report;
+mod scan;
+mod snapshot;
+pub mod sqlite;
+mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use chunk::{AppendRefusal, Chunk, ChunkWrite, MAX_CHUNK_BYTES};
+pub use error::{Place, StoreError};
+pub use lineage::Lineage;
+pub use record::{
+    BraneCursor, BraneFilter, BraneKind, BranePage, BraneRecord, MAX_NAME_BYTES, MAX_PAGE,
+};
+pub use report::{BraneReport, CompactPolicy, Compaction, Damage, MAX_DAMAGES, StoreReport};
+pub use snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotInfo, SnapshotStart};
+pub use store::{BoxFuture, MAX_META_KEY_BYTES, MAX_META_VALUE_BYTES, Opened, Store, TornTail};

@@ -1,0 +1,297 @@
+//! A store without a disk.
+//!
+//! Its futures are ready at once, it knows no clock and draws nothing at
+//! random, so a simulation can run thousands of lives of it in one thread. A
+//! [`MemoryDisk`] holds what is stored; a [`MemoryStore`] is one process's
+//! access to it. Planned faults ([`FaultPlan`]) fail operations before, within
+//! or after their effect, or cut the power: then the store answers `Closed`
+//! until the disk is mounted again.
+
+mod fault;
+mod state;
+mod upkeep;
+
+use std::future::ready;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use avvy_model::{BraneId, Seq};
+use bytes::Bytes;
+
+pub use fault::{Fault, FaultPlan, Operation};
+
+use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
+use crate::error::{Place, StoreError};
+use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_NAME_BYTES, MAX_PAGE};
+use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
+use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
+use crate::store::{BoxFuture, MAX_META_KEY_BYTES, MAX_META_VALUE_BYTES, Opened, Store};
+use state::State;
+
+/// What memory stores share: the stored things, which outlive a store.
+#[derive(Clone, Default)]
+pub struct MemoryDisk(Arc<Mutex<Disk>>);
+
+#[derive(Default)]
+struct Disk {
+    state: State,
+    plan: Option<Box<dyn FaultPlan>>,
+    operations: u64,
+    faults: u64,
+    /// Counts mounts; an access of an earlier mount is dead.
+    mount: u64,
+    powered: bool,
+}
+
+impl MemoryDisk {
+    /// An empty disk.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the plan that decides what happens to every operation from now on.
+    pub fn plan(&self, plan: impl FaultPlan) {
+        self.lock().plan = Some(Box::new(plan));
+    }
+
+    /// Lets every operation succeed from now on.
+    pub fn heal(&self) {
+        self.lock().plan = None;
+    }
+
+    /// Opens the store on this disk, as a new process would. Whoever had it
+    /// before is answered `Closed`; snapshots left unfinished are given up.
+    pub fn mount(&self) -> MemoryStore {
+        let mut disk = self.lock();
+        disk.mount += 1;
+        disk.powered = true;
+        disk.state.branes.values_mut().for_each(|brane| brane.unfinished = None);
+        MemoryStore { disk: self.clone(), mount: disk.mount }
+    }
+
+    /// Cuts the power: every access is answered `Closed` until the next mount.
+    pub fn cut_power(&self) {
+        self.lock().powered = false;
+    }
+
+    /// Spoils what is stored at a chunk's or a part's place; false if nothing
+    /// is there. A chunk is found by its last edit.
+    pub fn damage(&self, place: &Place) -> bool {
+        self.lock().state.damage(place)
+    }
+
+    /// How many operations were asked for, and how many of them met a fault.
+    pub fn counts(&self) -> (u64, u64) {
+        let disk = self.lock();
+        (disk.operations, disk.faults)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Disk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One process's access to a [`MemoryDisk`].
+pub struct MemoryStore {
+    disk: MemoryDisk,
+    mount: u64,
+}
+
+impl MemoryStore {
+    /// A store on an empty disk of its own.
+    pub fn new() -> Self {
+        MemoryDisk::new().mount()
+    }
+
+    /// The disk.
+    pub fn disk(&self) -> &MemoryDisk {
+        &self.disk
+    }
+
+    /// Does an operation as the fault plan lets it: `work` gets the state and
+    /// the fate, which only appends look at.
+    fn run<T: Send + 'static>(
+        &self,
+        operation: Operation,
+        work: impl FnOnce(&mut State, Fault) -> Result<T, StoreError>,
+    ) -> BoxFuture<'_, Result<T, StoreError>> {
+        Box::pin(ready(self.run_now(operation, work)))
+    }
+
+    fn run_now<T>(
+        &self,
+        operation: Operation,
+        work: impl FnOnce(&mut State, Fault) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut guard = self.disk.lock();
+        let disk = &mut *guard;
+        if disk.mount != self.mount || !disk.powered {
+            return Err(StoreError::Closed);
+        }
+        let nth = disk.operations;
+        disk.operations += 1;
+        let fate = disk.plan.as_mut().map_or(Fault::None, |plan| plan.fate(operation, nth));
+        disk.faults += u64::from(fate != Fault::None);
+        let is_done = fate.reach(1) > 0 || operation == Operation::Append;
+        let answer = if is_done { Some(work(&mut disk.state, fate)) } else { None };
+        if fate.cuts() {
+            disk.powered = false;
+            return Err(StoreError::Closed);
+        }
+        match answer {
+            Some(answer) if fate == Fault::None => answer,
+            _ => Err(StoreError::Io(format!("planned fault in {operation:?}"))),
+        }
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Store for MemoryStore {
+    fn create_brane(&self, record: BraneRecord) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.run(Operation::CreateBrane, |state, _| {
+            if record.name.len() > MAX_NAME_BYTES {
+                return Err(StoreError::Invalid("the name is too long"));
+            }
+            state.create(record)
+        })
+    }
+
+    fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
+        self.run(Operation::ReadRecord, |state, _| {
+            state.brane(brane).map(|brane| brane.record.clone())
+        })
+    }
+
+    fn branes(
+        &self,
+        filter: BraneFilter,
+        after: Option<BraneCursor>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<BranePage, StoreError>> {
+        self.run(Operation::ReadRecord, |state, _| {
+            let limit = limit.clamp(1, MAX_PAGE) as usize;
+            let mut shown = (state.order.iter())
+                .filter(|cursor| after.is_none_or(|after| **cursor > after))
+                .filter_map(|cursor| state.branes.get(&cursor.id))
+                .filter(|brane| filter.shows(&brane.record))
+                .map(|brane| brane.record.clone());
+            let branes: Vec<BraneRecord> = shown.by_ref().take(limit).collect();
+            let more = shown.next().is_some();
+            let next = branes.last().filter(|_| more).map(BraneRecord::cursor);
+            Ok(BranePage { branes, next })
+        })
+    }
+
+    fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
+        self.run(Operation::Open, |state, _| state.open(brane))
+    }
+
+    fn read_chunks(
+        &self,
+        brane: BraneId,
+        after: Seq,
+        max_bytes: usize,
+    ) -> BoxFuture<'_, Result<Vec<Chunk>, StoreError>> {
+        self.run(Operation::ReadChunks, |state, _| state.read_chunks(brane, after, max_bytes))
+    }
+
+    fn append(
+        &self,
+        chunks: Vec<ChunkWrite>,
+    ) -> BoxFuture<'_, Result<Vec<Result<(), AppendRefusal>>, StoreError>> {
+        self.run(Operation::Append, |state, fate| {
+            let reach = fate.reach(chunks.len());
+            Ok(chunks.into_iter().take(reach).map(|chunk| state.append(chunk)).collect())
+        })
+    }
+
+    fn begin_snapshot(
+        &self,
+        start: SnapshotStart,
+    ) -> BoxFuture<'_, Result<SnapshotId, StoreError>> {
+        self.run(Operation::BeginSnapshot, |state, _| state.begin(start))
+    }
+
+    fn put_snapshot_part(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        index: u32,
+        body: Bytes,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.run(Operation::PutPart, |state, _| {
+            if body.len() > MAX_PART_BYTES {
+                return Err(StoreError::Invalid("the part is too long"));
+            }
+            state.put_part(brane, snapshot, index, body)
+        })
+    }
+
+    fn finish_snapshot(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        parts: u32,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.run(Operation::FinishSnapshot, |state, _| state.finish(brane, snapshot, parts))
+    }
+
+    fn abort_snapshot(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.run(Operation::AbortSnapshot, |state, _| {
+            let brane = state.brane_mut(brane)?;
+            brane.unfinished.take_if(|(id, _)| *id == snapshot);
+            Ok(())
+        })
+    }
+
+    fn read_snapshot_part(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        index: u32,
+    ) -> BoxFuture<'_, Result<Bytes, StoreError>> {
+        self.run(Operation::ReadPart, |state, _| state.read_part(brane, snapshot, index))
+    }
+
+    fn compact(&self, policy: CompactPolicy) -> BoxFuture<'_, Result<Compaction, StoreError>> {
+        self.run(Operation::Compact, |state, _| Ok(state.compact(policy)))
+    }
+
+    fn verify_brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneReport, StoreError>> {
+        self.run(Operation::Verify, |state, _| state.verify_brane(brane))
+    }
+
+    fn verify_store(&self) -> BoxFuture<'_, Result<StoreReport, StoreError>> {
+        self.run(Operation::Verify, |state, _| Ok(state.verify_store()))
+    }
+
+    fn meta(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        self.run(Operation::ReadRecord, |state, _| Ok(state.meta.get(key).cloned()))
+    }
+
+    fn put_meta(&self, key: &str, value: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.run(Operation::PutMeta, |state, _| {
+            if key.len() > MAX_META_KEY_BYTES || value.len() > MAX_META_VALUE_BYTES {
+                return Err(StoreError::Invalid("the meta entry is too long"));
+            }
+            state.meta.insert(key.to_owned(), value);
+            Ok(())
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        let mut disk = self.disk.lock();
+        if disk.mount == self.mount {
+            disk.powered = false;
+        }
+        Box::pin(ready(Ok(())))
+    }
+}

@@ -1,0 +1,257 @@
+//! What a memory store holds: the stored things themselves, without faults.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use avvy_model::{BraneId, Epoch, Seq};
+use bytes::Bytes;
+
+use crate::chain::Chain;
+use crate::checksum;
+use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
+use crate::error::{Place, StoreError};
+use crate::lineage::{self, Lineage};
+use crate::record::{BraneCursor, BraneRecord};
+use crate::scan::{Link, Scan, Verdict};
+use crate::snapshot::{SnapshotId, SnapshotInfo, SnapshotStart};
+use crate::store::Opened;
+
+/// A chunk with its checksum.
+pub(super) struct Stored {
+    pub(super) write: ChunkWrite,
+    pub(super) checksum: u64,
+}
+
+impl Stored {
+    pub(super) fn chunk(&self) -> Result<Chunk, String> {
+        let ChunkWrite { epoch, from, to, at_ms, ref body, .. } = self.write;
+        match self.write.checksum() == self.checksum {
+            true => Ok(Chunk { epoch, from, to, at_ms, body: body.clone() }),
+            false => Err("its checksum is wrong".into()),
+        }
+    }
+
+    pub(super) fn link(&self) -> Link {
+        match self.chunk() {
+            Ok(Chunk { epoch, from, to, .. }) => Link::Good { epoch, from, to },
+            Err(why) => Link::Bad { to: self.write.to, why },
+        }
+    }
+}
+
+/// A snapshot's parts, each with its checksum.
+pub(super) struct Parts {
+    pub(super) start: SnapshotStart,
+    pub(super) parts: BTreeMap<u32, (Bytes, u64)>,
+}
+
+pub(super) struct Brane {
+    pub(super) record: BraneRecord,
+    pub(super) epoch: Epoch,
+    pub(super) head: Seq,
+    pub(super) lineage: Lineage,
+    /// By their last edit.
+    pub(super) chunks: BTreeMap<Seq, Stored>,
+    pub(super) unfinished: Option<(SnapshotId, Parts)>,
+    pub(super) snapshots: BTreeMap<SnapshotId, (SnapshotInfo, Parts)>,
+}
+
+impl Brane {
+    pub(super) fn newest(&self) -> Option<SnapshotInfo> {
+        self.snapshots.values().map(|(info, _)| *info).max_by_key(|info| (info.at, info.id))
+    }
+
+    pub(super) fn covered(&self) -> Seq {
+        self.newest().map_or(Seq(0), |info| info.at)
+    }
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) branes: BTreeMap<BraneId, Brane>,
+    pub(super) order: BTreeSet<BraneCursor>,
+    pub(super) meta: BTreeMap<String, Bytes>,
+    pub(super) last_snapshot: u64,
+}
+
+impl State {
+    pub(super) fn brane(&self, id: BraneId) -> Result<&Brane, StoreError> {
+        self.branes.get(&id).ok_or(StoreError::UnknownBrane(id))
+    }
+
+    pub(super) fn brane_mut(&mut self, id: BraneId) -> Result<&mut Brane, StoreError> {
+        self.branes.get_mut(&id).ok_or(StoreError::UnknownBrane(id))
+    }
+
+    pub(super) fn create(&mut self, record: BraneRecord) -> Result<(), StoreError> {
+        if let Some(brane) = self.branes.get(&record.id) {
+            let same = brane.record == record;
+            return if same { Ok(()) } else { Err(StoreError::BraneExists(record.id)) };
+        }
+        self.order.insert(record.cursor());
+        let brane = Brane {
+            epoch: Epoch(0),
+            head: Seq(0),
+            lineage: Vec::new(),
+            chunks: BTreeMap::new(),
+            unfinished: None,
+            snapshots: BTreeMap::new(),
+            record,
+        };
+        self.branes.insert(brane.record.id, brane);
+        Ok(())
+    }
+
+    pub(super) fn open(&mut self, id: BraneId) -> Result<Opened, StoreError> {
+        let brane = self.brane_mut(id)?;
+        brane.epoch = brane.epoch.next();
+        let covered = brane.covered();
+        let mut damage = None;
+        let mut found = |found| {
+            damage.get_or_insert(found);
+        };
+        let mut scan = Scan::new(id, covered, covered);
+        for stored in brane.chunks.range(covered.next()..).map(|(_, stored)| stored) {
+            scan.feed(stored.link(), &mut found);
+        }
+        let verdict = scan.finish(brane.head, &mut found);
+        if let Some(damage) = damage {
+            return Err(StoreError::Damaged { place: damage.place, why: damage.why });
+        }
+        let torn = match verdict {
+            Verdict::Whole => None,
+            Verdict::Torn(torn) => {
+                brane.chunks.split_off(&torn.kept.next());
+                brane.head = torn.kept;
+                Some(torn)
+            }
+        };
+        lineage::push(&mut brane.lineage, brane.epoch, brane.head);
+        Ok(Opened {
+            epoch: brane.epoch,
+            lineage: brane.lineage.clone(),
+            head: brane.head,
+            snapshot: brane.newest(),
+            torn,
+        })
+    }
+
+    pub(super) fn append(&mut self, write: ChunkWrite) -> Result<(), AppendRefusal> {
+        write.check()?;
+        let brane = self.branes.get_mut(&write.brane).ok_or(AppendRefusal::UnknownBrane)?;
+        let checksum = write.checksum();
+        let is_there = brane.chunks.get(&write.to).is_some_and(|stored| {
+            stored.checksum == checksum
+                && (stored.write.epoch, stored.write.from) == (write.epoch, write.from)
+        });
+        if is_there {
+            return Ok(());
+        }
+        if write.epoch != brane.epoch {
+            return Err(AppendRefusal::StaleEpoch { current: brane.epoch });
+        }
+        if write.from != brane.head {
+            return Err(AppendRefusal::Gap { head: brane.head });
+        }
+        brane.head = write.to;
+        brane.chunks.insert(write.to, Stored { write, checksum });
+        Ok(())
+    }
+
+    pub(super) fn read_chunks(
+        &self,
+        id: BraneId,
+        after: Seq,
+        max_bytes: usize,
+    ) -> Result<Vec<Chunk>, StoreError> {
+        let brane = self.brane(id)?;
+        let mut chain = Chain::new(id, after, brane.head, brane.covered(), max_bytes);
+        for (to, stored) in brane.chunks.range(after.next()..) {
+            if !chain.take(*to, stored.chunk())? {
+                break;
+            }
+        }
+        chain.finish()
+    }
+
+    pub(super) fn begin(&mut self, start: SnapshotStart) -> Result<SnapshotId, StoreError> {
+        let id = SnapshotId(self.last_snapshot + 1);
+        let brane = self.brane_mut(start.brane)?;
+        if start.epoch != brane.epoch {
+            return Err(StoreError::StaleEpoch { current: brane.epoch });
+        }
+        brane.unfinished = Some((id, Parts { start, parts: BTreeMap::new() }));
+        self.last_snapshot = id.0;
+        Ok(id)
+    }
+
+    pub(super) fn put_part(
+        &mut self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        index: u32,
+        body: Bytes,
+    ) -> Result<(), StoreError> {
+        match &mut self.brane_mut(brane)?.unfinished {
+            Some((id, parts)) if *id == snapshot => {
+                let sum = checksum::part(brane, snapshot, index, &body);
+                parts.parts.insert(index, (body, sum));
+                Ok(())
+            }
+            _ => Err(StoreError::UnknownSnapshot { brane, snapshot }),
+        }
+    }
+
+    pub(super) fn finish(
+        &mut self,
+        id: BraneId,
+        snapshot: SnapshotId,
+        parts: u32,
+    ) -> Result<(), StoreError> {
+        let brane = self.brane_mut(id)?;
+        if brane.snapshots.contains_key(&snapshot) {
+            return Ok(());
+        }
+        let unknown = StoreError::UnknownSnapshot { brane: id, snapshot };
+        let Some((_, put)) = brane.unfinished.as_ref().filter(|(id, _)| *id == snapshot) else {
+            return Err(unknown);
+        };
+        if put.start.epoch != brane.epoch {
+            return Err(StoreError::StaleEpoch { current: brane.epoch });
+        }
+        if put.start.at > brane.head {
+            return Err(StoreError::SnapshotAhead { head: brane.head });
+        }
+        let found = (0..).zip(put.parts.keys()).take_while(|(nth, key)| nth == *key).count();
+        let found = u32::try_from(found).unwrap_or(u32::MAX);
+        if found != parts || put.parts.len() != found as usize {
+            return Err(StoreError::SnapshotIncomplete { found, expected: parts });
+        }
+        let (_, put) = brane.unfinished.take().ok_or(unknown)?;
+        let SnapshotStart { epoch, at, taken_ms, .. } = put.start;
+        let bytes = put.parts.values().map(|(body, _)| body.len() as u64).sum();
+        let info = SnapshotInfo { id: snapshot, epoch, at, parts, bytes, taken_ms };
+        brane.snapshots.insert(snapshot, (info, put));
+        Ok(())
+    }
+
+    pub(super) fn read_part(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        index: u32,
+    ) -> Result<Bytes, StoreError> {
+        let unknown = StoreError::UnknownSnapshot { brane, snapshot };
+        let (info, parts) = self.brane(brane)?.snapshots.get(&snapshot).ok_or(unknown.clone())?;
+        if index >= info.parts {
+            return Err(unknown);
+        }
+        let place = Place::Part { brane, snapshot, index };
+        match parts.parts.get(&index) {
+            None => Err(StoreError::Damaged { place, why: "missing".into() }),
+            Some((body, sum)) if checksum::part(brane, snapshot, index, body) == *sum => {
+                Ok(body.clone())
+            }
+            Some(_) => Err(StoreError::Damaged { place, why: "its checksum is wrong".into() }),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Retention and inspection of the memory store.
+
+use std::cmp::Reverse;
+
+use avvy_model::{BraneId, Seq};
+
+use super::state::{Brane, State};
+use crate::error::{Place, StoreError};
+use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
+use crate::scan::{Scan, Verdict};
+
+impl State {
+    pub(super) fn compact(&mut self, policy: CompactPolicy) -> Compaction {
+        let mut done = Compaction::default();
+        let oldest_ms = policy.now_ms.saturating_sub(policy.retention_ms);
+        for brane in self.branes.values_mut() {
+            drop_snapshots(brane, policy.keep_snapshots, &mut done);
+            while oldest_covered(brane).is_some_and(|(_, at_ms)| at_ms < oldest_ms) {
+                drop_oldest(brane, &mut done);
+            }
+        }
+        if let Some(cap) = policy.max_journal_bytes {
+            self.cut_to(cap, &mut done);
+        }
+        done
+    }
+
+    fn cut_to(&mut self, cap: u64, done: &mut Compaction) {
+        let mut total: u64 = self.branes.values().map(length).sum();
+        let mut longest: Vec<_> =
+            self.branes.iter().map(|(id, brane)| (Reverse(length(brane)), *id)).collect();
+        longest.sort_unstable();
+        for (_, id) in longest {
+            let Some(brane) = self.branes.get_mut(&id) else { continue };
+            while total > cap && oldest_covered(brane).is_some() {
+                let before = done.chunk_bytes;
+                drop_oldest(brane, done);
+                total -= done.chunk_bytes - before;
+            }
+        }
+    }
+
+    pub(super) fn verify_brane(&self, id: BraneId) -> Result<BraneReport, StoreError> {
+        let brane = self.brane(id)?;
+        let oldest = brane.chunks.values().next().map_or(brane.head, |first| first.write.from);
+        let mut snapshots: Vec<_> = brane.snapshots.values().map(|(info, _)| *info).collect();
+        snapshots.sort_unstable_by_key(|info| Reverse((info.at, info.id)));
+        let mut report = BraneReport {
+            epoch: brane.epoch,
+            head: brane.head,
+            oldest,
+            epochs: brane.lineage.len() as u64,
+            snapshots,
+            ..BraneReport::default()
+        };
+        let mut scan = Scan::new(id, oldest.min(brane.covered()), brane.covered());
+        for stored in brane.chunks.values() {
+            if let Ok(chunk) = stored.chunk() {
+                report.chunks += 1;
+                report.chunk_bytes += chunk.body.len() as u64;
+            }
+            scan.feed(stored.link(), &mut |damage| report.add(damage.place, damage.why));
+        }
+        let verdict = scan.finish(brane.head, &mut |damage| report.add(damage.place, damage.why));
+        if let Verdict::Torn(torn) = verdict {
+            report.torn = Some(torn);
+        }
+        for info in report.snapshots.clone() {
+            for index in 0..info.parts {
+                if let Err(StoreError::Damaged { place, why }) = self.read_part(id, info.id, index)
+                {
+                    report.add(place, why);
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    pub(super) fn verify_store(&self) -> StoreReport {
+        StoreReport { schema: 1, branes: self.branes.len() as u64, ..StoreReport::default() }
+    }
+
+    /// Flips one byte of what is stored at a place; false if nothing is there.
+    pub(super) fn damage(&mut self, place: &Place) -> bool {
+        match place {
+            Place::Chunk { brane, to, .. } => {
+                let chunk = self.branes.get_mut(brane).and_then(|brane| brane.chunks.get_mut(to));
+                chunk.map(|stored| stored.checksum ^= 1).is_some()
+            }
+            Place::Part { brane, snapshot, index } => {
+                let brane = self.branes.get_mut(brane);
+                let found = brane.and_then(|brane| brane.snapshots.get_mut(snapshot));
+                let part = found.and_then(|(_, parts)| parts.parts.get_mut(index));
+                part.map(|(_, checksum)| *checksum ^= 1).is_some()
+            }
+            _ => false,
+        }
+    }
+}
+
+fn length(brane: &Brane) -> u64 {
+    brane.chunks.values().map(|stored| stored.write.body.len() as u64).sum()
+}
+
+fn oldest_covered(brane: &Brane) -> Option<(Seq, u64)> {
+    let covered = brane.covered();
+    let first = brane.chunks.first_key_value().filter(|(to, _)| **to <= covered);
+    first.map(|(to, stored)| (*to, stored.write.at_ms))
+}
+
+fn drop_oldest(brane: &mut Brane, done: &mut Compaction) {
+    if let Some((_, stored)) = brane.chunks.pop_first() {
+        done.chunks += 1;
+        done.chunk_bytes += stored.write.body.len() as u64;
+    }
+}
+
+fn drop_snapshots(brane: &mut Brane, keep: u32, done: &mut Compaction) {
+    let mut order: Vec<_> = brane.snapshots.values().map(|(info, _)| (info.at, info.id)).collect();
+    order.sort_unstable_by_key(|entry| Reverse(*entry));
+    for (_, id) in order.into_iter().skip(keep.max(1) as usize) {
+        brane.snapshots.remove(&id);
+        done.snapshots += 1;
+    }
+}

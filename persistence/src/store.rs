@@ -1,0 +1,219 @@
+//! The contract of every store.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use avvy_model::{BraneId, Epoch, Seq};
+use bytes::Bytes;
+
+use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
+use crate::error::StoreError;
+use crate::lineage::Lineage;
+use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord};
+use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
+use crate::snapshot::{SnapshotId, SnapshotInfo, SnapshotStart};
+
+/// A future on the heap, as object-safe traits need it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The longest key of [`Store::put_meta`], in bytes of UTF-8.
+pub const MAX_META_KEY_BYTES: usize = 64;
+
+/// The longest value of [`Store::put_meta`], in bytes.
+pub const MAX_META_VALUE_BYTES: usize = 64 << 10;
+
+/// The end of a journal that was not whole and was cut off.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TornTail {
+    /// The last edit of the last good chunk: the head from now on.
+    pub kept: Seq,
+    /// The last edit that was claimed to be stored.
+    pub claimed: Seq,
+    /// Damaged chunks found behind the last good one; 0 if they were missing.
+    pub chunks: u64,
+    /// What was wrong with the first of them.
+    pub why: String,
+}
+
+/// A brane, opened for one writer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Opened {
+    /// The epoch of this opening: above every earlier one, and durable.
+    pub epoch: Epoch,
+    /// Every epoch with the seq at which it began, ascending, this one
+    /// included. Old openings in which nothing was stored may be left out.
+    pub lineage: Lineage,
+    /// The last edit stored.
+    pub head: Seq,
+    /// The newest finished snapshot.
+    pub snapshot: Option<SnapshotInfo>,
+    /// The end of the journal that this opening had to cut off.
+    pub torn: Option<TornTail>,
+}
+
+/// Keeps branes.
+///
+/// Every method is bounded in time, [`StoreError::Timeout`] at worst, and in
+/// memory. Writes are durable when their future is done. A future that is
+/// dropped leaves its write done or not done, never half. Calls may overlap;
+/// chunks of one brane must be appended one call after the other.
+///
+/// Everything stored has a checksum that is verified whenever it is read;
+/// what does not match is [`StoreError::Damaged`] with its place.
+pub trait Store: Send + Sync + 'static {
+    /// Creates a brane. The same record again is no error.
+    ///
+    /// # Errors
+    /// `BraneExists` if the id is taken by another record; `Invalid` if the
+    /// name is longer than [`crate::MAX_NAME_BYTES`].
+    fn create_brane(&self, record: BraneRecord) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// A brane's record.
+    ///
+    /// # Errors
+    /// `UnknownBrane`.
+    fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>>;
+
+    /// A page of the branes that `filter` shows, oldest first, after `after`;
+    /// at most `limit` records, which is cut to 1..=[`crate::MAX_PAGE`].
+    fn branes(
+        &self,
+        filter: BraneFilter,
+        after: Option<BraneCursor>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<BranePage, StoreError>>;
+
+    /// Opens a brane for a new writer: from now on chunks and snapshots of
+    /// every earlier epoch are refused.
+    ///
+    /// Verifies the journal after the newest snapshot. If what is not whole is
+    /// its very end, that is cut at the last good chunk and reported. Each
+    /// call takes an epoch, even one that fails.
+    ///
+    /// # Errors
+    /// `UnknownBrane`; `Damaged` if something before the last good chunk is
+    /// not whole: then nothing is cut.
+    fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>>;
+
+    /// The chunks that hold the edits after `after`, in order, verified and
+    /// joined; the first may begin before `after`. At least one chunk if
+    /// there is one, then as many as fit in `max_bytes` of bodies.
+    /// Empty if `after` is the head or above.
+    ///
+    /// # Errors
+    /// `UnknownBrane`; `Compacted` if the edit after `after` is not kept any
+    /// more; `Damaged` if the first chunk to be read is: good ones before a
+    /// damaged one are handed out first.
+    fn read_chunks(
+        &self,
+        brane: BraneId,
+        after: Seq,
+        max_bytes: usize,
+    ) -> BoxFuture<'_, Result<Vec<Chunk>, StoreError>>;
+
+    /// Stores chunks of any number of branes in one group commit; the answers
+    /// come in the order of the chunks.
+    ///
+    /// Each chunk is judged alone: it is stored if its epoch is the brane's
+    /// newest and it begins at the brane's head, counting the chunks before
+    /// it in the group; otherwise it is refused, and the others are stored
+    /// all the same. A chunk that is stored already, with the same brane,
+    /// epoch, range and checksum, counts as done. So a call whose outcome is
+    /// unknown can be repeated as it was.
+    ///
+    /// # Errors
+    /// If the call as a whole fails, any of its chunks may be stored or not,
+    /// those of one brane in order without a gap.
+    #[allow(clippy::type_complexity)]
+    fn append(
+        &self,
+        chunks: Vec<ChunkWrite>,
+    ) -> BoxFuture<'_, Result<Vec<Result<(), AppendRefusal>>, StoreError>>;
+
+    /// Begins a snapshot, which nobody sees before it is finished. An earlier
+    /// unfinished one of the same brane is given up.
+    ///
+    /// # Errors
+    /// `UnknownBrane`, `StaleEpoch`.
+    fn begin_snapshot(&self, start: SnapshotStart)
+    -> BoxFuture<'_, Result<SnapshotId, StoreError>>;
+
+    /// Puts a part of an unfinished snapshot; the same part again replaces
+    /// it. Parts need not be durable before the snapshot is finished, and
+    /// never hold up journal commits by more than one part's time.
+    ///
+    /// # Errors
+    /// `UnknownSnapshot` if it is not one begun here and unfinished; `Invalid`
+    /// if the part is longer than [`crate::MAX_PART_BYTES`].
+    fn put_snapshot_part(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        index: u32,
+        body: Bytes,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Makes a snapshot of `parts` parts durable, then visible, at once and
+    /// whole. The same again is no error.
+    ///
+    /// # Errors
+    /// `UnknownSnapshot`, `SnapshotIncomplete`; `StaleEpoch` if the brane was
+    /// opened again since it was begun; `SnapshotAhead` if it holds edits
+    /// that the journal does not.
+    fn finish_snapshot(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        parts: u32,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Gives up an unfinished snapshot; no error if there is none. Snapshots
+    /// left unfinished by a crash are given up when the store is opened.
+    fn abort_snapshot(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// A part of a finished snapshot, verified.
+    ///
+    /// # Errors
+    /// `UnknownBrane`, `UnknownSnapshot`, also for parts beyond the last;
+    /// `Damaged`.
+    fn read_snapshot_part(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        index: u32,
+    ) -> BoxFuture<'_, Result<Bytes, StoreError>>;
+
+    /// Deletes what the policy lets go, in small bites between which journal
+    /// commits go on. Never deletes a chunk that the newest snapshot does not
+    /// cover, nor the newest snapshot. Each bite is bounded in time, the whole
+    /// is not; a caller that drops the future stops after a bite.
+    fn compact(&self, policy: CompactPolicy) -> BoxFuture<'_, Result<Compaction, StoreError>>;
+
+    /// Reads everything of a brane and says what is there and what is not
+    /// whole. Changes nothing. Bounded like [`Store::compact`].
+    ///
+    /// # Errors
+    /// `UnknownBrane`; damages are in the report.
+    fn verify_brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneReport, StoreError>>;
+
+    /// Checks what belongs to no brane alone. Changes nothing.
+    fn verify_store(&self) -> BoxFuture<'_, Result<StoreReport, StoreError>>;
+
+    /// A value of the server's own.
+    fn meta(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>>;
+
+    /// Sets a value of the server's own.
+    ///
+    /// # Errors
+    /// `Invalid` if key or value is longer than [`MAX_META_KEY_BYTES`] and
+    /// [`MAX_META_VALUE_BYTES`].
+    fn put_meta(&self, key: &str, value: Bytes) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Finishes what is queued and lets go of the data. Every later call
+    /// answers `Closed`.
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+}
