@@ -1,3 +1,21 @@
-//! The wire.
+//! The wire: every message between client and server, and its bytes.
+//!
+//! [`message`] holds the messages as types, [`codec`] their CBOR, [`rest`] the
+//! bodies of HTTP, [`frame`] WebSocket frames made once for many sockets, and
+//! [`close`] the reasons for which a connection ends. `PROTOCOL.md` says the
+//! same to whoever writes a client; the files under `vectors/` hold both to it.
+//!
+//! Nothing here knows a socket or a clock. Whatever bytes come in, decoding
+//! ends in a message or a typed error, in memory bounded by their length.
+
+pub mod close;
+pub mod codec;
+pub mod frame;
+pub mod json;
 pub mod message;
+pub mod rest;
+mod version;
+
+pub use codec::{DecodeError, DecodeLimits, PartialUpdate};
 pub use message::*;
+pub use version::{MIN_VERSION, VERSION, negotiate};

@@ -7,11 +7,15 @@ use avvy_model::{
     BraneId, Change, ClientId, Code, Counter, Epoch, Handle, NumberedEdit, ObjectAt, Position,
     Role, Seq, TraceId, UserId,
 };
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{code, position, text};
 
 /// A joined brane on one connection. Drawn by the server, the same for every
 /// connection that has joined the brane on this node, so that one encoded
 /// flush serves them all.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Channel(pub u32);
 
 /// What a client says.
@@ -46,15 +50,17 @@ pub enum ClientMessage {
 }
 
 /// Opens a connection.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Hello {
     /// The lowest version that the client speaks.
     pub min_version: u32,
     /// The highest.
     pub max_version: u32,
     /// The compact JWT, unless it was in the `Authorization` header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// The client's name and version, for the log. At most 128 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
 }
 
@@ -180,15 +186,18 @@ pub enum ServerMessage {
 }
 
 /// The answer to a hello.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Welcome {
     /// The version that both will speak.
     pub version: u32,
     /// This connection, for the log.
+    #[serde(with = "text")]
     pub session: TraceId,
     /// As whom.
+    #[serde(with = "text")]
     pub user: UserId,
-    /// The server drops a connection from which it heard nothing for twice this time, in milliseconds.
+    /// The server drops a connection from which it heard nothing for twice
+    /// this time, in milliseconds.
     pub heartbeat_ms: u32,
     /// Bytes of the largest message that the server reads.
     pub max_message_bytes: u32,
@@ -203,7 +212,8 @@ pub struct Welcome {
 }
 
 /// How the copy is brought up to date after a join.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CatchUp {
     /// A whole snapshot, which replaces the copy.
     Snapshot,
@@ -214,15 +224,19 @@ pub enum CatchUp {
 }
 
 /// The answer to a join.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Joined {
     /// Names the brane on this connection.
+    #[serde(rename = "ch")]
     pub channel: Channel,
     /// Which it is.
+    #[serde(with = "text")]
     pub brane: BraneId,
     /// As what the user joined.
+    #[serde(with = "crate::codec::role")]
     pub role: Role,
     /// The log's head at this moment.
+    #[serde(with = "position")]
     pub head: Position,
     /// What of it is durable.
     pub durable: Seq,
@@ -350,13 +364,16 @@ impl From<&Change> for WireChange {
 }
 
 /// An own edit that was not applied.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RefusedEdit {
     /// Its number.
+    #[serde(rename = "n")]
     pub counter: Counter,
     /// Why.
+    #[serde(with = "code")]
     pub code: Code,
     /// In a batch, which operation (from 0) it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<u32>,
 }
 

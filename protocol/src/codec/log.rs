@@ -1,0 +1,176 @@
+//! `entity.update`: a window of the log.
+//!
+//! The field `log` is an array. A byte string in it is a run of move records,
+//! each one edit; a map is one edit of any kind; an unsigned integer is so
+//! many edits that have nothing to show to this viewer.
+
+use avvy_model::{Epoch, Event, Seq};
+
+use super::out::Out;
+use super::record::{read_patch, record_len, record_of, split_record, write_record};
+use super::scan::{Fault, bytes, fields, items, uint};
+use super::world::{ChangeRef, read_event, write_event};
+use crate::{Channel, Flush, FlushItem, MoveRecord};
+
+/// Encodes a window straight from the log's events, whose seqs follow `from`
+/// without a gap. An empty window is fine: it carries the watermark.
+///
+/// `ms` is the server's Unix time in milliseconds.
+pub fn encode_flush(
+    channel: Channel,
+    epoch: Epoch,
+    from: Seq,
+    durable: Seq,
+    ms: u64,
+    events: &[Event],
+) -> Vec<u8> {
+    debug_assert!(
+        events.iter().zip(from.0 + 1..).all(|(event, seq)| event.seq.0 == seq),
+        "a window's events must follow on its start"
+    );
+    let to = Seq(from.0 + events.len() as u64);
+    let header = Header { channel, epoch, from, to, durable, ms };
+    let moves = events.iter().filter_map(|e| record_of(&e.changes)).count();
+    let mut out = Out::with_capacity(128 + 24 * moves + 160 * (events.len() - moves));
+    header.start(runs(events).count(), &mut out);
+    for run in runs(events) {
+        match run {
+            [event] if record_of(&event.changes).is_none() => {
+                write_event(event.by, event.changes.iter().map(ChangeRef::from), &mut out);
+            }
+            moves => write_run(|| moves.iter().filter_map(|e| record_of(&e.changes)), &mut out),
+        }
+    }
+    header.end(&mut out);
+    out.finish()
+}
+
+/// Stretches of moves, and each other event alone.
+fn runs(events: &[Event]) -> impl Iterator<Item = &[Event]> {
+    events.chunk_by(|a, b| record_of(&a.changes).is_some() && record_of(&b.changes).is_some())
+}
+
+/// Writes the byte string of a run of moves.
+fn write_run<I: Iterator<Item = MoveRecord>>(records: impl Fn() -> I, out: &mut Out) {
+    let len = records().map(|record| record_len(record.patch.parts())).sum();
+    out.bytes_with(len, |out| {
+        records().for_each(|MoveRecord { handle, patch }| write_record(handle, &patch, out));
+    });
+}
+
+/// Encodes a flush that was made by hand or read.
+pub(super) fn write_flush(flush: &Flush) -> Vec<u8> {
+    let Flush { channel, epoch, from, to, durable, ms, items } = flush;
+    let header = Header {
+        channel: *channel,
+        epoch: *epoch,
+        from: *from,
+        to: *to,
+        durable: *durable,
+        ms: *ms,
+    };
+    let mut out = Out::with_capacity(256);
+    header.start(items.len(), &mut out);
+    for item in items {
+        match item {
+            FlushItem::Moves(moves) => write_run(|| moves.iter().copied(), &mut out),
+            FlushItem::Event(event) => {
+                write_event(event.by, event.changes.iter().map(ChangeRef::from), &mut out);
+            }
+            FlushItem::Skip(edits) => {
+                out.uint(*edits);
+            }
+        }
+    }
+    header.end(&mut out);
+    out.finish()
+}
+
+/// Reads a flush and checks that its log covers its range.
+pub(super) fn read_flush(message: &[u8]) -> Result<Flush, Fault> {
+    let (header, log) = Header::read(message)?;
+    let mut flush = header.with(Vec::new());
+    items(log, |item| {
+        flush.items.push(read_item(item)?);
+        Ok::<_, Fault>(())
+    })?;
+    let covered = flush.items.iter().try_fold(0u64, |sum, item| sum.checked_add(edits_in(item)));
+    if covered == flush.to.0.checked_sub(flush.from.0) {
+        Ok(flush)
+    } else {
+        Err(Fault::malformed("the log does not cover its range"))
+    }
+}
+
+fn edits_in(item: &FlushItem) -> u64 {
+    match item {
+        FlushItem::Moves(moves) => moves.len() as u64,
+        FlushItem::Event(_) => 1,
+        FlushItem::Skip(edits) => *edits,
+    }
+}
+
+fn read_item(item: &[u8]) -> Result<FlushItem, Fault> {
+    if let Ok(mut run) = bytes(item) {
+        let mut moves = Vec::with_capacity(run.len() / 17);
+        while !run.is_empty() {
+            let (handle, parts, packed, rest) = split_record(run)?;
+            moves.push(MoveRecord { handle, patch: read_patch(parts, packed)? });
+            run = rest;
+        }
+        return Ok(FlushItem::Moves(moves));
+    }
+    match uint(item) {
+        Ok(edits) => Ok(FlushItem::Skip(edits)),
+        Err(_) => read_event(item).map(FlushItem::Event),
+    }
+}
+
+/// All of a flush but its log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Header {
+    pub channel: Channel,
+    pub epoch: Epoch,
+    pub from: Seq,
+    pub to: Seq,
+    pub durable: Seq,
+    pub ms: u64,
+}
+
+impl Header {
+    /// Writes what comes before the items of the log.
+    fn start(&self, log_items: usize, out: &mut Out) {
+        out.map(9).text("ch").uint(u64::from(self.channel.0)).text("ms").uint(self.ms);
+        out.text("to").uint(self.to.0).text("log").array(log_items);
+    }
+
+    /// Writes what comes after them.
+    fn end(&self, out: &mut Out) {
+        out.text("from").uint(self.from.0).text("epoch").uint(self.epoch.0);
+        out.text("event").text("entity.update").text("durable").uint(self.durable.0);
+        out.text("timestamp").uint(self.ms / 1_000);
+    }
+
+    /// Reads the header; gives the log's array, too.
+    pub(super) fn read(message: &[u8]) -> Result<(Self, &[u8]), Fault> {
+        let missing = Fault::malformed("`entity.update` lacks a field");
+        let names = ["ch", "ms", "to", "log", "from", "epoch", "durable"];
+        let [ch, ms, to, log, from, epoch, durable] = fields(message, &names)?;
+        let number = |item: Option<&[u8]>| uint(item.ok_or(missing)?);
+        let channel = u32::try_from(number(ch)?).map_err(|_| missing)?;
+        let header = Self {
+            channel: Channel(channel),
+            epoch: Epoch(number(epoch)?),
+            from: Seq(number(from)?),
+            to: Seq(number(to)?),
+            durable: Seq(number(durable)?),
+            ms: number(ms)?,
+        };
+        Ok((header, log.ok_or(missing)?))
+    }
+
+    fn with(self, items: Vec<FlushItem>) -> Flush {
+        let Self { channel, epoch, from, to, durable, ms } = self;
+        Flush { channel, epoch, from, to, durable, ms, items }
+    }
+}

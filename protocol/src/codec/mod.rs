@@ -1,0 +1,73 @@
+//! Messages to and from CBOR (RFC 8949).
+//!
+//! A message is one map with text keys: `op` names what a client says, `event`
+//! what the server says. Readers take fields in any order and ignore those
+//! that they do not know; writers are deterministic.
+//!
+//! Two codecs share the work. Messages that carry the log or the world
+//! (`object.update`, `entity.update`, `brane.snapshot`, `object.applied`,
+//! `brane.durable`) are written by minicbor into bytes of their own layout and
+//! read in place; all others go through serde and ciborium, where a new field
+//! is one line.
+
+mod client;
+mod edit;
+mod envelope;
+mod error;
+mod fast;
+mod log;
+mod out;
+mod record;
+mod scan;
+mod server;
+mod view;
+mod words;
+mod world;
+
+use avvy_model::ValueLimits;
+
+pub use client::{decode_client, encode_client};
+pub use error::{DecodeError, PartialUpdate};
+pub use log::encode_flush;
+pub use server::{decode_server, encode_server};
+pub use view::{FlushView, ItemView, LogMoves, MoveView, Moves};
+
+pub(crate) use edit::decode_edits;
+pub(crate) use envelope::{from_cbor, to_cbor_value, to_deterministic};
+pub(crate) use scan::{Fault, check_whole, field};
+pub(crate) use words::{bytes16, code, kind, position, role, text, text_option, visibility, whole};
+pub(crate) use world::AS_SAID;
+
+/// What a decoder takes from a client. Beyond: [`DecodeError`] with
+/// [`avvy_model::Code::TooLarge`], or a refusal of the one edit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DecodeLimits {
+    /// Bytes of one message.
+    pub max_message_bytes: usize,
+    /// Edits in one `object.update`.
+    pub max_edits: usize,
+    /// Operations in one batch; more: the edit is refused with `batch_too_large`.
+    pub max_batch: usize,
+    /// Bytes of a token.
+    pub max_token_bytes: usize,
+    /// Bytes of the agent in `hello`.
+    pub max_agent_bytes: usize,
+    /// Handles in `touched`.
+    pub max_touched: usize,
+    /// Bounds of property values; beyond: the edit is refused.
+    pub values: ValueLimits,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        Self {
+            max_message_bytes: 512 * 1024,
+            max_edits: 1_024,
+            max_batch: 1_000,
+            max_token_bytes: 8_192,
+            max_agent_bytes: 128,
+            max_touched: 65_536,
+            values: ValueLimits::default(),
+        }
+    }
+}

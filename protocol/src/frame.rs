@@ -1,0 +1,101 @@
+//! WebSocket frames made once for many sockets (RFC 6455, section 5.2).
+//!
+//! A server's frames are not masked, so the same bytes fit every connection.
+
+use bytes::Bytes;
+
+use crate::close::CloseCode;
+
+/// FIN with the opcode of a binary message.
+const BINARY: u8 = 0x82;
+/// FIN with the opcode of a close.
+const CLOSE: u8 = 0x88;
+/// Bytes of payload that a control frame may have.
+const MAX_CONTROL: usize = 125;
+
+/// One whole frame, header and payload. Cloning shares the bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Frame {
+    wire: Bytes,
+    header: u8,
+}
+
+impl Frame {
+    /// A binary message in one frame.
+    pub fn binary(payload: &[u8]) -> Self {
+        Self::new(BINARY, payload)
+    }
+
+    /// A close with its code and a reason for people, cut at 123 bytes.
+    pub fn close(code: CloseCode, reason: &str) -> Self {
+        let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL - 2)];
+        let payload = [&code.number().to_be_bytes(), reason.as_bytes()].concat();
+        Self::new(CLOSE, &payload)
+    }
+
+    /// The bytes for the socket.
+    pub fn as_wire(&self) -> &Bytes {
+        &self.wire
+    }
+
+    /// The bytes inside.
+    pub fn payload(&self) -> &[u8] {
+        &self.wire[usize::from(self.header)..]
+    }
+
+    /// The payload as shared bytes, for a WebSocket library that frames by itself.
+    pub fn payload_bytes(&self) -> Bytes {
+        self.wire.slice(usize::from(self.header)..)
+    }
+
+    fn new(first: u8, payload: &[u8]) -> Self {
+        let mut wire = Vec::with_capacity(payload.len() + 10);
+        wire.push(first);
+        match payload.len() {
+            len @ 0..=125 => wire.push(len as u8),
+            len @ 126..=0xffff => {
+                wire.push(126);
+                wire.extend_from_slice(&(len as u16).to_be_bytes());
+            }
+            len => {
+                wire.push(127);
+                wire.extend_from_slice(&(len as u64).to_be_bytes());
+            }
+        }
+        let header = wire.len() as u8;
+        wire.extend_from_slice(payload);
+        Self { wire: wire.into(), header }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_has_the_three_lengths() {
+        for (len, header) in [
+            (0, vec![0x82, 0]),
+            (125, vec![0x82, 125]),
+            (126, vec![0x82, 126, 0, 126]),
+            (65_535, vec![0x82, 126, 255, 255]),
+            (65_536, vec![0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let payload = vec![7; len];
+            let frame = Frame::binary(&payload);
+            assert_eq!(frame.as_wire()[..header.len()], header);
+            assert_eq!(frame.payload(), payload);
+            assert_eq!(frame.payload_bytes(), payload);
+            assert_eq!(frame.as_wire().len(), header.len() + len);
+        }
+    }
+
+    #[test]
+    fn a_close_is_a_control_frame_whatever_its_reason() {
+        let frame = Frame::close(CloseCode::SlowConsumer, &"ä".repeat(200));
+        assert_eq!(frame.as_wire()[0], 0x88);
+        assert!(frame.payload().len() <= 125);
+        assert_eq!(frame.payload()[..2], CloseCode::SlowConsumer.number().to_be_bytes());
+        assert!(std::str::from_utf8(&frame.payload()[2..]).is_ok());
+    }
+}
