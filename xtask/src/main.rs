@@ -1,1 +1,60 @@
-fn main() {}
+//! The project's own commands: `cargo xtask NAME`.
+//!
+//! Needs nothing but std and anyhow, so that the first command in a fresh
+//! clone starts within seconds.
+
+mod bench;
+mod licences;
+mod lint;
+mod python;
+mod serve;
+mod shell;
+mod spdx;
+mod suite;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+Usage: cargo xtask COMMAND
+
+  run [-- ARGS]       build the server and serve from ./data; ARGS go to `avvyland serve`
+  test [FILTER]       set up and run every test; with FILTER only those whose name holds it
+                      (`python`: only the Python client's)
+  lint                format, clippy, documentation, licences, advisories
+  bench [NAME] [ARGS] run all benchmarks or one; results are in bench/results
+  crash [--rounds N]  kill -9 a server under load N times and verify what it promised (200)
+  help                this text
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<ExitCode> {
+    let Some((command, rest)) = arguments.split_first() else {
+        eprint!("{HELP}");
+        return Ok(ExitCode::FAILURE);
+    };
+    std::env::set_current_dir(shell::root())?;
+    match command.as_str() {
+        "run" => serve::run(rest),
+        "test" => suite::run(rest),
+        "lint" => lint::run(rest),
+        "bench" => bench::bench(rest),
+        "crash" => bench::crash(rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => bail!("there is no command {other:?}\n\n{HELP}"),
+    }
+}

@@ -1,0 +1,82 @@
+//! The Python client's surroundings: a virtual environment with the pinned
+//! packages of `client/python/requirements.txt`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+const CLIENT: &str = "client/python";
+const REQUIREMENTS: &str = "client/python/requirements.txt";
+
+/// The virtual environment. In `.cache/`, which outlives `cargo clean`.
+fn venv() -> PathBuf {
+    shell::root().join(".cache/venv")
+}
+
+/// What the tests are told of their surroundings. Not `AVVY_...`: those are
+/// the server's settings, and it refuses strange ones.
+pub fn environment() -> Result<[(&'static str, PathBuf); 2]> {
+    Ok([
+        ("AVVYLAND_PYTHON", venv().join("bin/python")),
+        ("AVVYLAND_BINARY", shell::release_binary("avvyland")?),
+    ])
+}
+
+/// Makes the virtual environment, unless there is one of the same
+/// requirements.
+pub fn set_up() -> Result<PathBuf> {
+    let venv = venv();
+    let wanted =
+        fs::read_to_string(REQUIREMENTS).with_context(|| format!("cannot read {REQUIREMENTS}"))?;
+    let mark = venv.join("requirements.installed");
+    if fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted) {
+        return Ok(venv);
+    }
+    if venv.exists() {
+        fs::remove_dir_all(&venv).context("cannot remove the old virtual environment")?;
+    }
+    need_venv_module()?;
+    shell::call(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    let mut pip = Command::new(venv.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
+    shell::call(pip.args(["--requirement", REQUIREMENTS]))?;
+    fs::write(&mark, wanted).context("cannot mark the virtual environment as complete")?;
+    Ok(venv)
+}
+
+/// Debian has `venv` in a package of its own.
+fn need_venv_module() -> Result<()> {
+    let has_it = || shell::works(Command::new("python3").args(["-c", "import venv, ensurepip"]));
+    if has_it() {
+        return Ok(());
+    }
+    let is_root = shell::read(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    if !is_root || !Path::new("/usr/bin/apt-get").exists() {
+        bail!("Python 3 with its venv module is needed (Debian: apt-get install python3-venv)");
+    }
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive");
+        apt
+    };
+    shell::call(apt().args(["update", "--quiet"]))?;
+    shell::call(apt().args(["install", "--quiet", "--yes", "--no-install-recommends"]).args([
+        "python3",
+        "python3-venv",
+        "python3-pip",
+    ]))?;
+    if has_it() { Ok(()) } else { bail!("Python 3 is installed and still has no venv module") }
+}
+
+/// Runs the Python client's own tests against the release build.
+pub fn test() -> Result<String> {
+    let mut python = Command::new(venv().join("bin/python"));
+    python.args(["-m", "unittest", "discover", "--verbose", "--start-directory", CLIENT]);
+    python.envs(environment()?);
+    shell::call(&mut python)?;
+    Ok(String::new())
+}
