@@ -1,1 +1,35 @@
-//! brane.
+//! One brane's world as a pure state machine: edits go in, outcomes come out,
+//! and outcomes alone make the same world again.
+//!
+//! [`World`] is the tree of objects. [`World::apply`] decides about an edit and
+//! gives its outcome, [`World::replay`] follows an outcome, [`World::freeze`]
+//! gives a view of the moment to other threads, [`World::diff`] says what an
+//! older copy lacks. [`Clients`] remembers what became of whose edits.
+//! [`journal`] and [`snapshot`] are the bytes of both.
+//!
+//! Nothing here knows a clock, a socket, a store or a task: time, edit ids and
+//! sequence numbers are arguments, and the same arguments give the same bytes.
+
+mod apply;
+mod cbor;
+mod clients;
+mod diff;
+mod graves;
+mod hash;
+mod ids;
+pub mod journal;
+mod pages;
+mod replay;
+mod rights;
+mod side;
+pub mod snapshot;
+mod world;
+
+pub use clients::{Admission, Clients, Outcome};
+pub use diff::Diff;
+pub use journal::JournalError;
+pub use pages::Frozen;
+pub use replay::ReplayError;
+pub use rights::{Rights, RoleRights};
+pub use snapshot::SnapshotError;
+pub use world::World;

@@ -1,0 +1,270 @@
+//! From an edit to its outcome.
+
+use avvy_model::{
+    Change, Changes, Code, DeleteMode, Edit, Handle, Kind, Object, ObjectAt, ObjectId, Operation,
+    Placement, Principal, Props, PropsPatch, Refusal, Seq, Target, Transform, WorldLimits,
+};
+
+use crate::side::NONE;
+use crate::{Rights, World};
+
+impl World {
+    /// Applies an edit, whole or not at all. `at` is the number that the edit
+    /// gets when it is accepted.
+    ///
+    /// Operations apply in order; each sees the ones before it. Each is first
+    /// put to `rights`, then its target is looked up, then the rest is
+    /// checked in the order of the code. Every object that an operation
+    /// writes, removes, or has to walk (the subtree of an object that goes
+    /// deeper) counts against [`WorldLimits::max_touched`].
+    ///
+    /// # Errors
+    /// A [`Refusal`], upon which the state is as if nothing had been asked.
+    pub fn apply(
+        &mut self,
+        at: Seq,
+        principal: &Principal,
+        edit: &Edit,
+        rights: &dyn Rights,
+        limits: &WorldLimits,
+    ) -> Result<Changes, Refusal> {
+        let operations = edit.operations();
+        if operations.is_empty() {
+            return Err(Code::Empty.into());
+        }
+        if operations.len() > limits.max_batch {
+            return Err(Code::BatchTooLarge.into());
+        }
+        let next_handle = self.next_handle;
+        let mut attempt = Attempt {
+            world: self,
+            principal,
+            rights,
+            limits,
+            touches_left: limits.max_touched,
+            changes: Changes::new(),
+        };
+        let refused = operations
+            .iter()
+            .zip(0..)
+            .find_map(|(operation, n)| attempt.run(operation).err().map(|code| (n, code)));
+        let changes = attempt.changes;
+        if let Some((n, code)) = refused {
+            self.take_back(&changes);
+            self.next_handle = next_handle;
+            let operation = matches!(edit, Edit::Batch(_)).then_some(n);
+            return Err(Refusal { code, operation });
+        }
+        self.note(at, &changes);
+        Ok(changes)
+    }
+}
+
+/// An edit under way.
+struct Attempt<'a> {
+    world: &'a mut World,
+    principal: &'a Principal,
+    rights: &'a dyn Rights,
+    limits: &'a WorldLimits,
+    touches_left: usize,
+    changes: Changes,
+}
+
+impl Attempt<'_> {
+    fn run(&mut self, operation: &Operation) -> Result<(), Code> {
+        let named = match operation {
+            Operation::Create { parent, .. } => *parent,
+            Operation::Update { target, .. }
+            | Operation::Move { target, .. }
+            | Operation::Reparent { target, .. }
+            | Operation::Delete { target, .. } => *target,
+        };
+        let handle = self.world.resolve(named);
+        let target = handle.and_then(|handle| Some((handle, self.world.get(handle)?)));
+        if !self.rights.allows(self.principal, operation, target) {
+            return Err(Code::NotPermitted);
+        }
+        let missing = match operation {
+            Operation::Create { .. } => Code::ParentNotFound,
+            _ => Code::ObjectNotFound,
+        };
+        let (handle, object) = target.ok_or(missing)?;
+        match operation {
+            Operation::Create { id, kind, transform, props, .. } => {
+                let parent_kind = object.kind;
+                self.create(handle, parent_kind, *id, *kind, *transform, props)
+            }
+            Operation::Update { patch, .. } => self.update(handle, patch),
+            Operation::Move { patch, .. } => {
+                let before = object.transform;
+                self.not_root(handle)?;
+                self.touch(1)?;
+                let after = patch.apply(&before);
+                self.world.set_transform(handle, after);
+                self.changes.push(Change::Moved { handle, parts: patch.parts(), before, after });
+                Ok(())
+            }
+            Operation::Reparent { parent, transform, .. } => {
+                self.reparent(handle, *parent, *transform)
+            }
+            Operation::Delete { mode: DeleteMode::Subtree, .. } => self.delete_subtree(handle),
+            Operation::Delete { mode: DeleteMode::KeepChildren, .. } => self.dissolve(handle),
+        }
+    }
+
+    fn create(
+        &mut self,
+        parent: Handle,
+        parent_kind: Kind,
+        id: ObjectId,
+        kind: Kind,
+        transform: Transform,
+        props: &Props,
+    ) -> Result<(), Code> {
+        if parent_kind != Kind::Group {
+            return Err(Code::ParentNotGroup);
+        }
+        if self.world.find(id).is_some() {
+            return Err(Code::ObjectExists);
+        }
+        if self.world.len() >= self.limits.max_objects {
+            return Err(Code::TooManyObjects);
+        }
+        if self.world.depth(parent) >= self.limits.max_depth {
+            return Err(Code::TooDeep);
+        }
+        if props.as_bytes().len() > self.limits.values.max_props_bytes {
+            return Err(Code::PropsTooLarge);
+        }
+        let handle = self.world.next_handle;
+        if handle.0 == NONE {
+            return Err(Code::HandlesExhausted);
+        }
+        self.touch(1)?;
+        let owner = self.principal.user;
+        let object = Object { id, parent, kind, owner, transform, props: props.clone() };
+        self.world.next_handle = Handle(handle.0 + 1);
+        self.world.insert(handle, object.clone());
+        self.changes.push(Change::Created(Box::new(ObjectAt { handle, object })));
+        Ok(())
+    }
+
+    fn update(&mut self, handle: Handle, patch: &PropsPatch) -> Result<(), Code> {
+        if patch.is_empty() {
+            return Err(Code::Empty);
+        }
+        self.touch(1)?;
+        let object = self.world.get(handle).ok_or(Code::ObjectNotFound)?;
+        let (props, before) = object.props.patched(patch, &self.limits.values)?;
+        self.world.set_props(handle, props);
+        self.changes.push(Change::Updated { handle, before, after: patch.clone() });
+        Ok(())
+    }
+
+    fn reparent(
+        &mut self,
+        handle: Handle,
+        parent: Target,
+        transform: Option<Transform>,
+    ) -> Result<(), Code> {
+        self.not_root(handle)?;
+        let parent = self.world.resolve(parent).ok_or(Code::ParentNotFound)?;
+        if self.object(parent)?.kind != Kind::Group {
+            return Err(Code::ParentNotGroup);
+        }
+        if self.world.is_within(parent, handle) {
+            return Err(Code::Cycle);
+        }
+        self.check_depth(handle, self.world.depth(parent).saturating_add(1))?;
+        let object = self.object(handle)?;
+        let before = Placement { parent: object.parent, transform: object.transform };
+        let after = Placement { parent, transform: transform.unwrap_or(before.transform) };
+        self.world.place(handle, after);
+        self.changes.push(Change::Reparented { handle, before, after });
+        Ok(())
+    }
+
+    /// Whether a subtree may stand with its top at `depth`. What goes no
+    /// deeper than it is now may, without a look at the subtree.
+    fn check_depth(&mut self, top: Handle, depth: u32) -> Result<(), Code> {
+        if depth <= self.world.depth(top) {
+            return self.touch(1);
+        }
+        if depth > self.limits.max_depth {
+            return Err(Code::TooDeep);
+        }
+        let (mut count, mut height) = (0, 0);
+        let mut open = vec![(top, 0)];
+        while let Some((handle, steps)) = open.pop() {
+            count += 1;
+            height = height.max(steps);
+            let room = (self.touches_left + 1).saturating_sub(count + open.len());
+            open.extend(self.world.children(handle).take(room).map(|child| (child, steps + 1)));
+        }
+        self.touch(count)?;
+        if depth.saturating_add(height) > self.limits.max_depth {
+            Err(Code::TooDeep)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn delete_subtree(&mut self, top: Handle) -> Result<(), Code> {
+        self.not_root(top)?;
+        let mut removed = Vec::new();
+        let mut open = vec![top];
+        while let Some(handle) = open.pop() {
+            self.touch(1)?;
+            removed.push(ObjectAt { handle, object: self.object(handle)?.clone() });
+            open.extend(self.children_descending(handle));
+        }
+        for object in removed.iter().rev() {
+            self.world.take(object.handle);
+        }
+        self.changes.push(Change::Deleted { removed });
+        Ok(())
+    }
+
+    /// Hands the children to the parent, then deletes.
+    fn dissolve(&mut self, handle: Handle) -> Result<(), Code> {
+        self.not_root(handle)?;
+        self.touch(1)?;
+        let top = self.object(handle)?.clone();
+        for child in self.children_descending(handle).into_iter().rev() {
+            self.touch(1)?;
+            let own = self.object(child)?.transform;
+            let before = Placement { parent: handle, transform: own };
+            let transform = own.within(&top.transform).map_err(|_| Code::OutOfRange)?;
+            let after = Placement { parent: top.parent, transform };
+            self.world.place(child, after);
+            self.changes.push(Change::Reparented { handle: child, before, after });
+        }
+        self.world.take(handle);
+        let removed = vec![ObjectAt { handle, object: top }];
+        self.changes.push(Change::Deleted { removed });
+        Ok(())
+    }
+
+    /// The children by handle, so that outcomes do not depend on the order in
+    /// which they were linked. One more than may be touched is enough to find
+    /// out that there are too many.
+    fn children_descending(&self, handle: Handle) -> Vec<Handle> {
+        let mut children: Vec<_> =
+            self.world.children(handle).take(self.touches_left.saturating_add(1)).collect();
+        children.sort_unstable_by(|a, b| b.cmp(a));
+        children
+    }
+
+    fn touch(&mut self, count: usize) -> Result<(), Code> {
+        self.touches_left = self.touches_left.checked_sub(count).ok_or(Code::TouchesTooMany)?;
+        Ok(())
+    }
+
+    fn object(&self, handle: Handle) -> Result<&Object, Code> {
+        self.world.get(handle).ok_or(Code::ObjectNotFound)
+    }
+
+    fn not_root(&self, handle: Handle) -> Result<(), Code> {
+        if handle == Handle::ROOT { Err(Code::RootProtected) } else { Ok(()) }
+    }
+}

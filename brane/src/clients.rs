@@ -1,0 +1,245 @@
+//! Who writes under which client id, and what became of their last edits, so
+//! that an edit sent again is answered and not applied again.
+//!
+//! Clients come and go by the clock that the caller passes in. Nothing that a
+//! snapshot or a comparison sees depends on it otherwise.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use avvy_model::{ClientId, Code, Counter, EditId, Refusal, Seq, UserId, WorldLimits};
+
+/// By the first byte of the id, so that going through the shards in order goes
+/// through the clients in order. A copy shares all shards, and copies one when
+/// somebody in it writes.
+const SHARDS: usize = 256;
+
+/// What became of an edit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Outcome {
+    /// It is in the log.
+    Applied(Seq),
+    /// It is not, and never will be under this number.
+    Refused(Refusal),
+}
+
+/// What to do with an edit that comes in.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Admission {
+    /// Its number is above all the client's others: apply it.
+    New,
+    /// It came before: give this answer again.
+    Known(Outcome),
+    /// Neither: [`Code::OutcomeUnknown`] or [`Code::ClientUnknown`].
+    Refused(Code),
+}
+
+/// The clients of one brane. Cloning shares all but a few hundred pointers.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Clients {
+    shards: Vec<Arc<BTreeMap<ClientId, Arc<Client>>>>,
+    max_outcomes: usize,
+    memory_ms: u64,
+}
+
+/// One client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Client {
+    pub(crate) user: UserId,
+    /// Of its last edit or join.
+    pub(crate) seen_ms: u64,
+    /// The highest number that has an outcome; 0 before the first.
+    pub(crate) highest: Counter,
+    /// By rising number.
+    outcomes: VecDeque<(Counter, Packed)>,
+}
+
+/// An [`Outcome`] in eight bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Packed(u64);
+
+impl Clients {
+    /// Nobody. Takes [`WorldLimits::outcomes_per_client`] and
+    /// [`WorldLimits::client_memory_ms`].
+    pub fn new(limits: &WorldLimits) -> Self {
+        Self {
+            shards: vec![Arc::default(); SHARDS],
+            max_outcomes: limits.outcomes_per_client.max(1),
+            memory_ms: limits.client_memory_ms,
+        }
+    }
+
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.len()).sum()
+    }
+
+    /// Whether nobody is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// At a join. `known` says that an edit of this client was durable here
+    /// once, so that it must be remembered or have been forgotten.
+    ///
+    /// # Errors
+    /// [`Code::ClientTaken`] when another user writes under the id,
+    /// [`Code::ClientUnknown`] when it is `known` and forgotten.
+    pub fn admit(
+        &mut self,
+        client: ClientId,
+        user: UserId,
+        known: bool,
+        now_ms: u64,
+    ) -> Result<(), Code> {
+        match self.get(client) {
+            Some(found) if found.user != user => Err(Code::ClientTaken),
+            None if known => Err(Code::ClientUnknown),
+            _ => {
+                self.entry(client, user, now_ms);
+                Ok(())
+            }
+        }
+    }
+
+    /// When the last session of a client has left: one that never wrote need
+    /// not be remembered.
+    pub fn release(&mut self, client: ClientId) {
+        if self.get(client).is_some_and(|client| client.highest == Counter(0)) {
+            Arc::make_mut(&mut self.shards[shard(client)]).remove(&client);
+        }
+    }
+
+    /// What to do with an edit.
+    pub fn check(&self, id: EditId) -> Admission {
+        let Some(client) = self.get(id.client) else {
+            return Admission::Refused(Code::ClientUnknown);
+        };
+        if id.counter > client.highest {
+            return Admission::New;
+        }
+        match client.outcomes.binary_search_by_key(&id.counter, |(counter, _)| *counter) {
+            Ok(found) => Admission::Known(client.outcomes[found].1.unpack()),
+            Err(_) => Admission::Refused(Code::OutcomeUnknown),
+        }
+    }
+
+    /// Remembers what became of an edit, also when the log is read again. The
+    /// first outcome of a number stays.
+    pub fn record(&mut self, id: EditId, user: UserId, outcome: Outcome, now_ms: u64) {
+        let max_outcomes = self.max_outcomes;
+        let client = self.entry(id.client, user, now_ms);
+        let packed = Packed::new(outcome);
+        if id.counter > client.highest {
+            client.highest = id.counter;
+            client.outcomes.push_back((id.counter, packed));
+        } else if let Err(at) =
+            client.outcomes.binary_search_by_key(&id.counter, |(counter, _)| *counter)
+        {
+            client.outcomes.insert(at, (id.counter, packed));
+        }
+        while client.outcomes.len() > max_outcomes {
+            client.outcomes.pop_front();
+        }
+    }
+
+    /// Forgets those who were silent for longer than their outcomes are kept.
+    pub fn forget(&mut self, now_ms: u64) {
+        let oldest = now_ms.saturating_sub(self.memory_ms);
+        for shard in &mut self.shards {
+            if shard.values().any(|client| client.seen_ms < oldest) {
+                Arc::make_mut(shard).retain(|_, client| client.seen_ms >= oldest);
+            }
+        }
+    }
+
+    /// Those who have written, by id.
+    pub(crate) fn writers(&self) -> impl Iterator<Item = (ClientId, &Client)> {
+        self.writers_after(None)
+    }
+
+    /// Those who have written, by id, after this one.
+    pub(crate) fn writers_after(
+        &self,
+        after: Option<ClientId>,
+    ) -> impl Iterator<Item = (ClientId, &Client)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let shards = self.shards.iter().skip(after.map_or(0, shard));
+        let clients = shards.flat_map(move |shard| shard.range((from, Bound::Unbounded)));
+        clients.map(|(id, client)| (*id, &**client)).filter(|(_, c)| c.highest > Counter(0))
+    }
+
+    /// Puts a stored client back; `outcomes` by rising number.
+    pub(crate) fn restore(
+        &mut self,
+        id: ClientId,
+        user: UserId,
+        seen_ms: u64,
+        highest: Counter,
+        outcomes: Vec<(Counter, Outcome)>,
+    ) {
+        let surplus = outcomes.len().saturating_sub(self.max_outcomes);
+        let kept = outcomes.into_iter().skip(surplus);
+        let outcomes = kept.map(|(counter, outcome)| (counter, Packed::new(outcome))).collect();
+        let client = Client { user, seen_ms, highest, outcomes };
+        Arc::make_mut(&mut self.shards[shard(id)]).insert(id, Arc::new(client));
+    }
+
+    fn get(&self, id: ClientId) -> Option<&Client> {
+        self.shards[shard(id)].get(&id).map(|client| &**client)
+    }
+
+    fn entry(&mut self, id: ClientId, user: UserId, now_ms: u64) -> &mut Client {
+        let shard = Arc::make_mut(&mut self.shards[shard(id)]);
+        let client = shard.entry(id).or_insert_with(|| Arc::new(Client::new(user)));
+        let client = Arc::make_mut(client);
+        client.seen_ms = client.seen_ms.max(now_ms);
+        client
+    }
+}
+
+impl std::fmt::Debug for Clients {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.shards.iter().flat_map(|shard| shard.iter())).finish()
+    }
+}
+
+impl Client {
+    fn new(user: UserId) -> Self {
+        Self { user, seen_ms: 0, highest: Counter(0), outcomes: VecDeque::new() }
+    }
+
+    pub(crate) fn outcomes(&self) -> impl ExactSizeIterator<Item = (Counter, Outcome)> {
+        self.outcomes.iter().map(|(counter, packed)| (*counter, packed.unpack()))
+    }
+}
+
+impl Packed {
+    const REFUSED: u64 = 1 << 63;
+    const IN_BATCH: u64 = 1 << 62;
+
+    fn new(outcome: Outcome) -> Self {
+        Self(match outcome {
+            Outcome::Applied(seq) => seq.0 & !Self::REFUSED,
+            Outcome::Refused(refusal) => {
+                let code = u64::from(refusal.code.number()) << 32;
+                let operation = refusal.operation.map_or(0, |n| Self::IN_BATCH | u64::from(n));
+                Self::REFUSED | code | operation
+            }
+        })
+    }
+
+    fn unpack(self) -> Outcome {
+        if self.0 & Self::REFUSED == 0 {
+            return Outcome::Applied(Seq(self.0));
+        }
+        let code = Code::from_number((self.0 >> 32) as u16).unwrap_or(Code::OutcomeUnknown);
+        let operation = (self.0 & Self::IN_BATCH != 0).then_some(self.0 as u32);
+        Outcome::Refused(Refusal { code, operation })
+    }
+}
+
+fn shard(id: ClientId) -> usize {
+    usize::from(id.to_bytes()[0])
+}

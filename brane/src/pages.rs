@@ -1,0 +1,177 @@
+//! The objects of a world by handle, in pages that copies of the world share
+//! until one of them writes.
+//!
+//! Two levels above the objects: a table of chunks, each of 64 pages, each of
+//! 64 objects. Freezing copies the table (245 pointers for a million
+//! objects). The first write to a page after that copies the page and the
+//! chunk above it, a few microseconds, and nothing else.
+
+use std::sync::Arc;
+
+use avvy_model::{Handle, Object};
+
+const PAGE: usize = 64;
+const CHUNK: usize = 64;
+
+#[derive(Clone)]
+struct Page {
+    live: u32,
+    slots: [Option<Object>; PAGE],
+}
+
+impl Page {
+    fn empty() -> Self {
+        Self { live: 0, slots: [const { None }; PAGE] }
+    }
+}
+
+#[derive(Clone)]
+struct Chunk {
+    live: u32,
+    pages: [Option<Arc<Page>>; CHUNK],
+}
+
+impl Chunk {
+    fn empty() -> Self {
+        Self { live: 0, pages: [const { None }; CHUNK] }
+    }
+}
+
+/// Objects by handle. Cloning shares everything.
+#[derive(Clone, Default)]
+pub(crate) struct Pages {
+    chunks: Vec<Option<Arc<Chunk>>>,
+    len: u32,
+}
+
+const fn place(handle: Handle) -> (usize, usize, usize) {
+    let n = handle.0 as usize;
+    (n / (PAGE * CHUNK), n / PAGE % CHUNK, n % PAGE)
+}
+
+impl Pages {
+    pub(crate) const fn len(&self) -> u32 {
+        self.len
+    }
+
+    pub(crate) fn get(&self, handle: Handle) -> Option<&Object> {
+        let (chunk, page, slot) = place(handle);
+        let chunk = self.chunks.get(chunk)?.as_deref()?;
+        chunk.pages[page].as_deref()?.slots[slot].as_ref()
+    }
+
+    /// For writing: makes the page this copy's own.
+    pub(crate) fn get_mut(&mut self, handle: Handle) -> Option<&mut Object> {
+        let (chunk, page, slot) = place(handle);
+        let chunk = Arc::make_mut(self.chunks.get_mut(chunk)?.as_mut()?);
+        Arc::make_mut(chunk.pages[page].as_mut()?).slots[slot].as_mut()
+    }
+
+    /// Puts an object into an empty place.
+    pub(crate) fn insert(&mut self, handle: Handle, object: Object) {
+        let (chunk, page, slot) = place(handle);
+        if self.chunks.len() <= chunk {
+            self.chunks.resize(chunk + 1, None);
+        }
+        let chunk = self.chunks[chunk].get_or_insert_with(|| Arc::new(Chunk::empty()));
+        let chunk = Arc::make_mut(chunk);
+        if chunk.pages[page].is_none() {
+            chunk.live += 1;
+        }
+        let page = chunk.pages[page].get_or_insert_with(|| Arc::new(Page::empty()));
+        let page = Arc::make_mut(page);
+        debug_assert!(page.slots[slot].is_none(), "{handle} is taken");
+        page.slots[slot] = Some(object);
+        page.live += 1;
+        self.len += 1;
+    }
+
+    /// Takes an object out, and with it pages that hold no other.
+    pub(crate) fn remove(&mut self, handle: Handle) -> Option<Object> {
+        self.get(handle)?;
+        let (chunk_at, page_at, slot) = place(handle);
+        let chunk = Arc::make_mut(self.chunks[chunk_at].as_mut()?);
+        let page = Arc::make_mut(chunk.pages[page_at].as_mut()?);
+        let object = page.slots[slot].take()?;
+        page.live -= 1;
+        self.len -= 1;
+        if page.live == 0 {
+            chunk.pages[page_at] = None;
+            chunk.live -= 1;
+            if chunk.live == 0 {
+                self.chunks[chunk_at] = None;
+            }
+        }
+        Some(object)
+    }
+
+    /// All objects, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Handle, &Object)> {
+        self.iter_from(Handle(0))
+    }
+
+    /// Those from a handle on, ascending.
+    pub(crate) fn iter_from(&self, from: Handle) -> impl Iterator<Item = (Handle, &Object)> {
+        let (first_chunk, _, _) = place(from);
+        let chunks = self.chunks.iter().enumerate().skip(first_chunk);
+        let pages = chunks.flat_map(|(c, chunk)| {
+            let pages = chunk.iter().flat_map(|chunk| chunk.pages.iter().enumerate());
+            pages.map(move |(p, page)| ((c * CHUNK + p) * PAGE, page))
+        });
+        pages
+            .flat_map(|(base, page)| {
+                let slots = page.iter().flat_map(|page| page.slots.iter().enumerate());
+                slots.filter_map(move |(s, slot)| {
+                    // `insert` was given a u32.
+                    slot.as_ref().map(|object| (Handle((base + s) as u32), object))
+                })
+            })
+            .skip_while(move |(handle, _)| *handle < from)
+    }
+}
+
+/// A world's objects at one moment. Cheap to take, to clone and to send to
+/// another thread; the world goes on meanwhile.
+#[derive(Clone)]
+pub struct Frozen {
+    pub(crate) pages: Pages,
+    pub(crate) next_handle: Handle,
+}
+
+impl Frozen {
+    /// The object of a handle.
+    pub fn get(&self, handle: Handle) -> Option<&Object> {
+        self.pages.get(handle)
+    }
+
+    /// All objects, ascending by handle; the root first.
+    pub fn iter(&self) -> impl Iterator<Item = (Handle, &Object)> {
+        self.pages.iter()
+    }
+
+    /// The objects from a handle on, ascending: for whoever reads in portions.
+    pub fn iter_from(&self, from: Handle) -> impl Iterator<Item = (Handle, &Object)> {
+        self.pages.iter_from(from)
+    }
+
+    /// How many, the root included.
+    pub const fn len(&self) -> u32 {
+        self.pages.len()
+    }
+
+    /// Never: the root is always there. Here for the company of [`Self::len`].
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The handle that the next created object would get.
+    pub const fn next_handle(&self) -> Handle {
+        self.next_handle
+    }
+}
+
+impl std::fmt::Debug for Frozen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Frozen({} objects)", self.len())
+    }
+}

@@ -1,0 +1,252 @@
+//! The tree of objects, and the few ways in which it changes.
+
+use avvy_model::{
+    BraneId, Change, Changes, Handle, Kind, Object, ObjectId, Placement, Props, PropsPatch, Seq,
+    StateHash, Target, Transform, UserId, ValueLimits,
+};
+
+use crate::graves::Graves;
+use crate::hash::LazyHash;
+use crate::ids::Ids;
+use crate::pages::{Frozen, Pages};
+use crate::side::Side;
+
+/// A brane's objects: a tree of groups and blocks under one root.
+///
+/// Invariants: every parent is a group of the world; the root (handle 0) is
+/// its own parent and is always there; there are no cycles; ids and handles
+/// are unique; handles are given out densely and never again.
+pub struct World {
+    pub(crate) pages: Pages,
+    pub(crate) side: Side,
+    ids: Ids,
+    pub(crate) next_handle: Handle,
+    pub(crate) seq: Seq,
+    pub(crate) graves: Graves,
+    hash: LazyHash,
+}
+
+impl World {
+    /// A new brane: only the root, a group whose id is the brane's.
+    pub fn new(id: BraneId, owner: UserId) -> Self {
+        let root = Object {
+            id: ObjectId::new(id.uuid()),
+            parent: Handle::ROOT,
+            kind: Kind::Group,
+            owner,
+            transform: Transform::IDENTITY,
+            props: Props::default(),
+        };
+        let mut world = Self {
+            pages: Pages::default(),
+            side: Side::default(),
+            ids: Ids::new(),
+            next_handle: Handle(1),
+            seq: Seq(0),
+            graves: Graves::default(),
+            hash: LazyHash::default(),
+        };
+        world.insert(Handle::ROOT, root);
+        world
+    }
+
+    /// Puts a stored world together. The caller has checked the invariants of
+    /// the tree's shape, except that ids are unique: `None` if they are not.
+    pub(crate) fn restore(
+        pages: Pages,
+        side: Side,
+        next_handle: Handle,
+        seq: Seq,
+        hash: StateHash,
+    ) -> Option<Self> {
+        let mut ids = Ids::new();
+        ids.reserve(pages.len() as usize, &pages);
+        for (handle, object) in pages.iter() {
+            if ids.find(object.id, &pages).is_some() {
+                return None;
+            }
+            ids.insert(object.id, handle, &pages);
+        }
+        let (graves, hash) = (Graves::beginning_at(seq), LazyHash::new(hash));
+        Some(Self { pages, side, ids, next_handle, seq, graves, hash })
+    }
+
+    /// The object of a handle.
+    pub fn get(&self, handle: Handle) -> Option<&Object> {
+        self.pages.get(handle)
+    }
+
+    /// The handle of an id.
+    pub fn find(&self, id: ObjectId) -> Option<Handle> {
+        self.ids.find(id, &self.pages)
+    }
+
+    /// The handle of an object that is in the world.
+    pub fn resolve(&self, target: Target) -> Option<Handle> {
+        match target {
+            Target::Handle(handle) => self.pages.get(handle).map(|_| handle),
+            Target::Id(id) => self.find(id),
+        }
+    }
+
+    /// How many objects, the root included.
+    pub const fn len(&self) -> u32 {
+        self.pages.len()
+    }
+
+    /// Never: the root is always there. Here for the company of [`Self::len`].
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The handle that the next created object gets.
+    pub const fn next_handle(&self) -> Handle {
+        self.next_handle
+    }
+
+    /// The last edit in this state; 0 before the first.
+    pub const fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// The children of a group, in no particular order.
+    pub fn children(&self, handle: Handle) -> impl Iterator<Item = Handle> {
+        self.side.children(handle)
+    }
+
+    /// All objects, ascending by handle.
+    pub fn iter(&self) -> impl Iterator<Item = (Handle, &Object)> {
+        self.pages.iter()
+    }
+
+    /// The hash of the state ([`avvy_model::StateHash`]). Costs two digests
+    /// for each object touched since it was last asked for.
+    pub fn state_hash(&mut self) -> StateHash {
+        self.hash.settle(&self.pages)
+    }
+
+    /// The objects as they are now, for another thread. Costs a pointer for
+    /// each 4,096 objects; each page of 64 that changes afterwards is copied
+    /// once.
+    pub fn freeze(&self) -> Frozen {
+        Frozen { pages: self.pages.clone(), next_handle: self.next_handle }
+    }
+
+    /// Steps from the root.
+    pub(crate) fn depth(&self, mut handle: Handle) -> u32 {
+        let mut depth = 0;
+        while handle != Handle::ROOT {
+            let Some(object) = self.pages.get(handle) else { break };
+            handle = object.parent;
+            depth += 1;
+        }
+        depth
+    }
+
+    /// Whether `handle` is `ancestor` or somewhere under it.
+    pub(crate) fn is_within(&self, mut handle: Handle, ancestor: Handle) -> bool {
+        while handle != ancestor {
+            match self.pages.get(handle) {
+                Some(object) if handle != Handle::ROOT => handle = object.parent,
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Adds an object under a parent that is there.
+    pub(crate) fn insert(&mut self, handle: Handle, object: Object) {
+        self.hash.touch(handle, &self.pages);
+        self.side.add(handle);
+        if handle != Handle::ROOT {
+            self.side.link(handle, object.parent);
+        }
+        let id = object.id;
+        self.pages.insert(handle, object);
+        self.ids.insert(id, handle, &self.pages);
+    }
+
+    /// Takes out an object that has no children.
+    pub(crate) fn take(&mut self, handle: Handle) -> Option<Object> {
+        self.hash.touch(handle, &self.pages);
+        let object = self.pages.remove(handle)?;
+        self.side.unlink(handle, object.parent);
+        self.side.remove(handle);
+        self.ids.remove(object.id, handle);
+        Some(object)
+    }
+
+    pub(crate) fn set_props(&mut self, handle: Handle, props: Props) {
+        self.hash.touch(handle, &self.pages);
+        if let Some(object) = self.pages.get_mut(handle) {
+            object.props = props;
+        }
+    }
+
+    pub(crate) fn set_transform(&mut self, handle: Handle, transform: Transform) {
+        self.hash.touch(handle, &self.pages);
+        if let Some(object) = self.pages.get_mut(handle) {
+            object.transform = transform;
+        }
+    }
+
+    /// Hangs an object under a group that is there and not under itself.
+    pub(crate) fn place(&mut self, handle: Handle, to: Placement) {
+        self.hash.touch(handle, &self.pages);
+        let Some(object) = self.pages.get_mut(handle) else { return };
+        let from = object.parent;
+        object.parent = to.parent;
+        object.transform = to.transform;
+        if from != to.parent {
+            self.side.unlink(handle, from);
+            self.side.link(handle, to.parent);
+        }
+    }
+
+    /// Notes an accepted edit's changes for [`Self::diff`].
+    pub(crate) fn note(&mut self, at: Seq, changes: &Changes) {
+        self.seq = at;
+        for change in changes {
+            match change {
+                Change::Created(created) => self.side.mark(created.handle, at),
+                Change::Updated { handle, .. }
+                | Change::Moved { handle, .. }
+                | Change::Reparented { handle, .. } => self.side.mark(*handle, at),
+                Change::Deleted { removed } => {
+                    removed.iter().for_each(|object| self.graves.dig(at, object.handle));
+                }
+            }
+        }
+    }
+
+    /// Takes changes back, the last first, leaving [`Self::next_handle`] and
+    /// what [`Self::note`] keeps to the caller.
+    pub(crate) fn take_back(&mut self, changes: &[Change]) {
+        for change in changes.iter().rev() {
+            match change {
+                Change::Created(created) => drop(self.take(created.handle)),
+                Change::Updated { handle, before, .. } => self.patch_back(*handle, before),
+                Change::Moved { handle, before, .. } => self.set_transform(*handle, *before),
+                Change::Reparented { handle, before, .. } => self.place(*handle, *before),
+                Change::Deleted { removed } => {
+                    removed.iter().for_each(|o| self.insert(o.handle, o.object.clone()));
+                }
+            }
+        }
+    }
+
+    fn patch_back(&mut self, handle: Handle, before: &PropsPatch) {
+        let Some(object) = self.pages.get(handle) else { return };
+        let (props, _) = object
+            .props
+            .patched(before, &ValueLimits::NONE)
+            .expect("without limits nothing is too large");
+        self.set_props(handle, props);
+    }
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "World({} objects at {})", self.len(), self.seq)
+    }
+}
