@@ -82,6 +82,10 @@ impl<'a> FlushView<'a> {
     /// `unknown_operation` when it is another message, `malformed` when it is
     /// none.
     pub fn parse(message: &'a [u8]) -> Result<Self, DecodeError> {
+        if let Some((header, log)) = Header::read_as_written(message) {
+            Items::new(log)?;
+            return Ok(Self { header, log });
+        }
         if envelope(message, "event")?.name != Some("entity.update") {
             let reason = "another message than `entity.update`";
             return Err(Fault { code: Code::UnknownOperation, reason }.into());
@@ -119,6 +123,12 @@ impl<'a> FlushView<'a> {
     /// Server's Unix time in milliseconds when the window was closed.
     pub fn ms(&self) -> u64 {
         self.header.ms
+    }
+
+    /// The bytes of the log: equal for all viewers of a window, also when it
+    /// is replayed under another header.
+    pub fn log(&self) -> &'a [u8] {
+        self.log
     }
 
     /// The items of the log, in order.
