@@ -158,6 +158,9 @@ impl World {
     pub(crate) fn insert(&mut self, handle: Handle, object: Object) {
         self.hash.touch(handle, &self.pages);
         self.side.add(handle);
+        // When a deletion is taken back, the object's own mark is lost. It
+        // was no later than this.
+        self.side.mark(handle, self.seq);
         if handle != Handle::ROOT {
             self.side.link(handle, object.parent);
         }

@@ -1,0 +1,292 @@
+//! A world kept in the plainest way: whole objects in a map, every question
+//! answered by looking at all of them, every edit tried on a copy.
+
+use std::collections::BTreeMap;
+
+use avvy_model::{
+    Change, Code, DeleteMode, Edit, Handle, Kind, Object, ObjectAt, ObjectId, Operation, Placement,
+    Principal, PropKey, Props, PropsPatch, Role, StateHash, Target, Transform, Value, ValueLimits,
+    WorldLimits, object_digest,
+};
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Naive {
+    pub objects: BTreeMap<Handle, Object>,
+    pub next: Handle,
+}
+
+impl Naive {
+    pub fn new(root: Object) -> Self {
+        Self { objects: BTreeMap::from([(Handle::ROOT, root)]), next: Handle(1) }
+    }
+
+    pub fn hash(&self) -> StateHash {
+        let mut hash = StateHash::default();
+        self.objects.iter().for_each(|(h, o)| hash.add(object_digest(*h, o)));
+        hash
+    }
+
+    /// The state after the edit, or the reason and the operation.
+    pub fn apply(
+        &self,
+        who: &Principal,
+        edit: &Edit,
+        limits: &WorldLimits,
+    ) -> Result<Self, (Code, Option<u32>)> {
+        let (operations, batch) = match edit {
+            Edit::One(one) => (vec![one.clone()], false),
+            Edit::Batch(all) => (all.clone(), true),
+        };
+        if operations.is_empty() {
+            return Err((Code::Empty, None));
+        }
+        if operations.len() > limits.max_batch {
+            return Err((Code::BatchTooLarge, None));
+        }
+        let mut state = self.clone();
+        let mut touched = 0;
+        for (n, operation) in operations.iter().enumerate() {
+            state = state
+                .operate(who, operation, limits, &mut touched)
+                .map_err(|code| (code, batch.then_some(n as u32)))?;
+        }
+        Ok(state)
+    }
+
+    fn operate(
+        &self,
+        who: &Principal,
+        operation: &Operation,
+        limits: &WorldLimits,
+        touched: &mut usize,
+    ) -> Result<Self, Code> {
+        let mut touch = |count: usize| {
+            *touched += count;
+            if *touched > limits.max_touched { Err(Code::TouchesTooMany) } else { Ok(()) }
+        };
+        let mut new = self.clone();
+        match operation {
+            Operation::Create { id, parent, kind, transform, props } => {
+                may(who, true)?;
+                let (parent, group) = self.look(*parent).ok_or(Code::ParentNotFound)?;
+                refuse(group.kind != Kind::Group, Code::ParentNotGroup)?;
+                refuse(self.objects.values().any(|o| o.id == *id), Code::ObjectExists)?;
+                let full = self.objects.len() >= limits.max_objects as usize;
+                refuse(full, Code::TooManyObjects)?;
+                refuse(self.path(parent).len() as u32 > limits.max_depth, Code::TooDeep)?;
+                let size = props.as_bytes().len();
+                refuse(size > limits.values.max_props_bytes, Code::PropsTooLarge)?;
+                touch(1)?;
+                let object = Object {
+                    id: *id,
+                    parent,
+                    kind: *kind,
+                    owner: who.user,
+                    transform: *transform,
+                    props: props.clone(),
+                };
+                new.objects.insert(self.next, object);
+                new.next = Handle(self.next.0 + 1);
+            }
+            Operation::Update { target, patch } => {
+                let found = self.look(*target);
+                may(who, found.is_none_or(|(handle, _)| handle != Handle::ROOT))?;
+                let (handle, object) = found.ok_or(Code::ObjectNotFound)?;
+                refuse(patch.is_empty(), Code::Empty)?;
+                touch(1)?;
+                let props = patched(&object.props, patch);
+                let size = props.as_bytes().len();
+                refuse(size > limits.values.max_props_bytes, Code::PropsTooLarge)?;
+                new.at(handle).props = props;
+            }
+            Operation::Move { target, patch } => {
+                let (handle, object) = self.movable(who, *target)?;
+                touch(1)?;
+                new.at(handle).transform = patch.apply(&object.transform);
+            }
+            Operation::Reparent { target, parent, transform } => {
+                let (handle, object) = self.movable(who, *target)?;
+                let (parent, group) = self.look(*parent).ok_or(Code::ParentNotFound)?;
+                refuse(group.kind != Kind::Group, Code::ParentNotGroup)?;
+                refuse(self.path(parent).contains(&handle), Code::Cycle)?;
+                let (old, depth) = (self.path(handle).len() - 1, self.path(parent).len());
+                if depth > old {
+                    refuse(depth as u32 > limits.max_depth, Code::TooDeep)?;
+                    let subtree = self.subtree(handle);
+                    touch(subtree.len())?;
+                    let deepest =
+                        subtree.iter().map(|h| self.path(*h).len() - 1 - old + depth).max();
+                    refuse(deepest.unwrap() as u32 > limits.max_depth, Code::TooDeep)?;
+                } else {
+                    touch(1)?;
+                }
+                new.at(handle).parent = parent;
+                new.at(handle).transform = transform.unwrap_or(object.transform);
+            }
+            Operation::Delete { target, mode: DeleteMode::Subtree } => {
+                let (handle, _) = self.movable(who, *target)?;
+                let subtree = self.subtree(handle);
+                touch(subtree.len())?;
+                new.objects.retain(|handle, _| !subtree.contains(handle));
+            }
+            Operation::Delete { target, mode: DeleteMode::KeepChildren } => {
+                let (handle, object) = self.movable(who, *target)?;
+                touch(1)?;
+                for (child, c) in self.objects.iter().filter(|(_, o)| o.parent == handle) {
+                    touch(1)?;
+                    new.at(*child).parent = object.parent;
+                    new.at(*child).transform =
+                        c.transform.within(&object.transform).map_err(|_| Code::OutOfRange)?;
+                }
+                new.objects.remove(&handle);
+            }
+        }
+        Ok(new)
+    }
+
+    /// Takes the changes of an event forward, checking that each finds what
+    /// it says it found.
+    pub fn follow(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Created(new) => {
+                    assert_eq!(new.handle, self.next);
+                    assert!(self.objects.insert(new.handle, new.object.clone()).is_none());
+                    self.next = Handle(new.handle.0 + 1);
+                }
+                Change::Updated { handle, before, after } => {
+                    let object = self.at(*handle);
+                    assert_eq!(*before, picked(&object.props, after), "before-image");
+                    object.props = patched(&object.props, after);
+                }
+                Change::Moved { handle, parts, before, after } => {
+                    let object = self.at(*handle);
+                    assert_eq!(*before, object.transform, "before-image");
+                    let set = avvy_model::MovePatch::new(*parts, *after);
+                    assert_eq!(*after, set.apply(before), "only the stated parts change");
+                    object.transform = *after;
+                }
+                Change::Reparented { handle, before, after } => {
+                    let object = self.at(*handle);
+                    let was = Placement { parent: object.parent, transform: object.transform };
+                    assert_eq!(*before, was, "before-image");
+                    (object.parent, object.transform) = (after.parent, after.transform);
+                }
+                Change::Deleted { removed } => {
+                    let subtree = self.subtree(removed[0].handle);
+                    assert_eq!(subtree.len(), removed.len());
+                    for (n, ObjectAt { handle, object }) in removed.iter().enumerate() {
+                        let above = removed[..n].iter().any(|o| o.handle == object.parent);
+                        assert!(n == 0 || above, "parents before children");
+                        assert_eq!(self.objects.remove(handle).as_ref(), Some(object));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the changes of an event back by their before-images.
+    pub fn undo(&mut self, changes: &[Change]) {
+        for change in changes.iter().rev() {
+            match change {
+                Change::Created(new) => {
+                    assert_eq!(self.objects.remove(&new.handle).as_ref(), Some(&new.object));
+                    self.next = new.handle;
+                }
+                Change::Updated { handle, before, .. } => {
+                    let object = self.at(*handle);
+                    object.props = patched(&object.props, before);
+                }
+                Change::Moved { handle, before, .. } => self.at(*handle).transform = *before,
+                Change::Reparented { handle, before, .. } => {
+                    let object = self.at(*handle);
+                    (object.parent, object.transform) = (before.parent, before.transform);
+                }
+                Change::Deleted { removed } => {
+                    self.objects.extend(removed.iter().map(|o| (o.handle, o.object.clone())));
+                }
+            }
+        }
+    }
+
+    fn at(&mut self, handle: Handle) -> &mut Object {
+        self.objects.get_mut(&handle).expect("the object is there")
+    }
+
+    fn look(&self, target: Target) -> Option<(Handle, &Object)> {
+        let is = |handle: Handle, id: ObjectId| match target {
+            Target::Handle(named) => named == handle,
+            Target::Id(named) => named == id,
+        };
+        self.objects.iter().find(|(h, o)| is(**h, o.id)).map(|(h, o)| (*h, o))
+    }
+
+    fn movable(&self, who: &Principal, target: Target) -> Result<(Handle, &Object), Code> {
+        may(who, true)?;
+        let found = self.look(target).ok_or(Code::ObjectNotFound)?;
+        refuse(found.0 == Handle::ROOT, Code::RootProtected)?;
+        Ok(found)
+    }
+
+    /// The object, its parent, and so on to the root.
+    fn path(&self, handle: Handle) -> Vec<Handle> {
+        match handle {
+            Handle::ROOT => vec![handle],
+            _ => [vec![handle], self.path(self.objects[&handle].parent)].concat(),
+        }
+    }
+
+    fn subtree(&self, top: Handle) -> Vec<Handle> {
+        self.objects.keys().copied().filter(|h| self.path(*h).contains(&top)).collect()
+    }
+}
+
+fn refuse(condition: bool, code: Code) -> Result<(), Code> {
+    if condition { Err(code) } else { Ok(()) }
+}
+
+fn may(who: &Principal, builder: bool) -> Result<(), Code> {
+    let may = who.role == Role::Owner || who.role == Role::Builder && builder;
+    refuse(!may, Code::NotPermitted)
+}
+
+type Entries = BTreeMap<String, Value>;
+
+fn entries(props: &Props) -> Entries {
+    props.iter().map(|(k, v)| (k.to_owned(), Value::from_canonical(v).unwrap())).collect()
+}
+
+fn key(text: &str) -> PropKey {
+    PropKey::new(text, &ValueLimits::NONE).unwrap()
+}
+
+fn patched(props: &Props, patch: &PropsPatch) -> Props {
+    let mut all = entries(props);
+    for (key, value) in patch.entries() {
+        match value {
+            Some(value) => drop(all.insert(key.as_str().to_owned(), value.clone())),
+            None => drop(all.remove(key.as_str())),
+        }
+    }
+    let all = all.into_iter().map(|(k, v)| (key(&k), v)).collect();
+    Props::from_entries(all, &ValueLimits::NONE).unwrap()
+}
+
+/// What the keys of a patch are now.
+fn picked(props: &Props, patch: &PropsPatch) -> PropsPatch {
+    let all = entries(props);
+    let now = patch.entries().iter().map(|(k, _)| (k.clone(), all.get(k.as_str()).cloned()));
+    PropsPatch::new(now.collect()).unwrap()
+}
+
+/// For the tests' own roots.
+pub fn root(id: ObjectId, owner: avvy_model::UserId) -> Object {
+    Object {
+        id,
+        parent: Handle::ROOT,
+        kind: Kind::Group,
+        owner,
+        transform: Transform::IDENTITY,
+        props: Props::default(),
+    }
+}
