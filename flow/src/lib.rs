@@ -8,11 +8,13 @@
 //! Each machine has a bound for everything that it keeps, and a small status
 //! for metrics and tests.
 
+pub mod brane_core;
 pub mod credits;
 pub mod fan_out;
 pub mod flush_window;
 pub mod group_commit;
 pub mod lineage;
+pub mod recovery;
 
 /// A session of this process. Drawn by the driver, never twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize)]

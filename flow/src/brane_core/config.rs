@@ -1,0 +1,74 @@
+//! What a brane is opened with.
+
+use avvy_brane::{Clients, World};
+use avvy_model::{Seq, WorldLimits};
+
+use crate::flush_window::FlushWindowConfig;
+use crate::lineage::Lineage;
+
+/// Bounds and habits of one brane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BraneConfig {
+    /// How windows are cut.
+    pub flush: FlushWindowConfig,
+    /// What the world refuses to grow beyond.
+    pub limits: WorldLimits,
+    /// Sessions that may have joined. Default 4,096; one more is refused with
+    /// `brane_full`.
+    pub max_sessions: usize,
+    /// Bytes of journal that are not durable yet, at which edits are refused
+    /// as `unavailable`. Default 64 MiB. One edit may exceed it.
+    pub max_journal_bytes: usize,
+    /// Accepted edits that the fan-out has not finished yet, at which edits
+    /// are refused as `unavailable`. Default 65,536.
+    pub max_unpublished_edits: u64,
+    /// A copy that lacks more edits than this gets the difference of the
+    /// worlds instead of a replay. Default 100,000.
+    pub replay_max_edits: u64,
+    /// Edits after which a snapshot is stored. Default 200,000. Fewer make
+    /// the brane open faster and the store busier.
+    pub snapshot_every_edits: u64,
+    /// Bytes of journal after which a snapshot is stored. Default 64 MiB.
+    pub snapshot_every_bytes: u64,
+    /// The pause after a snapshot that could not be stored, in milliseconds.
+    /// Default 30,000.
+    pub snapshot_retry_ms: u32,
+    /// When more editors than this wait for a durable watermark and a window
+    /// is about to go out anyway, they learn it from that. Default 16. More
+    /// make the answer faster and cost a write each.
+    pub durable_tells: usize,
+}
+
+impl Default for BraneConfig {
+    fn default() -> Self {
+        Self {
+            flush: FlushWindowConfig::default(),
+            limits: WorldLimits::default(),
+            max_sessions: 4_096,
+            max_journal_bytes: 64 * 1024 * 1024,
+            max_unpublished_edits: 65_536,
+            replay_max_edits: 100_000,
+            snapshot_every_edits: 200_000,
+            snapshot_every_bytes: 64 * 1024 * 1024,
+            snapshot_retry_ms: 30_000,
+            durable_tells: 16,
+        }
+    }
+}
+
+/// A brane as the store has it, see [`crate::recovery`].
+pub struct Recovered {
+    /// The world at `head`.
+    pub world: World,
+    /// The outcomes at `head`.
+    pub clients: Clients,
+    /// The epochs, with the one that begins now at `head`.
+    pub lineage: Lineage,
+    /// The last durable edit.
+    pub head: Seq,
+    /// Where the windows begin that the fan-out was given for replay; `head`
+    /// when there are none.
+    pub floor: Seq,
+    /// The last edit in the newest stored snapshot.
+    pub snapshot: Seq,
+}

@@ -1,0 +1,187 @@
+//! Edits: each gets an outcome, and the accepted ones a place in the log.
+
+use avvy_brane::{Admission, Outcome};
+use avvy_model::{
+    Change, Code, Counter, Edit, EditId, Event, NumberedEdit, Object, PropsPatch, Refusal, Seq,
+    TraceId,
+};
+use avvy_protocol::{RefusedEdit, ServerMessage, Update};
+
+use super::{BraneCore, BraneEffect, Session};
+use crate::{Now, SessionKey};
+
+/// The outcomes of one update that are told at once.
+#[derive(Default)]
+struct Answers {
+    refused: Vec<RefusedEdit>,
+    repeated: Vec<(Counter, Seq)>,
+}
+
+impl Answers {
+    fn refuse(&mut self, counter: Counter, refusal: Refusal) {
+        let Refusal { code, operation } = refusal;
+        self.refused.push(RefusedEdit { counter, code, operation });
+    }
+}
+
+impl BraneCore {
+    pub(super) fn on_update(
+        &mut self,
+        now: Now,
+        session: SessionKey,
+        update: Update,
+        effects: &mut Vec<BraneEffect>,
+    ) {
+        let mut answers = Answers::default();
+        if self.sessions.get(&session).is_some_and(|session| session.attached) {
+            for edit in update.edits {
+                self.take_edit(now, session, update.trace, edit, &mut answers, effects);
+            }
+        } else {
+            for edit in update.edits {
+                answers.refuse(edit.counter, Code::NotJoined.into());
+            }
+        }
+        self.tell(session, answers, effects);
+    }
+
+    /// Gives one edit its outcome.
+    fn take_edit(
+        &mut self,
+        now: Now,
+        key: SessionKey,
+        trace: Option<TraceId>,
+        edit: NumberedEdit,
+        answers: &mut Answers,
+        effects: &mut Vec<BraneEffect>,
+    ) {
+        let Some(session) = self.sessions.get(&key) else { return };
+        let NumberedEdit { counter, edit } = edit;
+        let id = EditId { client: session.client, counter };
+        match self.clients.check(id) {
+            Admission::New => {
+                let by = session.principal.user;
+                let outcome = self.apply(now, key, id, trace, &edit, effects);
+                self.clients.record(id, by, outcome, now.unix_ms);
+                if let Outcome::Refused(refusal) = outcome {
+                    self.counters.refused += 1;
+                    answers.refuse(counter, refusal);
+                }
+            }
+            Admission::Known(outcome) => {
+                self.counters.repeated += 1;
+                match outcome {
+                    Outcome::Refused(refusal) => answers.refuse(counter, refusal),
+                    Outcome::Applied(seq) if seq <= self.published => {
+                        answers.repeated.push((counter, seq));
+                    }
+                    Outcome::Applied(seq) => self.repeats.push((key, counter, seq)),
+                }
+            }
+            Admission::Refused(code) => {
+                self.counters.unknown += 1;
+                answers.refuse(counter, code.into());
+            }
+        }
+    }
+
+    /// Applies a new edit, or refuses it.
+    fn apply(
+        &mut self,
+        now: Now,
+        key: SessionKey,
+        id: EditId,
+        trace: Option<TraceId>,
+        edit: &Edit,
+        effects: &mut Vec<BraneEffect>,
+    ) -> Outcome {
+        if self.is_unavailable() {
+            return Outcome::Refused(Code::Unavailable.into());
+        }
+        let Some(session) = self.sessions.get_mut(&key) else {
+            return Outcome::Refused(Code::NotJoined.into());
+        };
+        let seq = self.head.next();
+        let limits = &self.config.limits;
+        let principal = &session.principal;
+        let changes = match self.world.apply(seq, principal, edit, &*self.rights, limits) {
+            Ok(changes) => changes,
+            Err(refusal) => return Outcome::Refused(refusal),
+        };
+        let by = principal.user;
+        let event = Event { seq, at_ms: now.unix_ms, by, edit: id, trace, changes };
+        self.push_event(now, key, event, effects);
+        Outcome::Applied(seq)
+    }
+
+    /// Puts an accepted event into the open window, or into a new one when
+    /// that is full.
+    fn push_event(
+        &mut self,
+        now: Now,
+        key: SessionKey,
+        event: Event,
+        effects: &mut Vec<BraneEffect>,
+    ) {
+        if self.pace.is_full() {
+            self.close_window(effects);
+        }
+        let bytes = weight(&event);
+        self.pace.push(now.us, bytes);
+        self.open_bytes += bytes;
+        self.head = event.seq;
+        self.counters.accepted += 1;
+        if let Some(session) = self.sessions.get_mut(&key) {
+            note_ack(session, key, &mut self.open_editors, event.edit.counter, event.seq);
+        }
+        self.open.push(event);
+    }
+
+    fn tell(&mut self, session: SessionKey, answers: Answers, effects: &mut Vec<BraneEffect>) {
+        let Answers { refused, repeated } = answers;
+        if !refused.is_empty() {
+            let message = ServerMessage::Refused { channel: self.channel, edits: refused };
+            effects.push(BraneEffect::Tell { session, message });
+        }
+        if !repeated.is_empty() {
+            self.tell_applied(session, repeated, effects);
+        }
+    }
+}
+
+fn note_ack(
+    session: &mut Session,
+    key: SessionKey,
+    editors: &mut Vec<SessionKey>,
+    counter: Counter,
+    seq: Seq,
+) {
+    if session.acks.is_empty() {
+        editors.push(key);
+    }
+    session.acks.push((counter, seq));
+}
+
+/// About how many bytes an event takes in memory and in the journal.
+fn weight(event: &Event) -> usize {
+    const EVENT: usize = 96;
+    EVENT + event.changes.iter().map(change_weight).sum::<usize>()
+}
+
+fn change_weight(change: &Change) -> usize {
+    const OBJECT: usize = 80;
+    let object = |object: &Object| OBJECT + object.props.as_bytes().len();
+    match change {
+        Change::Moved { .. } | Change::Reparented { .. } => OBJECT,
+        Change::Created(created) => object(&created.object),
+        Change::Updated { before, after, .. } => patch_weight(before) + patch_weight(after),
+        Change::Deleted { removed } => removed.iter().map(|at| object(&at.object)).sum(),
+    }
+}
+
+fn patch_weight(patch: &PropsPatch) -> usize {
+    let entries = patch.entries().iter();
+    let value =
+        |value: &Option<_>| value.as_ref().map_or(0, |v: &avvy_model::Value| v.as_bytes().len());
+    entries.map(|(key, v)| key.as_str().len() + value(v)).sum()
+}

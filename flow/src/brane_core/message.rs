@@ -1,0 +1,187 @@
+//! What goes into a brane's machine and what comes out.
+
+use std::sync::Arc;
+
+use avvy_brane::{Clients, Frozen};
+use avvy_model::{Code, Counter, Epoch, Handle, Position, Principal, Seq, StateHash};
+use avvy_protocol::{Flush, Join, Joined, ServerMessage, Update};
+
+use crate::SessionKey;
+use crate::group_commit::JournalChunk;
+
+/// What has happened.
+#[derive(Clone, PartialEq, Debug)]
+pub enum BraneInput {
+    /// A session wants to see and edit the brane. Answered by
+    /// [`BraneEffect::Attach`] or [`BraneEffect::Refuse`].
+    Join {
+        /// Who.
+        session: SessionKey,
+        /// As whom.
+        principal: Principal,
+        /// With what.
+        join: Join,
+    },
+    /// A session left or is gone.
+    Leave {
+        /// Who.
+        session: SessionKey,
+    },
+    /// Edits. Each is answered: in [`Window::acks`] or by
+    /// [`BraneEffect::Tell`].
+    Update {
+        /// Whose.
+        session: SessionKey,
+        /// Which.
+        update: Update,
+    },
+    /// A session asks for the state hash.
+    Hash {
+        /// Who.
+        session: SessionKey,
+    },
+    /// The journal is durable up to here.
+    Durable {
+        /// Under which opening.
+        epoch: Epoch,
+        /// The watermark.
+        seq: Seq,
+    },
+    /// The fan-out has finished all windows up to `published`.
+    FanOutReady {
+        /// The end of the last finished window.
+        published: Seq,
+        /// The oldest position that it can replay from.
+        floor: Seq,
+    },
+    /// The fan-out cannot replay for this session.
+    Resync {
+        /// Who.
+        session: SessionKey,
+        /// Where it stands.
+        at: Position,
+    },
+    /// The journal's queue is too long (true) or short enough again (false).
+    /// Meanwhile edits are refused as `unavailable`.
+    Pressure(bool),
+    /// A [`BraneEffect::WakeAt`] has come due.
+    Tick,
+    /// The snapshot at this number is stored.
+    SnapshotStored {
+        /// Of [`SnapshotJob::at`].
+        at: Seq,
+    },
+    /// The snapshot could not be stored.
+    SnapshotFailed,
+    /// The brane will close: no joins and edits any more, everything out at
+    /// once, a last snapshot. See [`super::BraneCore::is_drained`].
+    Drain,
+}
+
+/// What is to be done, in this order. What is for one session must reach it
+/// in this order, too, so the driver sends it the same way as the windows.
+#[derive(Debug)]
+pub enum BraneEffect {
+    /// Queue this for the journal. Comes before the [`BraneEffect::Publish`]
+    /// of the same window, so that nothing was seen that is not on its way to
+    /// the store.
+    Journal(JournalChunk),
+    /// Hand this to the fan-out, which says [`BraneInput::FanOutReady`] when
+    /// it is done.
+    Publish(Window),
+    /// Let the session in, or start it anew after [`BraneInput::Resync`].
+    Attach(Box<Attach>),
+    /// Let go of the session.
+    Detach {
+        /// Who.
+        session: SessionKey,
+    },
+    /// The join is refused.
+    Refuse {
+        /// Whose.
+        session: SessionKey,
+        /// Why.
+        code: Code,
+    },
+    /// Send this to the session.
+    Tell {
+        /// To whom.
+        session: SessionKey,
+        /// What.
+        message: ServerMessage,
+    },
+    /// Send the watermark to these editors; the others learn it from the next
+    /// window.
+    Durable {
+        /// Everything up to here is durable.
+        at: Position,
+        /// Whose edits became durable.
+        waiting: Vec<SessionKey>,
+    },
+    /// Store a snapshot, then say [`BraneInput::SnapshotStored`] or
+    /// [`BraneInput::SnapshotFailed`]. Everything in it is durable in the
+    /// journal already.
+    Snapshot(Box<SnapshotJob>),
+    /// Send [`BraneInput::Tick`] at this time of the monotonic clock, in
+    /// microseconds. Replaces an earlier wish.
+    WakeAt(u64),
+}
+
+/// A window of the log.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Window {
+    /// For everyone.
+    pub flush: Arc<Flush>,
+    /// For the editors: each one's own edits that are in it. To be sent with
+    /// the window in one go, before it.
+    pub acks: Vec<(SessionKey, Vec<(Counter, Seq)>)>,
+}
+
+/// How a session begins.
+#[derive(Clone, Debug)]
+pub struct Attach {
+    /// Who.
+    pub session: SessionKey,
+    /// To be sent first, also to a session that is started anew: its
+    /// `catch_up` says how to read what follows.
+    pub joined: Joined,
+    /// To be sent next, if the copy holds edits that are lost.
+    pub rewind: Option<Position>,
+    /// What follows.
+    pub start: Start,
+}
+
+/// How a copy of the world is brought up to date.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// It stands here and lacks the windows after it.
+    Replay(Position),
+    /// It gets objects from a view of the world.
+    Parts(Parts),
+}
+
+/// Which objects a copy gets.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The world at `at`.
+    pub frozen: Frozen,
+    /// Which objects of it, ascending; `None` for all, which replace the copy.
+    pub handles: Option<Vec<Handle>>,
+    /// Handles that are no more.
+    pub gone: Vec<Handle>,
+    /// Where the copy then stands: the end of a window.
+    pub at: Position,
+}
+
+/// All that a stored snapshot holds.
+#[derive(Clone, Debug)]
+pub struct SnapshotJob {
+    /// The world.
+    pub frozen: Frozen,
+    /// The outcomes.
+    pub clients: Clients,
+    /// The end of a window.
+    pub at: Position,
+    /// Of the world.
+    pub state_hash: StateHash,
+}

@@ -1,0 +1,248 @@
+//! One brane: its world, the order of its edits, and who is told what when.
+//!
+//! Invariants:
+//! - `durable <= closed <= head`, `published <= closed`. A closed window has
+//!   been given to the journal; a published one to the fan-out as well.
+//! - Windows join and hold every accepted edit once. Their ranges are the
+//!   journal's and the wire's alike.
+//! - Views of the world (snapshots, differences, hashes) are taken only when
+//!   everything was published, so that their position is the end of a window:
+//!   the world already holds what is in the open window. Who needs one waits
+//!   for that boundary, at most about one window long, and all who wait share
+//!   one view.
+//! - Every edit is answered, once for each time it was sent.
+//!
+//! The machine ends with its driver; [`BraneInput::Drain`] brings it to a
+//! point where nothing is lost by that.
+
+mod config;
+mod durability;
+mod edit;
+mod join;
+mod message;
+mod snapshot;
+mod status;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::collections::VecDeque;
+
+use avvy_brane::{Clients, Rights, RoleRights, World};
+use avvy_model::{BraneId, ClientId, Counter, Epoch, Event, Position, Principal, Seq, StateHash};
+use avvy_protocol::Channel;
+use rustc_hash::FxHashMap;
+
+use crate::flush_window::FlushWindow;
+use crate::lineage::Lineage;
+use crate::{Now, SessionKey};
+
+pub use config::{BraneConfig, Recovered};
+pub use message::{Attach, BraneEffect, BraneInput, Parts, SnapshotJob, Start, Window};
+pub use status::BraneStatus;
+pub use window::wire_items;
+
+/// The machine of one brane under one epoch.
+pub struct BraneCore {
+    brane: BraneId,
+    channel: Channel,
+    config: BraneConfig,
+    rights: Box<dyn Rights + Send>,
+    world: World,
+    clients: Clients,
+    lineage: Lineage,
+    epoch: Epoch,
+    sessions: FxHashMap<SessionKey, Session>,
+    /// Who needs the world at a boundary, in the order of asking.
+    waiting: Vec<join::Waiting>,
+    /// When edits are cut into windows.
+    pace: FlushWindow,
+    /// The last edit accepted.
+    head: Seq,
+    /// The last edit given to the journal.
+    closed: Seq,
+    /// The last edit given to the fan-out.
+    published: Seq,
+    /// The last edit that the fan-out has dealt with.
+    ready: Seq,
+    /// The last edit that survives a power cut.
+    durable: Seq,
+    /// The oldest position that the fan-out can replay from.
+    floor: Seq,
+    /// The events of the open window.
+    open: Vec<Event>,
+    /// About how many bytes they are.
+    open_bytes: usize,
+    /// Sessions with edits in the open window.
+    open_editors: Vec<SessionKey>,
+    /// Closed windows that are not published.
+    queue: VecDeque<window::Closed>,
+    /// Edits that were sent again while their window is not published.
+    repeats: Vec<(SessionKey, Counter, Seq)>,
+    journal: durability::Journal,
+    snapshots: snapshot::Snapshots,
+    draining: bool,
+    /// The journal's queue is too long.
+    pressure: bool,
+    /// The wish that the driver knows of.
+    wake_us: Option<u64>,
+    counters: BraneStatus,
+}
+
+/// A session that has joined or is about to.
+struct Session {
+    principal: Principal,
+    client: ClientId,
+    /// False until the session was attached.
+    attached: bool,
+    /// Waits for a hash.
+    hash_wanted: bool,
+    /// Waits for a new start.
+    resync_wanted: bool,
+    /// Own edits in the open window.
+    acks: Vec<(Counter, Seq)>,
+}
+
+impl BraneCore {
+    /// Opens a brane with what was recovered; the rights go by role.
+    ///
+    /// # Panics
+    /// When the current epoch does not begin at the recovered head.
+    pub fn open(
+        brane: BraneId,
+        channel: Channel,
+        recovered: Recovered,
+        config: BraneConfig,
+        now: Now,
+    ) -> Self {
+        let Recovered { world, mut clients, lineage, head, floor, snapshot } = recovered;
+        let (epoch, start) = lineage.current();
+        assert_eq!(start, head, "an epoch begins at the durable head");
+        clients.forget(now.unix_ms);
+        Self {
+            brane,
+            channel,
+            pace: FlushWindow::new(config.flush),
+            config,
+            rights: Box::new(RoleRights),
+            world,
+            clients,
+            lineage,
+            epoch,
+            sessions: FxHashMap::default(),
+            waiting: Vec::new(),
+            head,
+            closed: head,
+            published: head,
+            ready: head,
+            durable: head,
+            floor,
+            open: Vec::new(),
+            open_bytes: 0,
+            open_editors: Vec::new(),
+            queue: VecDeque::new(),
+            repeats: Vec::new(),
+            journal: durability::Journal::default(),
+            snapshots: snapshot::Snapshots::new(head, snapshot),
+            draining: false,
+            pressure: false,
+            wake_us: None,
+            counters: BraneStatus::default(),
+        }
+    }
+
+    /// The same brane with another judge of rights.
+    #[must_use]
+    pub fn with_rights(mut self, rights: Box<dyn Rights + Send>) -> Self {
+        self.rights = rights;
+        self
+    }
+
+    /// Takes in what has happened and says what is to be done.
+    pub fn handle(&mut self, now: Now, input: BraneInput, effects: &mut Vec<BraneEffect>) {
+        match input {
+            BraneInput::Join { session, principal, join } => {
+                self.on_join(now, session, principal, join, effects);
+            }
+            BraneInput::Leave { session } => self.on_leave(session, effects),
+            BraneInput::Update { session, update } => {
+                self.on_update(now, session, update, effects);
+            }
+            BraneInput::Hash { session } => self.on_hash(session),
+            BraneInput::Durable { epoch, seq } => self.on_durable(epoch, seq, effects),
+            BraneInput::FanOutReady { published, floor } => {
+                self.on_fan_out_ready(now, published, floor);
+            }
+            BraneInput::Resync { session, at } => self.on_resync(session, at),
+            BraneInput::Pressure(pressure) => self.pressure = pressure,
+            BraneInput::Tick => self.wake_us = None,
+            BraneInput::SnapshotStored { at } => self.snapshots.stored(at),
+            BraneInput::SnapshotFailed => self.on_snapshot_failed(now),
+            BraneInput::Drain => self.on_drain(effects),
+        }
+        self.settle(now, effects);
+    }
+
+    /// Whether all is published, durable and in a stored snapshot after
+    /// [`BraneInput::Drain`]; the brane can then be closed without loss.
+    pub fn is_drained(&self) -> bool {
+        self.draining && self.at_boundary() && self.durable == self.head && self.snapshots.idle()
+    }
+
+    /// The world with everything accepted so far.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The outcomes known so far.
+    pub fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
+    /// The state hash with everything accepted so far.
+    pub fn state_hash(&mut self) -> StateHash {
+        self.world.state_hash()
+    }
+
+    /// The last edit accepted.
+    pub fn head(&self) -> Position {
+        self.position(self.head)
+    }
+
+    /// The channel of this brane on this node.
+    pub fn channel(&self) -> Channel {
+        self.channel
+    }
+
+    /// Does what became possible: closes and publishes windows, serves who
+    /// waited for a boundary, takes snapshots, and asks to be woken.
+    fn settle(&mut self, now: Now, effects: &mut Vec<BraneEffect>) {
+        let flush_wake_us = self.pace(now, effects);
+        if self.at_boundary() {
+            self.serve_waiting(effects);
+            self.take_snapshot_if_due(now);
+        }
+        self.emit_snapshot_if_durable(effects);
+        let snapshot_wake_us = self.snapshots.retry_us();
+        let Some(wake_us) = flush_wake_us.into_iter().chain(snapshot_wake_us).min() else { return };
+        if self.wake_us.is_none_or(|known| wake_us < known) {
+            self.wake_us = Some(wake_us);
+            effects.push(BraneEffect::WakeAt(wake_us));
+        }
+    }
+
+    /// Whether what was published is all that the world holds.
+    fn at_boundary(&self) -> bool {
+        self.published == self.head
+    }
+
+    fn position(&self, seq: Seq) -> Position {
+        Position { epoch: self.epoch, seq }
+    }
+
+    fn on_drain(&mut self, effects: &mut Vec<BraneEffect>) {
+        self.draining = true;
+        self.refuse_waiting_joins(effects);
+        self.snapshots.want(self.head);
+    }
+}
