@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use crate::clip;
 use crate::close::CloseCode;
 
 /// FIN with the opcode of a binary message.
@@ -28,8 +29,8 @@ impl Frame {
 
     /// A close with its code and a reason for people, cut at 123 bytes.
     pub fn close(code: CloseCode, reason: &str) -> Self {
-        let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL - 2)];
-        let payload = [&code.number().to_be_bytes(), reason.as_bytes()].concat();
+        let reason = clip(reason, MAX_CONTROL - 2).as_bytes();
+        let payload = [&code.number().to_be_bytes(), reason].concat();
         Self::new(CLOSE, &payload)
     }
 

@@ -19,3 +19,9 @@ mod version;
 pub use codec::{DecodeError, DecodeLimits, PartialUpdate};
 pub use message::*;
 pub use version::{MIN_VERSION, VERSION, negotiate};
+
+/// As much of the start of a text as fits into `max` bytes.
+fn clip(text: &str, max: usize) -> &str {
+    let fits = |&end: &usize| text.is_char_boundary(end);
+    &text[..(0..=max.min(text.len())).rev().find(fits).unwrap_or(0)]
+}

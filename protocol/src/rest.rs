@@ -159,6 +159,8 @@ pub struct BraneBody {
     /// Whose it is.
     #[serde(with = "text")]
     pub owner: UserId,
+    /// What it is for: `personal`, `showcase`, `rental` or `public`.
+    pub kind: String,
     /// Who may see it.
     #[serde(with = "visibility")]
     pub visibility: Visibility,
@@ -176,6 +178,9 @@ pub struct CreateBrane {
     pub id: Option<BraneId>,
     /// Its name for people.
     pub name: String,
+    /// What it is for; `personal` when left out.
+    #[serde(default = "personal")]
+    pub kind: String,
     /// Who may see it; private when left out.
     #[serde(default = "private", with = "visibility")]
     pub visibility: Visibility,
@@ -184,11 +189,12 @@ pub struct CreateBrane {
 /// A page of branes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BranePage {
-    /// In the order of their ids.
+    /// The oldest first.
     pub branes: Vec<BraneBody>,
     /// Give this as `after` to get the next page; absent on the last one.
-    #[serde(default, with = "codec::text_option", skip_serializing_if = "Option::is_none")]
-    pub next: Option<BraneId>,
+    /// What is in it is the server's business.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// An object of a brane.
@@ -242,6 +248,10 @@ pub struct ObjectPage {
     /// Give this as `after` to get the next page; absent on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Handle>,
+}
+
+fn personal() -> String {
+    "personal".to_owned()
 }
 
 const fn private() -> Visibility {

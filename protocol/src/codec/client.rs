@@ -24,11 +24,11 @@ pub fn decode_client(bytes: &[u8], limits: &DecodeLimits) -> Result<ClientMessag
     if let Some(update) = fast::one_move(bytes) {
         return Ok(ClientMessage::Update(update));
     }
-    let Envelope { name, channel } = envelope(bytes, "op")?;
-    let at = |fault| DecodeError::at(fault, name, channel);
-    match name {
+    let envelope = envelope(bytes, "op")?;
+    let at = |fault| DecodeError::at(fault, envelope.name, envelope.channel);
+    match envelope.name {
         None => Err(at(Fault::malformed("the message has no `op`"))),
-        Some("object.update") => decode_update(bytes, channel, limits),
+        Some("object.update") => decode_update(&envelope, limits),
         Some(op) => decode_cold(op, bytes, limits).map_err(at),
     }
 }
@@ -53,16 +53,15 @@ fn op(name: &str, fields: &impl Serialize) -> Vec<u8> {
 }
 
 fn decode_update(
-    bytes: &[u8],
-    channel: Option<Channel>,
+    envelope: &Envelope<'_>,
     limits: &DecodeLimits,
 ) -> Result<ClientMessage, DecodeError> {
-    let at = |fault| DecodeError::at(fault, Some("object.update"), channel);
-    let missing = Fault::malformed("`object.update` needs `ch` and `edits`");
-    let [trace, edits] = fields(bytes, &["trace", "edits"]).map_err(at)?;
-    let channel = channel.ok_or_else(|| at(missing))?;
-    let trace = trace.map(trace_id).transpose().map_err(at)?;
-    let (edits, refused) = decode_edits(edits.ok_or_else(|| at(missing))?, limits).map_err(at)?;
+    let at = |fault| DecodeError::at(fault, envelope.name, envelope.channel);
+    let (Some(channel), Some(edits)) = (envelope.channel, envelope.edits) else {
+        return Err(at(Fault::malformed("`object.update` needs `ch` and `edits`")));
+    };
+    let trace = envelope.trace.map(trace_id).transpose().map_err(at)?;
+    let (edits, refused) = decode_edits(edits, limits).map_err(at)?;
     let update = Update { channel, trace, edits };
     if refused.is_empty() {
         return Ok(ClientMessage::Update(update));

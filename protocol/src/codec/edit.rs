@@ -5,11 +5,11 @@ use avvy_model::{
     Operation, Parts, PropKey, Props, PropsPatch, Target, Transform, Value, ValueLimits,
 };
 
-use super::DecodeLimits;
 use super::out::Out;
-use super::record::{read_parts, read_record, record_len, write_parts, write_record};
-use super::scan::{Fault, bytes, entries, fields, items, number, text, uint};
-use crate::RefusedEdit;
+use super::record::{read_parts, read_record, write_parts};
+use super::scan::{Fault, bytes, entries, field, fields, items, number, text, uint};
+use super::{DecodeLimits, fast};
+use crate::{MoveRecord, RefusedEdit};
 
 /// Edits that could be read, and refusals of those that could not.
 pub(crate) type ReadEdits = (Vec<NumberedEdit>, Vec<RefusedEdit>);
@@ -29,9 +29,13 @@ pub(crate) fn decode_edits(array: &[u8], limits: &DecodeLimits) -> Result<ReadEd
         if edits.len() + refused.len() >= limits.max_edits {
             return Err(Fault { code: Code::TooLarge, reason: "too many edits in one message" });
         }
-        let [n] = fields(item, &["n"])?;
+        if let Some(edit) = fast::packed_move(item) {
+            edits.push(edit);
+            return Ok(());
+        }
+        let [n, op] = fields(item, &["n", "op"])?;
         let counter = Counter(uint(n.ok_or(Fault::malformed("an edit has no number"))?)?);
-        match read_edit(item, limits) {
+        match read_edit(item, op, limits) {
             Ok(edit) => edits.push(NumberedEdit { counter, edit }),
             Err(EditFault { fault, operation }) => {
                 refused.push(RefusedEdit { counter, code: fault.code, operation });
@@ -68,19 +72,21 @@ impl From<Fault> for EditFault {
     }
 }
 
-fn read_edit(item: &[u8], limits: &DecodeLimits) -> Result<Edit, EditFault> {
-    let [op, ops] = fields(item, &["op", "ops"])?;
-    if text(op.ok_or(MISSING)?)? != "batch" {
-        return Ok(Edit::One(read_operation(item, &limits.values)?));
+fn read_edit(item: &[u8], op: Option<&[u8]>, limits: &DecodeLimits) -> Result<Edit, EditFault> {
+    let op = text(op.ok_or(MISSING)?)?;
+    if op != "batch" {
+        return Ok(Edit::One(read_operation(item, op, &limits.values)?));
     }
     let mut operations = Vec::new();
-    items(ops.ok_or(MISSING)?, |item| {
+    items(field(item, "ops")?, |item| {
         if operations.len() >= limits.max_batch {
             let reason = "too many operations in one batch";
             return Err(EditFault::from(Fault { code: Code::BatchTooLarge, reason }));
         }
         let at = operations.len() as u32;
-        let operation = read_operation(item, &limits.values)
+        let operation = field(item, "op")
+            .and_then(text)
+            .and_then(|op| read_operation(item, op, &limits.values))
             .map_err(|fault| EditFault { fault, operation: Some(at) })?;
         operations.push(operation);
         Ok(())
@@ -88,38 +94,43 @@ fn read_edit(item: &[u8], limits: &DecodeLimits) -> Result<Edit, EditFault> {
     Ok(Edit::Batch(operations))
 }
 
-fn read_operation(item: &[u8], limits: &ValueLimits) -> Result<Operation, Fault> {
-    let [op, t, parent, transform] = fields(item, &["op", "t", "parent", "transform"])?;
-    let target = || target(t.ok_or(MISSING)?);
-    let parent = || self::target(parent.ok_or(MISSING)?);
-    let transform = transform.map(read_transform).transpose();
-    match text(op.ok_or(MISSING)?)? {
-        "move" => read_move(item, t),
-        "update" => Ok(Operation::Update { target: target()?, patch: read_patch(item, limits)? }),
-        "create" => {
-            let [id, kind, props] = fields(item, &["id", "kind", "props"])?;
-            Ok(Operation::Create {
-                id: object_id(id.ok_or(MISSING)?)?,
-                parent: parent()?,
-                kind: read_kind(kind.ok_or(MISSING)?)?,
-                transform: transform?.unwrap_or(Transform::IDENTITY),
-                props: props.map_or(Ok(Props::default()), |p| read_props(p, limits))?,
+fn read_operation(item: &[u8], op: &str, limits: &ValueLimits) -> Result<Operation, Fault> {
+    match op {
+        "move" => read_move(item),
+        "update" => {
+            Ok(Operation::Update { target: field_target(item)?, patch: read_patch(item, limits)? })
+        }
+        "create" => read_create(item, limits),
+        "reparent" => {
+            let [parent, transform] = fields(item, &["parent", "transform"])?;
+            Ok(Operation::Reparent {
+                target: field_target(item)?,
+                parent: target(parent.ok_or(MISSING)?)?,
+                transform: transform.map(read_transform).transpose()?,
             })
         }
-        "reparent" => {
-            Ok(Operation::Reparent { target: target()?, parent: parent()?, transform: transform? })
-        }
         "delete" => {
-            let [mode] = fields(item, &["mode"])?;
-            let mode = match text(mode.ok_or(MISSING)?)? {
+            let mode = match text(field(item, "mode")?)? {
                 "subtree" => DeleteMode::Subtree,
                 "keep_children" => DeleteMode::KeepChildren,
                 _ => return Err(Fault::malformed("no such mode of deletion")),
             };
-            Ok(Operation::Delete { target: target()?, mode })
+            Ok(Operation::Delete { target: field_target(item)?, mode })
         }
         _ => Err(Fault { code: Code::UnknownOperation, reason: "no such operation of an edit" }),
     }
+}
+
+fn read_create(item: &[u8], limits: &ValueLimits) -> Result<Operation, Fault> {
+    let names = ["id", "kind", "props", "parent", "transform"];
+    let [id, kind, props, parent, transform] = fields(item, &names)?;
+    Ok(Operation::Create {
+        id: object_id(id.ok_or(MISSING)?)?,
+        parent: target(parent.ok_or(MISSING)?)?,
+        kind: read_kind(kind.ok_or(MISSING)?)?,
+        transform: transform.map_or(Ok(Transform::IDENTITY), read_transform)?,
+        props: props.map_or(Ok(Props::default()), |props| read_props(props, limits))?,
+    })
 }
 
 fn write_operation(operation: &Operation, counter: Option<Counter>, out: &mut Out) {
@@ -148,13 +159,14 @@ fn write_operation(operation: &Operation, counter: Option<Counter>, out: &mut Ou
         }
         Operation::Move { target: Target::Handle(handle), patch } => {
             out.map(2 + numbered).text("m");
-            out.bytes_with(record_len(patch.parts()), |out| write_record(*handle, patch, out));
+            MoveRecord { handle: *handle, patch: *patch }.write(out);
             number(out);
             out.text("op").text("move");
         }
         Operation::Move { target, patch } => {
             out.map(3 + numbered).text("m");
-            out.bytes_with(1 + patch.parts().packed_len(), |out| write_parts(patch, out));
+            let (parts, to) = (patch.parts(), patch.apply(&Transform::IDENTITY));
+            out.bytes_with(1 + parts.packed_len(), |out| write_parts(parts, &to, out));
             number(out);
             write_target("t", *target, out);
             out.text("op").text("move");
@@ -183,8 +195,8 @@ fn write_operation(operation: &Operation, counter: Option<Counter>, out: &mut Ou
 
 /// A move: packed in `m`, or of `position` (metres), `rotation` (quaternion
 /// x, y, z, w) and `scale` in floats, for writers who would not pack.
-fn read_move(item: &[u8], t: Option<&[u8]>) -> Result<Operation, Fault> {
-    let [m, position, rotation, scale] = fields(item, &["m", "position", "rotation", "scale"])?;
+fn read_move(item: &[u8]) -> Result<Operation, Fault> {
+    let [m, t] = fields(item, &["m", "t"])?;
     match (m, t) {
         (Some(m), None) => {
             let record = read_record(bytes(m)?)?;
@@ -195,16 +207,13 @@ fn read_move(item: &[u8], t: Option<&[u8]>) -> Result<Operation, Fault> {
         }
         (None, t) => Ok(Operation::Move {
             target: target(t.ok_or(MISSING)?)?,
-            patch: patch_of_floats(position, rotation, scale)?,
+            patch: patch_of_floats(item)?,
         }),
     }
 }
 
-fn patch_of_floats(
-    position: Option<&[u8]>,
-    rotation: Option<&[u8]>,
-    scale: Option<&[u8]>,
-) -> Result<MovePatch, Fault> {
+fn patch_of_floats(item: &[u8]) -> Result<MovePatch, Fault> {
+    let [position, rotation, scale] = fields(item, &["position", "rotation", "scale"])?;
     let bit = |given: Option<&[u8]>, part: Parts| given.map_or(0, |_| part.bits());
     let bits =
         bit(position, Parts::POSITION) | bit(rotation, Parts::ROTATION) | bit(scale, Parts::SCALE);
@@ -235,6 +244,10 @@ fn numbers<const N: usize>(item: &[u8]) -> Result<[f64; N], Fault> {
         Ok::<_, Fault>(())
     })?;
     if count == N { Ok(out) } else { Err(wrong) }
+}
+
+fn field_target(item: &[u8]) -> Result<Target, Fault> {
+    target(field(item, "t")?)
 }
 
 /// An unsigned integer is a handle, a text an id.

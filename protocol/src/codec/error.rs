@@ -3,7 +3,7 @@
 use avvy_model::{Code, TraceId};
 
 use super::scan::Fault;
-use crate::{Channel, ErrorMessage, RefusedEdit, Update};
+use crate::{Channel, ErrorMessage, RefusedEdit, Update, clip};
 
 /// Bytes that are not a message, with what is needed to answer a typed
 /// `error`.
@@ -48,7 +48,11 @@ impl DecodeError {
     }
 
     pub(super) fn at(fault: Fault, operation: Option<&str>, channel: Option<Channel>) -> Self {
-        Self { operation: operation.map(clip), channel, ..Self::from(fault) }
+        Self {
+            operation: operation.map(|name| clip(name, 64).to_owned()),
+            channel,
+            ..Self::from(fault)
+        }
     }
 }
 
@@ -57,9 +61,4 @@ impl From<Fault> for DecodeError {
         let Fault { code, reason } = fault;
         Self { code, reason, operation: None, channel: None, partial: None }
     }
-}
-
-/// The start of a name that a client made up.
-fn clip(name: &str) -> String {
-    name[..name.floor_char_boundary(64)].to_owned()
 }

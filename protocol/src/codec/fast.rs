@@ -8,7 +8,8 @@ use super::record::read_record;
 use crate::{Channel, Update};
 
 const START: &[u8] = b"\xa3\x62ch";
-const EDITS: &[u8] = b"\x62op\x6dobject.update\x65edits\x81\xa3\x61m";
+const EDITS: &[u8] = b"\x62op\x6dobject.update\x65edits\x81";
+const MOVE: &[u8] = b"\xa3\x61m";
 const NUMBER: &[u8] = b"\x61n";
 const END: &[u8] = b"\x62op\x64move";
 
@@ -16,7 +17,15 @@ const END: &[u8] = b"\x62op\x64move";
 #[inline]
 pub(super) fn one_move(message: &[u8]) -> Option<Update> {
     let (channel, rest) = uint(message.strip_prefix(START)?)?;
-    let (record, rest) = short_bytes(rest.strip_prefix(EDITS)?)?;
+    let edit = packed_move(rest.strip_prefix(EDITS)?)?;
+    let channel = Channel(u32::try_from(channel).ok()?);
+    Some(Update { channel, trace: None, edits: vec![edit] })
+}
+
+/// The edit, if it is a packed move in deterministic encoding and in range.
+#[inline]
+pub(super) fn packed_move(edit: &[u8]) -> Option<NumberedEdit> {
+    let (record, rest) = short_bytes(edit.strip_prefix(MOVE)?)?;
     let (counter, rest) = uint(rest.strip_prefix(NUMBER)?)?;
     if rest != END {
         return None;
@@ -24,16 +33,12 @@ pub(super) fn one_move(message: &[u8]) -> Option<Update> {
     let record = read_record(record).ok()?;
     let target = Target::Handle(record.handle);
     let edit = Edit::One(Operation::Move { target, patch: record.patch });
-    Some(Update {
-        channel: Channel(u32::try_from(channel).ok()?),
-        trace: None,
-        edits: vec![NumberedEdit { counter: Counter(counter), edit }],
-    })
+    Some(NumberedEdit { counter: Counter(counter), edit })
 }
 
 /// An unsigned integer at the front.
 #[inline]
-fn uint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+pub(super) fn uint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (&first, rest) = bytes.split_first()?;
     match first {
         0..=23 => Some((u64::from(first), rest)),

@@ -5,10 +5,12 @@
 //! many edits that have nothing to show to this viewer.
 
 use avvy_model::{Epoch, Event, Seq};
+use smallvec::SmallVec;
 
+use super::fast;
 use super::out::Out;
-use super::record::{read_patch, record_len, record_of, split_record, write_record};
-use super::scan::{Fault, bytes, fields, items, uint};
+use super::record::{move_of, read_patch, record_len, split_record, write_record};
+use super::scan::{Fault, bytes, fields, items, split_item, uint};
 use super::world::{ChangeRef, read_event, write_event};
 use crate::{Channel, Flush, FlushItem, MoveRecord};
 
@@ -30,32 +32,75 @@ pub fn encode_flush(
     );
     let to = Seq(from.0 + events.len() as u64);
     let header = Header { channel, epoch, from, to, durable, ms };
-    let moves = events.iter().filter_map(|e| record_of(&e.changes)).count();
-    let mut out = Out::with_capacity(128 + 24 * moves + 160 * (events.len() - moves));
-    header.start(runs(events).count(), &mut out);
-    for run in runs(events) {
-        match run {
-            [event] if record_of(&event.changes).is_none() => {
-                write_event(event.by, event.changes.iter().map(ChangeRef::from), &mut out);
+    let stretches = stretches(events);
+    let mut out = Out::with_capacity(128 + stretches.iter().map(Stretch::bytes).sum::<usize>());
+    header.start(stretches.len(), &mut out);
+    let mut rest = events;
+    for stretch in stretches {
+        let (own, after) = rest.split_at(stretch.events());
+        rest = after;
+        match stretch {
+            Stretch::Moves { bytes, .. } => {
+                out.bytes_with(bytes, |out| own.iter().for_each(|event| write_move(event, out)));
             }
-            moves => write_run(|| moves.iter().filter_map(|e| record_of(&e.changes)), &mut out),
+            Stretch::Other { .. } => own.iter().for_each(|event| {
+                write_event(event.by, event.changes.iter().map(ChangeRef::from), &mut out);
+            }),
         }
     }
     header.end(&mut out);
     out.finish()
 }
 
-/// Stretches of moves, and each other event alone.
-fn runs(events: &[Event]) -> impl Iterator<Item = &[Event]> {
-    events.chunk_by(|a, b| record_of(&a.changes).is_some() && record_of(&b.changes).is_some())
+/// Events that make one item of a log.
+enum Stretch {
+    /// So many moves, of so many bytes.
+    Moves { count: usize, bytes: usize },
+    /// One event with so many changes.
+    Other { changes: usize },
 }
 
-/// Writes the byte string of a run of moves.
-fn write_run<I: Iterator<Item = MoveRecord>>(records: impl Fn() -> I, out: &mut Out) {
-    let len = records().map(|record| record_len(record.patch.parts())).sum();
-    out.bytes_with(len, |out| {
-        records().for_each(|MoveRecord { handle, patch }| write_record(handle, &patch, out));
-    });
+impl Stretch {
+    const fn events(&self) -> usize {
+        match self {
+            Self::Moves { count, .. } => *count,
+            Self::Other { .. } => 1,
+        }
+    }
+
+    /// Room to reserve for it, its head included.
+    const fn bytes(&self) -> usize {
+        match self {
+            Self::Moves { bytes, .. } => *bytes + 5,
+            Self::Other { changes } => 64 + 160 * *changes,
+        }
+    }
+}
+
+#[inline]
+fn write_move(event: &Event, out: &mut Vec<u8>) {
+    if let Some(record) = move_of(&event.changes) {
+        write_record(&record, out);
+    }
+}
+
+fn stretches(events: &[Event]) -> SmallVec<[Stretch; 4]> {
+    let mut stretches = SmallVec::new();
+    for event in events {
+        let Some(record) = move_of(&event.changes) else {
+            stretches.push(Stretch::Other { changes: event.changes.len() });
+            continue;
+        };
+        let len = record_len(record.parts);
+        match stretches.last_mut() {
+            Some(Stretch::Moves { count, bytes }) => {
+                *count += 1;
+                *bytes += len;
+            }
+            _ => stretches.push(Stretch::Moves { count: 1, bytes: len }),
+        }
+    }
+    stretches
 }
 
 /// Encodes a flush that was made by hand or read.
@@ -73,7 +118,7 @@ pub(super) fn write_flush(flush: &Flush) -> Vec<u8> {
     header.start(items.len(), &mut out);
     for item in items {
         match item {
-            FlushItem::Moves(moves) => write_run(|| moves.iter().copied(), &mut out),
+            FlushItem::Moves(moves) => write_moves(moves, &mut out),
             FlushItem::Event(event) => {
                 write_event(event.by, event.changes.iter().map(ChangeRef::from), &mut out);
             }
@@ -84,6 +129,11 @@ pub(super) fn write_flush(flush: &Flush) -> Vec<u8> {
     }
     header.end(&mut out);
     out.finish()
+}
+
+fn write_moves(moves: &[MoveRecord], out: &mut Out) {
+    let len = moves.iter().map(|record| record_len(record.patch.parts())).sum();
+    out.bytes_with(len, |out| moves.iter().for_each(|record| record.append(out)));
 }
 
 /// Reads a flush and checks that its log covers its range.
@@ -151,7 +201,8 @@ impl Header {
         out.text("timestamp").uint(self.ms / 1_000);
     }
 
-    /// Reads the header; gives the log's array, too.
+    /// Reads the header of a message that was walked over; gives the log's
+    /// array, too.
     pub(super) fn read(message: &[u8]) -> Result<(Self, &[u8]), Fault> {
         let missing = Fault::malformed("`entity.update` lacks a field");
         let names = ["ch", "ms", "to", "log", "from", "epoch", "durable"];
@@ -167,6 +218,23 @@ impl Header {
             ms: number(ms)?,
         };
         Ok((header, log.ok_or(missing)?))
+    }
+
+    /// Reads a message that is just as [`encode_flush`] writes it, and whole.
+    /// `None` says nothing but that it looks different.
+    pub(super) fn read_as_written(message: &[u8]) -> Option<(Self, &[u8])> {
+        let (channel, rest) = fast::uint(message.strip_prefix(b"\xa9\x62ch")?)?;
+        let (ms, rest) = fast::uint(rest.strip_prefix(b"\x62ms")?)?;
+        let (to, rest) = fast::uint(rest.strip_prefix(b"\x62to")?)?;
+        let (log, rest) = split_item(rest.strip_prefix(b"\x63log")?).ok()?;
+        let (from, rest) = fast::uint(rest.strip_prefix(b"\x64from")?)?;
+        let (epoch, rest) = fast::uint(rest.strip_prefix(b"\x65epoch")?)?;
+        let (durable, rest) =
+            fast::uint(rest.strip_prefix(b"\x65event\x6dentity.update\x67durable")?)?;
+        let (_, rest) = fast::uint(rest.strip_prefix(b"\x69timestamp")?)?;
+        let channel = Channel(u32::try_from(channel).ok()?);
+        let (epoch, from, to, durable) = (Epoch(epoch), Seq(from), Seq(to), Seq(durable));
+        rest.is_empty().then_some((Self { channel, epoch, from, to, durable, ms }, log))
     }
 
     fn with(self, items: Vec<FlushItem>) -> Flush {

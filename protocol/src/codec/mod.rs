@@ -8,7 +8,20 @@
 //! (`object.update`, `entity.update`, `brane.snapshot`, `object.applied`,
 //! `brane.durable`) are written by minicbor into bytes of their own layout and
 //! read in place; all others go through serde and ciborium, where a new field
-//! is one line.
+//! is one line. What decided it (release build, best of 300 runs on one core;
+//! the ciborium side had typed structs and the same packed records):
+//!
+//! | | here | serde + ciborium |
+//! |---|---|---|
+//! | read `object.update`, one packed move as [`encode_client`] writes it | 45 ns | 643 ns |
+//! | the same with keys in another order | 237 ns | 643 ns |
+//! | read `object.update`, 16 packed moves | 1.2 us | 4.8 us |
+//! | write `entity.update`, 1 move | 77 ns | 152 ns |
+//! | write `entity.update`, 160 moves | 1.4 us | 1.4 us |
+//! | read the header of `entity.update` in place ([`FlushView`]) | 32 ns | 757 ns |
+//!
+//! In place a move costs a reader 5 ns, with its values checked 11 ns. A
+//! message through ciborium costs 0.3 us, which `ping` can afford.
 
 mod client;
 mod edit;

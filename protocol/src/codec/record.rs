@@ -1,12 +1,14 @@
 //! A move's packed record: handle u32 LE, parts u8, then the set parts.
 
-use avvy_model::{Change, Code, Handle, MovePatch, Parts};
+use avvy_model::{Change, Code, Handle, MovePatch, Parts, Rotation, Transform};
 
+use super::out::Out;
 use super::scan::Fault;
 use crate::MoveRecord;
 
 /// Bytes before the parts.
-pub(super) const RECORD_HEAD: usize = 5;
+const RECORD_HEAD: usize = 5;
+const POSITION_AND_ROTATION: Parts = Parts::POSITION.with(Parts::ROTATION);
 
 const TOO_SHORT: Fault = Fault::malformed("a move record ends too early");
 const NO_PARTS: Fault = Fault::malformed("a move record sets no known part");
@@ -20,21 +22,36 @@ pub(super) const fn record_len(parts: Parts) -> usize {
 
 /// Appends a record.
 #[inline]
-pub(super) fn write_record(handle: Handle, patch: &MovePatch, out: &mut Vec<u8>) {
-    out.extend_from_slice(&handle.0.to_le_bytes());
-    write_parts(patch, out);
+pub(super) fn write_record(record: &MoveRef<'_>, out: &mut Vec<u8>) {
+    let MoveRef { handle, parts, to } = record;
+    if *parts == POSITION_AND_ROTATION {
+        // What nearly every move is: one copy of a known length.
+        let mut bytes = [0; record_len(POSITION_AND_ROTATION)];
+        bytes[..4].copy_from_slice(&handle.0.to_le_bytes());
+        bytes[4] = parts.bits();
+        for (slot, n) in bytes[5..17].chunks_exact_mut(4).zip(to.position) {
+            slot.copy_from_slice(&n.to_le_bytes());
+        }
+        bytes[17..].copy_from_slice(&to.rotation.to_bytes());
+        out.extend_from_slice(&bytes);
+    } else {
+        out.extend_from_slice(&handle.0.to_le_bytes());
+        write_parts(*parts, to, out);
+    }
 }
 
 /// Appends a record without its handle.
-#[inline]
-pub(super) fn write_parts(patch: &MovePatch, out: &mut Vec<u8>) {
-    out.push(patch.parts().bits());
-    patch.write(out);
+pub(super) fn write_parts(parts: Parts, to: &Transform, out: &mut Vec<u8>) {
+    out.push(parts.bits());
+    MovePatch::new(parts, *to).write(out);
 }
 
-/// The handle, the parts and the packed bytes at the front, and what is left.
+/// The handle, the parts and their packed bytes, and what follows the record.
+pub(super) type Split<'a> = (Handle, Parts, &'a [u8], &'a [u8]);
+
+/// Takes the record at the front apart.
 #[inline]
-pub(super) fn split_record(bytes: &[u8]) -> Result<(Handle, Parts, &[u8], &[u8]), Fault> {
+pub(super) fn split_record(bytes: &[u8]) -> Result<Split<'_>, Fault> {
     let Some((head, rest)) = bytes.split_first_chunk::<RECORD_HEAD>() else {
         return Err(TOO_SHORT);
     };
@@ -44,14 +61,35 @@ pub(super) fn split_record(bytes: &[u8]) -> Result<(Handle, Parts, &[u8], &[u8])
     Ok((handle, parts, own, rest))
 }
 
-/// What the packed bytes of `parts` set.
+/// What the packed bytes of `parts` set. The same as [`MovePatch::read`],
+/// without a detour over all 30 bytes.
 #[inline]
-pub(super) fn read_patch(parts: Parts, packed: &[u8]) -> Result<MovePatch, Fault> {
-    match MovePatch::read(parts, packed) {
-        Some(Ok((patch, []))) => Ok(patch),
-        Some(Err(_)) => Err(OUT_OF_RANGE),
-        Some(Ok(_)) | None => Err(TOO_SHORT),
+pub(super) fn read_patch(parts: Parts, mut packed: &[u8]) -> Result<MovePatch, Fault> {
+    let mut to = Transform::IDENTITY;
+    if parts.has(Parts::POSITION) {
+        let units = take::<12>(&mut packed)?;
+        to.position = words(units).map(i32::from_le_bytes);
     }
+    if parts.has(Parts::ROTATION) {
+        to.rotation = Rotation::from_bytes(*take(&mut packed)?).map_err(|_| OUT_OF_RANGE)?;
+    }
+    if parts.has(Parts::SCALE) {
+        let scale = words(take::<12>(&mut packed)?).map(f32::from_le_bytes);
+        to = Transform::new(to.position, to.rotation, scale).map_err(|_| OUT_OF_RANGE)?;
+    }
+    if packed.is_empty() { Ok(MovePatch::new(parts, to)) } else { Err(TOO_SHORT) }
+}
+
+#[inline]
+fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Result<&'a [u8; N], Fault> {
+    let (taken, rest) = bytes.split_first_chunk().ok_or(TOO_SHORT)?;
+    *bytes = rest;
+    Ok(taken)
+}
+
+#[inline]
+fn words(b: &[u8; 12]) -> [[u8; 4]; 3] {
+    [[b[0], b[1], b[2], b[3]], [b[4], b[5], b[6], b[7]], [b[8], b[9], b[10], b[11]]]
 }
 
 /// Parts byte and packed parts, and nothing else.
@@ -68,12 +106,32 @@ pub(super) fn read_record(bytes: &[u8]) -> Result<MoveRecord, Fault> {
     }
 }
 
-/// The record of a change that is a move and nothing else.
+impl MoveRecord {
+    /// Writes the byte string of this one record.
+    pub(super) fn write(&self, out: &mut Out) {
+        out.bytes_with(record_len(self.patch.parts()), |out| self.append(out));
+    }
+
+    /// Appends the record.
+    pub(super) fn append(&self, out: &mut Vec<u8>) {
+        let to = self.patch.apply(&Transform::IDENTITY);
+        write_record(&MoveRef { handle: self.handle, parts: self.patch.parts(), to: &to }, out);
+    }
+}
+
+/// A move where it lies.
+pub(super) struct MoveRef<'a> {
+    pub handle: Handle,
+    pub parts: Parts,
+    pub to: &'a Transform,
+}
+
+/// The move that some changes are, if they are one and nothing else.
 #[inline]
-pub(super) fn record_of(changes: &[Change]) -> Option<MoveRecord> {
+pub(super) fn move_of(changes: &[Change]) -> Option<MoveRef<'_>> {
     match changes {
         [Change::Moved { handle, parts, after, .. }] => {
-            Some(MoveRecord { handle: *handle, patch: MovePatch::new(*parts, *after) })
+            Some(MoveRef { handle: *handle, parts: *parts, to: after })
         }
         _ => None,
     }

@@ -35,23 +35,32 @@ const NOT_A_MAP: Fault = Fault::malformed("a map was expected");
 const NOT_AN_ARRAY: Fault = Fault::malformed("an array was expected");
 const TWICE: Fault = Fault::malformed("a field comes twice");
 
-/// What says how to read the rest of a message.
+/// The fields that are looked for first.
 pub(super) struct Envelope<'a> {
     /// `op` or `event`.
     pub name: Option<&'a str>,
     /// `ch`, if it is there and fits.
     pub channel: Option<Channel>,
+    /// The item of `edits`.
+    pub edits: Option<&'a [u8]>,
+    /// The item of `trace`.
+    pub trace: Option<&'a [u8]>,
 }
 
-/// Walks over the whole message and picks the text of `name_key` and the channel.
+/// Walks over the whole message and picks the text of `name_key` and the
+/// other fields of an [`Envelope`].
 pub(super) fn envelope<'a>(bytes: &'a [u8], name_key: &str) -> Result<Envelope<'a>, Fault> {
-    let mut found = Envelope { name: None, channel: None };
+    let mut found = Envelope { name: None, channel: None, edits: None, trace: None };
     let mut cursor = Cursor::new(bytes);
     cursor.map(MAX_NESTING, |key, value| {
-        if key == Some(name_key.as_bytes()) {
-            found.name = Some(text(value)?);
-        } else if key == Some(b"ch") {
-            found.channel = uint(value).ok().and_then(|n| u32::try_from(n).ok()).map(Channel);
+        match key {
+            Some(b"ch") => {
+                found.channel = uint(value).ok().and_then(|n| u32::try_from(n).ok()).map(Channel);
+            }
+            Some(b"edits") => found.edits = Some(value),
+            Some(b"trace") => found.trace = Some(value),
+            Some(key) if key == name_key.as_bytes() => found.name = Some(text(value)?),
+            _ => {}
         }
         Ok(())
     })?;
@@ -88,6 +97,13 @@ pub(super) fn fields<'a, const N: usize>(
         Ok(())
     })?;
     Ok(found)
+}
+
+/// The item at the front, and what follows it.
+pub(super) fn split_item(bytes: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    let mut cursor = Cursor::new(bytes);
+    let item = cursor.item(MAX_NESTING)?;
+    Ok((item, &bytes[cursor.at..]))
 }
 
 /// Calls `each` with every key and value of a map with text keys.
@@ -235,14 +251,24 @@ impl<'a> Cursor<'a> {
         let major = first >> 5;
         let argument = match first & 0x1f {
             small @ 0..=23 => Some(u64::from(small)),
-            width @ 24..=27 => {
-                let wide = self.take(1 << (width - 24))?;
-                Some(wide.iter().fold(0, |n, &byte| n << 8 | u64::from(byte)))
-            }
+            width @ 24..=27 => Some(self.wide_argument(width)?),
             31 => None,
             _ => return Err(NOT_CBOR),
         };
         Ok(Head { major, argument })
+    }
+
+    #[inline]
+    fn wide_argument(&mut self, width: u8) -> Result<u64, Fault> {
+        let rest = &self.bytes[self.at..];
+        let (argument, len) = match width {
+            24 => (rest.first().map(|&n| u64::from(n)), 1),
+            25 => (rest.first_chunk().map(|n| u64::from(u16::from_be_bytes(*n))), 2),
+            26 => (rest.first_chunk().map(|n| u64::from(u32::from_be_bytes(*n))), 4),
+            _ => (rest.first_chunk().map(|n| u64::from_be_bytes(*n)), 8),
+        };
+        self.at += len;
+        argument.ok_or(TRUNCATED)
     }
 
     /// Whether a container has another item; takes the break that ends one of

@@ -72,7 +72,7 @@ pub fn encode_server(message: &ServerMessage, now_ms: u64) -> Vec<u8> {
 /// [`DecodeError`] with `malformed`, or `unknown_operation` for an event that
 /// this version does not know; a client should ignore those.
 pub fn decode_server(bytes: &[u8]) -> Result<ServerMessage, DecodeError> {
-    let Envelope { name, channel } = envelope(bytes, "event")?;
+    let Envelope { name, channel, .. } = envelope(bytes, "event")?;
     let at = |fault| DecodeError::at(fault, name, channel);
     let name = name.ok_or_else(|| at(Fault::malformed("the message has no `event`")))?;
     decode_event(name, bytes).map_err(at)

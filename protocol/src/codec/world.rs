@@ -9,7 +9,7 @@ use super::edit::{
     write_remove, write_set,
 };
 use super::out::Out;
-use super::record::{read_record, record_len, write_record};
+use super::record::read_record;
 use super::scan::{Fault, bytes, fields, items, text};
 use crate::{MoveRecord, WireChange, WireEvent};
 
@@ -133,9 +133,9 @@ fn write_change(change: ChangeRef<'_>, out: &mut Out) {
             out.text("change").text("updated").text("handle").uint(u64::from(handle.0));
             write_remove(patch, out);
         }
-        ChangeRef::Moved(MoveRecord { handle, patch }) => {
+        ChangeRef::Moved(record) => {
             out.map(2).text("m");
-            out.bytes_with(record_len(patch.parts()), |out| write_record(handle, &patch, out));
+            record.write(out);
             out.text("change").text("moved");
         }
         ChangeRef::Reparented(handle, to) => {
