@@ -1,1 +1,15 @@
-//! client.
+//! The client of a server of shared 3D worlds.
+//!
+//! [`replica`] is a copy of a world, [`machine`] one connection's side of the
+//! protocol: both pure, without clock, randomness or socket. With the feature
+//! `net` (default), [`net`] runs them over a WebSocket and [`demo`] runs a
+//! crowd of simulated builders.
+
+pub mod backoff;
+#[cfg(feature = "net")]
+pub mod demo;
+pub mod machine;
+#[cfg(feature = "net")]
+pub mod net;
+pub mod replica;
+mod touched;

@@ -1,0 +1,198 @@
+//! What the bots of one demo know together: counters, the times at which
+//! edits were sent, and what the windows of the log look like to the bots
+//! that keep whole copies.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use avvy_model::{Handle, ObjectId, Seq};
+use hdrhistogram::Histogram;
+use rustc_hash::FxHashMap;
+use tokio::time::Instant;
+
+/// Edits whose sending time is remembered.
+const STAMPS: usize = 1 << 20;
+/// Windows whose contents are remembered for comparison.
+const WINDOWS: usize = 1 << 16;
+/// The longest latency that is told apart, in microseconds.
+const MAX_LATENCY_US: u64 = 60_000_000;
+
+/// The bots' common knowledge.
+pub(super) struct Shared {
+    origin: Instant,
+    pub(super) counters: Counters,
+    stamps: Box<[AtomicU64]>,
+    windows: Mutex<Windows>,
+    handles: Mutex<FxHashMap<ObjectId, Handle>>,
+    latencies: Mutex<Latencies>,
+    trouble: Mutex<Option<String>>,
+}
+
+/// Sums over all bots.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) edits: AtomicU64,
+    pub(super) durable: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) unknown: AtomicU64,
+    pub(super) deliveries: AtomicU64,
+    pub(super) resyncs: AtomicU64,
+    pub(super) reconnects: AtomicU64,
+    pub(super) gaps: AtomicU64,
+    pub(super) differing: AtomicU64,
+    pub(super) compared: AtomicU64,
+}
+
+/// A window as one of the whole copies saw it.
+#[derive(Default)]
+struct Windows {
+    /// By its end: its beginning and a hash of its contents.
+    seen: FxHashMap<u64, (u64, u64)>,
+    order: VecDeque<u64>,
+}
+
+struct Latencies {
+    all: Histogram<u64>,
+    recent: Histogram<u64>,
+}
+
+/// Percentiles in milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Percentiles {
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+}
+
+/// What a bot saw of a window.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Receipt {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) at_us: u64,
+    pub(super) contents: u64,
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        // A range of 1 us to a minute with three digits is always valid.
+        let histogram =
+            || Histogram::new_with_max(MAX_LATENCY_US, 3).expect("a valid range and three digits");
+        Self {
+            origin: Instant::now(),
+            counters: Counters::default(),
+            stamps: (0..STAMPS).map(|_| AtomicU64::new(0)).collect(),
+            windows: Mutex::default(),
+            handles: Mutex::default(),
+            latencies: Mutex::new(Latencies { all: histogram(), recent: histogram() }),
+            trouble: Mutex::default(),
+        }
+    }
+
+    /// Microseconds since the demo began.
+    pub(super) fn now_us(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The edit that is now at `seq` was sent at this time.
+    pub(super) fn stamp(&self, seq: Seq, sent_us: u64) {
+        let tag = (seq.0 / STAMPS as u64) & 0xffff;
+        self.slot(seq.0).store(sent_us << 16 | tag, Ordering::Relaxed);
+    }
+
+    fn sent_us(&self, seq: u64) -> Option<u64> {
+        let packed = self.slot(seq).load(Ordering::Relaxed);
+        let tag = (seq / STAMPS as u64) & 0xffff;
+        (packed != 0 && packed & 0xffff == tag).then_some(packed >> 16)
+    }
+
+    fn slot(&self, seq: u64) -> &AtomicU64 {
+        &self.stamps[seq as usize % STAMPS]
+    }
+
+    /// Takes in what a bot has seen. Latencies are sampled: one edit of a
+    /// window, drawn by `random`, stands for all of it.
+    pub(super) fn settle(
+        &self,
+        receipts: &[Receipt],
+        measured: bool,
+        mut random: impl FnMut(u64) -> u64,
+    ) {
+        if measured {
+            let mut latencies = lock(&self.latencies);
+            for receipt in receipts.iter().filter(|receipt| receipt.to > receipt.from) {
+                let edits = receipt.to - receipt.from;
+                let Some(sent_us) = self.sent_us(receipt.from + 1 + random(edits)) else {
+                    continue;
+                };
+                let latency = receipt.at_us.saturating_sub(sent_us).clamp(1, MAX_LATENCY_US);
+                latencies.all.saturating_record_n(latency, edits);
+                latencies.recent.saturating_record_n(latency, edits);
+            }
+        }
+        let windows = lock(&self.windows);
+        for receipt in receipts {
+            if let Some(&seen) = windows.seen.get(&receipt.to) {
+                self.counters.compared.fetch_add(1, Ordering::Relaxed);
+                if seen != (receipt.from, receipt.contents) {
+                    self.counters.differing.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// A bot with a whole copy has applied this window.
+    pub(super) fn saw(&self, receipt: Receipt) {
+        let windows = &mut *lock(&self.windows);
+        if windows.seen.insert(receipt.to, (receipt.from, receipt.contents)).is_none() {
+            windows.order.push_back(receipt.to);
+            if windows.order.len() > WINDOWS
+                && let Some(oldest) = windows.order.pop_front()
+            {
+                windows.seen.remove(&oldest);
+            }
+        }
+    }
+
+    /// Why a connection was not made or ended, the last time that happened.
+    pub(super) fn trouble(&self) -> Option<String> {
+        lock(&self.trouble).clone()
+    }
+
+    /// A connection was not made or ended.
+    pub(super) fn note_trouble(&self, why: String) {
+        *lock(&self.trouble) = Some(why);
+    }
+
+    /// An object has come to be.
+    pub(super) fn created(&self, id: ObjectId, handle: Handle) {
+        lock(&self.handles).insert(id, handle);
+    }
+
+    /// The handle of a bot's own object, once somebody has seen it created.
+    pub(super) fn take_handle(&self, id: ObjectId) -> Option<Handle> {
+        lock(&self.handles).remove(&id)
+    }
+
+    /// Since the last call.
+    pub(super) fn recent_percentiles(&self) -> Percentiles {
+        let recent = &mut lock(&self.latencies).recent;
+        let percentiles = percentiles(recent);
+        recent.reset();
+        percentiles
+    }
+
+    /// Since the beginning.
+    pub(super) fn percentiles(&self) -> Percentiles {
+        percentiles(&lock(&self.latencies).all)
+    }
+}
+
+fn percentiles(histogram: &Histogram<u64>) -> Percentiles {
+    let ms = |quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
+    Percentiles { p50_ms: ms(0.5), p99_ms: ms(0.99) }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,281 @@
+//! A machine with its connection: connects, reconnects, and turns what comes
+//! over the socket into news. Driven by whoever owns it, in one task.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use avvy_protocol::close::Reconnect;
+use avvy_protocol::codec::{DecodeError, decode_server, encode_client};
+use tokio::time::{Instant, Sleep};
+
+use super::ClientOptions;
+use super::transport::{ConnectError, Ended, Socket};
+use crate::backoff::{Backoff, advice};
+use crate::machine::{ClientMachine, Input, Notify, Output};
+
+/// Turns the bytes of a message into what the machine is told.
+pub(crate) trait Reader: Send {
+    /// Reads a message that came at this moment.
+    fn read(&mut self, message: &[u8]) -> Result<Input, DecodeError>;
+}
+
+/// Reads everything.
+pub(crate) struct ReadAll;
+
+impl Reader for ReadAll {
+    fn read(&mut self, message: &[u8]) -> Result<Input, DecodeError> {
+        decode_server(message).map(Input::Message)
+    }
+}
+
+/// What a session's owner learns.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// From the machine.
+    Notify(Notify),
+    /// The connection is gone or was not made; the next attempt comes by itself.
+    Down(Ended),
+}
+
+/// Milliseconds since the first call in this process, of a clock that never
+/// goes back.
+pub(crate) fn now_ms() -> u64 {
+    static ORIGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let origin = *ORIGIN.get_or_init(Instant::now);
+    // Not zero: machines may subtract.
+    u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX) + 1
+}
+
+/// The connection.
+enum Link {
+    /// The next attempt comes when the timer fires.
+    Waiting {
+        until_ms: u64,
+    },
+    Connecting(Pin<Box<dyn Future<Output = Result<Socket, ConnectError>> + Send>>),
+    Up(Box<Socket>),
+    /// The server said not to come back.
+    Over,
+}
+
+/// The session.
+pub(crate) struct Session<R> {
+    pub(crate) machine: ClientMachine,
+    pub(crate) reader: R,
+    address: String,
+    options: ClientOptions,
+    link: Link,
+    backoff: Backoff,
+    timer: Pin<Box<Sleep>>,
+    timer_ms: u64,
+    outputs: Vec<Output>,
+}
+
+impl<R: Reader> Session<R> {
+    /// Connects as soon as it is driven.
+    pub(crate) fn new(
+        machine: ClientMachine,
+        reader: R,
+        address: String,
+        options: ClientOptions,
+    ) -> Self {
+        let backoff = Backoff::new(options.reconnect_first_ms, options.reconnect_max_ms);
+        Self {
+            machine,
+            reader,
+            address,
+            options,
+            link: Link::Waiting { until_ms: 0 },
+            backoff,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            timer_ms: 0,
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Lets the machine do something; what it has to say comes with the next
+    /// [`Self::turn`].
+    pub(crate) fn act<T>(
+        &mut self,
+        act: impl FnOnce(&mut ClientMachine, u64, &mut Vec<Output>) -> T,
+    ) -> T {
+        act(&mut self.machine, now_ms(), &mut self.outputs)
+    }
+
+    /// Waits until there is news. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// When the server said not to come back.
+    pub(crate) async fn turn(&mut self, events: &mut Vec<Event>) -> Result<(), Ended> {
+        poll_fn(|cx| self.poll_turn(cx, events)).await
+    }
+
+    /// Closes the connection, if there is one.
+    pub(crate) async fn close(&mut self) {
+        if let Link::Up(socket) = std::mem::replace(&mut self.link, Link::Over) {
+            let limit = Duration::from_millis(self.options.close_timeout_ms);
+            // An unanswered farewell is not waited for any longer.
+            let _ = tokio::time::timeout(limit, socket.close()).await;
+        }
+    }
+
+    fn poll_turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        events: &mut Vec<Event>,
+    ) -> Poll<Result<(), Ended>> {
+        loop {
+            let before = events.len();
+            if let Some(ended) = self.perform(events) {
+                self.down(ended, events)?;
+            }
+            let progress = match &mut self.link {
+                Link::Over => return Poll::Ready(Err(over())),
+                Link::Waiting { until_ms } if *until_ms <= now_ms() => {
+                    self.connect();
+                    true
+                }
+                Link::Waiting { .. } => false,
+                Link::Connecting(attempt) => match attempt.as_mut().poll(cx) {
+                    Poll::Pending => false,
+                    Poll::Ready(outcome) => {
+                        self.connected(outcome, events)?;
+                        true
+                    }
+                },
+                Link::Up(socket) => match socket.poll(cx) {
+                    Poll::Pending => false,
+                    Poll::Ready(Ok(message)) => {
+                        self.received(&message, events)?;
+                        true
+                    }
+                    Poll::Ready(Err(ended)) => {
+                        self.down(ended, events)?;
+                        true
+                    }
+                },
+            };
+            if events.len() > before {
+                return Poll::Ready(Ok(()));
+            }
+            if !progress && self.outputs.is_empty() && !self.poll_timer(cx) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Does what the machine asked for. Gives the end that it asked for.
+    fn perform(&mut self, events: &mut Vec<Event>) -> Option<Ended> {
+        let mut ended = None;
+        for output in self.outputs.drain(..) {
+            match (output, &mut self.link) {
+                (Output::Send(message), Link::Up(socket)) => socket.send(encode_client(&message)),
+                (Output::Send(_), _) => {}
+                (Output::Notify(notify), _) => {
+                    if matches!(notify, Notify::Live { .. } | Notify::Ready { .. }) {
+                        self.backoff.worked();
+                    }
+                    events.push(Event::Notify(notify));
+                }
+                (Output::Close(reason), _) => {
+                    ended = Some(Ended { code: None, reason: format!("{reason:?}") });
+                }
+            }
+        }
+        ended
+    }
+
+    fn connect(&mut self) {
+        let address = self.address.clone();
+        let tls = self.options.tls.clone();
+        let (limit_ms, max) = (self.options.connect_timeout_ms, self.options.max_message_bytes);
+        self.link = Link::Connecting(Box::pin(async move {
+            let attempt = Socket::connect(&address, tls, max);
+            tokio::time::timeout(Duration::from_millis(limit_ms), attempt)
+                .await
+                .unwrap_or(Err(ConnectError::Timeout(limit_ms)))
+        }));
+    }
+
+    fn connected(
+        &mut self,
+        outcome: Result<Socket, ConnectError>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Ended> {
+        match outcome {
+            Ok(socket) => {
+                self.link = Link::Up(Box::new(socket));
+                self.machine.handle(now_ms(), Input::Connected, &mut self.outputs);
+                Ok(())
+            }
+            Err(error) => {
+                let ended = Ended { code: None, reason: error.to_string() };
+                if let ConnectError::Address(_) | ConnectError::NoTls = error {
+                    // No further attempt can mend these.
+                    self.link = Link::Over;
+                    return Err(ended);
+                }
+                self.down(ended, events)
+            }
+        }
+    }
+
+    fn received(&mut self, message: &[u8], events: &mut Vec<Event>) -> Result<(), Ended> {
+        match self.reader.read(message) {
+            Ok(input) => {
+                self.machine.handle(now_ms(), input, &mut self.outputs);
+                Ok(())
+            }
+            // A newer server may say more than we understand.
+            Err(error) if error.code == avvy_model::Code::UnknownOperation => Ok(()),
+            Err(error) => self.down(Ended { code: None, reason: error.to_string() }, events),
+        }
+    }
+
+    /// The connection is gone.
+    fn down(&mut self, ended: Ended, events: &mut Vec<Event>) -> Result<(), Ended> {
+        tracing::debug!(%ended, "connection ended");
+        self.machine.handle(now_ms(), Input::Disconnected, &mut self.outputs);
+        let advice = advice(ended.code);
+        match self.backoff.pause_ms(advice, rand::random()) {
+            Some(pause_ms) => {
+                self.link = Link::Waiting { until_ms: now_ms() + pause_ms };
+                events.push(Event::Down(ended));
+                Ok(())
+            }
+            None => {
+                debug_assert_eq!(advice, Reconnect::No);
+                self.link = Link::Over;
+                Err(ended)
+            }
+        }
+    }
+
+    /// Whether the timer has fired; tells the machine if so.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let due_ms = match &self.link {
+            Link::Waiting { until_ms } => Some(*until_ms),
+            Link::Up(_) => self.machine.wakes_at(),
+            Link::Connecting(_) | Link::Over => None,
+        };
+        let Some(due_ms) = due_ms else { return false };
+        let now = now_ms();
+        if due_ms != self.timer_ms {
+            self.timer_ms = due_ms;
+            let pause = Duration::from_millis(due_ms.saturating_sub(now));
+            self.timer.as_mut().reset(Instant::now() + pause);
+        }
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.timer_ms = 0;
+        self.machine.handle(now, Input::Tick, &mut self.outputs);
+        true
+    }
+}
+
+fn over() -> Ended {
+    Ended { code: None, reason: "over".to_owned() }
+}

@@ -1,0 +1,230 @@
+//! The one task of a [`super::Client`]: commands in, news out.
+
+use std::ops::ControlFlow;
+
+use avvy_model::{BraneId, Edit};
+use rustc_hash::FxHashMap;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::client::{ClientError, EditError, HashCheck, Progress, WorldChange};
+use super::session::{Event, ReadAll, Session};
+use super::transport::{ConnectError, Ended};
+use crate::machine::{Notify, Ticket};
+use crate::replica::Replica;
+
+/// Looks at a copy, if there is one.
+pub(super) type ReadCopy = Box<dyn FnOnce(Option<&mut Replica>) + Send>;
+
+/// What the handles ask for.
+pub(super) enum Command {
+    Join { brane: BraneId, reply: oneshot::Sender<Result<(), ClientError>> },
+    Leave { brane: BraneId },
+    Submit { brane: BraneId, edit: Edit, progress: watch::Sender<Progress> },
+    Subscribe { brane: BraneId, sender: mpsc::Sender<WorldChange> },
+    Read { brane: BraneId, read: ReadCopy },
+    Hash { brane: BraneId, reply: oneshot::Sender<HashCheck> },
+    Refresh { token: String },
+    Close { reply: oneshot::Sender<()> },
+}
+
+/// Who waits for what.
+struct Task {
+    session: Session<ReadAll>,
+    expires: watch::Sender<Option<u64>>,
+    ready: Option<oneshot::Sender<Result<(), ConnectError>>>,
+    edits: FxHashMap<Ticket, watch::Sender<Progress>>,
+    joins: Vec<(BraneId, oneshot::Sender<Result<(), ClientError>>)>,
+    hashes: Vec<(BraneId, oneshot::Sender<HashCheck>)>,
+    subscribers: Vec<(BraneId, mpsc::Sender<WorldChange>)>,
+}
+
+/// Runs until it is closed, all handles are gone, or the server says not to
+/// come back.
+pub(super) async fn run(
+    session: Session<ReadAll>,
+    mut commands: mpsc::Receiver<Command>,
+    expires: watch::Sender<Option<u64>>,
+    ready: oneshot::Sender<Result<(), ConnectError>>,
+) {
+    let mut task = Task {
+        session,
+        expires,
+        ready: Some(ready),
+        edits: FxHashMap::default(),
+        joins: Vec::new(),
+        hashes: Vec::new(),
+        subscribers: Vec::new(),
+    };
+    let mut events = Vec::new();
+    let mut reply = None;
+    loop {
+        tokio::select! {
+            turned = task.session.turn(&mut events) => {
+                let flow = events.drain(..).try_for_each(|event| task.on_event(event));
+                if let Err(ended) = turned {
+                    task.refuse_connection(ended);
+                    break;
+                }
+                if flow.is_break() {
+                    break;
+                }
+            }
+            command = commands.recv() => match command {
+                None => break,
+                Some(Command::Close { reply: closed }) => {
+                    reply = Some(closed);
+                    break;
+                }
+                Some(command) => task.on_command(command),
+            }
+        }
+    }
+    task.session.close().await;
+    drop(task);
+    if let Some(reply) = reply {
+        // Nobody waits any more: fine.
+        let _ = reply.send(());
+    }
+}
+
+impl Task {
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Join { brane, reply } => {
+                self.session.act(|machine, now_ms, out| machine.join(now_ms, brane, out));
+                if self.session.machine.is_live(brane) {
+                    // Whoever asked may be gone.
+                    let _ = reply.send(Ok(()));
+                } else {
+                    self.joins.push((brane, reply));
+                }
+            }
+            Command::Leave { brane } => {
+                self.session.act(|machine, now_ms, out| machine.leave(now_ms, brane, out));
+            }
+            Command::Submit { brane, edit, progress } => {
+                let taken = self
+                    .session
+                    .act(|machine, now_ms, out| machine.submit(now_ms, brane, edit, out));
+                match taken {
+                    Ok(ticket) => {
+                        self.edits.insert(ticket, progress);
+                    }
+                    Err(error) => {
+                        progress.send_replace(Progress::Failed(EditError::NotTaken(error)));
+                    }
+                }
+            }
+            Command::Subscribe { brane, sender } => self.subscribers.push((brane, sender)),
+            Command::Read { brane, read } => read(self.session.machine.replica_mut(brane)),
+            Command::Hash { brane, reply } => {
+                if self.session.machine.channel(brane).is_some() {
+                    self.session.act(|machine, now_ms, out| machine.ask_hash(now_ms, brane, out));
+                    self.hashes.push((brane, reply));
+                }
+            }
+            Command::Refresh { token } => {
+                self.session.act(|machine, now_ms, out| machine.refresh(now_ms, token, out));
+            }
+            Command::Close { .. } => {}
+        }
+    }
+
+    fn on_event(&mut self, event: Event) -> ControlFlow<()> {
+        match event {
+            Event::Notify(notify) => {
+                self.on_notify(notify);
+                ControlFlow::Continue(())
+            }
+            Event::Down(ended) => {
+                // Their answers will not come on another connection.
+                self.hashes.clear();
+                let first = self.ready.is_some();
+                self.refuse_connection(ended);
+                if first { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            }
+        }
+    }
+
+    fn on_notify(&mut self, notify: Notify) {
+        match notify {
+            Notify::Ready { .. } => {
+                if let Some(ready) = self.ready.take() {
+                    // Whoever connected may be gone.
+                    let _ = ready.send(Ok(()));
+                }
+            }
+            Notify::Expiring { expires } => {
+                self.expires.send_replace(Some(expires));
+            }
+            Notify::Live { brane, at, resynced } => {
+                self.answer_joins(brane, || Ok(()));
+                self.publish(brane, || WorldChange::Live { at, resynced });
+            }
+            Notify::Flushed { brane, flush } => {
+                self.publish(brane, || WorldChange::Flushed(flush.clone()));
+            }
+            Notify::Rewound { brane, to, .. } => {
+                self.publish(brane, || WorldChange::Rewound { to });
+            }
+            Notify::Closed { brane, code } => {
+                let code_or = code.unwrap_or(avvy_model::Code::NotJoined);
+                self.answer_joins(brane, || Err(ClientError::Join(code_or)));
+                self.publish(brane, || WorldChange::Closed { code });
+                self.subscribers.retain(|(of, _)| *of != brane);
+            }
+            Notify::Applied { ticket, at, .. } => {
+                if let Some(progress) = self.edits.get(&ticket) {
+                    progress.send_replace(Progress::Applied(at));
+                }
+            }
+            Notify::Durable { ticket, at, .. } => self.settle(ticket, Progress::Durable(at)),
+            Notify::Refused { ticket, refusal, .. } => {
+                self.settle(ticket, Progress::Failed(EditError::Refused(refusal)));
+            }
+            Notify::Unknown { ticket, .. } => {
+                self.settle(ticket, Progress::Failed(EditError::Unknown));
+            }
+            Notify::Hash { brane, at, theirs, ours } => {
+                if let Some(index) = self.hashes.iter().position(|(of, _)| *of == brane) {
+                    let (_, reply) = self.hashes.remove(index);
+                    // Whoever asked may be gone.
+                    let _ = reply.send(HashCheck { at, theirs, ours });
+                }
+            }
+            Notify::Broken { brane, error } => {
+                tracing::warn!(%brane, %error, "the copy does not fit and is fetched again");
+                self.hashes.retain(|(of, _)| *of != brane);
+            }
+            Notify::ServerError(error) => {
+                tracing::debug!(code = %error.code, trace = %error.trace, "server error");
+            }
+            Notify::Joined { .. } | Notify::Renamed { .. } | Notify::Paused { .. } => {}
+        }
+    }
+
+    fn settle(&mut self, ticket: Ticket, last: Progress) {
+        if let Some(progress) = self.edits.remove(&ticket) {
+            progress.send_replace(last);
+        }
+    }
+
+    fn answer_joins(&mut self, brane: BraneId, answer: impl Fn() -> Result<(), ClientError>) {
+        for (_, reply) in self.joins.extract_if(.., |(of, _)| *of == brane) {
+            // Whoever asked may be gone.
+            let _ = reply.send(answer());
+        }
+    }
+
+    /// Tells the subscribers of a brane; the ones that are full are dropped.
+    fn publish(&mut self, brane: BraneId, change: impl Fn() -> WorldChange) {
+        self.subscribers.retain(|(of, sender)| *of != brane || sender.try_send(change()).is_ok());
+    }
+
+    fn refuse_connection(&mut self, ended: Ended) {
+        if let Some(ready) = self.ready.take() {
+            // Whoever connected may be gone.
+            let _ = ready.send(Err(ConnectError::Closed(ended)));
+        }
+    }
+}
