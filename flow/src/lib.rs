@@ -16,6 +16,12 @@ pub mod group_commit;
 pub mod lineage;
 pub mod recovery;
 
+pub use brane_core::{BraneConfig, BraneCore, BraneStatus};
+pub use credits::{Credits, CreditsStatus};
+pub use fan_out::{FanOut, FanOutConfig, FanOutStatus};
+pub use flush_window::{FlushWindow, FlushWindowConfig};
+pub use group_commit::{GroupCommit, GroupCommitConfig, GroupCommitStatus};
+
 /// A session of this process. Drawn by the driver, never twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize)]
 #[serde(transparent)]

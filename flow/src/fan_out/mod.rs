@@ -321,14 +321,19 @@ impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
         }
     }
 
-    /// Gives one lagging session that can take it a bite, in turn. True when
-    /// there is more of such work: call again, after what else is waiting.
-    pub fn work(&mut self, now_us: u64, effects: &mut Vec<FanOutEffect>) -> bool {
+    /// Gives one lagging session that can take it a bite, in turn.
+    pub fn work(&mut self, now_us: u64, effects: &mut Vec<FanOutEffect>) {
         let count = self.lagging.len();
         let next = (0..count).map(|i| (self.turn + i) % count).find(|i| self.lagging[*i].hungry());
-        let Some(index) = next else { return false };
-        self.turn = index + 1;
-        self.bite(now_us, index, effects);
+        if let Some(index) = next {
+            self.turn = index + 1;
+            self.bite(now_us, index, effects);
+        }
+    }
+
+    /// Whether a lagging session can take a bite now. The driver then calls
+    /// [`Self::work`], after what else is waiting, and asks again.
+    pub fn has_work(&self) -> bool {
         self.lagging.iter().any(Lagging::hungry)
     }
 

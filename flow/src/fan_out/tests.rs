@@ -84,7 +84,9 @@ impl Bench {
     }
 
     fn work(&mut self) {
-        while self.machine.work(self.now_us, &mut self.effects) {}
+        while self.machine.has_work() {
+            self.machine.work(self.now_us, &mut self.effects);
+        }
     }
 
     fn got(&mut self, key: SessionKey) -> Vec<Got> {
