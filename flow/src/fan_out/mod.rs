@@ -337,11 +337,6 @@ impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
         self.lagging.iter().any(Lagging::hungry)
     }
 
-    /// Whether [`Self::work`] has something to do.
-    pub fn has_work(&self) -> bool {
-        self.lagging.iter().any(Lagging::hungry)
-    }
-
     /// Closes the sessions that were too slow for too long. Called when
     /// [`Self::deadline`] has come.
     pub fn expire(&mut self, now_us: u64, effects: &mut Vec<FanOutEffect>) {
