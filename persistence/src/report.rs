@@ -1,6 +1,6 @@
 //! What retention did, and what an inspection found.
 
-use avvy_model::{BraneId, Epoch, Seq};
+use avvy_model::{Epoch, Seq};
 
 use crate::error::Place;
 use crate::snapshot::SnapshotInfo;
@@ -90,8 +90,9 @@ pub struct StoreReport {
     pub branes: u64,
     /// Space taken on the device, in bytes, as far as the store knows.
     pub device_bytes: u64,
-    /// Chunks or snapshots of branes that do not exist.
-    pub orphans: Vec<BraneId>,
-    /// Damages.
+    /// Pages of a commit that was never acknowledged, found and dropped when
+    /// the store was opened.
+    pub dropped: u64,
+    /// The first [`MAX_DAMAGES`] damages.
     pub damages: Vec<Damage>,
 }

@@ -14,8 +14,18 @@ use crate::store::TornTail;
 pub(crate) enum Link {
     /// Its checksum is right.
     Good { epoch: Epoch, from: Seq, to: Seq },
-    /// It is not what was written; its key says that it ends at `to`.
-    Bad { to: Seq, why: String },
+    /// It is not what was written: its key says that it ends at `to`, and the
+    /// rest of it that it begins after `from`.
+    Bad { from: Seq, to: Seq, why: String },
+}
+
+impl Link {
+    /// The last edit before it, by its own words.
+    pub(crate) const fn from(&self) -> Seq {
+        match self {
+            Self::Good { from, .. } | Self::Bad { from, .. } => *from,
+        }
+    }
 }
 
 /// What a chain is.
@@ -46,7 +56,8 @@ pub(crate) struct Scan {
 const MAX_WAITING: usize = 100;
 
 impl Scan {
-    /// A walk that begins with the chunk that holds the edit after `start`.
+    /// A walk that begins with the chunk that holds the edit after `start`;
+    /// edits up to `covered` are in a snapshot.
     pub(crate) const fn new(brane: BraneId, start: Seq, covered: Seq) -> Self {
         Self {
             brane,
@@ -64,7 +75,7 @@ impl Scan {
     pub(crate) fn feed(&mut self, link: Link, found: &mut impl FnMut(Damage)) {
         match link {
             Link::Good { epoch, from, to } => self.good(epoch, from, to, found),
-            Link::Bad { to, why } => self.bad(to, why, found),
+            Link::Bad { from, to, why } => self.bad(from, to, why, found),
         }
     }
 
@@ -112,8 +123,8 @@ impl Scan {
         self.joined = true;
     }
 
-    fn bad(&mut self, to: Seq, why: String, found: &mut impl FnMut(Damage)) {
-        let damage = self.damage(self.at.max(self.last_bad).min(to), to, why);
+    fn bad(&mut self, from: Seq, to: Seq, why: String, found: &mut impl FnMut(Damage)) {
+        let damage = self.damage(from.min(to), to, why);
         if to <= self.covered {
             found(damage);
             self.at = self.at.max(to);
@@ -144,8 +155,8 @@ mod tests {
         Link::Good { epoch: Epoch(1), from: Seq(from), to: Seq(to) }
     }
 
-    fn bad(to: u64) -> Link {
-        Link::Bad { to: Seq(to), why: "bad".into() }
+    fn bad(from: u64, to: u64) -> Link {
+        Link::Bad { from: Seq(from), to: Seq(to), why: "bad".into() }
     }
 
     fn judge(start: u64, head: u64, links: Vec<Link>) -> (Verdict, Vec<(u64, u64)>) {
@@ -174,17 +185,17 @@ mod tests {
             (0, 5, vec![good(0, 2), good(2, 5)], Verdict::Whole, vec![]),
             (3, 5, vec![good(2, 5)], Verdict::Whole, vec![]),
             (3, 3, vec![], Verdict::Whole, vec![]),
-            (0, 5, vec![good(0, 2), bad(5)], torn(2, 5, 1), vec![]),
-            (0, 9, vec![good(0, 2), bad(5), bad(9)], torn(2, 9, 2), vec![]),
+            (0, 5, vec![good(0, 2), bad(2, 5)], torn(2, 5, 1), vec![]),
+            (0, 9, vec![good(0, 2), bad(2, 5), bad(5, 9)], torn(2, 9, 2), vec![]),
             (0, 5, vec![good(0, 2)], torn(2, 5, 0), vec![]),
-            (0, 5, vec![bad(5)], torn(0, 5, 1), vec![]),
+            (0, 5, vec![bad(0, 5)], torn(0, 5, 1), vec![]),
             (0, 5, vec![], torn(0, 5, 0), vec![]),
-            (0, 9, vec![good(0, 2), bad(5), good(5, 9)], Verdict::Whole, vec![(2, 5)]),
+            (0, 9, vec![good(0, 2), bad(2, 5), good(5, 9)], Verdict::Whole, vec![(2, 5)]),
             (0, 9, vec![good(0, 2), good(5, 9)], Verdict::Whole, vec![(2, 5)]),
             (0, 9, vec![good(2, 9)], Verdict::Whole, vec![(0, 2)]),
             (0, 9, vec![good(0, 5), good(3, 9)], Verdict::Whole, vec![(3, 9)]),
             (0, 5, vec![good(0, 9)], Verdict::Whole, vec![(0, 0)]),
-            (0, 9, vec![bad(2), good(2, 5), bad(9)], torn(5, 9, 1), vec![(0, 2)]),
+            (0, 9, vec![bad(0, 2), good(2, 5), bad(5, 9)], torn(5, 9, 1), vec![(0, 2)]),
         ];
         for (index, (start, head, links, verdict, places)) in cases.into_iter().enumerate() {
             assert_eq!(judge(start, head, links), (verdict, places), "case {index}");
@@ -197,7 +208,7 @@ mod tests {
         let mut found = |_| places += 1;
         let mut scan = Scan::new(BraneId::from_bytes([1; 16]), Seq(0), Seq(5));
         scan.feed(good(0, 3), &mut found);
-        scan.feed(bad(5), &mut found);
+        scan.feed(bad(3, 5), &mut found);
         assert_eq!(scan.finish(Seq(5), &mut found), Verdict::Whole);
         assert_eq!(places, 1);
     }

@@ -33,7 +33,7 @@ impl Stored {
     pub(super) fn link(&self) -> Link {
         match self.chunk() {
             Ok(Chunk { epoch, from, to, .. }) => Link::Good { epoch, from, to },
-            Err(why) => Link::Bad { to: self.write.to, why },
+            Err(why) => Link::Bad { from: self.write.from, to: self.write.to, why },
         }
     }
 }

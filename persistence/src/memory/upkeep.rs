@@ -53,7 +53,8 @@ impl State {
             snapshots,
             ..BraneReport::default()
         };
-        let mut scan = Scan::new(id, oldest.min(brane.covered()), brane.covered());
+        let covered = brane.covered();
+        let mut scan = Scan::new(id, oldest.min(covered), covered);
         for stored in brane.chunks.values() {
             if let Ok(chunk) = stored.chunk() {
                 report.chunks += 1;

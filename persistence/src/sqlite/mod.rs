@@ -1,1 +1,38 @@
-//! The embedded store.
+//! The embedded store: SQLite in a data directory.
+//!
+//! ```text
+//! data/                    0700
+//!   avvyland.sqlite        branes, heads, lineages, chunks, snapshot entries, meta
+//!   snapshots.sqlite       the parts of snapshots
+//!   *-wal, *-shm           SQLite's logs and their indices, while it is open
+//!   avvyland.lock          held by the process that has the directory
+//! ```
+//!
+//! Both files are in WAL mode with `synchronous=FULL`. Every row has a
+//! checksum, because SQLite has none of its pages; the structure of the small
+//! tables is checked whole at the start, and the logs are read before SQLite
+//! reads them, because it drops what it does not understand.
+//!
+//! One thread writes the journal, one the parts, one folds the journal's log,
+//! some read. All of them end, and the directory is let go, when the store is
+//! closed or dropped.
+
+mod compact;
+mod connection;
+mod directory;
+mod fault;
+mod fold;
+mod journal;
+mod options;
+mod parts;
+mod reader;
+mod rows;
+mod schema;
+mod start;
+mod store;
+mod upkeep;
+mod wal;
+mod worker;
+
+pub use options::{SqliteOptions, Synchronous};
+pub use start::SqliteStore;

@@ -1,1 +1,38 @@
-//! Tests of stores.
+//! The conformance suite: what every store must do, and stores that do not.
+//!
+//! A store takes part by a [`Fixture`]: something that has the store and can
+//! close, crash and spoil it. Then [`run_all`] says which cases fail:
+//!
+//! ```
+//! use avvy_persistence::testing::{self, MemoryFixture};
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+//! # runtime.block_on(async {
+//! let failures = testing::run_all(|| Box::new(MemoryFixture::new())).await;
+//! assert!(failures.is_empty(), "{failures:?}");
+//! # });
+//! ```
+//!
+//! [`Broken`] wraps any store and adds one deliberate bug; a test asserts that
+//! the suite finds each of them.
+
+mod broken;
+mod cases;
+mod fixture;
+mod samples;
+
+pub use cases::{Case, all};
+pub use fixture::{Failure, Fixture, MemoryFixture, SqliteFixture, Verdict};
+
+/// Runs every case, each on a fixture of its own; returns those that failed
+/// with what was wrong.
+pub async fn run_all(fresh: impl Fn() -> Box<dyn Fixture>) -> Vec<(&'static str, Failure)> {
+    let mut failures = Vec::new();
+    for case in all() {
+        let mut fixture = fresh();
+        if let Err(failure) = case.run(&mut *fixture).await {
+            failures.push((case.name, failure));
+        }
+    }
+    failures
+}

@@ -1,0 +1,98 @@
+//! Connections: how each file is opened, and what is checked before it serves.
+
+use std::path::Path;
+
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, OpenFlags};
+
+use super::fault;
+use super::options::SqliteOptions;
+use crate::chunk::MAX_CHUNK_BYTES;
+use crate::error::{Place, StoreError};
+
+/// How a connection is used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Writes; the file is there, perhaps empty.
+    Write,
+    /// Reads only.
+    Read,
+}
+
+/// What differs between the files.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    /// The file's name, for errors.
+    pub(super) name: &'static str,
+    /// Pages of a new file, in bytes.
+    pub(super) page_bytes: u32,
+    /// The cache of one connection, in bytes.
+    pub(super) cache_bytes: u32,
+    /// Pages of log after which a commit folds it; 0 if somebody else does.
+    pub(super) fold_pages: u32,
+    /// The log is cut to this length when it begins anew, in bytes.
+    pub(super) max_wal_bytes: u64,
+}
+
+/// Opens a file.
+pub(super) fn open(
+    path: &Path,
+    shape: Shape,
+    usage: Use,
+    options: &SqliteOptions,
+) -> Result<Connection, StoreError> {
+    let broken = fault::of(shape.name);
+    let flags = match usage {
+        Use::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        Use::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+    } | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = match &options.vfs {
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),
+        None => Connection::open_with_flags(path, flags),
+    };
+    let db = db.map_err(&broken)?;
+    set_up(&db, shape, usage, options).map_err(&broken)?;
+    Ok(db)
+}
+
+fn set_up(
+    db: &Connection,
+    shape: Shape,
+    usage: Use,
+    options: &SqliteOptions,
+) -> rusqlite::Result<()> {
+    // A damaged length must not fill memory.
+    db.set_limit(Limit::SQLITE_LIMIT_LENGTH, (MAX_CHUNK_BYTES + (1 << 20)) as i32)?;
+    db.set_prepared_statement_cache_capacity(64);
+    db.busy_timeout(std::time::Duration::from_millis(options.store_timeout_ms))?;
+    db.pragma_update(None, "cell_size_check", true)?;
+    db.pragma_update(None, "trusted_schema", false)?;
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    db.pragma_update(None, "mmap_size", 0)?;
+    let cache_kib = -i64::from(shape.cache_bytes >> 10);
+    db.pragma_update(None, "cache_size", cache_kib)?;
+    if usage == Use::Read {
+        return Ok(());
+    }
+    db.pragma_update(None, "page_size", shape.page_bytes)?;
+    db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    db.pragma_update(None, "synchronous", options.synchronous.pragma())?;
+    db.pragma_update_and_check(None, "wal_autocheckpoint", shape.fold_pages, |_| Ok(()))?;
+    let limit = i64::try_from(shape.max_wal_bytes).unwrap_or(i64::MAX);
+    db.pragma_update_and_check(None, "journal_size_limit", limit, |_| Ok(()))?;
+    Ok(())
+}
+
+/// Checks the structure of tables that are small enough to be read whole, with
+/// their indices: an entry that vanished from a page is found by nothing else.
+pub(super) fn check_tables(db: &Connection, file: &str, tables: &[&str]) -> Result<(), StoreError> {
+    for table in tables {
+        let sql = format!("PRAGMA integrity_check({table})");
+        let verdict: String = db.query_row(&sql, [], |row| row.get(0)).map_err(fault::of(file))?;
+        if verdict != "ok" {
+            let place = Place::File(format!("{file}, table {table}"));
+            return Err(StoreError::Damaged { place, why: verdict });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,401 @@
+//! The one writer of the journal's file.
+//!
+//! It knows the head of every brane that it wrote to, so an append reads
+//! nothing: it inserts the chunk and rewrites the head, two pages a brane.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use avvy_model::{BraneId, Epoch, Seq};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::directory::JOURNAL;
+use super::fault;
+use super::rows::{self, Head, MAX_SEQ, READ_HEAD, WRITE_HEAD, damaged, key};
+use crate::chunk::{AppendRefusal, ChunkWrite};
+use crate::error::{Place, StoreError};
+use crate::lineage;
+use crate::record::BraneRecord;
+use crate::scan::Verdict;
+use crate::snapshot::{SnapshotId, SnapshotInfo};
+use crate::store::Opened;
+
+/// Heads that are remembered; above it they are read again.
+const MAX_KNOWN: usize = 100_000;
+
+/// A brane's number and head.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    pub(super) no: i64,
+    pub(super) head: Head,
+}
+
+/// The writer.
+pub(super) struct Journal {
+    db: Connection,
+    known: HashMap<BraneId, Known>,
+    /// Pages in the log after the last commit.
+    wal_pages: Arc<AtomicU32>,
+    /// Told when the log is longer than `fold_pages`.
+    fold: Option<Box<dyn Fn() + Send>>,
+    fold_pages: u32,
+}
+
+impl Journal {
+    /// A writer on this connection.
+    pub(super) fn new(mut db: Connection, fold_pages: u32) -> Result<Self, StoreError> {
+        let wal_pages = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&wal_pages);
+        let hook = move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+            seen.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        };
+        db.wal_hook(Some(hook)).map_err(fault::of(JOURNAL))?;
+        Ok(Self { db, known: HashMap::new(), wal_pages, fold: None, fold_pages })
+    }
+
+    /// Sets whom to tell that the log is long.
+    pub(super) fn on_long_log(&mut self, tell: impl Fn() + Send + 'static) {
+        self.fold = Some(Box::new(tell));
+    }
+
+    /// Folds the log as far as nobody reads it; the next commit begins it
+    /// anew if all of it was folded.
+    pub(super) fn fold(&mut self) -> Result<(), StoreError> {
+        let sql = "PRAGMA wal_checkpoint(PASSIVE)";
+        self.db.query_row(sql, [], |_| Ok(())).map_err(fault::of(JOURNAL))
+    }
+
+    /// Runs `work` in a transaction; what it learns of heads is kept only if
+    /// the commit succeeds.
+    pub(super) fn write<T>(
+        &mut self,
+        work: impl FnOnce(&mut Write<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if self.known.len() > MAX_KNOWN {
+            self.known.clear();
+        }
+        match self.try_write(work) {
+            Ok((answer, changed)) => {
+                self.known.extend(changed);
+                if self.wal_pages.load(Ordering::Relaxed) >= self.fold_pages {
+                    self.fold.iter().for_each(|tell| tell());
+                }
+                Ok(answer)
+            }
+            Err(error) => {
+                // Whether the commit is on the device may be unknown: believe nothing.
+                self.known.clear();
+                Err(error)
+            }
+        }
+    }
+
+    fn try_write<T>(
+        &mut self,
+        work: impl FnOnce(&mut Write<'_>) -> Result<T, StoreError>,
+    ) -> Result<(T, HashMap<BraneId, Known>), StoreError> {
+        let broken = fault::of(JOURNAL);
+        let transaction =
+            self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&broken)?;
+        let mut write = Write { transaction, known: &self.known, changed: HashMap::new() };
+        let answer = work(&mut write)?;
+        let Write { transaction, changed, .. } = write;
+        transaction.commit().map_err(broken)?;
+        Ok((answer, changed))
+    }
+
+    /// Stores a group of chunks.
+    pub(super) fn append(
+        &mut self,
+        chunks: &[ChunkWrite],
+    ) -> Result<Vec<Result<(), AppendRefusal>>, StoreError> {
+        self.write(|write| {
+            let answers = chunks.iter().map(|chunk| write.append(chunk)).collect::<Result<_, _>>();
+            write.write_heads()?;
+            answers
+        })
+    }
+}
+
+/// A transaction of the writer.
+pub(super) struct Write<'a> {
+    pub(super) transaction: Transaction<'a>,
+    known: &'a HashMap<BraneId, Known>,
+    changed: HashMap<BraneId, Known>,
+}
+
+impl Write<'_> {
+    /// A brane's number and head as this transaction sees them.
+    pub(super) fn known(&mut self, brane: BraneId) -> Result<Option<Known>, StoreError> {
+        if let Some(known) = self.changed.get(&brane).or_else(|| self.known.get(&brane)) {
+            return Ok(Some(*known));
+        }
+        let Some(no) = number(&self.transaction, brane)? else {
+            return Ok(None);
+        };
+        let mut statement =
+            self.transaction.prepare_cached(READ_HEAD).map_err(fault::of(JOURNAL))?;
+        let known = Known { no, head: Head::read(&mut statement, no, brane)? };
+        drop(statement);
+        self.changed.insert(brane, known);
+        Ok(Some(known))
+    }
+
+    fn expect(&mut self, brane: BraneId) -> Result<Known, StoreError> {
+        self.known(brane)?.ok_or(StoreError::UnknownBrane(brane))
+    }
+
+    /// Changes a brane's head; [`Write::write_heads`] stores it.
+    pub(super) fn set_head(&mut self, brane: BraneId, known: Known) {
+        self.changed.insert(brane, known);
+    }
+
+    /// Stores the heads that changed.
+    pub(super) fn write_heads(&self) -> Result<(), StoreError> {
+        let broken = fault::of(JOURNAL);
+        let mut statement = self.transaction.prepare_cached(WRITE_HEAD).map_err(&broken)?;
+        for (brane, known) in &self.changed {
+            if self.known.get(brane).is_none_or(|before| before.head != known.head) {
+                known.head.write(&mut statement, known.no).map_err(&broken)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, chunk: &ChunkWrite) -> Result<Result<(), AppendRefusal>, StoreError> {
+        if let Err(refusal) = chunk.check() {
+            return Ok(Err(refusal));
+        }
+        if chunk.to > MAX_SEQ {
+            return Ok(Err(AppendRefusal::Malformed));
+        }
+        let Some(mut known) = self.known(chunk.brane)? else {
+            return Ok(Err(AppendRefusal::UnknownBrane));
+        };
+        let head = known.head;
+        let fits = chunk.epoch == head.epoch && chunk.from == head.seq;
+        if !fits && self.is_stored(known.no, chunk)? {
+            return Ok(Ok(()));
+        }
+        if chunk.epoch != head.epoch {
+            return Ok(Err(AppendRefusal::StaleEpoch { current: head.epoch }));
+        }
+        if chunk.from != head.seq {
+            return Ok(Err(AppendRefusal::Gap { head: head.seq }));
+        }
+        self.insert(known.no, chunk).map_err(fault::of(JOURNAL))?;
+        known.head.seq = chunk.to;
+        known.head.chunks += 1;
+        known.head.bytes += chunk.body.len() as u64;
+        self.set_head(chunk.brane, known);
+        Ok(Ok(()))
+    }
+
+    fn insert(&self, no: i64, chunk: &ChunkWrite) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO chunks (key, from_seq, epoch, at_ms, checksum, body) \
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let [from, epoch, at_ms, sum] =
+            [chunk.from.0, chunk.epoch.0, chunk.at_ms, chunk.checksum()].map(u64::cast_signed);
+        let body: &[u8] = &chunk.body;
+        let row = params![key(no, chunk.to), from, epoch, at_ms, sum, body];
+        self.transaction.prepare_cached(sql)?.execute(row)?;
+        Ok(())
+    }
+
+    /// Whether this very chunk is there already.
+    fn is_stored(&self, no: i64, chunk: &ChunkWrite) -> Result<bool, StoreError> {
+        let sql = "SELECT from_seq, epoch, checksum FROM chunks WHERE key = ?1";
+        let broken = fault::of(JOURNAL);
+        let mut statement = self.transaction.prepare_cached(sql).map_err(&broken)?;
+        let row = statement.query_row([key(no, chunk.to)], |row| {
+            Ok([row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?].map(i64::cast_unsigned))
+        });
+        let stored = row.optional().map_err(&broken)?;
+        Ok(stored == Some([chunk.from.0, chunk.epoch.0, chunk.checksum()]))
+    }
+
+    /// Takes the next epoch of a brane. From its commit on, no earlier writer
+    /// can store anything.
+    pub(super) fn take_epoch(&mut self, brane: BraneId) -> Result<Known, StoreError> {
+        let mut known = self.expect(brane)?;
+        known.head.epoch = known.head.epoch.next();
+        self.set_head(brane, known);
+        self.write_heads()?;
+        Ok(known)
+    }
+
+    /// Ends an opening: cuts a torn tail, and writes the lineage.
+    pub(super) fn settle(
+        &mut self,
+        brane: BraneId,
+        epoch: Epoch,
+        verdict: Verdict,
+    ) -> Result<Opened, StoreError> {
+        let mut known = self.expect(brane)?;
+        if known.head.epoch != epoch {
+            return Err(StoreError::StaleEpoch { current: known.head.epoch });
+        }
+        let torn = match verdict {
+            Verdict::Whole => None,
+            Verdict::Torn(torn) => {
+                known.head = self.cut(known.no, known.head, torn.kept)?;
+                self.set_head(brane, known);
+                self.write_heads()?;
+                Some(torn)
+            }
+        };
+        let head = known.head.seq;
+        let mut lineage = read_lineage(&self.transaction, known.no, brane)?;
+        lineage::push(&mut lineage, epoch, head);
+        let body = lineage::encode(&lineage);
+        let sum = rows::lineage_checksum(known.no, &body);
+        let sql = "INSERT OR REPLACE INTO lineages (no, body, checksum) VALUES (?1, ?2, ?3)";
+        self.transaction.execute(sql, params![known.no, body, sum]).map_err(fault::of(JOURNAL))?;
+        let snapshot = snapshots(&self.transaction, known.no, brane)?.into_iter().next();
+        Ok(Opened { epoch, lineage, head, snapshot, torn })
+    }
+
+    /// Deletes the chunks after `kept`, and counts what is left.
+    fn cut(&self, no: i64, head: Head, kept: Seq) -> Result<Head, StoreError> {
+        let count = || -> rusqlite::Result<Head> {
+            let sql = "DELETE FROM chunks WHERE key > ?1 AND key <= ?2";
+            self.transaction.execute(sql, [key(no, kept), key(no, MAX_SEQ)])?;
+            let sql = "SELECT count(*), coalesce(sum(length(body)), 0) FROM chunks \
+                WHERE key > ?1 AND key <= ?2";
+            let [chunks, bytes] =
+                self.transaction.query_row(sql, [key(no, Seq(0)), key(no, MAX_SEQ)], |row| {
+                    Ok([row.get::<_, i64>(0)?, row.get(1)?].map(i64::cast_unsigned))
+                })?;
+            Ok(Head { seq: kept, chunks, bytes, ..head })
+        };
+        count().map_err(fault::of(JOURNAL))
+    }
+
+    /// Makes a snapshot visible.
+    pub(super) fn finish(&mut self, brane: BraneId, info: SnapshotInfo) -> Result<(), StoreError> {
+        let known = self.expect(brane)?;
+        if info.epoch != known.head.epoch {
+            return Err(StoreError::StaleEpoch { current: known.head.epoch });
+        }
+        if info.at > known.head.seq {
+            return Err(StoreError::SnapshotAhead { head: known.head.seq });
+        }
+        let sql = "INSERT INTO snapshots \
+            (snapshot, no, epoch, at_seq, parts, bytes, taken_ms, checksum) \
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let sum = rows::snapshot_checksum(known.no, &info);
+        let [id, epoch, at, bytes, taken] =
+            [info.id.0, info.epoch.0, info.at.0, info.bytes, info.taken_ms].map(u64::cast_signed);
+        let row = params![id, known.no, epoch, at, info.parts, bytes, taken, sum];
+        self.transaction.execute(sql, row).map(drop).map_err(fault::of(JOURNAL))
+    }
+
+    /// Creates a brane.
+    pub(super) fn create(&self, record: &BraneRecord) -> Result<(), StoreError> {
+        let broken = fault::of(JOURNAL);
+        if let Some((_, there)) = read_record(&self.transaction, record.id)? {
+            let same = there == *record;
+            return if same { Ok(()) } else { Err(StoreError::BraneExists(record.id)) };
+        }
+        let sql = "SELECT coalesce(max(no), 0) + 1 FROM branes";
+        let no: i64 = self.transaction.query_row(sql, [], |row| row.get(0)).map_err(&broken)?;
+        if no > rows::MAX_BRANE_NO {
+            return Err(StoreError::Full("no brane numbers are left in this file".into()));
+        }
+        let sql = "INSERT INTO branes \
+            (no, id, owner, name, kind, created_ms, checksum, visibility) \
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let row = params![
+            no,
+            record.id.to_bytes(),
+            record.owner.to_bytes(),
+            record.name,
+            rows::kind_number(record.kind),
+            record.created_ms.cast_signed(),
+            rows::record_checksum(no, record),
+            rows::visibility_number(record.visibility),
+        ];
+        self.transaction.execute(sql, row).map_err(&broken)?;
+        let mut statement = self.transaction.prepare_cached(WRITE_HEAD).map_err(&broken)?;
+        Head::default().write(&mut statement, no).map_err(&broken)
+    }
+
+    /// Sets a value of the server's own.
+    pub(super) fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO meta (key, value, checksum) VALUES (?1, ?2, ?3)";
+        let row = params![key, value, rows::meta_checksum(key, value)];
+        self.transaction.execute(sql, row).map(drop).map_err(fault::of(JOURNAL))
+    }
+}
+
+/// A brane's number and record.
+pub(super) fn read_record(
+    db: &Connection,
+    brane: BraneId,
+) -> Result<Option<(i64, BraneRecord)>, StoreError> {
+    let broken = fault::of(JOURNAL);
+    let sql = "SELECT * FROM branes WHERE id = ?1";
+    let mut statement = db.prepare_cached(sql).map_err(&broken)?;
+    let mut found = statement.query([brane.to_bytes()]).map_err(&broken)?;
+    found.next().map_err(&broken)?.map(rows::record).transpose()
+}
+
+/// A brane's number.
+pub(super) fn number(db: &Connection, brane: BraneId) -> Result<Option<i64>, StoreError> {
+    read_record(db, brane).map(|found| found.map(|(no, _)| no))
+}
+
+/// A brane's openings.
+pub(super) fn read_lineage(
+    db: &Connection,
+    no: i64,
+    brane: BraneId,
+) -> Result<lineage::Lineage, StoreError> {
+    let broken = fault::of(JOURNAL);
+    let sql = "SELECT body, checksum FROM lineages WHERE no = ?1";
+    let mut statement = db.prepare_cached(sql).map_err(&broken)?;
+    let row = statement.query_row([no], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)));
+    let Some((body, sum)) = row.optional().map_err(&broken)? else {
+        return Ok(Vec::new());
+    };
+    let is_good = rows::lineage_checksum(no, &body) == sum;
+    let found = lineage::decode(&body).filter(|_| is_good);
+    found.ok_or_else(|| damaged(Place::Brane(brane), "its lineage's checksum is wrong"))
+}
+
+/// A brane's finished snapshots, newest first.
+pub(super) fn snapshots(
+    db: &Connection,
+    no: i64,
+    brane: BraneId,
+) -> Result<Vec<SnapshotInfo>, StoreError> {
+    let broken = fault::of(JOURNAL);
+    let columns = rows::SNAPSHOT_COLUMNS;
+    let sql = format!(
+        "SELECT {columns} FROM snapshots WHERE no = ?1 ORDER BY at_seq DESC, snapshot DESC"
+    );
+    let mut statement = db.prepare_cached(&sql).map_err(&broken)?;
+    let mut found = statement.query([no]).map_err(&broken)?;
+    let mut snapshots = Vec::new();
+    while let Some(row) = found.next().map_err(&broken)? {
+        snapshots.push(rows::snapshot(row, no, brane)?);
+    }
+    Ok(snapshots)
+}
+
+/// A finished snapshot of a brane.
+pub(super) fn find_snapshot(
+    db: &Connection,
+    no: i64,
+    brane: BraneId,
+    snapshot: SnapshotId,
+) -> Result<Option<SnapshotInfo>, StoreError> {
+    let broken = fault::of(JOURNAL);
+    let columns = rows::SNAPSHOT_COLUMNS;
+    let sql = format!("SELECT {columns} FROM snapshots WHERE snapshot = ?1 AND no = ?2");
+    let mut statement = db.prepare_cached(&sql).map_err(&broken)?;
+    let mut found = statement.query([snapshot.0.cast_signed(), no]).map_err(&broken)?;
+    found.next().map_err(&broken)?.map(|row| rows::snapshot(row, no, brane)).transpose()
+}

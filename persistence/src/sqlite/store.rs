@@ -1,0 +1,261 @@
+//! The store's contract, carried out by its threads.
+
+use std::sync::atomic::Ordering;
+
+use avvy_model::{BraneId, Seq};
+use bytes::Bytes;
+
+use super::reader::Reader;
+use super::start::SqliteStore;
+use super::worker::{Lane, Worker};
+use crate::chunk::{AppendRefusal, Chunk, ChunkWrite, MAX_CHUNK_BYTES};
+use crate::error::StoreError;
+use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_NAME_BYTES};
+use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
+use crate::scan::Scan;
+use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
+use crate::store::{BoxFuture, MAX_META_KEY_BYTES, MAX_META_VALUE_BYTES, Opened, Store};
+
+impl SqliteStore {
+    /// The next reader in turn.
+    pub(super) fn reader(&self) -> &Worker<Reader> {
+        let turn = self.next_reader.fetch_add(1, Ordering::Relaxed);
+        &self.readers[turn % self.readers.len()]
+    }
+
+    async fn open_brane(&self, brane: BraneId) -> Result<Opened, StoreError> {
+        let known = self
+            .journal
+            .call(Lane::Urgent, 0, move |journal| journal.write(|write| write.take_epoch(brane)))
+            .await?;
+        let reader = self.reader();
+        let outline = reader.call(Lane::Urgent, 0, move |reader| reader.outline(brane)).await?;
+        let covered = outline.covered();
+        let mut damage = None;
+        let mut found = |found| {
+            damage.get_or_insert(found);
+        };
+        let mut scan = Scan::new(brane, covered, covered);
+        let mut after = Some(covered);
+        while let Some(from) = after {
+            let no = outline.no;
+            let bite =
+                reader.call(Lane::Urgent, 0, move |reader| reader.bite(brane, no, from)).await?;
+            bite.links.into_iter().for_each(|(link, _)| scan.feed(link, &mut found));
+            after = bite.next;
+        }
+        let verdict = scan.finish(outline.head.seq, &mut found);
+        if let Some(damage) = damage {
+            return Err(StoreError::Damaged { place: damage.place, why: damage.why });
+        }
+        self.journal
+            .call(Lane::Urgent, 0, move |journal| {
+                journal.write(|write| write.settle(brane, known.head.epoch, verdict))
+            })
+            .await
+    }
+
+    async fn begin(&self, start: SnapshotStart) -> Result<SnapshotId, StoreError> {
+        let current =
+            self.reader().call(Lane::Urgent, 0, move |reader| reader.epoch(start.brane)).await?;
+        if start.epoch != current {
+            return Err(StoreError::StaleEpoch { current });
+        }
+        let (id, given_up) =
+            self.parts.call(Lane::Urgent, 0, move |parts| parts.begin(start)).await?;
+        if let Some(old) = given_up {
+            self.delete_parts(old).await?;
+        }
+        Ok(id)
+    }
+
+    async fn finish(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        count: u32,
+    ) -> Result<(), StoreError> {
+        let sealed = self
+            .parts
+            .call(Lane::Urgent, 0, move |parts| parts.seal(brane, snapshot, count))
+            .await?;
+        let Some(info) = sealed else {
+            let reader = self.reader();
+            let outline = reader.call(Lane::Urgent, 0, move |reader| reader.outline(brane)).await?;
+            let is_there = outline.snapshots.iter().any(|info| info.id == snapshot);
+            let unknown = StoreError::UnknownSnapshot { brane, snapshot };
+            return if is_there { Ok(()) } else { Err(unknown) };
+        };
+        self.journal
+            .call(Lane::Urgent, 0, move |journal| journal.write(|write| write.finish(brane, info)))
+            .await?;
+        self.parts
+            .call(Lane::Urgent, 0, move |parts| {
+                parts.forget(brane, snapshot);
+                Ok(())
+            })
+            .await
+    }
+
+    async fn abort(&self, brane: BraneId, snapshot: SnapshotId) -> Result<(), StoreError> {
+        let was = self
+            .parts
+            .call(Lane::Urgent, 0, move |parts| Ok(parts.forget(brane, snapshot)))
+            .await?;
+        if was { self.delete_parts(snapshot).await } else { Ok(()) }
+    }
+
+    /// Deletes the parts of a snapshot that nobody can see.
+    pub(super) async fn delete_parts(&self, snapshot: SnapshotId) -> Result<(), StoreError> {
+        loop {
+            let bite = move |parts: &mut super::parts::Parts| parts.delete_bite(snapshot);
+            if !self.parts.call(Lane::Patient, 0, bite).await? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn create_brane(&self, record: BraneRecord) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            if record.name.len() > MAX_NAME_BYTES {
+                return Err(StoreError::Invalid("the name is too long"));
+            }
+            if i64::try_from(record.created_ms).is_err() {
+                return Err(StoreError::Invalid("the time of creation is too far away"));
+            }
+            self.journal
+                .call(Lane::Urgent, 0, move |journal| journal.write(|write| write.create(&record)))
+                .await
+        })
+    }
+
+    fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
+        Box::pin(self.reader().call(Lane::Urgent, 0, move |reader| reader.brane(brane)))
+    }
+
+    fn branes(
+        &self,
+        filter: BraneFilter,
+        after: Option<BraneCursor>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<BranePage, StoreError>> {
+        let page = move |reader: &mut Reader| reader.branes(filter, after, limit);
+        Box::pin(self.reader().call(Lane::Urgent, 0, page))
+    }
+
+    fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
+        Box::pin(self.open_brane(brane))
+    }
+
+    fn read_chunks(
+        &self,
+        brane: BraneId,
+        after: Seq,
+        max_bytes: usize,
+    ) -> BoxFuture<'_, Result<Vec<Chunk>, StoreError>> {
+        let max_bytes = max_bytes.min(4 * MAX_CHUNK_BYTES);
+        let read = move |reader: &mut Reader| reader.chunks(brane, after, max_bytes);
+        Box::pin(self.reader().call(Lane::Urgent, 0, read))
+    }
+
+    fn append(
+        &self,
+        chunks: Vec<ChunkWrite>,
+    ) -> BoxFuture<'_, Result<Vec<Result<(), AppendRefusal>>, StoreError>> {
+        let bytes = chunks.iter().map(|chunk| chunk.body.len()).sum();
+        Box::pin(self.journal.call(Lane::Urgent, bytes, move |journal| journal.append(&chunks)))
+    }
+
+    fn begin_snapshot(
+        &self,
+        start: SnapshotStart,
+    ) -> BoxFuture<'_, Result<SnapshotId, StoreError>> {
+        Box::pin(self.begin(start))
+    }
+
+    fn put_snapshot_part(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        index: u32,
+        body: Bytes,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            if body.len() > MAX_PART_BYTES {
+                return Err(StoreError::Invalid("the part is too long"));
+            }
+            self.parts
+                .call(Lane::Urgent, body.len(), move |parts| {
+                    parts.put(brane, snapshot, index, &body)
+                })
+                .await
+        })
+    }
+
+    fn finish_snapshot(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        parts: u32,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.finish(brane, snapshot, parts))
+    }
+
+    fn abort_snapshot(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.abort(brane, snapshot))
+    }
+
+    fn read_snapshot_part(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        index: u32,
+    ) -> BoxFuture<'_, Result<Bytes, StoreError>> {
+        let read = move |reader: &mut Reader| reader.part(brane, snapshot, index);
+        Box::pin(self.reader().call(Lane::Urgent, 0, read))
+    }
+
+    fn compact(&self, policy: CompactPolicy) -> BoxFuture<'_, Result<Compaction, StoreError>> {
+        Box::pin(self.compact_all(policy))
+    }
+
+    fn verify_brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneReport, StoreError>> {
+        Box::pin(self.inspect(brane))
+    }
+
+    fn verify_store(&self) -> BoxFuture<'_, Result<StoreReport, StoreError>> {
+        Box::pin(self.inspect_store())
+    }
+
+    fn meta(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        let key = key.to_owned();
+        Box::pin(self.reader().call(Lane::Urgent, 0, move |reader| reader.meta(&key)))
+    }
+
+    fn put_meta(&self, key: &str, value: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {
+        let key = key.to_owned();
+        Box::pin(async move {
+            if key.len() > MAX_META_KEY_BYTES || value.len() > MAX_META_VALUE_BYTES {
+                return Err(StoreError::Invalid("the meta entry is too long"));
+            }
+            self.journal
+                .call(Lane::Urgent, value.len(), move |journal| {
+                    journal.write(|write| write.put_meta(&key, &value))
+                })
+                .await
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.wind_down().await;
+            Ok(())
+        })
+    }
+}

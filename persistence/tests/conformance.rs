@@ -1,0 +1,24 @@
+//! Every store passes the suite.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use avvy_persistence::testing::{self, Fixture, MemoryFixture, SqliteFixture};
+
+#[tokio::test]
+async fn memory_conforms() {
+    let failures = testing::run_all(|| Box::new(MemoryFixture::new())).await;
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[tokio::test]
+async fn sqlite_conforms() {
+    let root = tempfile::tempdir().unwrap();
+    let next = AtomicU32::new(0);
+    let fresh = || -> Box<dyn Fixture> {
+        let nth = next.fetch_add(1, Ordering::Relaxed);
+        Box::new(SqliteFixture::new(root.path().join(nth.to_string())).unwrap())
+    };
+    let failures = testing::run_all(fresh).await;
+    assert!(failures.is_empty(), "{failures:#?}");
+}
