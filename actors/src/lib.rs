@@ -1,1 +1,38 @@
-//! actors.
+//! The actors: sessions, branes, fan-out, directory, persistence and the
+//! supervisor over them.
+//!
+//! They perform what the pure machines of `avvy_flow` decide, and nothing
+//! else: no rule of the log is made here. Sockets, HTTP and CBOR's bytes are
+//! not known here either; a client is a [`Wire`].
+//!
+//! Mailboxes are unbounded in this library, so every sender brings its own
+//! bound: a connection its credits, a brane one published window at a time, a
+//! journal its bytes.
+
+mod brane;
+mod clock;
+mod config;
+mod credits;
+mod directory;
+mod fan_out;
+mod loading;
+mod metrics;
+mod persistence;
+mod probe;
+mod registry;
+mod session;
+mod session_actor;
+mod snapshots;
+mod status;
+mod supervisor;
+mod system;
+mod wire;
+
+pub use config::{SessionConfig, SystemConfig};
+pub use loading::recover;
+pub use metrics::Metrics;
+pub use probe::Report as ProbeReport;
+pub use session::SessionPort;
+pub use status::{OpenBrane, SystemStatus};
+pub use system::{StartError, System, View, Written};
+pub use wire::{Backlog, Wire};

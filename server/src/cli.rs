@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use avvy_model::{Role, UserId};
+use avvy_model::{BraneId, Role, UserId};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Argument;
@@ -100,6 +100,9 @@ pub struct Demo {
     /// Token to come in with [default: the one in --data]
     #[arg(long, value_name = "JWT")]
     pub token: Option<String>,
+    /// Brane to build in, a UUID [default: the demo brane]
+    #[arg(long, value_name = "UUID", value_parser = brane)]
+    pub brane: Option<BraneId>,
     /// Data directory in which to look for the server's address and token
     #[arg(long, value_name = "DIR", default_value = "data")]
     pub data: PathBuf,
@@ -211,6 +214,10 @@ fn role(text: &str) -> Result<Role, String> {
 
 fn name(text: &str) -> Result<String, String> {
     if text.len() <= 128 { Ok(text.to_owned()) } else { Err("longer than 128 bytes".to_owned()) }
+}
+
+fn brane(text: &str) -> Result<BraneId, String> {
+    text.parse().map_err(|error| format!("{error}"))
 }
 
 fn user(text: &str) -> Result<UserId, String> {

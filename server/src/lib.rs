@@ -1,1 +1,15 @@
-//! server.
+//! The binary's parts: settings, command line, and the commands themselves,
+//! which put the other crates together.
+
+pub mod cli;
+mod clock;
+pub mod config;
+mod data_dir;
+pub mod demo;
+mod demo_brane;
+pub mod inspect;
+mod logging;
+pub mod serve;
+mod settings;
+pub mod token;
+mod upkeep;

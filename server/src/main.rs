@@ -1,1 +1,25 @@
-fn main() {}
+//! The `avvyland` command.
+
+use std::process::ExitCode;
+
+use avvy_server::cli::{Cli, Command};
+use avvy_server::{demo, inspect, serve, token};
+use clap::Parser;
+
+/// Many small and long-lived allocations of many threads: less memory and
+/// time than the system's allocator takes for them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("avvyland: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,523 @@
+//! The brane actor: one world. It performs what the [`BraneCore`] machine
+//! decides and never waits for anything: what takes time goes out, and its end
+//! comes back as a message.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use avvy_flow::brane_core::{
+    Attach, BraneConfig, BraneCore, BraneEffect, BraneInput, BraneStatus, SnapshotJob, Window,
+};
+use avvy_flow::{Now, SessionKey};
+use avvy_model::{
+    BraneId, ClientId, Code, Counter, Epoch, NumberedEdit, Position, Principal, Refusal, Seq,
+    TraceId,
+};
+use avvy_persistence::BraneRecord;
+use avvy_protocol::close::CloseCode;
+use avvy_protocol::codec::encode_server;
+use avvy_protocol::frame::Frame;
+use avvy_protocol::{
+    Channel, ErrorMessage, Join, Resume, ServerMessage, Update,
+};
+use ractor::concurrency::OneshotSender;
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::clock;
+use crate::credits::Permit;
+use crate::directory::{DirectoryContext, DirectoryMsg};
+use crate::fan_out::{FanOutActor, FanOutArguments, FanOutMsg};
+use crate::loading::Loaded;
+use crate::metrics::count;
+use crate::persistence::PersistenceMsg;
+use crate::snapshots;
+use crate::system::{View, Written};
+use crate::wire::Wire;
+
+/// An open brane, for whoever wants something of it.
+#[derive(Clone)]
+pub(crate) struct BraneHandle {
+    pub(crate) brane: BraneId,
+    pub(crate) channel: Channel,
+    pub(crate) record: Arc<BraneRecord>,
+    pub(crate) actor: ActorRef<BraneMsg>,
+    pub(crate) fan_out: ActorRef<FanOutMsg>,
+}
+
+/// What reaches a brane actor. The permits bound how many wait here.
+pub(crate) enum BraneMsg {
+    /// A session wants in.
+    Join {
+        session: SessionKey,
+        wire: Arc<dyn Wire>,
+        principal: Principal,
+        join: Join,
+        permit: Option<Permit>,
+    },
+    /// A session leaves or is gone.
+    Leave { session: SessionKey, farewell: Option<Frame> },
+    /// A session's edits.
+    Update { session: SessionKey, update: Update, permit: Option<Permit> },
+    /// A session asks for the state hash.
+    Hash { session: SessionKey, permit: Option<Permit> },
+    /// Edits without a session.
+    Write(Box<Write>),
+    /// The objects as they are now.
+    View(OneshotSender<View>),
+    /// The journal is durable up to here.
+    Durable { epoch: Epoch, seq: Seq },
+    /// Another opening has taken over from this one.
+    Superseded { epoch: Epoch },
+    /// The journal's queue is too long, or short again.
+    Pressure(bool),
+    /// The fan-out has finished what was published.
+    FanOutReady { published: Seq, floor: Seq },
+    /// The fan-out cannot replay for this session.
+    Resync { session: SessionKey, at: Position },
+    /// The fan-out has given this session up.
+    TooSlow { session: SessionKey, code: CloseCode },
+    /// A wish to be woken has come due.
+    Tick { at_us: u64 },
+    /// A snapshot is stored, or not.
+    SnapshotEnded { at: Seq, stored: bool },
+    /// Nobody may have been here for a while.
+    IdleTick,
+    /// The brane's state.
+    Status(OneshotSender<BraneStatus>),
+    /// Make everything durable, then end.
+    Close,
+}
+
+/// Edits that come by HTTP.
+pub(crate) struct Write {
+    /// A key of its own, as if it were a session.
+    pub(crate) session: SessionKey,
+    pub(crate) principal: Principal,
+    pub(crate) client: ClientId,
+    pub(crate) edits: Vec<NumberedEdit>,
+    pub(crate) trace: TraceId,
+    pub(crate) reply: OneshotSender<Result<Written, Code>>,
+}
+
+pub(crate) struct BraneActor;
+
+pub(crate) struct BraneArguments {
+    pub(crate) loaded: Loaded,
+    pub(crate) context: DirectoryContext,
+    pub(crate) directory: ActorRef<DirectoryMsg>,
+    /// Gets the fan-out's handle.
+    pub(crate) fan_out_slot: Arc<OnceLock<ActorRef<FanOutMsg>>>,
+}
+
+pub(crate) struct Brane {
+    record: Arc<BraneRecord>,
+    channel: Channel,
+    core: BraneCore,
+    context: DirectoryContext,
+    directory: ActorRef<DirectoryMsg>,
+    fan_out: ActorRef<FanOutMsg>,
+    /// Sessions with a wire.
+    members: HashMap<SessionKey, Arc<dyn Wire>>,
+    /// Those without.
+    writers: HashMap<SessionKey, Writer>,
+    /// When the tick that counts comes, in monotonic microseconds.
+    tick_us: Option<u64>,
+    /// Since when nobody is here, in monotonic milliseconds.
+    empty_since_ms: Option<u64>,
+    closing: bool,
+    /// Kept, so that handling a message allocates nothing.
+    effects: Vec<BraneEffect>,
+}
+
+/// A request that waits for outcomes, then for their being durable.
+struct Writer {
+    waiting: Vec<Counter>,
+    outcomes: Vec<(Counter, Result<Seq, Refusal>)>,
+    last: Seq,
+    reply: OneshotSender<Result<Written, Code>>,
+}
+
+impl Actor for BraneActor {
+    type Msg = BraneMsg;
+    type State = Brane;
+    type Arguments = BraneArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<BraneMsg>,
+        arguments: BraneArguments,
+    ) -> Result<Brane, ActorProcessingErr> {
+        let BraneArguments { loaded, context, directory, fan_out_slot } = arguments;
+        let Loaded { record, channel, recovered, windows } = loaded;
+        let floor = match windows.first() {
+            Some(first) => Position { epoch: first.epoch, seq: first.from },
+            None => recovered.lineage.position_of(recovered.head),
+        };
+        let fan_out = FanOutArguments {
+            channel,
+            config: context.config.fan_out,
+            floor,
+            windows,
+            brane: myself.clone(),
+            metrics: Arc::clone(&context.metrics),
+        };
+        let (fan_out, _) =
+            FanOutActor::spawn_linked(None, FanOutActor, fan_out, myself.get_cell()).await?;
+        // Set once, by this actor alone.
+        let _ = fan_out_slot.set(fan_out.clone());
+        let opened = PersistenceMsg::Opened { brane: record.id, owner: myself.clone() };
+        context.persistence.send_message(opened)?;
+        let config: BraneConfig = context.config.brane;
+        let core = BraneCore::open(record.id, channel, recovered, config, now());
+        let mut brane = Brane {
+            record,
+            channel,
+            core,
+            context,
+            directory,
+            fan_out,
+            members: HashMap::new(),
+            writers: HashMap::new(),
+            tick_us: None,
+            empty_since_ms: None,
+            closing: false,
+            effects: Vec::new(),
+        };
+        brane.watch_idleness(&myself);
+        Ok(brane)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<BraneMsg>,
+        message: BraneMsg,
+        brane: &mut Brane,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            BraneMsg::Join { session, wire, principal, join, permit } => {
+                brane.members.insert(session, wire);
+                brane.feed(&myself, BraneInput::Join { session, principal, join });
+                drop(permit);
+            }
+            BraneMsg::Leave { session, farewell } => brane.on_leave(&myself, session, farewell),
+            BraneMsg::Update { session, update, permit } => {
+                brane.feed(&myself, BraneInput::Update { session, update });
+                drop(permit);
+            }
+            BraneMsg::Hash { session, permit } => {
+                brane.feed(&myself, BraneInput::Hash { session });
+                drop(permit);
+            }
+            BraneMsg::Write(write) => brane.on_write(&myself, *write),
+            BraneMsg::View(reply) => brane.on_view(reply),
+            BraneMsg::Durable { epoch, seq } => {
+                brane.feed(&myself, BraneInput::Durable { epoch, seq });
+                brane.finish_writers(&myself);
+            }
+            BraneMsg::Superseded { epoch } => return brane.on_superseded(epoch),
+            BraneMsg::Pressure(on) => brane.feed(&myself, BraneInput::Pressure(on)),
+            BraneMsg::FanOutReady { published, floor } => {
+                brane.feed(&myself, BraneInput::FanOutReady { published, floor });
+            }
+            BraneMsg::Resync { session, at } => {
+                brane.feed(&myself, BraneInput::Resync { session, at });
+            }
+            BraneMsg::TooSlow { session, code } => brane.on_too_slow(session, code),
+            BraneMsg::Tick { at_us } => brane.on_tick(&myself, at_us),
+            BraneMsg::SnapshotEnded { at, stored } => {
+                brane.on_snapshot_ended(&myself, at, stored);
+            }
+            BraneMsg::IdleTick => brane.watch_idleness(&myself),
+            BraneMsg::Status(reply) => {
+                let _ = reply.send(brane.core.status());
+            }
+            BraneMsg::Close => {
+                brane.closing = true;
+                brane.feed(&myself, BraneInput::Drain);
+            }
+        }
+        if brane.closing && brane.core.is_drained() {
+            myself.stop(None);
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<BraneMsg>,
+        event: SupervisionEvent,
+        _brane: &mut Brane,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            // A brane without its fan-out starts anew, as a whole.
+            SupervisionEvent::ActorFailed(_, error) => Err(error),
+            SupervisionEvent::ActorStarted(_)
+            | SupervisionEvent::ActorTerminated(..)
+            | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
+        }
+    }
+}
+
+impl Brane {
+    /// Gives the machine what happened and performs what it decides.
+    fn feed(&mut self, myself: &ActorRef<BraneMsg>, input: BraneInput) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.core.handle(now(), input, &mut effects);
+        for effect in effects.drain(..) {
+            self.perform(myself, effect);
+        }
+        self.effects = effects;
+    }
+
+    fn perform(&mut self, myself: &ActorRef<BraneMsg>, effect: BraneEffect) {
+        match effect {
+            BraneEffect::Journal(chunk) => {
+                let brane = self.record.id;
+                // Without the persistence actor the whole system ends.
+                let _ = self
+                    .context
+                    .persistence
+                    .send_message(PersistenceMsg::Append { brane, chunk });
+            }
+            BraneEffect::Publish(window) => self.publish(window),
+            BraneEffect::Attach(attach) => self.attach(attach),
+            BraneEffect::Detach { session } => {
+                self.tell_fan_out(FanOutMsg::Detach { session, farewell: None });
+            }
+            BraneEffect::Refuse { session, code } => self.refuse(session, code),
+            BraneEffect::Tell { session, message } => self.tell(session, message),
+            BraneEffect::Durable { at, waiting } => {
+                self.tell_fan_out(FanOutMsg::Durable { at, waiting });
+            }
+            BraneEffect::Snapshot(job) => self.store_snapshot(myself, *job),
+            BraneEffect::WakeAt(at_us) => {
+                self.tick_us = Some(at_us);
+                let pause = at_us.saturating_sub(clock::monotonic_us());
+                myself.send_after(Duration::from_micros(pause), move || BraneMsg::Tick { at_us });
+            }
+        }
+    }
+
+    fn publish(&mut self, mut window: Window) {
+        if !self.writers.is_empty() {
+            window.acks.retain(|(session, edits)| {
+                let writer = self.writers.get_mut(session);
+                let is_writer = writer.is_some();
+                if let Some(writer) = writer {
+                    edits.iter().for_each(|(counter, seq)| writer.settle(*counter, Ok(*seq)));
+                }
+                !is_writer
+            });
+        }
+        self.tell_fan_out(FanOutMsg::Publish(window));
+    }
+
+    fn attach(&mut self, attach: Box<Attach>) {
+        // A writer needs no copy of the world.
+        if let Some(wire) = self.members.get(&attach.session) {
+            let wire = Arc::clone(wire);
+            self.tell_fan_out(FanOutMsg::Attach { attach, wire });
+        }
+    }
+
+    fn refuse(&mut self, session: SessionKey, code: Code) {
+        if let Some(writer) = self.writers.remove(&session) {
+            writer.fail(code);
+        }
+        if let Some(wire) = self.members.remove(&session) {
+            let retry_after_ms = (code == Code::Unavailable).then_some(1_000);
+            let error = ServerMessage::Error(ErrorMessage {
+                code,
+                message: code.meaning().to_owned(),
+                details: None,
+                trace: TraceId::new(Uuid::new_v4()),
+                retry_after_ms,
+                operation: Some("brane.join".to_owned()),
+                channel: Some(self.channel),
+            });
+            wire.send(&[Frame::binary(&encode_server(&error, clock::unix_ms()))]);
+        }
+    }
+
+    fn tell(&mut self, session: SessionKey, message: ServerMessage) {
+        let Some(writer) = self.writers.get_mut(&session) else {
+            return self.tell_fan_out(FanOutMsg::Tell { session, message });
+        };
+        match message {
+            ServerMessage::Applied { edits, .. } => {
+                edits.into_iter().for_each(|(counter, seq)| writer.settle(counter, Ok(seq)));
+            }
+            ServerMessage::Refused { edits, .. } => {
+                for edit in edits {
+                    let refusal = Refusal { code: edit.code, operation: edit.operation };
+                    writer.settle(edit.counter, Err(refusal));
+                }
+            }
+            // Nothing else concerns edits; the watermark is looked at below.
+            _ => {}
+        }
+    }
+
+    fn store_snapshot(&self, myself: &ActorRef<BraneMsg>, job: SnapshotJob) {
+        let (store, brane, myself) =
+            (Arc::clone(&self.context.store), self.record.id, myself.clone());
+        tokio::spawn(async move {
+            let at = job.at;
+            let result = snapshots::store(store.as_ref(), brane, job).await;
+            if let Err(error) = &result {
+                warn!(%brane, %error, "a snapshot was not stored");
+            }
+            // A brane that has ended has no use for it.
+            let ended = BraneMsg::SnapshotEnded { at: at.seq, stored: result.is_ok() };
+            let _ = myself.send_message(ended);
+        });
+    }
+
+    fn on_snapshot_ended(&mut self, myself: &ActorRef<BraneMsg>, at: Seq, stored: bool) {
+        let metrics = &self.context.metrics;
+        if stored {
+            count(&metrics.snapshots, 1);
+            self.feed(myself, BraneInput::SnapshotStored { at });
+        } else {
+            count(&metrics.snapshot_failures, 1);
+            self.feed(myself, BraneInput::SnapshotFailed);
+        }
+    }
+
+    fn on_leave(
+        &mut self,
+        myself: &ActorRef<BraneMsg>,
+        session: SessionKey,
+        farewell: Option<Frame>,
+    ) {
+        self.writers.remove(&session);
+        let wire = self.members.remove(&session);
+        if let (Some(wire), Some(farewell)) = (wire, farewell) {
+            // Attached sessions get it from the fan-out, after the last window.
+            let farewell = Some(farewell);
+            drop(wire);
+            self.tell_fan_out(FanOutMsg::Detach { session, farewell });
+        }
+        self.feed(myself, BraneInput::Leave { session });
+    }
+
+    fn on_too_slow(&mut self, session: SessionKey, code: CloseCode) {
+        if let Some(wire) = self.members.get(&session) {
+            self.context.metrics.closed(code);
+            wire.close(code);
+        }
+    }
+
+    fn on_tick(&mut self, myself: &ActorRef<BraneMsg>, at_us: u64) {
+        // A later wish has replaced this one.
+        if self.tick_us == Some(at_us) {
+            self.tick_us = None;
+            self.feed(myself, BraneInput::Tick);
+        }
+    }
+
+    fn on_superseded(&self, epoch: Epoch) -> Result<(), ActorProcessingErr> {
+        if epoch != self.core.status().epoch {
+            return Ok(());
+        }
+        Err(format!("brane {} was opened elsewhere since epoch {epoch}", self.record.id).into())
+    }
+
+    fn on_write(&mut self, myself: &ActorRef<BraneMsg>, write: Write) {
+        let Write { session, principal, client, edits, trace, reply } = write;
+        let waiting = edits.iter().map(|edit| edit.counter).collect();
+        let writer = Writer { waiting, outcomes: Vec::new(), last: Seq(0), reply };
+        self.writers.insert(session, writer);
+        // It stands at the head, so it is let in at once.
+        let status = self.core.status();
+        let version = Position { epoch: status.epoch, seq: status.published };
+        let resume = Some(Resume { version, touched: None });
+        let join = Join { brane: self.record.id, client, known: false, resume };
+        self.feed(myself, BraneInput::Join { session, principal, join });
+        let update = Update { channel: self.channel, trace: Some(trace), edits };
+        self.feed(myself, BraneInput::Update { session, update });
+        self.finish_writers(myself);
+    }
+
+    /// Answers the requests whose edits all have outcomes and are durable.
+    fn finish_writers(&mut self, myself: &ActorRef<BraneMsg>) {
+        if self.writers.is_empty() {
+            return;
+        }
+        let status = self.core.status();
+        let done = |writer: &Writer| writer.waiting.is_empty() && writer.last <= status.durable;
+        let finished: Vec<SessionKey> =
+            self.writers.iter().filter(|(_, w)| done(w)).map(|(session, _)| *session).collect();
+        for session in finished {
+            if let Some(writer) = self.writers.remove(&session) {
+                writer.finish(status.epoch, status.durable);
+            }
+            self.feed(myself, BraneInput::Leave { session });
+        }
+    }
+
+    fn on_view(&self, reply: OneshotSender<View>) {
+        let status = self.core.status();
+        let view = View {
+            record: Arc::clone(&self.record),
+            world: self.core.world().freeze(),
+            at: Position { epoch: status.epoch, seq: status.head },
+            durable: status.durable,
+        };
+        // Whoever asked may have stopped waiting.
+        let _ = reply.send(view);
+    }
+
+    /// Asks to be closed when nobody has been here for long enough.
+    fn watch_idleness(&mut self, myself: &ActorRef<BraneMsg>) {
+        let now_ms = clock::monotonic_ms();
+        let idle_close_ms = self.context.config.idle_close_ms;
+        if !self.members.is_empty() || !self.writers.is_empty() {
+            self.empty_since_ms = None;
+        } else {
+            let since = *self.empty_since_ms.get_or_insert(now_ms);
+            if now_ms - since >= idle_close_ms && !self.closing {
+                info!(brane = %self.record.id, "nobody is here; closing");
+                // Without the directory the whole system ends.
+                let idle = DirectoryMsg::Idle { brane: self.record.id };
+                let _ = self.directory.send_message(idle);
+            }
+        }
+        // Half the time is exact enough for something that is minutes long.
+        let pause = Duration::from_millis((idle_close_ms / 2).max(100));
+        myself.send_after(pause, || BraneMsg::IdleTick);
+    }
+
+    fn tell_fan_out(&self, message: FanOutMsg) {
+        // A fan-out that has failed takes this actor with it.
+        let _ = self.fan_out.send_message(message);
+    }
+}
+
+impl Writer {
+    fn settle(&mut self, counter: Counter, outcome: Result<Seq, Refusal>) {
+        let Some(at) = self.waiting.iter().position(|c| *c == counter) else { return };
+        self.waiting.swap_remove(at);
+        if let Ok(seq) = outcome {
+            self.last = self.last.max(seq);
+        }
+        self.outcomes.push((counter, outcome));
+    }
+
+    fn finish(mut self, epoch: Epoch, durable: Seq) {
+        self.outcomes.sort_unstable_by_key(|(counter, _)| *counter);
+        // Whoever asked may have stopped waiting.
+        let _ = self.reply.send(Ok(Written { epoch, outcomes: self.outcomes, durable }));
+    }
+
+    fn fail(self, code: Code) {
+        let _ = self.reply.send(Err(code));
+    }
+}
+
+fn now() -> Now {
+    Now { us: clock::monotonic_us(), unix_ms: clock::unix_ms() }
+}

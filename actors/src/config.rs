@@ -1,0 +1,98 @@
+//! Options of the actors. `config.toml` documents them for operators.
+
+use avvy_flow::brane_core::BraneConfig;
+use avvy_flow::fan_out::FanOutConfig;
+use avvy_flow::group_commit::GroupCommitConfig;
+use avvy_protocol::codec::DecodeLimits;
+
+/// Everything the actors can be told.
+#[derive(Clone, Debug)]
+pub struct SystemConfig {
+    /// Of every session.
+    pub session: SessionConfig,
+    /// Of every brane's core.
+    pub brane: BraneConfig,
+    /// Of every brane's fan-out.
+    pub fan_out: FanOutConfig,
+    /// Of the persistence actor.
+    pub group_commit: GroupCommitConfig,
+    /// Sessions of the process; more are answered `unavailable`.
+    pub max_sessions: usize,
+    /// The longest that opening a brane may take, in milliseconds.
+    pub open_timeout_ms: u64,
+    /// Joins that wait for one brane to open; more are answered `unavailable`.
+    pub max_waiting_joins: usize,
+    /// A brane that nobody has joined for so long is closed, in milliseconds.
+    pub idle_close_ms: u64,
+    /// The longest that a request waits for its edits to be durable, in milliseconds.
+    pub durable_timeout_ms: u64,
+}
+
+/// Options of a session.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// Weight of the messages that may be under way inside the server; beyond,
+    /// the connection is not read.
+    pub max_edits_in_flight: u32,
+    /// Branes that one connection may join.
+    pub max_channels: u32,
+    /// Malformed messages after which a connection is closed.
+    pub max_malformed_messages: u32,
+    /// Bytes of the largest message.
+    pub max_message_bytes: u32,
+    /// A client is expected to be heard at least so often, in milliseconds;
+    /// after twice this time of silence the connection is closed.
+    pub heartbeat_ms: u64,
+    /// The longest from connecting to a valid hello, in milliseconds.
+    pub hello_timeout_ms: u64,
+    /// The longest that a closed connection may take to end, in milliseconds.
+    pub close_timeout_ms: u64,
+    /// How long before its end a token is called expiring, in seconds.
+    pub token_warning_s: u64,
+    /// Edits a second that one session may submit in the long run.
+    pub edits_per_second: u32,
+    /// Edits that it may submit at once.
+    pub edits_burst: u32,
+    /// Messages other than edits a second; above, the connection is closed.
+    pub messages_per_second: u32,
+    /// Messages that may come at once.
+    pub messages_burst: u32,
+    /// Bounds of what is decoded.
+    pub decode: DecodeLimits,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            max_edits_in_flight: 256,
+            max_channels: 16,
+            max_malformed_messages: 8,
+            max_message_bytes: 256 * 1024,
+            heartbeat_ms: 20_000,
+            hello_timeout_ms: 10_000,
+            close_timeout_ms: 5_000,
+            token_warning_s: 60,
+            edits_per_second: 100,
+            edits_burst: 1_000,
+            messages_per_second: 200,
+            messages_burst: 2_000,
+            decode: DecodeLimits::default(),
+        }
+    }
+}
+
+impl Default for SystemConfig {
+    fn default() -> Self {
+        Self {
+            session: SessionConfig::default(),
+            brane: BraneConfig::default(),
+            fan_out: FanOutConfig::default(),
+            group_commit: GroupCommitConfig::default(),
+            max_sessions: 20_000,
+            open_timeout_ms: 30_000,
+            max_waiting_joins: 10_000,
+            idle_close_ms: 300_000,
+            durable_timeout_ms: 10_000,
+        }
+    }
+}

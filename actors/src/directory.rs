@@ -1,0 +1,281 @@
+//! The directory: which branes are open, and where their actors are. It opens
+//! a brane when someone asks for it, restarts one whose actor has failed, and
+//! closes one that nobody has joined for a while.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use avvy_model::{BraneId, Code};
+use avvy_persistence::Store;
+use avvy_protocol::Channel;
+use ractor::concurrency::OneshotSender;
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tracing::{error, info, warn};
+
+use crate::brane::{BraneActor, BraneArguments, BraneHandle, BraneMsg};
+use crate::config::SystemConfig;
+use crate::loading::{self, Loaded};
+use crate::metrics::Metrics;
+use crate::persistence::PersistenceMsg;
+use crate::registry::Registry;
+
+/// Called with the brane's handle, or why there is none.
+pub(crate) type OpenReply = Box<dyn FnOnce(Result<BraneHandle, Code>) + Send>;
+
+/// What reaches the directory.
+pub(crate) enum DirectoryMsg {
+    /// Find or open a brane.
+    Open { brane: BraneId, reply: OpenReply },
+    /// A brane's state was read from the store, or not.
+    Loaded { brane: BraneId, result: Result<Box<Loaded>, Code> },
+    /// Nobody has joined this brane for a while: it asks to be closed.
+    Idle { brane: BraneId },
+    /// The branes that are open.
+    List(OneshotSender<Vec<BraneHandle>>),
+    /// Close every brane and answer when all are closed.
+    Drain(OneshotSender<()>),
+}
+
+pub(crate) struct DirectoryActor;
+
+/// What the directory and the branes need of their surroundings.
+#[derive(Clone)]
+pub(crate) struct DirectoryContext {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) persistence: ActorRef<PersistenceMsg>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) config: Arc<SystemConfig>,
+}
+
+pub(crate) struct Directory {
+    context: DirectoryContext,
+    branes: HashMap<BraneId, Entry>,
+    actors: HashMap<ActorId, BraneId>,
+    next_channel: u32,
+    draining: Option<OneshotSender<()>>,
+}
+
+enum Entry {
+    Opening(Vec<OpenReply>),
+    Open(BraneHandle),
+    /// Asked to close; whoever asks meanwhile gets it opened anew.
+    Closing(Vec<OpenReply>),
+}
+
+impl Actor for DirectoryActor {
+    type Msg = DirectoryMsg;
+    type State = Directory;
+    type Arguments = DirectoryContext;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<DirectoryMsg>,
+        context: DirectoryContext,
+    ) -> Result<Directory, ActorProcessingErr> {
+        Ok(Directory {
+            context,
+            branes: HashMap::new(),
+            actors: HashMap::new(),
+            next_channel: 1,
+            draining: None,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<DirectoryMsg>,
+        message: DirectoryMsg,
+        directory: &mut Directory,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            DirectoryMsg::Open { brane, reply } => directory.on_open(&myself, brane, reply),
+            DirectoryMsg::Loaded { brane, result } => {
+                directory.on_loaded(&myself, brane, result).await;
+            }
+            DirectoryMsg::Idle { brane } => directory.on_idle(brane),
+            DirectoryMsg::List(reply) => {
+                let _ = reply.send(directory.open().cloned().collect());
+            }
+            DirectoryMsg::Drain(reply) => directory.on_drain(reply),
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<DirectoryMsg>,
+        event: SupervisionEvent,
+        directory: &mut Directory,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(actor, _, _) => {
+                directory.on_brane_gone(&myself, actor.get_id(), None);
+            }
+            SupervisionEvent::ActorFailed(actor, error) => {
+                directory.on_brane_gone(&myself, actor.get_id(), Some(error.to_string()));
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+        }
+        Ok(())
+    }
+}
+
+impl Directory {
+    fn on_open(&mut self, myself: &ActorRef<DirectoryMsg>, brane: BraneId, reply: OpenReply) {
+        if self.draining.is_some() {
+            return reply(Err(Code::Unavailable));
+        }
+        match self.branes.get_mut(&brane) {
+            Some(Entry::Open(handle)) => reply(Ok(handle.clone())),
+            Some(Entry::Opening(waiting) | Entry::Closing(waiting)) => {
+                if waiting.len() < self.context.config.max_waiting_joins {
+                    waiting.push(reply);
+                } else {
+                    reply(Err(Code::Unavailable));
+                }
+            }
+            None => self.start_loading(myself, brane, vec![reply]),
+        }
+    }
+
+    fn start_loading(
+        &mut self,
+        myself: &ActorRef<DirectoryMsg>,
+        brane: BraneId,
+        waiting: Vec<OpenReply>,
+    ) {
+        self.branes.insert(brane, Entry::Opening(waiting));
+        let channel = Channel(self.next_channel);
+        self.next_channel = self.next_channel.wrapping_add(1).max(1);
+        let (context, directory) = (self.context.clone(), myself.clone());
+        tokio::spawn(async move {
+            let result = loading::load(&context, brane, channel).await.map(Box::new);
+            // Only at shutdown is there no directory any more.
+            let _ = directory.send_message(DirectoryMsg::Loaded { brane, result });
+        });
+    }
+
+    async fn on_loaded(
+        &mut self,
+        myself: &ActorRef<DirectoryMsg>,
+        brane: BraneId,
+        result: Result<Box<Loaded>, Code>,
+    ) {
+        let opened = match result {
+            Ok(loaded) => self.spawn_brane(myself, *loaded).await,
+            Err(code) => Err(code),
+        };
+        let waiting = match self.branes.remove(&brane) {
+            Some(Entry::Opening(waiting)) => waiting,
+            other => {
+                warn!(%brane, "a brane was loaded that was not being opened");
+                if let Some(entry) = other {
+                    self.branes.insert(brane, entry);
+                }
+                return;
+            }
+        };
+        if let Ok(handle) = &opened {
+            self.actors.insert(handle.actor.get_id(), brane);
+            self.branes.insert(brane, Entry::Open(handle.clone()));
+        }
+        for reply in waiting {
+            reply(opened.clone());
+        }
+        if self.draining.is_some() {
+            self.on_idle(brane);
+            self.finish_draining();
+        }
+    }
+
+    async fn spawn_brane(
+        &mut self,
+        myself: &ActorRef<DirectoryMsg>,
+        loaded: Loaded,
+    ) -> Result<BraneHandle, Code> {
+        let (brane, channel) = (loaded.record.id, loaded.channel);
+        let record = Arc::clone(&loaded.record);
+        let fan_out_slot = Arc::new(std::sync::OnceLock::new());
+        let arguments = BraneArguments {
+            loaded,
+            context: self.context.clone(),
+            directory: myself.clone(),
+            fan_out_slot: Arc::clone(&fan_out_slot),
+        };
+        match BraneActor::spawn_linked(None, BraneActor, arguments, myself.get_cell()).await {
+            Ok((actor, _)) => {
+                let fan_out = fan_out_slot.get().cloned().ok_or(Code::Internal)?;
+                Ok(BraneHandle { brane, channel, record, actor, fan_out })
+            }
+            Err(error) => {
+                error!(%brane, %error, "a brane's actor did not start");
+                Err(Code::Unavailable)
+            }
+        }
+    }
+
+    fn on_idle(&mut self, brane: BraneId) {
+        if let Some(Entry::Open(handle)) = self.branes.get(&brane) {
+            // If it is gone already, its end is under way to us.
+            let _ = handle.actor.send_message(BraneMsg::Close);
+            self.branes.insert(brane, Entry::Closing(Vec::new()));
+        }
+    }
+
+    fn on_brane_gone(
+        &mut self,
+        myself: &ActorRef<DirectoryMsg>,
+        actor: ActorId,
+        failure: Option<String>,
+    ) {
+        let Some(brane) = self.actors.remove(&actor) else { return };
+        let waiting = match self.branes.remove(&brane) {
+            Some(Entry::Closing(waiting)) => waiting,
+            Some(Entry::Open(_)) | None => Vec::new(),
+            Some(entry @ Entry::Opening(_)) => {
+                self.branes.insert(brane, entry);
+                return;
+            }
+        };
+        match failure {
+            Some(error) => {
+                error!(%brane, error, "a brane's actor failed; it restarts from the journal");
+                self.context.metrics.brane_restarted();
+            }
+            None => info!(%brane, "closed a brane"),
+        }
+        self.context.registry.brane_lost(brane);
+        if waiting.is_empty() {
+            self.finish_draining();
+        } else {
+            self.start_loading(myself, brane, waiting);
+        }
+    }
+
+    fn on_drain(&mut self, reply: OneshotSender<()>) {
+        self.draining = Some(reply);
+        let open: Vec<BraneId> = self.open().map(|handle| handle.brane).collect();
+        for brane in open {
+            self.on_idle(brane);
+        }
+        self.finish_draining();
+    }
+
+    fn finish_draining(&mut self) {
+        if self.branes.is_empty()
+            && let Some(reply) = self.draining.take()
+        {
+            // Whoever drained may have stopped waiting.
+            let _ = reply.send(());
+        }
+    }
+
+    fn open(&self) -> impl Iterator<Item = &BraneHandle> {
+        self.branes.values().filter_map(|entry| match entry {
+            Entry::Open(handle) => Some(handle),
+            Entry::Opening(_) | Entry::Closing(_) => None,
+        })
+    }
+}
+

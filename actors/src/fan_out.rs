@@ -1,0 +1,354 @@
+//! The fan-out actor of a brane: hands windows and what a session needs to
+//! catch up to the sessions' wires. It performs what the [`FanOut`] machine
+//! decides. Everything that a brane says to a session goes through here, so
+//! that it arrives in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use avvy_flow::SessionKey;
+use avvy_flow::brane_core::{Attach, Parts, Start as BraneStart, Window};
+use avvy_flow::fan_out::{
+    self, FanOut, FanOutConfig, FanOutEffect, FanOutStatus, Published, Room, Start,
+};
+use avvy_model::{Handle, Object, ObjectAt, Position};
+use avvy_protocol::close::CloseCode;
+use avvy_protocol::codec::encode_server;
+use avvy_protocol::frame::Frame;
+use avvy_protocol::{Channel, Flush, ServerMessage, SnapshotPart};
+use ractor::concurrency::OneshotSender;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tracing::info;
+
+use crate::brane::BraneMsg;
+use crate::clock;
+use crate::metrics::{Metrics, count};
+use crate::wire::{Backlog, Wire};
+
+/// Estimated bytes at which a snapshot part ends.
+const PART_BYTES: usize = 128 * 1024;
+
+/// What reaches a fan-out actor.
+pub(crate) enum FanOutMsg {
+    /// Let a session in, or start it anew; the wire is there the first time.
+    Attach { attach: Box<Attach>, wire: Arc<dyn Wire> },
+    /// Let go of a session, with a last word.
+    Detach { session: SessionKey, farewell: Option<Frame> },
+    /// Hand out a window.
+    Publish(Window),
+    /// Tell the watermark to these editors.
+    Durable { at: Position, waiting: Vec<SessionKey> },
+    /// Send this to one session.
+    Tell { session: SessionKey, message: ServerMessage },
+    /// A session's wire takes more again.
+    Drained(SessionKey),
+    /// Lagging sessions may go on.
+    Work,
+    /// Something may be overdue.
+    Tick,
+    /// The fan-out's state.
+    Status(OneshotSender<FanOutStatus>),
+}
+
+pub(crate) struct FanOutActor;
+
+pub(crate) struct FanOutArguments {
+    pub(crate) channel: Channel,
+    pub(crate) config: FanOutConfig,
+    /// Where the first of the recovered windows begins; the head, if there are none.
+    pub(crate) floor: Position,
+    pub(crate) windows: Vec<Flush>,
+    pub(crate) brane: ActorRef<BraneMsg>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+pub(crate) struct State {
+    channel: Channel,
+    machine: FanOut<Frame, PartFrames, SessionWire>,
+    brane: ActorRef<BraneMsg>,
+    metrics: Arc<Metrics>,
+    /// Whether a [`FanOutMsg::Work`] is under way.
+    working: bool,
+    /// When the [`FanOutMsg::Tick`] under way comes, in monotonic microseconds.
+    tick_us: Option<u64>,
+}
+
+impl Actor for FanOutActor {
+    type Msg = FanOutMsg;
+    type State = State;
+    type Arguments = FanOutArguments;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<FanOutMsg>,
+        arguments: FanOutArguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let FanOutArguments { channel, config, floor, windows, brane, metrics } = arguments;
+        let mut machine = FanOut::new(config, floor);
+        let now_us = clock::monotonic_us();
+        for flush in windows {
+            let window = published(&Arc::new(flush));
+            // Nobody is attached yet, so there is nothing to do for anybody.
+            machine.publish(now_us, window, &mut Vec::new());
+        }
+        Ok(State { channel, machine, brane, metrics, working: false, tick_us: None })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<FanOutMsg>,
+        message: FanOutMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let now_us = clock::monotonic_us();
+        let mut effects = Vec::new();
+        match message {
+            FanOutMsg::Attach { attach, wire } => {
+                state.on_attach(now_us, *attach, wire, &mut effects);
+            }
+            FanOutMsg::Detach { session, farewell } => state.on_detach(session, farewell),
+            FanOutMsg::Publish(window) => state.on_publish(now_us, window, &mut effects),
+            FanOutMsg::Durable { at, waiting } => state.on_durable(at, &waiting),
+            FanOutMsg::Tell { session, message } => state.on_tell(session, &message),
+            FanOutMsg::Drained(session) => {
+                state.machine.drained(now_us, session, &mut effects);
+            }
+            FanOutMsg::Work => {
+                state.working = false;
+                state.machine.work(now_us, &mut effects);
+            }
+            FanOutMsg::Tick => {
+                state.tick_us = None;
+                state.machine.expire(now_us, &mut effects);
+            }
+            FanOutMsg::Status(reply) => {
+                let _ = reply.send(state.machine.status());
+            }
+        }
+        for effect in effects {
+            state.perform(effect);
+        }
+        state.schedule(&myself, now_us);
+        Ok(())
+    }
+}
+
+impl State {
+    fn on_attach(
+        &mut self,
+        now_us: u64,
+        attach: Attach,
+        wire: Arc<dyn Wire>,
+        effects: &mut Vec<FanOutEffect>,
+    ) {
+        let Attach { session, joined, rewind, start } = attach;
+        let channel = self.channel;
+        let mut frames = vec![frame(&ServerMessage::Joined(joined))];
+        if let Some(to) = rewind {
+            frames.push(frame(&ServerMessage::Rewind { channel, to }));
+        }
+        wire.send(&frames);
+        let start = match start {
+            BraneStart::Replay(at) => Start::Replay(at),
+            BraneStart::Parts(parts) => {
+                Start::Load { at: parts.at, parts: PartFrames::new(channel, parts) }
+            }
+        };
+        if self.machine.contains(session) {
+            self.machine.restart(now_us, session, start, effects);
+        } else {
+            let wire = SessionWire { channel, wire, held: None };
+            self.machine.attach(now_us, session, wire, start, effects);
+        }
+    }
+
+    fn on_detach(&mut self, session: SessionKey, farewell: Option<Frame>) {
+        if let Some(wire) = self.machine.detach(session)
+            && let Some(farewell) = farewell
+        {
+            wire.wire.send(&[farewell]);
+        }
+    }
+
+    fn on_publish(&mut self, now_us: u64, window: Window, effects: &mut Vec<FanOutEffect>) {
+        let Window { flush, acks } = window;
+        let mut editors = Vec::with_capacity(acks.len());
+        for (session, edits) in acks {
+            if let Some(wire) = self.machine.wire_mut(session) {
+                wire.held = Some(frame(&ServerMessage::Applied { channel: self.channel, edits }));
+                editors.push(session);
+            }
+        }
+        let to = flush.to;
+        let window = published(&flush);
+        let (live, bytes) = (self.machine.status().live as u64, window.bytes as u64);
+        self.machine.publish(now_us, window, effects);
+        for session in editors {
+            // Editors that lag did not get the window, but get their outcomes.
+            if let Some(wire) = self.machine.wire_mut(session)
+                && let Some(held) = wire.held.take()
+            {
+                wire.wire.send(&[held]);
+            }
+        }
+        count(&self.metrics.deliveries, live);
+        count(&self.metrics.delivered_bytes, live * bytes);
+        let ready = BraneMsg::FanOutReady { published: to, floor: self.machine.floor() };
+        // Without its brane this actor ends, too.
+        let _ = self.brane.send_message(ready);
+    }
+
+    fn on_durable(&mut self, at: Position, waiting: &[SessionKey]) {
+        let frame = frame(&ServerMessage::Durable { channel: self.channel, durable: at });
+        for session in waiting {
+            if let Some(wire) = self.machine.wire_mut(*session) {
+                wire.wire.send(std::slice::from_ref(&frame));
+            }
+        }
+    }
+
+    fn on_tell(&mut self, session: SessionKey, message: &ServerMessage) {
+        if let Some(wire) = self.machine.wire_mut(session) {
+            wire.wire.send(&[frame(message)]);
+        }
+    }
+
+    fn perform(&mut self, effect: FanOutEffect) {
+        match effect {
+            FanOutEffect::Resync { session, at } => {
+                // Without its brane this actor ends, too.
+                let _ = self.brane.send_message(BraneMsg::Resync { session, at });
+            }
+            FanOutEffect::Close { session, reason } => {
+                info!(session = session.0, ?reason, "closing a slow session");
+                let slow = BraneMsg::TooSlow { session, code: CloseCode::SlowConsumer };
+                let _ = self.brane.send_message(slow);
+            }
+        }
+    }
+
+    /// Asks for its own next turn: bites for lagging sessions come after what
+    /// else is waiting.
+    fn schedule(&mut self, myself: &ActorRef<FanOutMsg>, now_us: u64) {
+        if !self.working && self.machine.has_work() {
+            self.working = myself.send_message(FanOutMsg::Work).is_ok();
+        }
+        let Some(deadline_us) = self.machine.deadline() else { return };
+        if self.tick_us.is_none_or(|tick_us| deadline_us < tick_us) {
+            self.tick_us = Some(deadline_us);
+            let pause = Duration::from_micros(deadline_us.saturating_sub(now_us));
+            myself.send_after(pause, || FanOutMsg::Tick);
+        }
+    }
+}
+
+/// A session's wire with what is to be sent before the next window.
+struct SessionWire {
+    channel: Channel,
+    wire: Arc<dyn Wire>,
+    held: Option<Frame>,
+}
+
+impl fan_out::Wire<Frame> for SessionWire {
+    fn send(&mut self, frame: fan_out::Frame<'_, Frame>) -> Room {
+        let backlog = match frame {
+            fan_out::Frame::Window(window) => match self.held.take() {
+                Some(held) => self.wire.send(&[held, window.clone()]),
+                None => self.wire.send(std::slice::from_ref(window)),
+            },
+            fan_out::Frame::Part(part) => self.wire.send(&[part]),
+            fan_out::Frame::Complete(version) => {
+                let channel = self.channel;
+                self.wire.send(&[self::frame(&ServerMessage::VersionComplete { channel, version })])
+            }
+        };
+        match backlog {
+            Backlog::Low => Room::More,
+            // A wire that is gone is detached soon; until then it gets nothing.
+            Backlog::High | Backlog::Gone => Room::Full,
+        }
+    }
+}
+
+/// Snapshot parts, each encoded when it is asked for.
+struct PartFrames {
+    channel: Channel,
+    parts: Parts,
+    /// The next handle of the world, or the place in the list of handles.
+    next: u32,
+    index: u32,
+    done: bool,
+}
+
+impl PartFrames {
+    fn new(channel: Channel, parts: Parts) -> Self {
+        Self { channel, parts, next: 0, index: 0, done: false }
+    }
+
+    fn objects(&mut self) -> Vec<ObjectAt> {
+        let Parts { frozen, handles, .. } = &self.parts;
+        let mut objects = Vec::new();
+        let mut bytes = 0;
+        let mut has_room = |object: &Object| {
+            bytes += 128 + object.props.as_bytes().len();
+            bytes < PART_BYTES
+        };
+        self.done = true;
+        match handles {
+            None => {
+                for (handle, object) in frozen.iter_from(Handle(self.next)) {
+                    objects.push(ObjectAt { handle, object: object.clone() });
+                    self.next = handle.0 + 1;
+                    if !has_room(object) {
+                        self.done = false;
+                        break;
+                    }
+                }
+            }
+            Some(handles) => {
+                for handle in handles.iter().skip(self.next as usize) {
+                    self.next += 1;
+                    let Some(object) = frozen.get(*handle) else { continue };
+                    objects.push(ObjectAt { handle: *handle, object: object.clone() });
+                    if !has_room(object) {
+                        self.done = false;
+                        break;
+                    }
+                }
+            }
+        }
+        objects
+    }
+}
+
+impl Iterator for PartFrames {
+    type Item = Frame;
+
+    fn next(&mut self) -> Option<Frame> {
+        if self.done {
+            return None;
+        }
+        let objects = self.objects();
+        let gone = if self.index == 0 { std::mem::take(&mut self.parts.gone) } else { Vec::new() };
+        let part = SnapshotPart {
+            channel: self.channel,
+            at: self.parts.at,
+            index: self.index,
+            last: self.done,
+            objects,
+            gone,
+        };
+        self.index += 1;
+        Some(frame(&ServerMessage::Snapshot(part)))
+    }
+}
+
+fn published(flush: &Arc<Flush>) -> Published<Frame> {
+    let payload = frame(&ServerMessage::Flush(Arc::clone(flush)));
+    let bytes = payload.as_wire().len();
+    Published { epoch: flush.epoch, from: flush.from, to: flush.to, bytes, payload }
+}
+
+fn frame(message: &ServerMessage) -> Frame {
+    Frame::binary(&encode_server(message, clock::unix_ms()))
+}

@@ -1,0 +1,61 @@
+//! Counters of the whole process. The actors count; `/metrics`, the console
+//! and tests read.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use avvy_protocol::close::CloseCode;
+
+/// Counters since the process started. Each only rises.
+#[derive(Default, Debug)]
+pub struct Metrics {
+    /// Connections that became sessions.
+    pub sessions_opened: AtomicU64,
+    /// Connections refused because there were too many.
+    pub sessions_refused: AtomicU64,
+    /// Typed errors sent to clients.
+    pub errors: AtomicU64,
+    /// Updates refused for their rate.
+    pub rate_limited: AtomicU64,
+    /// Messages handed to sockets by fan-out.
+    pub deliveries: AtomicU64,
+    /// Bytes of them.
+    pub delivered_bytes: AtomicU64,
+    /// Group commits done.
+    pub commits: AtomicU64,
+    /// Group commits that failed and were tried again.
+    pub commit_failures: AtomicU64,
+    /// Chunks made durable.
+    pub chunks: AtomicU64,
+    /// Bytes of them.
+    pub chunk_bytes: AtomicU64,
+    /// Snapshots stored.
+    pub snapshots: AtomicU64,
+    /// Snapshots that could not be stored.
+    pub snapshot_failures: AtomicU64,
+    /// Brane actors that failed and were restarted.
+    pub brane_restarts: AtomicU64,
+    closes: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Metrics {
+    /// Connections that the server closed, by close code.
+    pub fn closes(&self) -> BTreeMap<&'static str, u64> {
+        self.closes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn closed(&self, code: CloseCode) {
+        *self.closes.lock().unwrap_or_else(PoisonError::into_inner).entry(code.name()).or_default() +=
+            1;
+    }
+
+    pub(crate) fn brane_restarted(&self) {
+        count(&self.brane_restarts, 1);
+    }
+}
+
+/// Adds to a counter.
+pub(crate) fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}

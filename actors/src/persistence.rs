@@ -1,0 +1,215 @@
+//! The persistence actor: every brane's journal chunks on their way to the
+//! store, many branes in one group commit. It performs what the
+//! [`GroupCommit`] machine decides.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use avvy_flow::group_commit::{
+    GroupCommit, GroupCommitConfig, GroupCommitEffect, GroupCommitStatus, JournalChunk,
+    QueuedChunk,
+};
+use avvy_model::{BraneId, Epoch};
+use avvy_persistence::{AppendRefusal, ChunkWrite, Store, StoreError};
+use ractor::concurrency::OneshotSender;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tracing::{error, warn};
+
+use crate::brane::BraneMsg;
+use crate::clock;
+use crate::metrics::{Metrics, count};
+
+type AppendResult = Result<Vec<Result<(), AppendRefusal>>, StoreError>;
+
+/// What reaches the persistence actor.
+pub(crate) enum PersistenceMsg {
+    /// A brane was opened: who is told of its watermark and of pressure.
+    Opened { brane: BraneId, owner: ActorRef<BraneMsg> },
+    /// A brane's next chunk.
+    Append { brane: BraneId, chunk: JournalChunk },
+    /// The commit that was under way has ended.
+    Committed { batch: Vec<QueuedChunk>, result: AppendResult },
+    /// A pause after a failure is over.
+    Tick,
+    /// Answered when no chunk of the brane waits any more.
+    Settle { brane: BraneId, reply: OneshotSender<()> },
+    /// The queue's state.
+    Status(OneshotSender<GroupCommitStatus>),
+}
+
+pub(crate) struct PersistenceActor;
+
+pub(crate) struct PersistenceArguments {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) config: GroupCommitConfig,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+pub(crate) struct Persistence {
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    commits: GroupCommit,
+    owners: HashMap<BraneId, ActorRef<BraneMsg>>,
+    settling: Vec<(BraneId, OneshotSender<()>)>,
+}
+
+impl Actor for PersistenceActor {
+    type Msg = PersistenceMsg;
+    type State = Persistence;
+    type Arguments = PersistenceArguments;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<PersistenceMsg>,
+        PersistenceArguments { store, config, metrics }: PersistenceArguments,
+    ) -> Result<Persistence, ActorProcessingErr> {
+        Ok(Persistence {
+            store,
+            metrics,
+            commits: GroupCommit::new(config),
+            owners: HashMap::new(),
+            settling: Vec::new(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<PersistenceMsg>,
+        message: PersistenceMsg,
+        state: &mut Persistence,
+    ) -> Result<(), ActorProcessingErr> {
+        let mut effects = Vec::new();
+        match message {
+            PersistenceMsg::Opened { brane, owner } => state.on_opened(brane, owner),
+            PersistenceMsg::Append { brane, chunk } => {
+                state.commits.push(clock::monotonic_us(), brane, chunk, &mut effects);
+            }
+            PersistenceMsg::Committed { batch, result } => {
+                state.on_committed(&batch, result, &mut effects);
+            }
+            PersistenceMsg::Tick => state.commits.tick(clock::monotonic_us(), &mut effects),
+            PersistenceMsg::Settle { brane, reply } => state.settling.push((brane, reply)),
+            PersistenceMsg::Status(reply) => {
+                let _ = reply.send(state.commits.status());
+            }
+        }
+        for effect in effects {
+            state.perform(&myself, effect);
+        }
+        state.settle();
+        Ok(())
+    }
+}
+
+impl Persistence {
+    fn on_opened(&mut self, brane: BraneId, owner: ActorRef<BraneMsg>) {
+        if self.commits.status().pressure {
+            tell(&owner, BraneMsg::Pressure(true));
+        }
+        self.owners.insert(brane, owner);
+    }
+
+    fn on_committed(
+        &mut self,
+        batch: &[QueuedChunk],
+        result: AppendResult,
+        effects: &mut Vec<GroupCommitEffect>,
+    ) {
+        let now_us = clock::monotonic_us();
+        match result {
+            Ok(results) => {
+                let stale = self.judge(batch, &results);
+                count(&self.metrics.commits, 1);
+                count(&self.metrics.chunks, (batch.len() - stale.len()) as u64);
+                let bytes: usize = batch.iter().map(|queued| queued.chunk.body.len()).sum();
+                count(&self.metrics.chunk_bytes, bytes as u64);
+                self.commits.stored(now_us, &stale, effects);
+            }
+            Err(error) => {
+                count(&self.metrics.commit_failures, 1);
+                warn!(%error, chunks = batch.len(), "a group commit failed and will be repeated");
+                self.commits.failed(now_us, effects);
+            }
+        }
+    }
+
+    /// The openings whose chunks the store will never take.
+    fn judge(
+        &self,
+        batch: &[QueuedChunk],
+        results: &[Result<(), AppendRefusal>],
+    ) -> Vec<(BraneId, Epoch)> {
+        let mut stale: Vec<(BraneId, Epoch)> = Vec::new();
+        for (queued, result) in batch.iter().zip(results) {
+            let Err(refusal) = result else { continue };
+            let opening = (queued.brane, queued.chunk.epoch);
+            if !stale.contains(&opening) {
+                error!(brane = %queued.brane, ?refusal, "the store refused a chunk");
+                stale.push(opening);
+            }
+        }
+        stale
+    }
+
+    fn perform(&mut self, myself: &ActorRef<PersistenceMsg>, effect: GroupCommitEffect) {
+        match effect {
+            GroupCommitEffect::Commit(batch) => self.commit(myself, batch),
+            GroupCommitEffect::Durable { brane, epoch, seq } => {
+                self.tell(brane, BraneMsg::Durable { epoch, seq });
+            }
+            GroupCommitEffect::Stale { brane, epoch, .. } => {
+                self.tell(brane, BraneMsg::Superseded { epoch });
+            }
+            GroupCommitEffect::Pressure(on) => {
+                self.owners.retain(|_, owner| tell(owner, BraneMsg::Pressure(on)));
+            }
+            GroupCommitEffect::WakeAt(at_us) => {
+                let pause = at_us.saturating_sub(clock::monotonic_us());
+                myself.send_after(Duration::from_micros(pause), || PersistenceMsg::Tick);
+            }
+        }
+    }
+
+    fn commit(&self, myself: &ActorRef<PersistenceMsg>, batch: Vec<QueuedChunk>) {
+        let at_ms = clock::unix_ms();
+        let writes = batch.iter().map(|queued| ChunkWrite {
+            brane: queued.brane,
+            epoch: queued.chunk.epoch,
+            from: queued.chunk.from,
+            to: queued.chunk.to,
+            at_ms,
+            body: queued.chunk.body.clone(),
+        });
+        let (store, writes, myself) = (Arc::clone(&self.store), writes.collect(), myself.clone());
+        tokio::spawn(async move {
+            let result = store.append(writes).await;
+            // Without the actor nobody waits for the outcome.
+            let _ = myself.send_message(PersistenceMsg::Committed { batch, result });
+        });
+    }
+
+    fn tell(&mut self, brane: BraneId, message: BraneMsg) {
+        if let Some(owner) = self.owners.get(&brane)
+            && !tell(owner, message)
+        {
+            self.owners.remove(&brane);
+        }
+    }
+
+    fn settle(&mut self) {
+        for (brane, reply) in std::mem::take(&mut self.settling) {
+            if self.commits.pending_of(brane) == 0 {
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(());
+            } else {
+                self.settling.push((brane, reply));
+            }
+        }
+    }
+}
+
+/// False when the actor is gone.
+fn tell(owner: &ActorRef<BraneMsg>, message: BraneMsg) -> bool {
+    owner.send_message(message).is_ok()
+}

@@ -1,0 +1,166 @@
+//! The health probe: one edit in a brane of the probe's own, all the way
+//! through apply, fan-out and the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use avvy_flow::SessionKey;
+use avvy_model::{
+    BraneId, ClientId, Code, Counter, Edit, Handle, NumberedEdit, Operation, Principal, PropKey,
+    PropsPatch, Role, Target, UserId, Value, ValueLimits, Visibility,
+};
+use avvy_persistence::{BraneKind, BraneRecord, Store, StoreError};
+use avvy_protocol::close::CloseCode;
+use avvy_protocol::codec;
+use avvy_protocol::frame::Frame;
+use avvy_protocol::{Channel, Join, ServerMessage, Update};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::brane::{BraneHandle, BraneMsg};
+use crate::clock;
+use crate::wire::{Backlog, Wire};
+
+/// The longest that the probe waits for its edit.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Messages that may wait for the probe; a brane of one edit sends few.
+const INBOX: usize = 256;
+
+/// How long the probe's edit took.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// Until it came back by fan-out, in microseconds.
+    pub fan_out_us: u64,
+    /// Until it was durable, in microseconds.
+    pub durable_us: u64,
+}
+
+/// The probe of one system.
+pub(crate) struct Probe {
+    brane: BraneId,
+    user: UserId,
+    client: ClientId,
+}
+
+impl Probe {
+    /// Makes sure that the probe's brane is there. It is private and belongs
+    /// to nobody who can sign in.
+    pub(crate) async fn prepare(store: &dyn Store) -> Result<Self, StoreError> {
+        let id = Uuid::from_u128(0x6176_7679_0000_4000_8000_7072_6f62_6500);
+        let probe =
+            Self { brane: BraneId::new(id), user: UserId::new(id), client: ClientId::new(id) };
+        store
+            .create_brane(BraneRecord {
+                id: probe.brane,
+                owner: probe.user,
+                name: "health probe".to_owned(),
+                kind: BraneKind::Personal,
+                visibility: Visibility::Private,
+                created_ms: 0,
+            })
+            .await?;
+        Ok(probe)
+    }
+
+    pub(crate) fn brane(&self) -> BraneId {
+        self.brane
+    }
+
+    pub(crate) async fn run(
+        &self,
+        handle: &BraneHandle,
+        session: SessionKey,
+    ) -> Result<Report, Code> {
+        let (inbox, messages) = mpsc::channel(INBOX);
+        let join = BraneMsg::Join {
+            session,
+            wire: Arc::new(ProbeWire(inbox)),
+            principal: Principal { user: self.user, role: Role::Owner },
+            join: Join { brane: self.brane, client: self.client, known: false, resume: None },
+            permit: None,
+        };
+        handle.actor.send_message(join).map_err(|_| Code::Unavailable)?;
+        let result = timeout(PATIENCE, self.edit(handle, session, messages)).await;
+        // If the brane is gone, so is the session.
+        let _ = handle.actor.send_message(BraneMsg::Leave { session, farewell: None });
+        result.unwrap_or(Err(Code::Timeout))
+    }
+
+    async fn edit(
+        &self,
+        handle: &BraneHandle,
+        session: SessionKey,
+        mut messages: mpsc::Receiver<ServerMessage>,
+    ) -> Result<Report, Code> {
+        // The clock gives rising numbers over restarts without a memory of one's own.
+        let counter = Counter(clock::unix_ms());
+        let update = BraneMsg::Update {
+            session,
+            update: self.update(handle.channel, counter),
+            permit: None,
+        };
+        let sent_us = clock::monotonic_us();
+        handle.actor.send_message(update).map_err(|_| Code::Unavailable)?;
+        let mut seq = None;
+        let mut fan_out_us = None;
+        while let Some(message) = messages.recv().await {
+            let us = clock::monotonic_us() - sent_us;
+            let durable = match message {
+                ServerMessage::Applied { edits, .. } => {
+                    seq = edits.iter().find(|(c, _)| *c == counter).map(|(_, seq)| *seq).or(seq);
+                    continue;
+                }
+                ServerMessage::Refused { edits, .. } => {
+                    return Err(edits.first().map_or(Code::Internal, |edit| edit.code));
+                }
+                ServerMessage::Error(error) => return Err(error.code),
+                ServerMessage::Flush(flush) => {
+                    if seq.is_some_and(|seq| flush.to >= seq) {
+                        fan_out_us.get_or_insert(us);
+                    }
+                    flush.durable
+                }
+                ServerMessage::Durable { durable, .. } => durable.seq,
+                _ => continue,
+            };
+            if let (Some(seq), Some(fan_out_us)) = (seq, fan_out_us)
+                && durable >= seq
+            {
+                return Ok(Report { fan_out_us, durable_us: us });
+            }
+        }
+        Err(Code::Unavailable)
+    }
+
+    fn update(&self, channel: Channel, counter: Counter) -> Update {
+        let limits = ValueLimits::default();
+        // Both are within the default limits.
+        let patch = PropKey::new("probe", &limits)
+            .and_then(|key| PropsPatch::new(vec![(key, Some(Value::int(counter.0 as i64)))]))
+            .unwrap_or_default();
+        let operation = Operation::Update { target: Target::Handle(Handle::ROOT), patch };
+        let edits = vec![NumberedEdit { counter, edit: Edit::One(operation) }];
+        Update { channel, trace: None, edits }
+    }
+}
+
+/// Reads what a client would be sent.
+struct ProbeWire(mpsc::Sender<ServerMessage>);
+
+impl Wire for ProbeWire {
+    fn send(&self, frames: &[Frame]) -> Backlog {
+        for frame in frames {
+            // What the probe cannot take it does not need: it will time out.
+            if let Ok(message) = codec::decode_server(frame.payload()) {
+                let _ = self.0.try_send(message);
+            }
+        }
+        if self.0.is_closed() { Backlog::Gone } else { Backlog::Low }
+    }
+
+    fn close(&self, _code: CloseCode) {}
+
+    fn cut(&self) {}
+}

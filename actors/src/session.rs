@@ -1,0 +1,340 @@
+//! What a connection and its session actor share, and the connection's way in.
+//!
+//! Edits are the hot path: the connection decodes them and sends them straight
+//! to the brane's actor, against credits. Everything else goes through the
+//! session actor's mailbox, against the same credits, so that no mailbox
+//! grows with what a client sends.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use avvy_auth::rate::Bucket;
+use avvy_flow::SessionKey;
+use avvy_model::{Code, NumberedEdit, TraceId};
+use avvy_protocol::close::CloseCode;
+use avvy_protocol::codec::{self, DecodeError, PartialUpdate};
+use avvy_protocol::frame::Frame;
+use avvy_protocol::{
+    Channel, ClientMessage, ErrorMessage, RefusedEdit, ServerMessage, Update,
+};
+use ractor::ActorRef;
+
+use crate::brane::{BraneHandle, BraneMsg};
+use crate::clock;
+use crate::config::SessionConfig;
+use crate::credits::{CreditPool, Granted, Permit};
+use crate::fan_out::FanOutMsg;
+use crate::metrics::{Metrics, count};
+use crate::session_actor::SessionMsg;
+use crate::wire::Wire;
+
+const UPDATE: &str = "object.update";
+
+/// The state that both sides of a session see.
+pub(crate) struct Shared {
+    pub(crate) key: SessionKey,
+    pub(crate) id: TraceId,
+    pub(crate) wire: Arc<dyn Wire>,
+    pub(crate) config: Arc<SessionConfig>,
+    pub(crate) metrics: Arc<Metrics>,
+    credits: Arc<CreditPool>,
+    /// A message that was read and waits for credits. While there is one,
+    /// nothing more is read.
+    parked: Mutex<Option<ClientMessage>>,
+    routes: Mutex<Vec<BraneHandle>>,
+    edits: Mutex<Bucket>,
+    messages: Mutex<Bucket>,
+    strikes: AtomicU32,
+    /// Monotonic milliseconds of the last sign of life.
+    heard_ms: AtomicU64,
+    /// Monotonic milliseconds at which the connection is cut; 0: not closing.
+    cut_at_ms: AtomicU64,
+    /// Unix seconds at which the token ends; 0: not authenticated.
+    pub(crate) expires_s: AtomicU64,
+    pub(crate) warned: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        key: SessionKey,
+        id: TraceId,
+        wire: Arc<dyn Wire>,
+        config: Arc<SessionConfig>,
+        metrics: Arc<Metrics>,
+        wake_reader: Box<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        let now = clock::monotonic_ms();
+        Self {
+            key,
+            id,
+            wire,
+            metrics,
+            credits: CreditPool::new(config.max_edits_in_flight, wake_reader),
+            parked: Mutex::default(),
+            routes: Mutex::default(),
+            edits: Mutex::new(Bucket::new(
+                config.edits_burst,
+                config.edits_per_second,
+                now,
+            )),
+            messages: Mutex::new(Bucket::new(
+                config.messages_burst,
+                config.messages_per_second,
+                now,
+            )),
+            config,
+            strikes: AtomicU32::new(0),
+            heard_ms: AtomicU64::new(now),
+            cut_at_ms: AtomicU64::new(0),
+            expires_s: AtomicU64::new(0),
+            warned: AtomicBool::new(false),
+        }
+    }
+
+    /// Encodes and sends one message.
+    pub(crate) fn tell(&self, message: &ServerMessage) {
+        self.wire.send(&[Frame::binary(&codec::encode_server(message, clock::unix_ms()))]);
+    }
+
+    /// Answers with a typed error.
+    pub(crate) fn refuse(
+        &self,
+        code: Code,
+        operation: Option<&str>,
+        channel: Option<Channel>,
+        retry_after_ms: Option<u64>,
+    ) {
+        count(&self.metrics.errors, 1);
+        self.tell(&ServerMessage::Error(ErrorMessage {
+            code,
+            message: code.meaning().to_owned(),
+            details: None,
+            trace: self.id,
+            retry_after_ms,
+            operation: operation.map(str::to_owned),
+            channel,
+        }));
+    }
+
+    /// Ends the connection with a number; it is cut when the peer does not follow.
+    pub(crate) fn close(&self, code: CloseCode) {
+        let cut_at = clock::monotonic_ms() + self.config.close_timeout_ms;
+        if self.cut_at_ms.compare_exchange(0, cut_at, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.metrics.closed(code);
+            self.wire.close(code);
+        }
+    }
+
+    pub(crate) fn is_authenticated(&self) -> bool {
+        self.expires_s.load(Ordering::Acquire) != 0
+    }
+
+    pub(crate) fn routes(&self) -> MutexGuard<'_, Vec<BraneHandle>> {
+        lock(&self.routes)
+    }
+
+    /// Looks after what time alone brings about. Called about once a second.
+    pub(crate) fn sweep(&self, now_ms: u64, now_s: u64) {
+        let cut_at = self.cut_at_ms.load(Ordering::Acquire);
+        if cut_at != 0 {
+            if now_ms >= cut_at {
+                self.wire.cut();
+            }
+            return;
+        }
+        // While we do not read, the client cannot be heard.
+        if !self.credits.may_read(false) {
+            self.heard_ms.store(now_ms, Ordering::Relaxed);
+        }
+        let silent_ms = now_ms.saturating_sub(self.heard_ms.load(Ordering::Relaxed));
+        if !self.is_authenticated() {
+            if silent_ms > self.config.hello_timeout_ms {
+                self.close(CloseCode::HelloTimeout);
+            }
+            return;
+        }
+        if silent_ms > 2 * self.config.heartbeat_ms {
+            self.close(CloseCode::HeartbeatTimeout);
+        }
+        self.sweep_token(now_s);
+    }
+
+    fn sweep_token(&self, now_s: u64) {
+        let expires = self.expires_s.load(Ordering::Acquire);
+        if now_s >= expires {
+            self.close(CloseCode::TokenExpired);
+        } else if now_s + self.config.token_warning_s >= expires
+            && !self.warned.swap(true, Ordering::AcqRel)
+        {
+            self.tell(&ServerMessage::Expiring { expires });
+        }
+    }
+}
+
+/// A connection's handle on its session.
+pub struct SessionPort {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) actor: ActorRef<SessionMsg>,
+}
+
+impl SessionPort {
+    /// Whether the connection may read another message now; `outbox_full`
+    /// says that its peer does not read what it is sent. When not, the
+    /// connection is woken as soon as asking again is worth it.
+    pub fn may_read(&self, outbox_full: bool) -> bool {
+        let parked = self.parked().take();
+        if let Some(message) = parked {
+            self.dispatch(message);
+        }
+        self.parked().is_none() && self.shared.credits.may_read(outbox_full)
+    }
+
+    /// The peer said something that is no message: a ping or pong of the WebSocket.
+    pub fn heard(&self) {
+        self.mark_heard();
+        self.take_message_token();
+    }
+
+    /// A message came in. Answers go out over the wire.
+    pub fn receive(&self, payload: &[u8]) {
+        self.mark_heard();
+        let decoded = codec::decode_client(payload, &self.shared.config.decode);
+        if !matches!(&decoded, Ok(ClientMessage::Update(update)) if !update.edits.is_empty()) {
+            self.take_message_token();
+        }
+        match decoded {
+            Ok(ClientMessage::Ping { nonce }) => {
+                self.shared.tell(&ServerMessage::Pong { nonce, ms: clock::unix_ms() });
+            }
+            Ok(ClientMessage::Update(update)) => {
+                if let Some(update) = self.within_rate(update) {
+                    self.dispatch(ClientMessage::Update(update));
+                }
+            }
+            Ok(message) => self.dispatch(message),
+            Err(error) => self.malformed(error),
+        }
+    }
+
+    /// The wire's queue has fallen below its low-water mark again.
+    pub fn drained(&self) {
+        for route in self.shared.routes().iter() {
+            // A brane that has just gone tells its sessions so itself.
+            let _ = route.fan_out.send_message(FanOutMsg::Drained(self.shared.key));
+        }
+    }
+
+    /// The connection has ended.
+    pub fn ended(&self) {
+        self.tell_actor(SessionMsg::Ended);
+    }
+
+    /// Sends a message on its way, or parks it until there are credits.
+    fn dispatch(&self, message: ClientMessage) {
+        let weight = match &message {
+            ClientMessage::Update(update) => update.edits.len().max(1),
+            _ => 1,
+        };
+        match (self.shared.credits.take(weight), message) {
+            (Granted::Permit(permit), ClientMessage::Update(update)) => {
+                self.update(update, permit);
+            }
+            (Granted::Permit(permit), message) => {
+                self.tell_actor(SessionMsg::Received(message, permit));
+            }
+            (Granted::Wait, message) => *self.parked() = Some(message),
+            (Granted::TooMany, ClientMessage::Update(update)) => {
+                self.refuse_all(&update, Code::TooLarge);
+            }
+            // Unreachable: the weight is 1, and there is at least one credit.
+            (Granted::TooMany, _) => self.shared.refuse(Code::TooLarge, None, None, None),
+        }
+    }
+
+    fn update(&self, update: Update, permit: Permit) {
+        let shared = &self.shared;
+        let route = shared.routes().iter().find(|r| r.channel == update.channel).cloned();
+        let Some(route) = route else {
+            shared.refuse(Code::NotJoined, Some(UPDATE), Some(update.channel), None);
+            return;
+        };
+        let message = BraneMsg::Update { session: shared.key, update, permit: Some(permit) };
+        if route.actor.send_message(message).is_err() {
+            shared.refuse(Code::Unavailable, Some(UPDATE), Some(route.channel), Some(100));
+        }
+    }
+
+    /// The update, unless it comes too soon after the ones before.
+    fn within_rate(&self, update: Update) -> Option<Update> {
+        let edits = update.edits.len() as u64;
+        let taken = lock(&self.shared.edits).take(clock::monotonic_ms(), edits);
+        let Err(wait) = taken else { return Some(update) };
+        count(&self.shared.metrics.rate_limited, 1);
+        self.refuse_all(&update, Code::RateLimited);
+        let channel = Some(update.channel);
+        self.shared.refuse(Code::RateLimited, Some(UPDATE), channel, Some(wait.0));
+        None
+    }
+
+    fn refuse_all(&self, update: &Update, code: Code) {
+        let refused = |edit: &NumberedEdit| RefusedEdit {
+            counter: edit.counter,
+            code,
+            operation: None,
+        };
+        self.shared.tell(&ServerMessage::Refused {
+            channel: update.channel,
+            edits: update.edits.iter().map(refused).collect(),
+        });
+    }
+
+    fn malformed(&self, mut error: DecodeError) {
+        if let Some(partial) = error.partial.take() {
+            return self.partly_malformed(*partial);
+        }
+        count(&self.shared.metrics.errors, 1);
+        self.shared.tell(&ServerMessage::Error(error.to_message(self.shared.id)));
+        let strikes = self.shared.strikes.fetch_add(1, Ordering::Relaxed) + 1;
+        if strikes >= self.shared.config.max_malformed_messages {
+            self.shared.close(CloseCode::ProtocolError);
+        }
+    }
+
+    /// Some edits of an update could not be read: they are refused, the others
+    /// are served.
+    fn partly_malformed(&self, partial: PartialUpdate) {
+        let PartialUpdate { update, refused } = partial;
+        self.shared.tell(&ServerMessage::Refused { channel: update.channel, edits: refused });
+        if !update.edits.is_empty()
+            && let Some(update) = self.within_rate(update)
+        {
+            self.dispatch(ClientMessage::Update(update));
+        }
+    }
+
+    fn mark_heard(&self) {
+        self.shared.heard_ms.store(clock::monotonic_ms(), Ordering::Relaxed);
+    }
+
+    fn take_message_token(&self) {
+        let taken = lock(&self.shared.messages).take(clock::monotonic_ms(), 1);
+        if taken.is_err() {
+            self.shared.close(CloseCode::RateLimited);
+        }
+    }
+
+    fn parked(&self) -> MutexGuard<'_, Option<ClientMessage>> {
+        lock(&self.shared.parked)
+    }
+
+    fn tell_actor(&self, message: SessionMsg) {
+        // The actor outlives the connection but for a shutdown, which closes
+        // the connection too.
+        let _ = self.actor.send_message(message);
+    }
+}
+
+/// No code under these locks can panic halfway through a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

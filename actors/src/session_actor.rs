@@ -1,0 +1,305 @@
+//! The session actor: one per connection. It knows who the user is and which
+//! branes are joined; edits pass it by (see [`crate::session`]).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use avvy_auth::{Claims, Verifier, role_for};
+use avvy_model::{BraneId, Code, Principal};
+use avvy_protocol::close::CloseCode;
+use avvy_protocol::codec;
+use avvy_protocol::frame::Frame;
+use avvy_protocol::{
+    Channel, ClientMessage, Hello, Join, ServerMessage, Welcome, negotiate,
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use crate::brane::{BraneHandle, BraneMsg};
+use crate::clock;
+use crate::credits::Permit;
+use crate::directory::DirectoryMsg;
+use crate::registry::Registry;
+use crate::session::Shared;
+
+/// What reaches a session actor.
+pub(crate) enum SessionMsg {
+    /// Anything but edits and pings. The permit bounds how many wait here.
+    Received(ClientMessage, Permit),
+    /// The directory's answer to a join.
+    Opened { join: Box<Join>, result: Result<BraneHandle, Code>, permit: Permit },
+    /// A joined brane's actor is gone.
+    BraneLost { brane: BraneId },
+    /// The server ends the session.
+    Close(CloseCode),
+    /// The connection has ended.
+    Ended,
+}
+
+/// What every session actor is given.
+#[derive(Clone)]
+pub(crate) struct SessionContext {
+    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) directory: ActorRef<DirectoryMsg>,
+    pub(crate) registry: Arc<Registry>,
+}
+
+pub(crate) struct SessionActor;
+
+pub(crate) struct Session {
+    shared: Arc<Shared>,
+    context: SessionContext,
+    claims: Option<Box<Claims>>,
+    greeted: bool,
+    opening: Vec<BraneId>,
+}
+
+/// What a session actor starts with.
+pub(crate) struct SessionArguments {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) context: SessionContext,
+    /// From the `Authorization` header, already verified.
+    pub(crate) claims: Option<Box<Claims>>,
+}
+
+impl Actor for SessionActor {
+    type Msg = SessionMsg;
+    type State = Session;
+    type Arguments = SessionArguments;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<SessionMsg>,
+        SessionArguments { shared, context, claims }: SessionArguments,
+    ) -> Result<Session, ActorProcessingErr> {
+        Ok(Session { shared, context, claims, greeted: false, opening: Vec::new() })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SessionMsg>,
+        message: SessionMsg,
+        session: &mut Session,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SessionMsg::Received(message, permit) => session.on_received(&myself, message, permit),
+            SessionMsg::Opened { join, result, permit } => session.on_opened(*join, result, permit),
+            SessionMsg::BraneLost { brane } => session.on_brane_lost(brane),
+            SessionMsg::Close(code) => session.shared.close(code),
+            SessionMsg::Ended => {
+                session.on_ended();
+                myself.stop(None);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    fn on_received(
+        &mut self,
+        myself: &ActorRef<SessionMsg>,
+        message: ClientMessage,
+        permit: Permit,
+    ) {
+        if let ClientMessage::Hello(hello) = message {
+            self.on_hello(&hello);
+            return;
+        }
+        if !self.greeted {
+            self.shared.refuse(Code::NotAuthenticated, None, None, None);
+            self.shared.close(CloseCode::NotAuthenticated);
+            return;
+        }
+        match message {
+            ClientMessage::Refresh { token } => self.on_refresh(&token),
+            ClientMessage::Join(join) => self.on_join(myself, join, permit),
+            ClientMessage::Leave { channel } => self.on_leave(channel),
+            ClientMessage::Hash { channel } => self.on_hash(channel, permit),
+            ClientMessage::Hello(_) | ClientMessage::Update(_) | ClientMessage::Ping { .. } => {
+                // Hello is served above, the others never come this way.
+                self.shared.refuse(Code::Internal, None, None, None);
+            }
+        }
+    }
+
+    fn on_hello(&mut self, hello: &Hello) {
+        if self.greeted {
+            self.shared.refuse(Code::Malformed, Some("hello"), None, None);
+            return;
+        }
+        let Ok(version) = negotiate(hello.min_version, hello.max_version) else {
+            self.shared.refuse(Code::UnsupportedVersion, Some("hello"), None, None);
+            self.shared.close(CloseCode::UnsupportedVersion);
+            return;
+        };
+        if let Some(token) = &hello.token {
+            match self.context.verifier.verify(token, clock::unix_s()) {
+                Ok(claims) => self.claims = Some(Box::new(claims)),
+                Err(error) => return self.not_authenticated(error.code(), "hello"),
+            }
+        }
+        let Some(claims) = &self.claims else {
+            return self.not_authenticated(Code::NotAuthenticated, "hello");
+        };
+        self.greeted = true;
+        self.shared.expires_s.store(claims.expires_s, Ordering::Release);
+        let config = &self.shared.config;
+        self.shared.tell(&ServerMessage::Welcome(Welcome {
+            version,
+            session: self.shared.id,
+            user: claims.user,
+            heartbeat_ms: config.heartbeat_ms as u32,
+            max_message_bytes: config.max_message_bytes,
+            max_edits_in_flight: config.max_edits_in_flight,
+            max_channels: config.max_channels,
+            expires: claims.expires_s,
+            ms: clock::unix_ms(),
+        }));
+    }
+
+    fn on_refresh(&mut self, token: &str) {
+        let claims = match self.context.verifier.verify(token, clock::unix_s()) {
+            Ok(claims) => claims,
+            Err(error) => {
+                return self.shared.refuse(error.code(), Some("auth.refresh"), None, None);
+            }
+        };
+        if self.claims.as_ref().is_some_and(|old| old.user != claims.user) {
+            return self.shared.refuse(Code::Forbidden, Some("auth.refresh"), None, None);
+        }
+        let expires = claims.expires_s;
+        self.shared.expires_s.store(expires, Ordering::Release);
+        self.shared.warned.store(false, Ordering::Release);
+        self.claims = Some(Box::new(claims));
+        self.shared.tell(&ServerMessage::Refreshed { expires });
+    }
+
+    fn on_join(&mut self, myself: &ActorRef<SessionMsg>, join: Join, permit: Permit) {
+        let refuse = |code| self.shared.refuse(code, Some("brane.join"), None, None);
+        let joined = {
+            let routes = self.shared.routes();
+            if routes.iter().any(|route| route.brane == join.brane) {
+                Err(Code::AlreadyJoined)
+            } else if routes.len() + self.opening.len() >= self.shared.config.max_channels as usize
+            {
+                Err(Code::TooManyChannels)
+            } else {
+                Ok(())
+            }
+        };
+        if let Err(code) = joined {
+            return refuse(code);
+        }
+        if self.opening.contains(&join.brane) {
+            return refuse(Code::AlreadyJoined);
+        }
+        self.opening.push(join.brane);
+        let brane = join.brane;
+        let reply_to = myself.clone();
+        let reply = Box::new(move |result| {
+            // A session that has ended needs no answer.
+            let _ = reply_to.send_message(SessionMsg::Opened {
+                join: Box::new(join),
+                result,
+                permit,
+            });
+        });
+        if self.context.directory.send_message(DirectoryMsg::Open { brane, reply }).is_err() {
+            self.opening.retain(|b| *b != brane);
+            refuse(Code::Unavailable);
+        }
+    }
+
+    fn on_opened(&mut self, join: Join, result: Result<BraneHandle, Code>, permit: Permit) {
+        self.opening.retain(|brane| *brane != join.brane);
+        let joined = result.and_then(|handle| self.principal(&handle).map(|p| (handle, p)));
+        let (handle, principal) = match joined {
+            Ok(joined) => joined,
+            Err(code) => {
+                let retry = (code == Code::Unavailable).then_some(1_000);
+                return self.shared.refuse(code, Some("brane.join"), None, retry);
+            }
+        };
+        self.shared.routes().push(handle.clone());
+        let message = BraneMsg::Join {
+            session: self.shared.key,
+            wire: Arc::clone(&self.shared.wire),
+            principal,
+            join,
+            permit: Some(permit),
+        };
+        if handle.actor.send_message(message).is_err() {
+            self.on_brane_lost(handle.brane);
+        }
+    }
+
+    fn principal(&self, handle: &BraneHandle) -> Result<Principal, Code> {
+        let claims = self.claims.as_ref().ok_or(Code::NotAuthenticated)?;
+        let record = &handle.record;
+        // A brane that the user may not see does not exist for the user.
+        role_for(claims, record.id, record.owner, record.visibility)
+            .map(|role| Principal { user: claims.user, role })
+            .ok_or(Code::NotFound)
+    }
+
+    fn on_leave(&mut self, channel: Channel) {
+        let route = {
+            let mut routes = self.shared.routes();
+            let at = routes.iter().position(|route| route.channel == channel);
+            at.map(|at| routes.swap_remove(at))
+        };
+        let Some(route) = route else {
+            return self.shared.refuse(Code::NotJoined, Some("brane.leave"), Some(channel), None);
+        };
+        let farewell = ServerMessage::Left { channel, code: None };
+        let farewell = Frame::binary(&codec::encode_server(&farewell, clock::unix_ms()));
+        let message = BraneMsg::Leave { session: self.shared.key, farewell: Some(farewell.clone()) };
+        if route.actor.send_message(message).is_err() {
+            self.shared.wire.send(&[farewell]);
+        }
+    }
+
+    fn on_hash(&self, channel: Channel, permit: Permit) {
+        let route = self.shared.routes().iter().find(|r| r.channel == channel).cloned();
+        let sent = route
+            .map(|r| r.actor.send_message(BraneMsg::Hash { session: self.shared.key, permit: Some(permit) }));
+        if !matches!(sent, Some(Ok(()))) {
+            self.shared.refuse(Code::NotJoined, Some("brane.hash"), Some(channel), None);
+        }
+    }
+
+    /// The client joins again, with where its copy stands; that is all it sees
+    /// of a brane's restart.
+    fn on_brane_lost(&mut self, brane: BraneId) {
+        let route = {
+            let mut routes = self.shared.routes();
+            let at = routes.iter().position(|route| route.brane == brane);
+            at.map(|at| routes.swap_remove(at))
+        };
+        if let Some(route) = route {
+            self.shared.tell(&ServerMessage::Left {
+                channel: route.channel,
+                code: Some(Code::Unavailable),
+            });
+        }
+    }
+
+    fn on_ended(&mut self) {
+        self.context.registry.remove(self.shared.key);
+        for route in self.shared.routes().drain(..) {
+            // A brane that is gone has forgotten the session already.
+            let _ = route
+                .actor
+                .send_message(BraneMsg::Leave { session: self.shared.key, farewell: None });
+        }
+    }
+
+    fn not_authenticated(&self, code: Code, operation: &str) {
+        self.shared.refuse(code, Some(operation), None, None);
+        self.shared.close(match code {
+            Code::TokenExpired => CloseCode::TokenExpired,
+            _ => CloseCode::NotAuthenticated,
+        });
+    }
+}
+

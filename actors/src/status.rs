@@ -1,0 +1,28 @@
+//! What the actors say of themselves, for metrics, the console and tests alike.
+
+use avvy_flow::brane_core::BraneStatus;
+use avvy_flow::fan_out::FanOutStatus;
+use avvy_flow::group_commit::GroupCommitStatus;
+use avvy_model::BraneId;
+
+/// One open brane.
+#[derive(Clone, Debug)]
+pub struct OpenBrane {
+    /// Which.
+    pub brane: BraneId,
+    /// Its core.
+    pub core: BraneStatus,
+    /// Its fan-out.
+    pub fan_out: FanOutStatus,
+}
+
+/// The whole system at one moment.
+#[derive(Clone, Debug)]
+pub struct SystemStatus {
+    /// Open sessions.
+    pub sessions: usize,
+    /// Open branes.
+    pub branes: Vec<OpenBrane>,
+    /// The journal's way to the store.
+    pub group_commit: GroupCommitStatus,
+}

@@ -1,0 +1,379 @@
+//! The whole of the actors, as `net` and the binary use it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use avvy_auth::{Claims, Verifier, role_for};
+use avvy_brane::Frozen;
+use avvy_flow::SessionKey;
+use avvy_model::{
+    BraneId, ClientId, Code, Counter, NumberedEdit, Position, Principal, Refusal, Seq, TraceId,
+};
+use avvy_persistence::{BraneCursor, BraneFilter, BranePage, BraneRecord, Store, StoreError};
+use avvy_protocol::close::CloseCode;
+use avvy_protocol::codec::DecodeLimits;
+use ractor::concurrency::{OneshotSender, oneshot};
+use ractor::{Actor, ActorRef, Message};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::brane::{BraneHandle, BraneMsg, Write};
+use crate::clock;
+use crate::config::SystemConfig;
+use crate::directory::{DirectoryActor, DirectoryContext, DirectoryMsg};
+use crate::metrics::{Metrics, count};
+use crate::persistence::{PersistenceActor, PersistenceArguments, PersistenceMsg};
+use crate::probe::{self, Probe};
+use crate::registry::Registry;
+use crate::session::{SessionPort, Shared};
+use crate::session_actor::{SessionActor, SessionArguments, SessionContext};
+use crate::status::{OpenBrane, SystemStatus};
+use crate::supervisor::{Supervisor, SupervisorArguments};
+use crate::wire::Wire;
+
+/// The longest that one actor may take to answer another's question.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the system did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An actor did not start.
+    #[error("an actor did not start: {0}")]
+    Actor(#[from] ractor::SpawnErr),
+    /// The store did not answer as it should.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A running system. Cloning shares it.
+#[derive(Clone)]
+pub struct System {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    verifier: Arc<Verifier>,
+    config: Arc<SystemConfig>,
+    session_config: Arc<crate::SessionConfig>,
+    metrics: Arc<Metrics>,
+    registry: Arc<Registry>,
+    supervisor: ActorRef<()>,
+    persistence: ActorRef<PersistenceMsg>,
+    directory: ActorRef<DirectoryMsg>,
+    next_session: AtomicU64,
+    probe: Probe,
+}
+
+/// A brane's state at one moment, for readers.
+#[derive(Clone)]
+pub struct View {
+    /// The brane's record.
+    pub record: Arc<BraneRecord>,
+    /// Its objects.
+    pub world: Frozen,
+    /// The last edit in it.
+    pub at: Position,
+    /// The durable watermark.
+    pub durable: Seq,
+}
+
+/// What became of edits submitted without a session.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The epoch of the outcomes.
+    pub epoch: avvy_model::Epoch,
+    /// An outcome for each edit, in the order submitted.
+    pub outcomes: Vec<(Counter, Result<Seq, Refusal>)>,
+    /// The durable watermark at the answer.
+    pub durable: Seq,
+}
+
+impl System {
+    /// Starts the actors on a store.
+    ///
+    /// # Errors
+    /// When an actor does not start, or the store refuses the probe brane.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        verifier: Verifier,
+        config: SystemConfig,
+    ) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::default());
+        let registry = Arc::new(Registry::default());
+        let config = Arc::new(config);
+        let (supervisor, _) =
+            Supervisor::spawn(None, Supervisor, SupervisorArguments).await?;
+        let (persistence, _) = PersistenceActor::spawn_linked(
+            None,
+            PersistenceActor,
+            PersistenceArguments {
+                store: Arc::clone(&store),
+                config: config.group_commit,
+                metrics: Arc::clone(&metrics),
+            },
+            supervisor.get_cell(),
+        )
+        .await?;
+        let context = DirectoryContext {
+            store: Arc::clone(&store),
+            persistence: persistence.clone(),
+            registry: Arc::clone(&registry),
+            metrics: Arc::clone(&metrics),
+            config: Arc::clone(&config),
+        };
+        let (directory, _) = DirectoryActor::spawn_linked(
+            None,
+            DirectoryActor,
+            context,
+            supervisor.get_cell(),
+        )
+        .await?;
+        tokio::spawn(Registry::sweep(Arc::downgrade(&registry)));
+        let probe = Probe::prepare(store.as_ref()).await?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                store,
+                verifier: Arc::new(verifier),
+                session_config: Arc::new(config.session.clone()),
+                config,
+                metrics,
+                registry,
+                supervisor,
+                persistence,
+                directory,
+                next_session: AtomicU64::new(1),
+                probe,
+            }),
+        })
+    }
+
+    /// What a token says of its bearer, now.
+    ///
+    /// # Errors
+    /// `not_authenticated`, `token_invalid` or `token_expired`.
+    pub fn verify(&self, token: &str) -> Result<Claims, Code> {
+        self.inner.verifier.verify(token, clock::unix_s()).map_err(|error| error.code())
+    }
+
+    /// Bounds of what clients may send, the same for every way in.
+    pub fn decode_limits(&self) -> &DecodeLimits {
+        &self.inner.session_config.decode
+    }
+
+    /// Makes a session of a connection. `wake_reader` is called when reading
+    /// may go on, `claims` are those of the request, if it had a token.
+    ///
+    /// # Errors
+    /// `unavailable` when there are as many sessions as there may be.
+    pub async fn connect(
+        &self,
+        wire: Arc<dyn Wire>,
+        wake_reader: Box<dyn Fn() + Send + Sync>,
+        claims: Option<Box<Claims>>,
+    ) -> Result<SessionPort, Code> {
+        let inner = &self.inner;
+        if inner.registry.len() >= inner.config.max_sessions {
+            count(&inner.metrics.sessions_refused, 1);
+            return Err(Code::Unavailable);
+        }
+        count(&inner.metrics.sessions_opened, 1);
+        let shared = Arc::new(Shared::new(
+            self.next_session(),
+            TraceId::new(Uuid::new_v4()),
+            wire,
+            Arc::clone(&inner.session_config),
+            Arc::clone(&inner.metrics),
+            wake_reader,
+        ));
+        let context = SessionContext {
+            verifier: Arc::clone(&inner.verifier),
+            directory: inner.directory.clone(),
+            registry: Arc::clone(&inner.registry),
+        };
+        let arguments = SessionArguments { shared: Arc::clone(&shared), context, claims };
+        let (actor, _) =
+            SessionActor::spawn_linked(None, SessionActor, arguments, inner.supervisor.get_cell())
+                .await
+                .map_err(|_| Code::Unavailable)?;
+        inner.registry.insert(Arc::clone(&shared), actor.clone());
+        Ok(SessionPort { shared, actor })
+    }
+
+    /// Creates a brane.
+    ///
+    /// # Errors
+    /// `exists`, or what the store's failure amounts to.
+    pub async fn create_brane(&self, record: BraneRecord) -> Result<(), Code> {
+        self.inner.store.create_brane(record).await.map_err(store_code)
+    }
+
+    /// A brane's record, if this user may see the brane.
+    ///
+    /// # Errors
+    /// `not_found`, or what the store's failure amounts to.
+    pub async fn brane(&self, brane: BraneId, claims: &Claims) -> Result<BraneRecord, Code> {
+        let record = self.inner.store.brane(brane).await.map_err(store_code)?;
+        principal(&record, claims).map(|_| record)
+    }
+
+    /// A page of the branes that this user finds in listings.
+    ///
+    /// # Errors
+    /// What the store's failure amounts to.
+    pub async fn branes(
+        &self,
+        claims: &Claims,
+        after: Option<BraneCursor>,
+        limit: u32,
+    ) -> Result<BranePage, Code> {
+        let filter = BraneFilter::VisibleTo(claims.user);
+        self.inner.store.branes(filter, after, limit).await.map_err(store_code)
+    }
+
+    /// A brane's objects as they are now; opens the brane if need be.
+    ///
+    /// # Errors
+    /// `not_found`, `unavailable`, `timeout`, `damaged`.
+    pub async fn view(&self, brane: BraneId, claims: &Claims) -> Result<View, Code> {
+        let handle = self.open(brane).await?;
+        principal(&handle.record, claims)?;
+        ask(&handle.actor, BraneMsg::View).await
+    }
+
+    /// Submits edits by the way that a session's take, and waits until they
+    /// have outcomes and, where they were applied, are durable.
+    ///
+    /// # Errors
+    /// `not_found`, `unavailable`, `timeout` (then the outcome is unknown:
+    /// submit the same numbers under the same client id again), `client_taken`.
+    pub async fn write(
+        &self,
+        brane: BraneId,
+        claims: &Claims,
+        client: ClientId,
+        edits: Vec<NumberedEdit>,
+        trace: TraceId,
+    ) -> Result<Written, Code> {
+        let handle = self.open(brane).await?;
+        let principal = principal(&handle.record, claims)?;
+        let session = self.next_session();
+        let (reply, answer) = oneshot();
+        let write = Write { session, principal, client, edits, trace, reply };
+        handle.actor.send_message(BraneMsg::Write(Box::new(write))).map_err(|_| Code::Unavailable)?;
+        let patience = Duration::from_millis(self.inner.config.durable_timeout_ms);
+        match timeout(patience, answer).await {
+            Ok(Ok(written)) => written,
+            Ok(Err(_)) => Err(Code::Unavailable),
+            Err(_) => {
+                // If the actor is gone, so is the session.
+                let _ = handle.actor.send_message(BraneMsg::Leave { session, farewell: None });
+                Err(Code::Timeout)
+            }
+        }
+    }
+
+    /// Makes an edit in the private probe brane and waits until it has come
+    /// back by fan-out and is durable.
+    ///
+    /// # Errors
+    /// What went wrong on the way.
+    pub async fn probe(&self) -> Result<probe::Report, Code> {
+        let handle = self.open(self.inner.probe.brane()).await?;
+        self.inner.probe.run(&handle, self.next_session()).await
+    }
+
+    /// What the actors say of themselves.
+    ///
+    /// # Errors
+    /// `timeout` or `unavailable` when one of the first two does not answer; a
+    /// brane that does not is left out.
+    pub async fn status(&self) -> Result<SystemStatus, Code> {
+        let inner = &self.inner;
+        let group_commit = ask(&inner.persistence, PersistenceMsg::Status).await?;
+        let mut branes = Vec::new();
+        for handle in ask(&inner.directory, DirectoryMsg::List).await? {
+            let core = ask(&handle.actor, BraneMsg::Status).await;
+            let fan_out = ask(&handle.fan_out, crate::fan_out::FanOutMsg::Status).await;
+            if let (Ok(core), Ok(fan_out)) = (core, fan_out) {
+                branes.push(OpenBrane { brane: handle.brane, core, fan_out });
+            }
+        }
+        Ok(SystemStatus { sessions: inner.registry.len(), branes, group_commit })
+    }
+
+    /// Counters of the whole process.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Stops taking edits, makes everything durable, stores snapshots, closes
+    /// every session and ends. False when that took longer than `patience`;
+    /// what is durable is durable all the same.
+    pub async fn drain(&self, patience: Duration) -> bool {
+        let inner = &self.inner;
+        inner.registry.close_all(CloseCode::GoingAway);
+        let (reply, drained) = oneshot();
+        let asked = inner.directory.send_message(DirectoryMsg::Drain(reply)).is_ok();
+        let drained = asked && matches!(timeout(patience, drained).await, Ok(Ok(())));
+        inner.supervisor.stop(None);
+        // A store that does not close in time has its own journal to trust.
+        let closed = timeout(patience, inner.store.close()).await;
+        drained && matches!(closed, Ok(Ok(())))
+    }
+
+    /// Returns when the system has ended, which it does by itself only when an
+    /// actor that it cannot go on without has failed.
+    pub async fn ended(&self) {
+        // Without a time-out, waiting cannot fail.
+        let _ = self.inner.supervisor.get_cell().wait(None).await;
+    }
+
+    async fn open(&self, brane: BraneId) -> Result<BraneHandle, Code> {
+        let answer = ask(&self.inner.directory, |reply: OneshotSender<_>| DirectoryMsg::Open {
+            brane,
+            reply: Box::new(move |result| drop(reply.send(result))),
+        });
+        answer.await?
+    }
+
+    fn next_session(&self) -> SessionKey {
+        SessionKey(self.inner.next_session.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Sends a question and waits for the answer.
+pub(crate) async fn ask<M: Message, T>(
+    actor: &ActorRef<M>,
+    question: impl FnOnce(OneshotSender<T>) -> M,
+) -> Result<T, Code> {
+    let (reply, answer) = oneshot();
+    actor.send_message(question(reply)).map_err(|_| Code::Unavailable)?;
+    match timeout(ASK_TIMEOUT, answer).await {
+        Ok(answer) => answer.map_err(|_| Code::Unavailable),
+        Err(_) => Err(Code::Timeout),
+    }
+}
+
+/// What a store's failure is to a client.
+pub(crate) fn store_code(error: StoreError) -> Code {
+    match error {
+        StoreError::UnknownBrane(_) => Code::NotFound,
+        StoreError::BraneExists(_) => Code::Exists,
+        StoreError::Damaged { .. } => Code::Damaged,
+        StoreError::Timeout { .. } => Code::Timeout,
+        StoreError::Invalid(_) => Code::TooLarge,
+        error => {
+            tracing::warn!(%error, "the store failed");
+            Code::Unavailable
+        }
+    }
+}
+
+fn principal(record: &BraneRecord, claims: &Claims) -> Result<Principal, Code> {
+    // A brane that the user may not see does not exist for the user.
+    role_for(claims, record.id, record.owner, record.visibility)
+        .map(|role| Principal { user: claims.user, role })
+        .ok_or(Code::NotFound)
+}

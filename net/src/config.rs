@@ -1,0 +1,60 @@
+//! Options of the network side. `config.toml` documents them for operators.
+
+use std::time::Duration;
+
+use crate::socket::OutboxLimits;
+
+/// Everything `net` can be told.
+#[derive(Clone, Debug)]
+pub struct NetConfig {
+    /// Open connections, HTTP and WebSocket together; more are dropped.
+    pub max_connections: usize,
+    /// The longest that a request's head may take to come.
+    pub header_read_timeout: Duration,
+    /// The longest that a TLS handshake may take.
+    pub tls_handshake_timeout: Duration,
+    /// Bytes of a request head, at least 8192.
+    pub max_header_bytes: usize,
+    /// Headers of a request.
+    pub max_headers: usize,
+    /// Bytes of a request body.
+    pub max_body_bytes: usize,
+    /// Items on one page of a list.
+    pub max_page_items: u32,
+    /// The longest that a request may take.
+    pub request_timeout: Duration,
+    /// The longest that the health probe may take.
+    pub health_timeout: Duration,
+    /// Requests a second from one address in the long run.
+    pub requests_per_second: u32,
+    /// Requests that may come from it at once.
+    pub requests_burst: u32,
+    /// Bytes of the largest WebSocket message.
+    pub max_message_bytes: usize,
+    /// Of every WebSocket connection.
+    pub outbox: OutboxLimits,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self {
+            max_connections: 20_000,
+            header_read_timeout: Duration::from_secs(10),
+            tls_handshake_timeout: Duration::from_secs(10),
+            max_header_bytes: 16 * 1024,
+            max_headers: 64,
+            max_body_bytes: 1024 * 1024,
+            max_page_items: 1_000,
+            request_timeout: Duration::from_secs(30),
+            health_timeout: Duration::from_secs(2),
+            requests_per_second: 200,
+            requests_burst: 2_000,
+            max_message_bytes: 256 * 1024,
+            outbox: OutboxLimits {
+                high_water_bytes: 512 * 1024,
+                low_water_bytes: 64 * 1024,
+                max_bytes: 4 * 1024 * 1024,
+            },
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! One WebSocket connection: reads messages and hands them to the session,
+//! empties the queue of the writing side.
+//!
+//! A hand-written future instead of two tasks with buffers of their own: most
+//! connections are idle most of the time, and what an idle one holds decides
+//! how many a machine can hold.
+
+use std::future::poll_fn;
+use std::io::{self, Read, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use avvy_actors::{SessionPort, Wire};
+use avvy_model::Code;
+use avvy_protocol::close::CloseCode;
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::{
+    Message, Role, WebSocketConfig, WebSocketContext,
+};
+
+use crate::socket::{OutboxLimits, Socket};
+
+/// Bytes asked of the kernel in one read, and what an idle connection keeps
+/// for it. Most messages of a busy client are smaller.
+const READ_CHUNK: usize = 512;
+
+/// Messages taken from one connection before others get their turn.
+const MESSAGES_PER_TURN: usize = 32;
+
+/// The longest that a peer may take to take the close frame of a refusal.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The byte stream under a connection.
+pub(crate) enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// The reading side; under TLS, where one state serves both ways, all of it.
+enum Reader {
+    Plain(OwnedReadHalf),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection after its upgrade to WebSocket.
+pub(crate) struct Connection {
+    reader: Reader,
+    socket: Arc<Socket>,
+    context: WebSocketContext,
+}
+
+impl Connection {
+    /// Takes over a stream of which `already_read` was read too much during the upgrade.
+    pub(crate) fn new(
+        transport: Transport,
+        already_read: Bytes,
+        max_message_bytes: usize,
+        outbox: OutboxLimits,
+    ) -> Self {
+        let (reader, direct) = match transport {
+            Transport::Plain(stream) => {
+                let (reader, writer) = stream.into_split();
+                (Reader::Plain(reader), Some(writer))
+            }
+            Transport::Tls(stream) => (Reader::Tls(stream), None),
+        };
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_CHUNK)
+            .write_buffer_size(0)
+            .max_message_size(Some(max_message_bytes))
+            .max_frame_size(Some(max_message_bytes));
+        Self {
+            reader,
+            socket: Arc::new(Socket::new(direct, outbox)),
+            context: WebSocketContext::from_partially_read(
+                already_read.into(),
+                Role::Server,
+                Some(config),
+            ),
+        }
+    }
+
+    /// The writing side.
+    pub(crate) fn socket(&self) -> Arc<Socket> {
+        Arc::clone(&self.socket)
+    }
+
+    /// Serves the connection until it ends.
+    pub(crate) async fn run(mut self, session: SessionPort) {
+        poll_fn(|cx| self.poll(cx, &session)).await;
+        self.socket.cut();
+        session.ended();
+    }
+
+    /// Ends a connection that gets no session.
+    pub(crate) fn refuse(mut self, code: Code) {
+        self.socket.close(match code {
+            Code::Unavailable => CloseCode::Overloaded,
+            _ => CloseCode::Internal,
+        });
+        tokio::spawn(timeout(
+            REFUSAL_TIMEOUT,
+            poll_fn(move |cx| {
+                self.socket.task.register(cx.waker());
+                match self.pump(cx) {
+                    Ok(drained) if !drained.empty => Poll::Pending,
+                    Ok(_) | Err(_) => Poll::Ready(()),
+                }
+            }),
+        ));
+    }
+
+    /// Ready when the connection has ended.
+    fn poll(&mut self, cx: &mut Context<'_>, session: &SessionPort) -> Poll<()> {
+        self.socket.task.register(cx.waker());
+        if self.socket.is_gone() {
+            return Poll::Ready(());
+        }
+        match self.pump(cx) {
+            Ok(drained) if drained.below_low_water => session.drained(),
+            Ok(_) => {}
+            Err(_) => return Poll::Ready(()),
+        }
+        for _ in 0..MESSAGES_PER_TURN {
+            if !session.may_read(self.socket.is_high()) {
+                return Poll::Pending;
+            }
+            match ready!(self.read(cx)) {
+                Ok(message) => self.received(message, session),
+                Err(end) => {
+                    self.answer(&end);
+                    // The peer's answer to the close frame, if there will be
+                    // one, does not matter; the frame itself has to go out.
+                    return self.pump(cx).map_or(Poll::Ready(()), |_| Poll::Ready(()));
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn pump(&mut self, cx: &mut Context<'_>) -> io::Result<crate::socket::Drained> {
+        let Self { reader, socket, .. } = self;
+        let drained = match reader {
+            Reader::Plain(half) => socket.pump_direct(cx, half)?,
+            Reader::Tls(stream) => {
+                let drained = socket
+                    .pump(cx, |cx, slices| Pin::new(&mut **stream).poll_write_vectored(cx, slices))?;
+                if let Poll::Ready(Err(error)) = Pin::new(&mut **stream).poll_flush(cx) {
+                    return Err(error);
+                }
+                drained
+            }
+        };
+        Ok(drained)
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
+        let Self { reader, socket, context } = self;
+        match context.read(&mut Stream { reader, socket, cx }) {
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            result => Poll::Ready(result),
+        }
+    }
+
+    fn received(&self, message: Message, session: &SessionPort) {
+        if self.socket.is_closing() {
+            return;
+        }
+        match message {
+            Message::Binary(payload) => session.receive(&payload),
+            Message::Text(_) => self.socket.close(CloseCode::ProtocolError),
+            Message::Ping(_) | Message::Pong(_) => session.heard(),
+            // The context answers a close frame itself; the next read says
+            // that the connection has ended. Raw frames are not read here.
+            Message::Close(_) | Message::Frame(_) => {}
+        }
+    }
+
+    /// Says goodbye with a number, where the connection's end was our finding.
+    fn answer(&self, end: &Error) {
+        match end {
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => {
+                self.socket.close(CloseCode::TooLarge);
+            }
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {}
+            Error::Protocol(_) | Error::Utf8(_) => self.socket.close(CloseCode::ProtocolError),
+            _ => {}
+        }
+    }
+}
+
+/// What the WebSocket context reads from and writes its own frames to.
+struct Stream<'a, 'b> {
+    reader: &'a mut Reader,
+    socket: &'a Socket,
+    cx: &'a mut Context<'b>,
+}
+
+impl Read for Stream<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut buffer = ReadBuf::new(buffer);
+        let polled = match self.reader {
+            Reader::Plain(half) => Pin::new(half).poll_read(self.cx, &mut buffer),
+            Reader::Tls(stream) => Pin::new(&mut **stream).poll_read(self.cx, &mut buffer),
+        };
+        match polled {
+            Poll::Ready(Ok(())) => Ok(buffer.filled().len()),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Write for Stream<'_, '_> {
+    /// Pongs and the answers to close frames. They go through the queue, so
+    /// they never land inside another message.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.send_raw(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+        }
+    }
+}

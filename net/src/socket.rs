@@ -1,0 +1,257 @@
+//! The writing side of one connection: a queue in front of a socket.
+//!
+//! Whoever has a message for a client writes it straight to the socket, from
+//! its own thread, when nothing waits before it. What the kernel does not
+//! take stays in a queue that the connection's task empties when the socket
+//! can take more. So a delivery costs one system call and no task switch.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use avvy_actors::{Backlog, Wire};
+use avvy_protocol::close::CloseCode;
+use avvy_protocol::frame::Frame;
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// Buffers handed to the kernel in one call.
+const MAX_SLICES: usize = 16;
+
+/// Bounds of a connection's queue.
+#[derive(Clone, Copy, Debug)]
+pub struct OutboxLimits {
+    /// Queued bytes above which the connection counts as slow.
+    pub high_water_bytes: usize,
+    /// Queued bytes below which a slow connection may be sent to again.
+    pub low_water_bytes: usize,
+    /// Queued bytes at which the connection is cut: a peer that makes the
+    /// server answer without reading the answers.
+    pub max_bytes: usize,
+}
+
+/// The shared writing side. See the module.
+pub struct Socket {
+    /// `None` under TLS: there the connection's task does all writing.
+    direct: Option<OwnedWriteHalf>,
+    outbox: Mutex<Outbox>,
+    limits: OutboxLimits,
+    /// Wakes the connection's task.
+    pub(crate) task: AtomicWaker,
+    closing: AtomicBool,
+    gone: AtomicBool,
+}
+
+#[derive(Default)]
+struct Outbox {
+    queue: VecDeque<Bytes>,
+    queued_bytes: usize,
+    /// Set when the high-water mark was passed, until drained.
+    high: bool,
+}
+
+impl Socket {
+    pub(crate) fn new(direct: Option<OwnedWriteHalf>, limits: OutboxLimits) -> Self {
+        Self {
+            direct,
+            outbox: Mutex::default(),
+            limits,
+            task: AtomicWaker::new(),
+            closing: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether a close frame was queued.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Whether the connection is to be dropped at once.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Whether the queue has passed its high-water mark and not drained since.
+    pub(crate) fn is_high(&self) -> bool {
+        self.outbox().high
+    }
+
+    /// Queues bytes that are already framed, or part of a frame's bytes.
+    pub(crate) fn send_raw(&self, bytes: &[u8]) {
+        self.send_bytes(&[Bytes::copy_from_slice(bytes)]);
+    }
+
+    /// Writes what is queued, as long as `write` takes it. `Ready(true)` when
+    /// the queue has just fallen below the low-water mark after having been
+    /// above the high one.
+    pub(crate) fn pump(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(&mut Context<'_>, &[IoSlice<'_>]) -> Poll<io::Result<usize>>,
+    ) -> io::Result<Drained> {
+        let mut outbox = self.outbox();
+        while !outbox.queue.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = outbox.slices(&mut slices);
+            match write(cx, &slices[..count]) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(n)) => outbox.advance(n),
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+        if outbox.queue.is_empty() && outbox.queue.capacity() > MAX_SLICES {
+            outbox.queue = VecDeque::new();
+        }
+        let drained = outbox.high && outbox.queued_bytes <= self.limits.low_water_bytes;
+        if drained {
+            outbox.high = false;
+        }
+        Ok(Drained { below_low_water: drained, empty: outbox.queue.is_empty() })
+    }
+
+    /// [`Self::pump`] for a connection without TLS.
+    pub(crate) fn pump_direct(
+        &self,
+        cx: &mut Context<'_>,
+        half: &OwnedReadHalf,
+    ) -> io::Result<Drained> {
+        self.pump(cx, |cx, slices| {
+            let Some(direct) = &self.direct else { return Poll::Pending };
+            loop {
+                ready!(half.as_ref().poll_write_ready(cx))?;
+                match direct.try_write_vectored(slices) {
+                    // The readiness was stale; asking again registers the waker.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    result => return Poll::Ready(result),
+                }
+            }
+        })
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        // No code under this lock can panic halfway through a change.
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send_bytes(&self, frames: &[Bytes]) -> Backlog {
+        if self.gone.load(Ordering::Acquire) {
+            return Backlog::Gone;
+        }
+        let mut outbox = self.outbox();
+        let mut taken = 0;
+        if let (true, Some(direct)) = (outbox.queue.is_empty(), &self.direct) {
+            taken = match try_write(direct, frames) {
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(_) => {
+                    drop(outbox);
+                    self.cut();
+                    return Backlog::Gone;
+                }
+            };
+        }
+        let queue_was_empty = outbox.queue.is_empty();
+        for frame in frames {
+            if taken >= frame.len() {
+                taken -= frame.len();
+                continue;
+            }
+            let rest = frame.slice(taken..);
+            taken = 0;
+            outbox.queued_bytes += rest.len();
+            outbox.queue.push_back(rest);
+        }
+        self.judge(outbox, queue_was_empty)
+    }
+
+    fn judge(&self, mut outbox: MutexGuard<'_, Outbox>, queue_was_empty: bool) -> Backlog {
+        let queued = outbox.queued_bytes;
+        if queued == 0 {
+            return Backlog::Low;
+        }
+        outbox.high |= queued > self.limits.high_water_bytes;
+        let backlog = if outbox.high { Backlog::High } else { Backlog::Low };
+        drop(outbox);
+        if queued > self.limits.max_bytes {
+            self.cut();
+            return Backlog::Gone;
+        }
+        if queue_was_empty {
+            self.task.wake();
+        }
+        backlog
+    }
+}
+
+/// What [`Socket::pump`] found.
+pub(crate) struct Drained {
+    /// The queue was above its high-water mark and now is below the low one.
+    pub below_low_water: bool,
+    /// Nothing is left.
+    pub empty: bool,
+}
+
+impl Wire for Socket {
+    fn send(&self, frames: &[Frame]) -> Backlog {
+        if self.is_closing() {
+            return Backlog::Gone;
+        }
+        match frames {
+            [one] => self.send_bytes(std::slice::from_ref(one.as_wire())),
+            [one, two] => self.send_bytes(&[one.as_wire().clone(), two.as_wire().clone()]),
+            many => self.send_bytes(&many.iter().map(|f| f.as_wire().clone()).collect::<Vec<_>>()),
+        }
+    }
+
+    fn close(&self, code: CloseCode) {
+        if !self.closing.swap(true, Ordering::AcqRel) {
+            let frame = Frame::close(code, code.name());
+            self.send_bytes(std::slice::from_ref(frame.as_wire()));
+            self.task.wake();
+        }
+    }
+
+    fn cut(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.task.wake();
+    }
+}
+
+impl Outbox {
+    fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut count = 0;
+        for (slice, bytes) in slices.iter_mut().zip(&self.queue) {
+            *slice = IoSlice::new(bytes);
+            count += 1;
+        }
+        count
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        self.queued_bytes -= written;
+        while written > 0 {
+            let Some(front) = self.queue.front_mut() else { return };
+            if front.len() > written {
+                *front = front.slice(written..);
+                return;
+            }
+            written -= front.len();
+            self.queue.pop_front();
+        }
+    }
+}
+
+fn try_write(socket: &OwnedWriteHalf, frames: &[Bytes]) -> io::Result<usize> {
+    match frames {
+        [one] => socket.try_write(one),
+        [one, two] => socket.try_write_vectored(&[IoSlice::new(one), IoSlice::new(two)]),
+        // Rare; the queue takes the rest.
+        [one, ..] => socket.try_write(one),
+        [] => Ok(0),
+    }
+}

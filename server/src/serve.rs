@@ -1,0 +1,154 @@
+//! `avvyland serve`: puts the parts together, serves, and drains.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use avvy_actors::System;
+use avvy_auth::{Claims, Issuer};
+use avvy_model::{BraneId, Role, UserId};
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::cli;
+use crate::config::{Config, Sources};
+use crate::data_dir::{self, Running};
+use crate::{clock, demo_brane, logging, settings, upkeep};
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// When it cannot start, or could not store everything at its end.
+pub fn run(arguments: &cli::Serve) -> Result<()> {
+    let config = Sources::gather(arguments.config.as_deref(), arguments.arguments())
+        .and_then(|sources| sources.load())
+        .map_err(|problems| anyhow!("{problems}"))?;
+    logging::start(&config.log)?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if config.server.worker_threads > 0 {
+        runtime.worker_threads(config.server.worker_threads as usize);
+    }
+    let runtime = runtime.enable_all().build().context("the runtime did not start")?;
+    let result = runtime.block_on(serve(&config));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn serve(config: &Config) -> Result<()> {
+    let data_dir = &config.server.data_dir;
+    data_dir::prepare(data_dir)?;
+    // Before anything else: it takes the lock on the data directory.
+    let store = settings::open_store(config).await?;
+    let issuer = Issuer::new(data_dir::keys(&config.auth_key_file())?, config.token_policy());
+    let tls = match config.tls_files() {
+        Some((certificate, key)) => Some(avvy_net::tls::acceptor(&certificate, &key)?),
+        None => None,
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let listener = TcpListener::bind(config.server.bind)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.server.bind))?;
+    let address = listener.local_addr()?;
+
+    let system =
+        System::start(Arc::clone(&store), issuer.verifier(), settings::system(config)).await?;
+    let developer = developer(config, clock::unix_s());
+    let demo_brane = demo_brane::ensure(
+        store.as_ref(),
+        &system,
+        &developer,
+        config.server.demo_objects,
+        clock::unix_ms(),
+    )
+    .await?;
+    let running = Running {
+        url: format!("{scheme}://{address}"),
+        token: config.auth.development_tokens.then(|| issuer.issue(&developer)),
+        demo_brane: demo_brane.map(BraneId::uuid),
+        pid: std::process::id(),
+    };
+    running.write(data_dir)?;
+    let upkeep = tokio::spawn(upkeep::run(Arc::clone(&store), settings::upkeep(config)));
+
+    let (stop, stopping) = watch::channel(false);
+    let net = settings::net(config);
+    let serving = tokio::spawn(avvy_net::serve(listener, tls, system.clone(), net, stopping));
+    welcome(&running, address);
+
+    let failed = tokio::select! {
+        signal = told_to_stop() => { info!(signal, "draining"); false }
+        () = system.ended() => true,
+    };
+    upkeep.abort();
+    let patience = Duration::from_millis(config.server.drain_timeout_ms);
+    let drained = tokio::select! {
+        drained = drain(&system, &stop, patience) => drained,
+        signal = told_to_stop() => { warn!(signal, "stopping at once"); false }
+    };
+    serving.abort();
+    Running::remove(data_dir);
+    if failed {
+        bail!("an actor that nothing can go on without has failed; what was durable is kept");
+    }
+    if !drained {
+        bail!("not everything was drained within {patience:?}; what was durable is kept");
+    }
+    println!("Drained. Everything accepted is stored.");
+    Ok(())
+}
+
+async fn drain(system: &System, stop: &watch::Sender<bool>, patience: Duration) -> bool {
+    // Nobody listens any more if serving has failed.
+    let _ = stop.send(true);
+    system.drain(patience).await
+}
+
+/// Returns at Ctrl-C or SIGTERM, with the name of what came.
+async fn told_to_stop() -> &'static str {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        warn!("signals cannot be caught; the process can only be killed");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    }
+}
+
+/// Who the development token speaks for: the same person at every start.
+fn developer(config: &Config, now_s: u64) -> Claims {
+    Claims {
+        user: UserId::new(Uuid::from_u128(0x6465_7665_6c6f_4000_8000_7065_7200_0001)),
+        role: Role::Owner,
+        name: Some("developer".to_owned()),
+        branes: Vec::new(),
+        token: Uuid::new_v4(),
+        issued_s: now_s,
+        expires_s: now_s + config.auth.token_lifetime_s,
+    }
+}
+
+fn welcome(running: &Running, address: SocketAddr) {
+    let Running { url, token, demo_brane, .. } = running;
+    println!("\nAvvyland serves on {url} (WebSocket at /ws on port {})\n", address.port());
+    if let Some(token) = token {
+        println!("Development token (also in the data directory):\n{token}\n");
+    }
+    println!("Try next, in another terminal:");
+    println!("  avvyland demo --users 200        # simulated builders, live figures");
+    println!("  curl -s {url}/healthz -H 'Accept: application/json'");
+    if let (Some(brane), Some(_)) = (demo_brane, token) {
+        println!(
+            "  curl -s {url}/api/v1/branes/{brane}/objects?limit=3 \\\n    \
+             -H 'Accept: application/json' -H \"Authorization: Bearer <token>\""
+        );
+    }
+    println!("\nCtrl-C drains and ends.\n");
+}

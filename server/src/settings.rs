@@ -1,0 +1,150 @@
+//! From the settings of `config.toml` to the options of each crate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use avvy_actors::{SessionConfig, SystemConfig};
+use avvy_flow::brane_core::BraneConfig;
+use avvy_flow::fan_out::FanOutConfig;
+use avvy_flow::flush_window::FlushWindowConfig;
+use avvy_flow::group_commit::GroupCommitConfig;
+use avvy_net::{NetConfig, OutboxLimits};
+use avvy_persistence::Store;
+use avvy_persistence::memory::MemoryStore;
+use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
+use avvy_protocol::DecodeLimits;
+
+use crate::config::{Config, StoreKind};
+use crate::upkeep::Upkeep;
+
+/// Opens the store that the settings name.
+///
+/// # Errors
+/// As the store says, such as that another process has the directory.
+pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
+    match config.store.kind {
+        StoreKind::Memory => Ok(Arc::new(MemoryStore::new())),
+        StoreKind::Sqlite => {
+            let options = sqlite(config);
+            let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&options));
+            let store = opening.await?.context("the store did not open")?;
+            Ok(Arc::new(store))
+        }
+    }
+}
+
+/// Options of the embedded store.
+pub fn sqlite(config: &Config) -> SqliteOptions {
+    SqliteOptions {
+        directory: config.server.data_dir.clone(),
+        store_timeout_ms: config.store.operation_timeout_ms,
+        queue_bytes: 2 * config.store.queue_bytes as usize,
+        ..SqliteOptions::default()
+    }
+}
+
+/// Options of the store's upkeep.
+pub fn upkeep(config: &Config) -> Upkeep {
+    let store = &config.store;
+    Upkeep {
+        interval: Duration::from_secs(store.compaction_interval_s),
+        retention_ms: store.retention_hours * 3_600_000,
+        max_journal_bytes: (store.max_journal_bytes > 0).then_some(store.max_journal_bytes),
+    }
+}
+
+/// Options of the actors.
+pub fn system(config: &Config) -> SystemConfig {
+    let Config { limits, brane, store, .. } = config;
+    SystemConfig {
+        session: session(config),
+        brane: BraneConfig {
+            flush: flush(config),
+            limits: config.world_limits(),
+            max_sessions: limits.max_sessions_per_brane as usize,
+            max_journal_bytes: brane.journal_pending_bytes as usize,
+            snapshot_every_edits: brane.snapshot_every_events,
+            snapshot_every_bytes: brane.snapshot_every_bytes,
+            ..BraneConfig::default()
+        },
+        fan_out: FanOutConfig {
+            ring_max_bytes: brane.ring_bytes as usize,
+            slow_session_timeout_ms: config.session.slow_session_timeout_ms as u32,
+            ..FanOutConfig::default()
+        },
+        group_commit: GroupCommitConfig {
+            max_commit_bytes: store.max_commit_bytes as usize,
+            max_queued_bytes: store.queue_bytes as usize,
+            retry_initial_ms: store.retry_min_ms as u32,
+            retry_max_ms: store.retry_max_ms as u32,
+            ..GroupCommitConfig::default()
+        },
+        max_sessions: limits.max_sessions as usize,
+        max_waiting_joins: limits.max_sessions as usize,
+        open_timeout_ms: brane.open_timeout_ms,
+        idle_close_ms: brane.idle_close_s * 1_000,
+        durable_timeout_ms: limits.request_timeout_ms,
+    }
+}
+
+/// Options of the network side.
+pub fn net(config: &Config) -> NetConfig {
+    let Config { limits, session, server, .. } = config;
+    NetConfig {
+        max_connections: limits.max_connections as usize,
+        header_read_timeout: Duration::from_millis(limits.header_read_timeout_ms),
+        tls_handshake_timeout: Duration::from_millis(limits.tls_handshake_timeout_ms),
+        max_header_bytes: limits.http_max_header_bytes as usize,
+        max_headers: limits.http_max_headers as usize,
+        max_body_bytes: limits.http_max_body_bytes as usize,
+        max_page_items: limits.http_max_page_items,
+        request_timeout: Duration::from_millis(limits.request_timeout_ms),
+        health_timeout: Duration::from_millis(server.health_timeout_ms),
+        requests_per_second: limits.requests_per_second,
+        requests_burst: limits.requests_burst,
+        max_message_bytes: limits.max_message_bytes as usize,
+        outbox: OutboxLimits {
+            high_water_bytes: session.outbox_high_water_bytes as usize,
+            low_water_bytes: session.outbox_low_water_bytes as usize,
+            max_bytes: session.outbox_max_bytes as usize,
+        },
+    }
+}
+
+fn session(config: &Config) -> SessionConfig {
+    let Config { limits, session, world, .. } = config;
+    SessionConfig {
+        max_edits_in_flight: limits.max_edits_in_flight,
+        max_channels: limits.max_channels_per_session,
+        max_malformed_messages: limits.max_malformed_messages,
+        max_message_bytes: limits.max_message_bytes as u32,
+        heartbeat_ms: session.heartbeat_ms,
+        hello_timeout_ms: session.hello_timeout_ms,
+        close_timeout_ms: session.close_timeout_ms,
+        token_warning_s: session.token_warning_s,
+        edits_per_second: limits.edits_per_second,
+        edits_burst: limits.edits_burst,
+        messages_per_second: limits.messages_per_second,
+        messages_burst: limits.messages_burst,
+        decode: DecodeLimits {
+            max_message_bytes: limits.max_message_bytes as usize,
+            max_edits: limits.max_edits_in_flight as usize,
+            max_batch: world.max_batch_operations as usize,
+            values: config.world_limits().values,
+            ..DecodeLimits::default()
+        },
+    }
+}
+
+fn flush(config: &Config) -> FlushWindowConfig {
+    let brane = &config.brane;
+    FlushWindowConfig {
+        flush_every_edit: brane.flush_every_edit,
+        flush_window_max_ms: brane.flush_window_max_ms,
+        fan_out_budget_percent: brane.fan_out_budget_percent,
+        delivery_cost_ns: brane.delivery_cost_ns,
+        max_window_events: brane.max_window_events as usize,
+        max_window_bytes: brane.max_window_bytes as usize,
+    }
+}

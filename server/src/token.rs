@@ -1,0 +1,41 @@
+//! `avvyland token`: makes a token with the key of the data directory.
+
+use anyhow::{Result, anyhow, ensure};
+use avvy_auth::{Claims, Issuer};
+use avvy_model::UserId;
+use uuid::Uuid;
+
+use crate::config::Sources;
+use crate::{cli, clock, data_dir};
+
+/// Prints a token.
+///
+/// # Errors
+/// When there is no key, or the settings are wrong.
+pub fn run(arguments: &cli::Token) -> Result<()> {
+    let config = Sources::gather(arguments.config.as_deref(), arguments.arguments())
+        .and_then(|sources| sources.load())
+        .map_err(|problems| anyhow!("{problems}"))?;
+    let key_file = config.auth_key_file();
+    ensure!(
+        key_file.exists(),
+        "there is no key at {}; `avvyland serve` makes one at its first start",
+        key_file.display()
+    );
+    let issuer = Issuer::new(data_dir::keys(&key_file)?, config.token_policy());
+    let now_s = clock::unix_s();
+    let lifetime_s = arguments.hours.map_or(config.auth.token_lifetime_s, |hours| hours * 3_600);
+    println!(
+        "{}",
+        issuer.issue(&Claims {
+            user: arguments.user.unwrap_or_else(|| UserId::new(Uuid::new_v4())),
+            role: arguments.role,
+            name: arguments.name.clone(),
+            branes: Vec::new(),
+            token: Uuid::new_v4(),
+            issued_s: now_s,
+            expires_s: now_s + lifetime_s,
+        })
+    );
+    Ok(())
+}
