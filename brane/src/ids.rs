@@ -11,10 +11,12 @@ use std::hash::{BuildHasher, RandomState};
 
 use avvy_model::{Handle, ObjectId};
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::pages::Pages;
 
-const SHARDS: usize = 256;
+/// So many that each is nearly full at a million objects: tables double.
+const SHARDS: usize = 300;
 
 pub(crate) struct Ids {
     shards: Vec<HashTable<u32>>,
@@ -43,12 +45,22 @@ impl Ids {
         found.map(|handle| Handle(*handle))
     }
 
-    /// Adds an object that `pages` holds already.
-    pub(crate) fn insert(&mut self, id: ObjectId, handle: Handle, pages: &Pages) {
+    /// Adds an object that `pages` holds already; whether its id is new.
+    pub(crate) fn insert(&mut self, id: ObjectId, handle: Handle, pages: &Pages) -> bool {
         let hash = hash(&self.keyed, id);
         let keyed = &self.keyed;
-        self.shards[shard(hash)]
-            .insert_unique(hash, handle.0, |handle| rehash(keyed, pages, *handle));
+        let entry = self.shards[shard(hash)].entry(
+            hash,
+            |other| is(pages, *other, id),
+            |other| rehash(keyed, pages, *other),
+        );
+        match entry {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(vacant) => {
+                vacant.insert(handle.0);
+                true
+            }
+        }
     }
 
     /// Takes an object out.

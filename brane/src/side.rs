@@ -4,7 +4,8 @@
 
 use avvy_model::{Handle, Seq};
 
-const PAGE: usize = 64;
+/// As many as fit into 1 KiB, so that the allocator wastes nothing.
+const PAGE: usize = 50;
 const CHUNK: usize = 64;
 /// No such object. Never given out as a handle.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -23,6 +24,8 @@ struct Page {
     newest: Seq,
     live: u32,
 }
+
+const _: () = assert!(size_of::<Page>() <= 1024);
 
 impl Page {
     fn empty() -> Box<Self> {
