@@ -7,6 +7,7 @@ use avvy_model::{Code, Counter};
 use avvy_protocol::codec::{FlushView, decode_client, decode_server};
 use avvy_protocol::{Channel, ClientMessage, DecodeError, DecodeLimits};
 
+#[expect(clippy::disallowed_methods, reason = "the point is how long it takes")]
 fn client(bytes: &[u8]) -> Result<ClientMessage, DecodeError> {
     let start = Instant::now();
     let result = decode_client(bytes, &DecodeLimits::default());

@@ -49,7 +49,6 @@ pub(crate) use edit::decode_edits;
 pub(crate) use envelope::{from_cbor, to_cbor_value, to_deterministic};
 pub(crate) use scan::{Fault, check_whole, field};
 pub(crate) use words::{bytes16, code, kind, position, role, text, text_option, visibility, whole};
-pub(crate) use world::AS_SAID;
 
 /// What a decoder takes from a client. Beyond: [`DecodeError`] with
 /// [`avvy_model::Code::TooLarge`], or a refusal of the one edit.

@@ -16,12 +16,7 @@ use crate::{MoveRecord, WireChange, WireEvent};
 const MISSING: Fault = Fault::malformed("an object or change lacks a field");
 
 /// What the server says was within its limits when it was said.
-pub(crate) const AS_SAID: ValueLimits = ValueLimits {
-    max_value_bytes: usize::MAX,
-    max_nesting: super::scan::MAX_NESTING,
-    max_key_bytes: usize::MAX,
-    max_props_bytes: usize::MAX,
-};
+const AS_SAID: ValueLimits = ValueLimits::NONE;
 
 /// Fields of an object in a map.
 const OBJECT_FIELDS: usize = 7;

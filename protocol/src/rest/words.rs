@@ -71,12 +71,10 @@ pub(super) mod matrix {
 
 /// Properties as a map in place.
 pub(super) mod props {
-    use avvy_model::Props;
+    use avvy_model::{Props, ValueLimits};
     use ciborium::Value;
     use serde::de::{Deserializer, Error};
     use serde::{Deserialize, Serialize, Serializer, ser};
-
-    use crate::codec::AS_SAID;
 
     pub fn serialize<S: Serializer>(props: &Props, s: S) -> Result<S::Ok, S::Error> {
         let value: Value = ciborium::from_reader(props.as_bytes()).map_err(ser::Error::custom)?;
@@ -87,6 +85,6 @@ pub(super) mod props {
         let value = Value::deserialize(d)?;
         let mut bytes = Vec::new();
         ciborium::into_writer(&value, &mut bytes).map_err(D::Error::custom)?;
-        Props::parse(&bytes, &AS_SAID).map_err(D::Error::custom)
+        Props::parse(&bytes, &ValueLimits::NONE).map_err(D::Error::custom)
     }
 }
