@@ -104,7 +104,7 @@ impl Run {
                 assert_eq!(followed, self.naive, "and back to the old one");
                 self.naive = state;
                 self.past.push(self.naive.clone());
-                let trace = (self.edits % 3 == 0).then(|| TraceId::from_bytes([9; 16]));
+                let trace = self.edits.is_multiple_of(3).then(|| TraceId::from_bytes([9; 16]));
                 let by = who.user;
                 self.events.push(Event { seq: at, at_ms, by, edit: id, trace, changes });
                 self.clients.record(id, by, Outcome::Applied(at), at_ms);
