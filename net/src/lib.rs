@@ -1,1 +1,52 @@
-//! net.
+//! The network side: HTTP and WebSocket on one port, with TLS when there is a
+//! certificate.
+//!
+//! [`serve`] accepts connections until it is told to stop. Requests become
+//! calls of [`avvy_actors::System`], WebSockets become its sessions; no rule
+//! of the world is made here, and no state of it is held. Everything that
+//! comes in has a bound in bytes, number or time, and everything that is
+//! refused gets a typed answer (`docs/API.md`) or a numbered close
+//! (`protocol/PROTOCOL.md`).
+
+mod config;
+mod connection;
+mod listener;
+mod rest;
+mod socket;
+pub mod tls;
+mod websocket;
+
+use std::sync::Arc;
+
+use avvy_actors::System;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tracing::warn;
+
+pub use config::NetConfig;
+pub use socket::OutboxLimits;
+
+/// Serves HTTP and WebSocket on a listener until `stop` turns true or its
+/// sender is gone.
+///
+/// From then on no connection is accepted and `/readyz` fails; it returns when
+/// the requests under way have been answered, at the latest after
+/// [`NetConfig::request_timeout`]. WebSocket sessions go on: it is
+/// [`System::drain`] that closes them, to be called afterwards.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    system: System,
+    config: NetConfig,
+    stop: watch::Receiver<bool>,
+) {
+    let config = Arc::new(config);
+    let app = rest::App::new(system, Arc::clone(&config), stop.clone());
+    let router = rest::router(app.clone());
+    listener::accept(listener, router, tls, Arc::clone(&config), stop).await;
+    if timeout(config.request_timeout, app.answered()).await.is_err() {
+        warn!("requests were still under way when the server stopped");
+    }
+}

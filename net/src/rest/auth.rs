@@ -1,0 +1,60 @@
+//! Who asks.
+
+use std::sync::Arc;
+
+use avvy_auth::Claims;
+use avvy_model::Code;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::{App, Failure};
+
+/// The token of the `Authorization` header, if it holds one.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?;
+    avvy_auth::bearer(value.as_bytes()).ok()
+}
+
+/// Lets through who has a token that counts, and says to the route who it is.
+pub(super) async fn authenticate(
+    State(app): State<App>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    let token = bearer(request.headers()).ok_or(Code::NotAuthenticated)?;
+    let caller = Caller(Arc::new(app.system.verify(token)?));
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+/// Whose token it is. Only behind [`authenticate`].
+#[derive(Clone)]
+pub(super) struct Caller(pub(super) Arc<Claims>);
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        // Without it the route would be open: fail closed.
+        parts.extensions.get::<Self>().cloned().ok_or(Code::NotAuthenticated.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn finds_the_token() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(bearer(&headers), None);
+        headers.insert(header::AUTHORIZATION, "Basic eDp5".parse().unwrap());
+        assert_eq!(bearer(&headers), None);
+        headers.insert(header::AUTHORIZATION, "bearer a.b.c".parse().unwrap());
+        assert_eq!(bearer(&headers), Some("a.b.c"));
+    }
+}

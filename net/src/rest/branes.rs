@@ -1,0 +1,183 @@
+//! `/api/v1/branes`: create, list and read.
+
+use avvy_auth::Claims;
+use avvy_model::{BraneId, Code, Role};
+use avvy_persistence::{BraneCursor, BraneKind, BraneRecord, MAX_NAME_BYTES};
+use avvy_protocol::rest::{self, BraneBody, BranePage, CreateBrane};
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use uuid::{Uuid, Variant};
+
+use super::auth::Caller;
+use super::body::{BraneOf, Page, Payload};
+use super::edge::Arrival;
+use super::time::unix_ms;
+use super::{App, Failure};
+
+/// `POST /api/v1/branes`. Repeating a request with an id of the client's own
+/// answers 200 with the brane that is there, 201 when it was not.
+pub(super) async fn create(
+    State(app): State<App>,
+    Caller(claims): Caller,
+    arrival: Arrival,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    let asked = rest::decode(&payload.bytes, payload.format, app.config.max_body_bytes)?;
+    let record = new_record(asked, &claims)?;
+    let (status, record) = match app.system.create_brane(record.clone()).await {
+        Ok(()) => (StatusCode::CREATED, record),
+        Err(Code::Exists) => (StatusCode::OK, existing(&app, &record, &claims).await?),
+        Err(code) => return Err(code.into()),
+    };
+    let mut response = arrival.reply(status, &brane_body(&record));
+    // A path of ASCII is a header's value; it cannot fail.
+    if let Ok(path) = HeaderValue::try_from(format!("/api/v1/branes/{}", record.id)) {
+        response.headers_mut().insert(header::LOCATION, path);
+    }
+    Ok(response)
+}
+
+/// `GET /api/v1/branes`.
+pub(super) async fn list(
+    State(app): State<App>,
+    Caller(claims): Caller,
+    arrival: Arrival,
+    page: Page<String>,
+) -> Result<Response, Failure> {
+    let after = page.after.as_deref().map(read_cursor).transpose()?;
+    let limit = page.limit(app.config.max_page_items)?;
+    let found = app.system.branes(&claims, after, limit).await?;
+    let body = BranePage {
+        branes: found.branes.iter().map(brane_body).collect(),
+        next: found.next.map(write_cursor),
+    };
+    Ok(arrival.reply(StatusCode::OK, &body))
+}
+
+/// `GET /api/v1/branes/{id}`.
+pub(super) async fn read(
+    State(app): State<App>,
+    Caller(claims): Caller,
+    arrival: Arrival,
+    BraneOf(brane): BraneOf,
+) -> Result<Response, Failure> {
+    let record = app.system.brane(brane, &claims).await?;
+    Ok(arrival.reply(StatusCode::OK, &brane_body(&record)))
+}
+
+/// The brane under this id, if it is the one that was asked for.
+async fn existing(
+    app: &App,
+    wanted: &BraneRecord,
+    claims: &Claims,
+) -> Result<BraneRecord, Failure> {
+    match app.system.brane(wanted.id, claims).await {
+        Ok(record) if BraneRecord { created_ms: record.created_ms, ..wanted.clone() } == record => {
+            Ok(record)
+        }
+        Ok(_) | Err(Code::NotFound) => Err(Code::Exists.into()),
+        Err(code) => Err(code.into()),
+    }
+}
+
+fn new_record(asked: CreateBrane, claims: &Claims) -> Result<BraneRecord, Failure> {
+    if claims.role == Role::Visitor {
+        return Err(Failure::new(Code::Forbidden).details("a visitor's token creates no branes"));
+    }
+    let CreateBrane { id, name, kind, visibility } = asked;
+    let malformed = |details: &str| Failure::new(Code::Malformed).details(details);
+    let id = id.unwrap_or_else(|| BraneId::new(Uuid::new_v4()));
+    if id.uuid().get_version_num() != 4 || id.uuid().get_variant() != Variant::RFC4122 {
+        return Err(malformed("id: a UUID of version 4"));
+    }
+    if name.trim().is_empty() || name.len() > MAX_NAME_BYTES || name.contains(char::is_control) {
+        return Err(malformed("name: 1 to 256 bytes without control characters"));
+    }
+    let kind = BraneKind::from_name(&kind)
+        .ok_or_else(|| malformed("kind: personal, showcase, rental or public"))?;
+    Ok(BraneRecord { id, owner: claims.user, name, kind, visibility, created_ms: unix_ms() })
+}
+
+fn brane_body(record: &BraneRecord) -> BraneBody {
+    BraneBody {
+        id: record.id,
+        name: record.name.clone(),
+        owner: record.owner,
+        kind: record.kind.name().to_owned(),
+        visibility: record.visibility,
+        timestamp: record.created_ms / 1_000,
+    }
+}
+
+fn write_cursor(cursor: BraneCursor) -> String {
+    format!("{}-{}", cursor.created_ms, cursor.id)
+}
+
+fn read_cursor(text: &str) -> Result<BraneCursor, Failure> {
+    let parse = || {
+        let (created_ms, id) = text.split_once('-')?;
+        Some(BraneCursor { created_ms: created_ms.parse().ok()?, id: id.parse().ok()? })
+    };
+    parse().ok_or_else(|| Failure::new(Code::Malformed).details("after: the `next` of a page"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use avvy_model::{UserId, Visibility};
+
+    use super::*;
+
+    fn claims(role: Role) -> Claims {
+        Claims {
+            user: UserId::new(Uuid::from_u128(1)),
+            role,
+            name: None,
+            branes: Vec::new(),
+            token: Uuid::from_u128(2),
+            issued_s: 0,
+            expires_s: 1,
+        }
+    }
+
+    fn asked(name: &str, kind: &str) -> CreateBrane {
+        let visibility = Visibility::Public;
+        CreateBrane { id: None, name: name.to_owned(), kind: kind.to_owned(), visibility }
+    }
+
+    #[test]
+    fn a_cursor_comes_back_as_it_was() {
+        let id = BraneId::new(Uuid::from_u128(0xab));
+        for created_ms in [0, 1_763_951_234_567, u64::MAX] {
+            let cursor = BraneCursor { created_ms, id };
+            assert_eq!(read_cursor(&write_cursor(cursor)).unwrap(), cursor);
+        }
+        for text in ["", "-", "1", "1-", "-00000000-0000-0000-0000-0000000000ab", "x-y", "1-ab"] {
+            assert_eq!(read_cursor(text).unwrap_err().code(), Code::Malformed, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_new_brane_belongs_to_the_caller() {
+        let record = new_record(asked("Hall", "showcase"), &claims(Role::Builder)).unwrap();
+        assert_eq!(record.owner, claims(Role::Builder).user);
+        assert_eq!((record.kind, record.visibility), (BraneKind::Showcase, Visibility::Public));
+        assert_eq!(record.id.uuid().get_version_num(), 4);
+    }
+
+    #[test]
+    fn refuses_what_no_brane_can_be() {
+        let long = "n".repeat(MAX_NAME_BYTES + 1);
+        for (name, kind) in [("", "public"), (" ", "public"), ("a\nb", "public"), ("a", "castle")] {
+            let refused = new_record(asked(name, kind), &claims(Role::Owner)).unwrap_err();
+            assert_eq!(refused.code(), Code::Malformed, "{name:?} {kind:?}");
+        }
+        assert!(new_record(asked(&long, "public"), &claims(Role::Owner)).is_err());
+        assert!(new_record(asked(&long[1..], "public"), &claims(Role::Owner)).is_ok());
+        let own_id = CreateBrane { id: Some(BraneId::new(Uuid::nil())), ..asked("a", "public") };
+        assert_eq!(new_record(own_id, &claims(Role::Owner)).unwrap_err().code(), Code::Malformed);
+        let visitor = new_record(asked("a", "public"), &claims(Role::Visitor)).unwrap_err();
+        assert_eq!(visitor.code(), Code::Forbidden);
+    }
+}

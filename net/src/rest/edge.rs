@@ -1,0 +1,148 @@
+//! What every request goes through, whatever its path: it is counted, has to
+//! be within its address's rate, gets a trace id and a time by which it is
+//! answered, and an error gets its form.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use avvy_model::{Code, TraceId};
+use avvy_protocol::rest::{Format, encode};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+use tracing::{debug, error};
+
+use super::negotiate::answer_format;
+use super::time::{monotonic_ms, unix_ms};
+use super::trace::trace_of;
+use super::{App, Failure};
+use crate::listener::Peer;
+
+/// What is known of a request when it comes in.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival {
+    pub(super) trace: TraceId,
+    /// The form of the answer.
+    pub(super) format: Format,
+    /// When it has to be answered.
+    pub(super) deadline: Instant,
+    /// From where.
+    pub(super) from: IpAddr,
+}
+
+impl Arrival {
+    /// An answer with this body.
+    pub(super) fn reply<T: Serialize>(&self, status: StatusCode, body: &T) -> Response {
+        self.encoded(status, encode(body, self.format))
+    }
+
+    /// An answer whose body is in the right form already.
+    pub(super) fn encoded(&self, status: StatusCode, body: Vec<u8>) -> Response {
+        (status, [(header::CONTENT_TYPE, self.format.media_type())], body).into_response()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Arrival {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        parts.extensions.get::<Self>().copied().ok_or(Code::Internal.into())
+    }
+}
+
+/// The outermost layer.
+pub(super) async fn edge(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let _under_way = app.requests.enter();
+    let started = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let peer = request.extensions().get::<Peer>();
+    let format = answer_format(request.headers());
+    let arrival = Arrival {
+        trace: trace_of(request.headers()),
+        format: format.as_ref().copied().unwrap_or_default(),
+        deadline: started + app.config.request_timeout,
+        from: peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip()),
+    };
+    request.extensions_mut().insert(arrival);
+
+    let has_own_form = matches!(path.as_str(), "/" | "/metrics" | "/ws");
+    let admitted = match format {
+        Err(failure) if !has_own_form => Err(failure),
+        _ => app.limiter.take(arrival.from, monotonic_ms(), 1).map_err(Failure::from),
+    };
+    let response = match admitted {
+        Ok(()) => timeout_at(arrival.deadline, next.run(request))
+            .await
+            .unwrap_or_else(|_| Failure::new(Code::Timeout).into_response()),
+        Err(failure) => failure.into_response(),
+    };
+
+    let mut response = formed(response, &arrival);
+    let status = response.status();
+    app.metrics.count(status);
+    debug!(trace_id = %arrival.trace, %method, path, status = status.as_u16(),
+        elapsed_us = started.elapsed().as_micros() as u64, "request");
+    let headers = response.headers_mut();
+    // A UUID's text is a header's value; it cannot fail.
+    if let Ok(trace) = HeaderValue::try_from(arrival.trace.to_string()) {
+        headers.insert("x-trace-id", trace);
+    }
+    if status != StatusCode::SWITCHING_PROTOCOLS && app.is_stopping() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Gives a [`Failure`] its form. What the route said in headers stays.
+fn formed(mut response: Response, arrival: &Arrival) -> Response {
+    let Some(failure) = response.extensions_mut().remove::<Failure>() else { return response };
+    if failure.code() == Code::Internal {
+        error!(trace_id = %arrival.trace, ?failure, "a request failed");
+    }
+    let mut answer = failure.answer(arrival.trace, arrival.format, unix_ms());
+    if let Some(allow) = response.headers_mut().remove(header::ALLOW) {
+        answer.headers_mut().insert(header::ALLOW, allow);
+    }
+    answer
+}
+
+/// Turns a panic into `internal`: it costs one request, not the connection.
+pub(super) async fn catch_panic(request: Request, next: Next) -> Response {
+    // Nothing of the request is looked at again after a panic.
+    AssertUnwindSafe(next.run(request))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| Failure::new(Code::Internal).into_response())
+}
+
+/// How many requests are under way.
+#[derive(Clone, Default)]
+pub(super) struct Requests(Arc<watch::Sender<usize>>);
+
+impl Requests {
+    fn enter(&self) -> UnderWay {
+        self.0.send_modify(|count| *count += 1);
+        UnderWay(Arc::clone(&self.0))
+    }
+
+    /// Ready when there are none.
+    pub(super) async fn none(&self) {
+        // The sender is in `self`, so waiting cannot fail.
+        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
+
+struct UnderWay(Arc<watch::Sender<usize>>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}

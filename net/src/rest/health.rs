@@ -1,0 +1,94 @@
+//! Whether the process runs, takes requests, and does its work.
+
+use std::time::Duration;
+
+use avvy_actors::{ProbeReport, System};
+use avvy_auth::Claims;
+use avvy_model::{Code, Role, UserId};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::cached::Cached;
+use super::edge::Arrival;
+use super::{App, Failure};
+
+/// So long an answer stands, so that asking cannot load the server.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// The last answers.
+#[derive(Default)]
+pub(super) struct Health {
+    ready: Cached<Result<(), Code>>,
+    probe: Cached<Result<ProbeReport, Code>>,
+}
+
+#[derive(Serialize)]
+struct HealthBody {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fan_out_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durable_us: Option<u64>,
+}
+
+const OK: HealthBody = HealthBody { status: "ok", fan_out_us: None, durable_us: None };
+
+/// `GET /livez`: the process is up and its runtime runs.
+pub(super) async fn live(arrival: Arrival) -> Response {
+    arrival.reply(StatusCode::OK, &OK)
+}
+
+/// `GET /readyz`: the store answers, and the server is not about to stop.
+pub(super) async fn ready(State(app): State<App>, arrival: Arrival) -> Result<Response, Failure> {
+    if app.is_stopping() {
+        return Err(Failure::new(Code::Unavailable).details("the server is about to stop"));
+    }
+    let store = || within(app.config.health_timeout, store_answers(&app.system));
+    match app.health.ready.get(MAX_AGE, store).await {
+        Ok(()) => Ok(arrival.reply(StatusCode::OK, &OK)),
+        Err(code) => Err(sick("the store does not answer", code)),
+    }
+}
+
+/// `GET /healthz`: an edit in a brane of the probe's own comes back by
+/// fan-out and is durable.
+pub(super) async fn probe(State(app): State<App>, arrival: Arrival) -> Result<Response, Failure> {
+    let probe = || within(app.config.health_timeout, app.system.probe());
+    match app.health.probe.get(MAX_AGE, probe).await {
+        Ok(ProbeReport { fan_out_us, durable_us }) => {
+            let body =
+                HealthBody { fan_out_us: Some(fan_out_us), durable_us: Some(durable_us), ..OK };
+            Ok(arrival.reply(StatusCode::OK, &body))
+        }
+        Err(code) => Err(sick("an edit did not get through", code)),
+    }
+}
+
+/// Any question to the store does; this one is of somebody who owns nothing.
+async fn store_answers(system: &System) -> Result<(), Code> {
+    let nobody = Claims {
+        user: UserId::new(Uuid::nil()),
+        role: Role::Visitor,
+        name: None,
+        branes: Vec::new(),
+        token: Uuid::nil(),
+        issued_s: 0,
+        expires_s: 0,
+    };
+    system.branes(&nobody, None, 1).await.map(drop)
+}
+
+async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, Code>>,
+) -> Result<T, Code> {
+    timeout(patience, work).await.unwrap_or(Err(Code::Timeout))
+}
+
+fn sick(what: &str, code: Code) -> Failure {
+    Failure::new(Code::Unavailable).details(format!("{what}: {code}"))
+}

@@ -1,0 +1,264 @@
+//! `GET /metrics`: figures for Prometheus, text format 0.0.4.
+//!
+//! Counters of a brane carry its id; they start anew with each opening, which
+//! Prometheus takes for the restart that it is. So that ids cannot flood it,
+//! only the branes with the most sessions are shown one by one.
+
+use std::fmt::{Display, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use avvy_actors::{Metrics, OpenBrane, SystemStatus};
+use avvy_model::Code;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+
+use super::cached::Cached;
+use super::{App, Failure};
+
+/// So long a page stands: collecting asks every open brane.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// Branes that are shown one by one.
+const MAX_BRANES: usize = 100;
+
+/// Figures of HTTP, and the last page.
+#[derive(Default)]
+pub(super) struct HttpMetrics {
+    /// Answers from 1xx to 5xx.
+    by_class: [AtomicU64; 5],
+    rate_limited: AtomicU64,
+    page: Cached<Result<String, Code>>,
+}
+
+impl HttpMetrics {
+    pub(super) fn count(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100);
+        if let Some(counter) = self.by_class.get(class.wrapping_sub(1)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            self.rate_limited.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn write(&self, out: &mut Exposition) {
+        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(&self.by_class);
+        let samples = classes.map(|(class, count)| (Some(("class", class)), load(count)));
+        out.many("avvy_http_responses_total", "counter", "HTTP answers by class.", samples);
+        let limited = load(&self.rate_limited);
+        out.counter("avvy_http_rate_limited_total", "HTTP requests answered 429.", limited);
+    }
+}
+
+/// The page; made at most once a second.
+pub(super) async fn page(State(app): State<App>) -> Result<impl IntoResponse, Failure> {
+    let make = || async {
+        let status = app.system.status().await?;
+        let mut out = Exposition::default();
+        process(app.system.metrics(), &mut out);
+        app.metrics.write(&mut out);
+        system(&status, &mut out);
+        branes(&status.branes, &mut out);
+        Ok(out.0)
+    };
+    let text = app.metrics.page.get(MAX_AGE, make).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
+}
+
+fn process(metrics: &Metrics, out: &mut Exposition) {
+    let counters = [
+        (
+            "avvy_sessions_opened_total",
+            "Connections that became sessions.",
+            &metrics.sessions_opened,
+        ),
+        (
+            "avvy_sessions_refused_total",
+            "Connections refused because there were too many.",
+            &metrics.sessions_refused,
+        ),
+        ("avvy_session_errors_total", "Typed errors sent to sessions.", &metrics.errors),
+        (
+            "avvy_session_rate_limited_total",
+            "Updates of sessions refused for their rate.",
+            &metrics.rate_limited,
+        ),
+        ("avvy_deliveries_total", "Messages handed to sockets by fan-out.", &metrics.deliveries),
+        ("avvy_delivered_bytes_total", "Bytes of these messages.", &metrics.delivered_bytes),
+        ("avvy_commits_total", "Group commits done.", &metrics.commits),
+        (
+            "avvy_commit_failures_total",
+            "Group commits that failed and were tried again.",
+            &metrics.commit_failures,
+        ),
+        ("avvy_journal_chunks_total", "Journal chunks made durable.", &metrics.chunks),
+        ("avvy_journal_bytes_total", "Bytes of these chunks.", &metrics.chunk_bytes),
+        ("avvy_snapshots_total", "Snapshots stored.", &metrics.snapshots),
+        (
+            "avvy_snapshot_failures_total",
+            "Snapshots that could not be stored.",
+            &metrics.snapshot_failures,
+        ),
+        (
+            "avvy_brane_restarts_total",
+            "Brane actors that failed and were restarted.",
+            &metrics.brane_restarts,
+        ),
+    ];
+    for (name, help, counter) in counters {
+        out.counter(name, help, load(counter));
+    }
+    let closes = metrics.closes();
+    let samples = closes.iter().map(|(code, count)| (Some(("code", *code)), *count));
+    let help = "Connections closed by the server, by close code.";
+    out.many("avvy_session_closes_total", "counter", help, samples);
+}
+
+fn system(status: &SystemStatus, out: &mut Exposition) {
+    let commit = &status.group_commit;
+    let branes = || status.branes.iter();
+    let sum = |value: fn(&OpenBrane) -> usize| branes().map(value).sum::<usize>();
+    out.gauge("avvy_sessions", "Open sessions.", status.sessions);
+    out.gauge("avvy_branes", "Open branes.", status.branes.len());
+    let objects = branes().map(|brane| u64::from(brane.core.objects)).sum::<u64>();
+    out.gauge("avvy_objects", "Objects in open branes.", objects);
+    out.gauge(
+        "avvy_lagging_sessions",
+        "Joined sessions that are behind.",
+        sum(|b| b.fan_out.lagging),
+    );
+    out.gauge("avvy_ring_bytes", "Bytes of recent windows at hand.", sum(|b| b.fan_out.ring_bytes));
+    let unavailable = branes().filter(|brane| brane.core.unavailable).count();
+    out.gauge("avvy_branes_unavailable", "Open branes that refuse edits for now.", unavailable);
+    let lag = branes().map(|brane| brane.core.durable_lag_edits).sum::<u64>();
+    out.gauge("avvy_durable_lag_edits", "Edits accepted and not yet durable.", lag);
+    out.gauge("avvy_commit_queue_chunks", "Journal chunks that wait for the store.", commit.chunks);
+    out.gauge("avvy_commit_queue_bytes", "Bytes of these chunks.", commit.bytes);
+    let in_a_row = commit.failures_in_a_row;
+    out.gauge("avvy_commit_failures_in_a_row", "Failed commits since the last good one.", in_a_row);
+}
+
+/// A figure of a brane: name, kind, help, value.
+type Figure = (&'static str, &'static str, &'static str, fn(&OpenBrane) -> u64);
+
+const FIGURES: &[Figure] = &[
+    ("avvy_brane_sessions", "gauge", "Sessions in the brane.", |b| b.core.sessions as u64),
+    ("avvy_brane_objects", "gauge", "Objects in the brane.", |b| u64::from(b.core.objects)),
+    ("avvy_brane_window_microseconds", "gauge", "Time between two windows.", |b| b.core.window_us),
+    ("avvy_brane_fan_out_microseconds", "gauge", "Time that the fan-out of a window takes.", |b| {
+        b.core.fan_out_us
+    }),
+    ("avvy_brane_durable_lag_edits", "gauge", "Edits accepted and not yet durable.", |b| {
+        b.core.durable_lag_edits
+    }),
+    ("avvy_brane_journal_pending_bytes", "gauge", "Journal bytes not yet durable.", |b| {
+        b.core.journal_pending_bytes as u64
+    }),
+    ("avvy_brane_edits_accepted_total", "counter", "Edits accepted.", |b| b.core.accepted),
+    ("avvy_brane_edits_refused_total", "counter", "Edits refused.", |b| b.core.refused),
+    (
+        "avvy_brane_edits_repeated_total",
+        "counter",
+        "Edits sent again and answered as before.",
+        |b| b.core.repeated,
+    ),
+    ("avvy_brane_windows_total", "counter", "Windows published.", |b| b.core.windows),
+    ("avvy_brane_rewinds_total", "counter", "Joins of copies that held lost edits.", |b| {
+        b.core.rewinds
+    }),
+    ("avvy_brane_resyncs_total", "counter", "Sessions that fell out of the ring.", |b| {
+        b.fan_out.resyncs
+    }),
+    ("avvy_brane_slow_closes_total", "counter", "Sessions closed as too slow.", |b| {
+        b.fan_out.closed_slow
+    }),
+];
+
+fn branes(open: &[OpenBrane], out: &mut Exposition) {
+    let mut shown: Vec<(String, &OpenBrane)> =
+        open.iter().map(|brane| (brane.brane.to_string(), brane)).collect();
+    shown.sort_by_key(|(_, brane)| (std::cmp::Reverse(brane.core.sessions), brane.brane));
+    shown.truncate(MAX_BRANES);
+    for (name, kind, help, value) in FIGURES {
+        let samples = shown.iter().map(|(id, brane)| (Some(("brane", id.as_str())), value(brane)));
+        out.many(name, kind, help, samples);
+    }
+    let omitted = open.len() - shown.len();
+    out.gauge("avvy_branes_omitted", "Open branes without figures of their own here.", omitted);
+}
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+/// The text, as it is written.
+#[derive(Default)]
+struct Exposition(String);
+
+impl Exposition {
+    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.many(name, "counter", help, [(None, value)]);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.many(name, "gauge", help, [(None, value)]);
+    }
+
+    /// A family: values with at most one label each. Neither help nor values
+    /// of labels may hold what would need escaping; ours are our own words.
+    fn many<'a, V: Display>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Option<(&'static str, &'a str)>, V)>,
+    ) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (label, value) in samples {
+            let _ = match label {
+                Some((label, of)) => writeln!(self.0, "{name}{{{label}=\"{of}\"}} {value}"),
+                None => writeln!(self.0, "{name} {value}"),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_families_as_prometheus_reads_them() {
+        let mut out = Exposition::default();
+        out.gauge("avvy_a", "How many.", 3);
+        out.many("avvy_b_total", "counter", "Each.", [(Some(("code", "x")), 1), (None, 2)]);
+        assert_eq!(
+            out.0,
+            "# HELP avvy_a How many.\n# TYPE avvy_a gauge\navvy_a 3\n\
+             # HELP avvy_b_total Each.\n# TYPE avvy_b_total counter\n\
+             avvy_b_total{code=\"x\"} 1\navvy_b_total 2\n"
+        );
+    }
+
+    #[test]
+    fn every_counter_and_no_gauge_ends_in_total() {
+        for (name, kind, ..) in FIGURES {
+            assert_eq!(name.ends_with("_total"), *kind == "counter", "{name}");
+            assert!(name.starts_with("avvy_brane_"));
+        }
+    }
+
+    #[test]
+    fn counts_answers_by_class() {
+        let http = HttpMetrics::default();
+        for status in [200, 201, 404, 429, 503, 999] {
+            http.count(StatusCode::from_u16(status).unwrap_or_default());
+        }
+        let counts = http.by_class.each_ref().map(load);
+        assert_eq!(counts, [0, 2, 0, 2, 1]);
+        assert_eq!(load(&http.rate_limited), 1);
+    }
+}

@@ -1,0 +1,112 @@
+//! HTTP: routes, and what every request goes through.
+//!
+//! [`edge`] is around all of them: rate, time, trace id, and the form of
+//! errors. Under `/api/v1` every request, also one for a path that does not
+//! exist, needs a token.
+
+mod auth;
+mod body;
+mod branes;
+mod cached;
+mod edge;
+mod edits;
+mod failure;
+mod front;
+mod health;
+mod limiter;
+mod metrics;
+mod negotiate;
+mod objects;
+mod time;
+mod trace;
+
+use std::sync::Arc;
+
+use avvy_actors::System;
+use avvy_model::Code;
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use tokio::sync::watch;
+
+use crate::config::NetConfig;
+use crate::websocket;
+
+pub(crate) use auth::bearer;
+pub(crate) use failure::Failure;
+
+use edge::Requests;
+use health::Health;
+use limiter::Limiter;
+use metrics::HttpMetrics;
+
+/// What every route can reach.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) system: System,
+    pub(crate) config: Arc<NetConfig>,
+    pub(crate) limiter: Arc<Limiter>,
+    /// True, or without a sender, from the moment that the server stops.
+    stop: watch::Receiver<bool>,
+    requests: Requests,
+    health: Arc<Health>,
+    metrics: Arc<HttpMetrics>,
+}
+
+impl App {
+    pub(crate) fn new(system: System, config: Arc<NetConfig>, stop: watch::Receiver<bool>) -> Self {
+        let limiter = Limiter::new(config.requests_per_second, config.requests_burst);
+        Self {
+            system,
+            config,
+            limiter: Arc::new(limiter),
+            stop,
+            requests: Requests::default(),
+            health: Arc::default(),
+            metrics: Arc::default(),
+        }
+    }
+
+    /// Whether the server takes nothing new.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stop.borrow() || self.stop.has_changed().is_err()
+    }
+
+    /// Ready when no request is under way.
+    pub(crate) async fn answered(&self) {
+        self.requests.none().await;
+    }
+}
+
+/// Every route.
+pub(crate) fn router(app: App) -> Router {
+    let api = Router::new()
+        .route("/branes", get(branes::list).post(branes::create))
+        .route("/branes/{id}", get(branes::read))
+        .route("/branes/{id}/objects", get(objects::list))
+        .route("/branes/{id}/edits", axum::routing::post(edits::submit))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(app.clone(), auth::authenticate));
+    Router::new()
+        .route("/", get(front::page))
+        .route("/ws", get(websocket::upgrade))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/healthz", get(health::probe))
+        .route("/metrics", get(metrics::page))
+        .nest("/api/v1", api)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(edge::catch_panic))
+        .layer(from_fn_with_state(app.clone(), edge::edge))
+        .with_state(app)
+}
+
+async fn not_found() -> Failure {
+    Failure::new(Code::NotFound).details("there is no such path")
+}
+
+async fn method_not_allowed() -> Failure {
+    Failure::new(Code::MethodNotAllowed)
+}

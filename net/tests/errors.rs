@@ -1,0 +1,281 @@
+//! What is refused, and how.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::time::Duration;
+
+use avvy_model::Role;
+use avvy_net::NetConfig;
+use common::TestServer;
+
+const NOWHERE: &str = "/api/v1/branes/6f1b7f7c-8a43-4a52-9f39-0d8c0c1f2a11";
+const JSON: (&str, &str) = ("accept", "application/json");
+
+#[tokio::test]
+async fn errors_have_one_envelope_in_both_forms() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    for headers in [&[][..], &[JSON]] {
+        let answer = client.ask("GET", NOWHERE, headers, b"").await;
+        assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"));
+    }
+    let body = client.ask("GET", NOWHERE, &[JSON], b"").await.as_json();
+    assert_eq!((&body["number"], &body["code"]), (&1008.into(), &"not_found".into()));
+    assert!(body["message"].is_string() && body["timestamp"].is_u64());
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_trace_goes_through() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let parent = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    let answer = client.ask("GET", NOWHERE, &[parent, JSON], b"").await;
+    assert_eq!(answer.as_json()["trace_id"], "0af76519-16cd-43dd-8448-eb211c80319c");
+    let answer = client.ask("GET", "/livez", &[parent], b"").await;
+    assert_eq!(answer.header("x-trace-id"), Some("0af76519-16cd-43dd-8448-eb211c80319c"));
+    let drawn = client.ask("GET", "/livez", &[("traceparent", "nonsense")], b"").await;
+    assert_eq!(drawn.header("x-trace-id").unwrap().len(), 36);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn every_route_of_the_api_needs_a_token() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let stranger = TestServer::start().await;
+    let tokens = [
+        (None, "not_authenticated"),
+        (Some("a.b.c".to_owned()), "token_invalid"),
+        (Some(server.token() + "x"), "token_invalid"),
+        (Some(server.token_for(1, Role::Owner, -1)), "token_expired"),
+    ];
+    let routes = [
+        ("GET", "/api/v1/branes".to_owned()),
+        ("POST", "/api/v1/branes".to_owned()),
+        ("GET", NOWHERE.to_owned()),
+        ("GET", format!("{NOWHERE}/objects")),
+        ("POST", format!("{NOWHERE}/edits")),
+        ("GET", "/api/v1/no/such/route".to_owned()),
+        ("DELETE", "/api/v1/branes".to_owned()),
+    ];
+    for (token, code) in tokens {
+        client.token = token;
+        for (method, path) in &routes {
+            let answer = client.ask(method, path, &[], b"").await;
+            assert_eq!((answer.status, answer.code().as_str()), (401, code), "{method} {path}");
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        }
+    }
+    stranger.end().await;
+    server.end().await;
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_told_apart() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    for path in ["/nothing", "/api/v1/nothing", "/api/v1/branes/no-id", "/api/v2/branes"] {
+        let answer = client.ask("GET", path, &[], b"").await;
+        assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}");
+    }
+    let cases = [
+        ("DELETE", "/api/v1/branes", "GET,HEAD,POST"),
+        ("GET", &format!("{NOWHERE}/edits"), "POST"),
+        ("POST", "/metrics", "GET,HEAD"),
+    ];
+    for (method, path, allow) in cases {
+        let answer = client.ask(method, path, &[], b"").await;
+        assert_eq!((answer.status, answer.code().as_str()), (405, "method_not_allowed"));
+        assert_eq!(answer.header("allow"), Some(allow), "{path}");
+    }
+    server.end().await;
+}
+
+#[tokio::test]
+async fn forms_that_are_not_spoken_are_refused() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let branes = "/api/v1/branes";
+    let text = ("content-type", "text/plain");
+    let answer = client.ask("POST", branes, &[text], b"name=x").await;
+    assert_eq!((answer.status, answer.code().as_str()), (415, "unsupported_media_type"));
+    let answer = client.ask("GET", branes, &[("accept", "text/html")], b"").await;
+    assert_eq!((answer.status, answer.code().as_str()), (406, "unsupported_media_type"));
+    // Pages with a form of their own do not mind.
+    for path in ["/", "/metrics"] {
+        let answer = client.ask("GET", path, &[("accept", "text/html")], b"").await;
+        assert_eq!(answer.status, 200, "{path}");
+    }
+    server.end().await;
+}
+
+#[tokio::test]
+async fn bodies_that_make_no_sense_are_malformed() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let json = ("content-type", "application/json");
+    let edits = format!("{NOWHERE}/edits");
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let bodies: &[&[u8]] = &[
+        b"",
+        b"{",
+        b"null",
+        b"{\"name\": 7}",
+        b"{\"name\": \"x\", \"visibility\": \"secret\"}",
+        b"{\"name\": \"x\", \"id\": \"7\"}",
+        b"{\"client\": \"x\", \"edits\": []}",
+        b"{\"client\": \"6f1b7f7c-8a43-4a52-9f39-0d8c0c1f2a11\", \"edits\": []}",
+        b"{\"client\": \"6f1b7f7c-8a43-4a52-9f39-0d8c0c1f2a11\", \"edits\": [{\"op\": \"move\"}]}",
+        b"\xff\xfe\xfd",
+        &[0x9f; 50_000],
+        &[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        &[0x7b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        deep.as_bytes(),
+    ];
+    for headers in [&[][..], &[json]] {
+        for path in ["/api/v1/branes", &edits] {
+            for body in bodies {
+                let answer = client.ask("POST", path, headers, body).await;
+                assert_eq!((answer.status, answer.code().as_str()), (400, "malformed"));
+            }
+        }
+    }
+    server.end().await;
+}
+
+#[tokio::test]
+async fn large_bodies_are_not_read() {
+    let server =
+        TestServer::with(NetConfig { max_body_bytes: 1_000, ..NetConfig::default() }).await;
+    let mut client = server.client().await;
+    // Said at once: answered before a byte of it came.
+    client.token = None;
+    let head = format!(
+        "POST /api/v1/branes HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\n",
+        server.token()
+    );
+    client.say(format!("{head}content-length: 1001\r\n\r\n").as_bytes()).await;
+    let answer = client.answer("POST").await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (413, "too_large"));
+    // Not said: read up to the bound and no further.
+    let mut client = server.client().await;
+    client.say(format!("{head}transfer-encoding: chunked\r\n\r\n").as_bytes()).await;
+    for _ in 0..3 {
+        client.say(format!("190\r\n{}\r\n", "x".repeat(0x190)).as_bytes()).await;
+    }
+    let answer = client.answer("POST").await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (413, "too_large"));
+    let mut client = server.client().await;
+    let answer = client.ask("POST", "/api/v1/branes", &[], &[0; 1_000]).await;
+    assert_eq!(answer.code(), "malformed");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_to_come_back() {
+    let config = NetConfig { requests_per_second: 1, requests_burst: 5, ..NetConfig::default() };
+    let server = TestServer::with(config).await;
+    let mut client = server.client().await;
+    for _ in 0..5 {
+        assert_eq!(client.ask("GET", "/livez", &[], b"").await.status, 200);
+    }
+    let answer = client.ask("GET", "/livez", &[JSON], b"").await;
+    assert_eq!((answer.status, answer.code().as_str()), (429, "rate_limited"));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    let wait = answer.as_json()["retry_after_ms"].as_u64().unwrap();
+    assert!((1..=1_000).contains(&wait), "{wait}");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn edits_count_as_requests() {
+    let config = NetConfig { requests_per_second: 1, requests_burst: 10, ..NetConfig::default() };
+    let server = TestServer::with(config).await;
+    let mut client = server.client().await;
+    let edit = |n: u32| format!(r#"{{"n": {n}, "op": "update", "t": 0, "set": {{"a": 1}}}}"#);
+    let edits: Vec<String> = (1..=9).map(edit).collect();
+    let body = format!(
+        r#"{{"client": "6f1b7f7c-8a43-4a52-9f39-0d8c0c1f2a11", "edits": [{}]}}"#,
+        edits.join(",")
+    );
+    let json = ("content-type", "application/json");
+    let path = format!("{NOWHERE}/edits");
+    let first = client.ask("POST", &path, &[json], body.as_bytes()).await;
+    assert_eq!(first.code(), "not_found");
+    let second = client.ask("POST", &path, &[json], body.as_bytes()).await;
+    assert_eq!((second.status, second.code().as_str()), (429, "rate_limited"));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn large_heads_are_refused() {
+    let config = NetConfig { max_header_bytes: 8_192, max_headers: 20, ..NetConfig::default() };
+    let server = TestServer::with(config).await;
+    let mut client = server.client().await;
+    client.say(b"GET /livez HTTP/1.1\r\nhost: test\r\nx: ").await;
+    client.say("y".repeat(20_000).as_bytes()).await;
+    assert_eq!(client.answer("GET").await.map(|answer| answer.status), Some(431));
+    assert!(client.is_closed().await);
+    let mut client = server.client().await;
+    client.say(b"GET /livez HTTP/1.1\r\nhost: test\r\n").await;
+    for n in 0..30 {
+        client.say(format!("x-{n}: y\r\n").as_bytes()).await;
+    }
+    client.say(b"\r\n").await;
+    assert_eq!(client.answer("GET").await.map(|answer| answer.status), Some(431));
+    let mut client = server.client().await;
+    client.say(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 this is TLS\r\n\r\n").await;
+    assert_eq!(client.answer("GET").await.map(|answer| answer.status), Some(400));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn slow_senders_are_not_waited_for() {
+    let config = NetConfig {
+        header_read_timeout: Duration::from_millis(200),
+        request_timeout: Duration::from_millis(300),
+        ..NetConfig::default()
+    };
+    let server = TestServer::with(config).await;
+    let mut head = server.client().await;
+    head.say(b"GET /livez HTTP/1.1\r\nhost: te").await;
+    let mut silent = server.client().await;
+    let mut body = server.client().await;
+    let start = format!(
+        "POST /api/v1/branes HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\n\
+         content-length: 100\r\n\r\nonly this",
+        server.token()
+    );
+    body.say(start.as_bytes()).await;
+    assert!(head.is_closed().await);
+    assert!(silent.is_closed().await);
+    let answer = body.answer("POST").await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (408, "timeout"));
+    assert!(body.is_closed().await);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_websocket_needs_its_handshake() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let answer = client.ask("GET", "/ws", &[], b"").await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "malformed"));
+    client.token = Some("a.b.c".to_owned());
+    let answer = client.ask("GET", "/ws", &[], b"").await;
+    assert_eq!((answer.status, answer.code().as_str()), (401, "token_invalid"));
+    client.token = None;
+    let handshake = [
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let answer = client.ask("GET", "/ws", &handshake, b"").await;
+    assert_eq!(answer.status, 101);
+    assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    server.end().await;
+}
