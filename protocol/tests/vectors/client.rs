@@ -182,7 +182,7 @@ fn other_forms() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             "unknown fields",
             "move of position and rotation",
             bytes(&format!(
-                "a4 6178c1f97e00 {op}{update} {ch}01 {edits}81a4 6178f6 {n}05 {op}{shift} 616d57{record}"
+                "a4 61788201a0 {op}{update} {ch}01 {edits}81a4 6178f6 {n}05 {op}{shift} 616d57{record}"
             )),
         ),
         (

@@ -1,0 +1,38 @@
+"""A client of Avvyland, after protocol/PROTOCOL.md."""
+
+from .brane import Brane, Edit
+from .replica import Broken, Object, Replica
+from .session import Closed, Refused, Session
+from .wire import (
+    IDENTITY,
+    batch,
+    canonical,
+    create,
+    delete,
+    move,
+    pack_rotation,
+    pack_transform,
+    reparent,
+    update,
+)
+
+__all__ = [
+    "Brane",
+    "Broken",
+    "Closed",
+    "Edit",
+    "IDENTITY",
+    "Object",
+    "Refused",
+    "Replica",
+    "Session",
+    "batch",
+    "canonical",
+    "create",
+    "delete",
+    "move",
+    "pack_rotation",
+    "pack_transform",
+    "reparent",
+    "update",
+]

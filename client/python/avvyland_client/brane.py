@@ -1,0 +1,267 @@
+"""One brane of one client, across connections."""
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass
+
+from .replica import Broken, Replica
+
+# The server knows the outcomes of this many of a client's last numbers.
+OUTCOMES_REMEMBERED = 256
+MAX_TOUCHED = 65_536
+
+
+@dataclass
+class Edit:
+    """An own edit. `state` is `kept` (no outcome yet), `applied`, `durable`,
+    `refused` or `unknown` (nobody can say; look at the copy)."""
+
+    operation: dict
+    n: int = 0
+    state: str = "kept"
+    seq: int = 0
+    code: str = ""
+    in_batch: int | None = None
+    first_sent: float = 0.0
+
+    @property
+    def settled(self):
+        return self.state in ("durable", "refused", "unknown")
+
+
+class Brane:
+    """Keeps the copy, and own edits until they are durable. A session drives
+    it; when that is lost, join it on another one."""
+
+    def __init__(self, id, client=None):
+        self.id = id
+        self.client = client or str(uuid.uuid4())
+        self.known = False
+        self.replica = None
+        self.durable = 0
+        self.role = None
+        self.catch_up = None
+        self.rewinds = 0
+        self.refused_join = None
+        self._session = None
+        self._channel = None
+        self._client_memory_s = float("inf")
+        self._head = 0
+        self._parts = None
+        self._next = 1
+        self._kept = []
+        # Handle -> seq of the last change above the watermark, and since
+        # which seq that is complete.
+        self._touched = {}
+        self._touched_since = 0
+        self._hash_wanted = None
+        self._news = asyncio.Event()
+
+    # For the user
+
+    @property
+    def joined(self):
+        return self._channel is not None
+
+    @property
+    def up_to_date(self):
+        """Whether the copy has reached what was the head at the join."""
+        return self.joined and self._parts is None and self.replica.seq >= self._head
+
+    async def until(self, condition, timeout=30.0):
+        """Waits for a condition on the state of this brane."""
+        async with asyncio.timeout(timeout):
+            while not condition():
+                await self._news.wait()
+
+    async def submit(self, operation):
+        """Sends an edit, now or after the next join. Waits while too many are
+        under way."""
+        limit = self._session.max_edits_in_flight if self._session else OUTCOMES_REMEMBERED
+        limit = min(limit, OUTCOMES_REMEMBERED)
+        if self.joined:
+            await self.until(lambda: not self.joined or self._room(limit))
+        edit = Edit(operation)
+        self._kept.append(edit)
+        if self.joined:
+            self._send([edit])
+        return edit
+
+    async def hashes_agree(self):
+        """Asks for the server's state hash until there is one for the position
+        of the copy. Gives both."""
+        while True:
+            self._hash_wanted = []
+            self._session.send({"op": "brane.hash", "ch": self._channel})
+            await self.until(lambda: self._hash_wanted and self._compare() is not None)
+            ours, theirs = self._compare()
+            if ours is not None:
+                return ours, theirs
+
+    async def leave(self):
+        self._session.send({"op": "brane.leave", "ch": self._channel})
+        await self.until(lambda: not self.joined)
+
+    # For the session
+
+    def join_message(self):
+        message = {"op": "brane.join", "brane": self.id, "client": self.client, "known": self.known}
+        if self.replica:
+            message["resume_version"] = [self.replica.epoch, self.replica.seq]
+            # Complete only if every change above the watermark was counted.
+            if self.durable >= self._touched_since and len(self._touched) <= MAX_TOUCHED:
+                message["touched"] = sorted(self._touched)
+        return message
+
+    def on_joined(self, session, message, answers_join):
+        self._session, self._channel = session, message["ch"]
+        self.role, self.catch_up = message["role"], message["catch_up"]
+        self._client_memory_s = message["client_memory_s"]
+        self._head = message["head"][1]
+        self._parts = None if self.catch_up == "replay" else []
+        if answers_join:
+            # Outcomes are told again; those of the last connection may be of
+            # a line that is no more.
+            for edit in self._kept:
+                edit.state = "kept"
+            self._give_up_old()
+            self._send(self._kept)
+        if self._parts is None:
+            self._on_watermark(message["durable"])
+        else:
+            # The copy may be past a fork: the watermark is not of its line.
+            self.durable = max(self.durable, message["durable"])
+        self._tell()
+
+    def on_snapshot(self, message):
+        if self._parts is None or message["index"] != len(self._parts):
+            raise Broken("a snapshot part out of turn")
+        self._parts.append(message)
+        if message["last"]:
+            self.replica = self.replica or Replica()
+            self.replica.load(self._parts, whole=self.catch_up == "snapshot")
+            self._parts = None
+            # What changed between the watermark and this is not known.
+            self._touched, self._touched_since = {}, self.replica.seq
+            self._on_watermark(self.durable)
+        self._tell()
+
+    def on_window(self, message):
+        if self._parts is not None:
+            raise Broken("a window amidst snapshot parts")
+        for seq, handle in self.replica.apply(message):
+            self._touched[handle] = seq
+        self._on_watermark(message["durable"])
+        self._compare()
+        self._tell()
+
+    def on_version_complete(self, message):
+        if self.replica.seq != message["version"][1]:
+            raise Broken("a version complete where the copy is not")
+        self._tell()
+
+    def on_rewind(self, message):
+        self.rewinds += 1
+        self._tell()
+
+    def on_applied(self, message):
+        sent = {edit.n: edit for edit in self._kept if edit.n}
+        for n, seq in message["edits"]:
+            if n in sent:
+                sent[n].state, sent[n].seq = "applied", seq
+        self._settle()
+        self._tell()
+
+    def on_refused(self, message):
+        for refusal in message["edits"]:
+            code = refusal["code"]
+            if code in ("not_joined", "client_unknown"):
+                continue  # No outcomes; the next join sorts it out.
+            for edit in [edit for edit in self._kept if edit.n == refusal["n"]]:
+                edit.state = "unknown" if code == "outcome_unknown" else "refused"
+                edit.code, edit.in_batch = code, refusal.get("operation")
+        self._settle()
+        self._tell()
+
+    def on_durable(self, message):
+        if self._parts is None:
+            self._on_watermark(message["durable"][1])
+        else:
+            self.durable = max(self.durable, message["durable"][1])
+        self._tell()
+
+    def on_hash(self, message):
+        if self._hash_wanted is not None:
+            self._hash_wanted = [message["at"][1], message["hash"], None]
+            self._compare()
+        self._tell()
+
+    def on_gone(self):
+        """The channel is closed, or the connection is lost."""
+        self._channel = self._session = None
+        self._tell()
+
+    def on_join_refused(self, code):
+        self.refused_join = code
+        if code == "client_unknown":
+            # What was sent under the old name has no outcome any more.
+            self.client, self.known, self._next = str(uuid.uuid4()), False, 1
+            for edit in self._kept:
+                edit.state = "unknown" if edit.n else "kept"
+            self._kept = [edit for edit in self._kept if not edit.settled]
+        self._tell()
+
+    # Inner workings
+
+    def _room(self, limit):
+        waiting = sum(edit.state == "kept" for edit in self._kept)
+        oldest = self._kept[0].n if self._kept and self._kept[0].n else self._next
+        return waiting < limit and self._next - oldest < OUTCOMES_REMEMBERED
+
+    def _send(self, edits):
+        edits = list(edits)
+        for edit in edits:
+            if not edit.n:
+                edit.n, self._next = self._next, self._next + 1
+                edit.first_sent = time.time()
+        # Below the server's bound on the edits of one message.
+        for start in range(0, len(edits), 64):
+            bite = edits[start : start + 64]
+            wire = [{"n": edit.n, **edit.operation} for edit in bite]
+            self._session.send({"op": "object.update", "ch": self._channel, "edits": wire})
+
+    def _give_up_old(self):
+        oldest = time.time() - self._client_memory_s
+        for edit in self._kept:
+            if edit.n and edit.first_sent < oldest:
+                edit.state = "unknown"
+        self._kept = [edit for edit in self._kept if not edit.settled]
+
+    def _on_watermark(self, durable):
+        self.durable = max(self.durable, durable)
+        self._touched = {h: seq for h, seq in self._touched.items() if seq > self.durable}
+        self._settle()
+
+    def _settle(self):
+        for edit in self._kept:
+            if edit.state == "applied" and edit.seq <= self.durable:
+                edit.state = "durable"
+                self.known = True
+        self._kept = [edit for edit in self._kept if not edit.settled]
+
+    def _compare(self):
+        """Own and the server's hash, (None, None) when the copy has passed the
+        server's position, None while it has not reached it."""
+        if not self._hash_wanted or self._parts is not None:
+            return None
+        at, theirs, ours = self._hash_wanted
+        if ours is None and self.replica.seq == at:
+            self._hash_wanted[2] = ours = self.replica.state_hash()
+        if ours is not None:
+            return ours, theirs
+        return (None, None) if self.replica.seq > at else None
+
+    def _tell(self):
+        self._news.set()
+        self._news = asyncio.Event()

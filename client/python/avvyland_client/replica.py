@@ -1,0 +1,141 @@
+"""The copy of a brane."""
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+
+from .wire import canonical, records
+
+KINDS = {"group": 0, "block": 1}
+
+
+class Broken(Exception):
+    """The copy cannot follow: it has to be fetched anew."""
+
+
+@dataclass
+class Object:
+    id: str
+    parent: int
+    kind: str
+    owner: str
+    transform: bytes
+    props: dict
+
+
+class Replica:
+    """Objects by handle, at a position of the log."""
+
+    def __init__(self):
+        self.objects = {}
+        self.epoch = 0
+        self.seq = 0
+        self._digests = {}
+
+    def load(self, parts, whole):
+        """Takes the parts of a snapshot (`whole`) or of a diff, all of them."""
+        if whole:
+            self.objects.clear()
+            self._digests.clear()
+        for part in parts:
+            for fields in part["objects"]:
+                self._put(fields)
+            for handle in part.get("gone", ()):
+                self._remove(handle)
+        self.epoch, self.seq = parts[-1]["at"]
+
+    def apply(self, window):
+        """Takes an `entity.update`. Gives (seq, handle) of all that changed."""
+        if window["from"] != self.seq or window["epoch"] < self.epoch:
+            raise Broken(f"at {self.epoch}.{self.seq}, got a window from {window['from']}")
+        touched = []
+        for item in window["log"]:
+            if isinstance(item, int):
+                self.seq += item
+            elif isinstance(item, bytes):
+                for handle, moved in records(item):
+                    self.seq += 1
+                    self._move(handle, moved)
+                    touched.append((self.seq, handle))
+            else:
+                self.seq += 1
+                for change in item["changes"]:
+                    touched.extend((self.seq, handle) for handle in self._change(change))
+        if self.seq != window["to"]:
+            raise Broken(f"a log up to {window['to']} ended at {self.seq}")
+        self.epoch = window["epoch"]
+        return touched
+
+    def find(self, id):
+        """The handle of an id, or None."""
+        return next((h for h, o in self.objects.items() if o.id == id), None)
+
+    def state_hash(self):
+        total = 0
+        for handle, object in self.objects.items():
+            if handle not in self._digests:
+                self._digests[handle] = int.from_bytes(digest(handle, object), "little")
+            total += self._digests[handle]
+        return (total % 2**128).to_bytes(16, "little")
+
+    def _change(self, change):
+        kind = change["change"]
+        if kind == "created":
+            return [self._put(change)]
+        if kind == "updated":
+            object = self._touch(change["handle"])
+            object.props.update(change.get("set", {}))
+            for key in change.get("remove", ()):
+                object.props.pop(key, None)
+            return [change["handle"]]
+        if kind == "moved":
+            ((handle, moved),) = records(change["m"])
+            self._move(handle, moved)
+            return [handle]
+        if kind == "reparented":
+            object = self._touch(change["handle"])
+            object.parent, object.transform = change["parent"], change["transform"]
+            return [change["handle"]]
+        if kind == "deleted":
+            for handle in change["handles"]:
+                self._touch(handle)
+                self._remove(handle)
+            return change["handles"]
+        raise Broken(f"a change of an unknown kind: {kind}")
+
+    def _put(self, fields):
+        names = ("id", "parent", "kind", "owner", "transform", "props")
+        self._remove(fields["handle"])
+        self.objects[fields["handle"]] = Object(**{name: fields[name] for name in names})
+        return fields["handle"]
+
+    def _move(self, handle, moved):
+        object = self._touch(handle)
+        packed = bytearray(object.transform)
+        for place, part in moved:
+            packed[place] = part
+        object.transform = bytes(packed)
+
+    def _touch(self, handle):
+        self._digests.pop(handle, None)
+        if handle not in self.objects:
+            raise Broken(f"a change of handle {handle}, which is not there")
+        return self.objects[handle]
+
+    def _remove(self, handle):
+        self._digests.pop(handle, None)
+        self.objects.pop(handle, None)
+
+
+def digest(handle, object):
+    """What an object adds to the state hash."""
+    data = (
+        handle.to_bytes(4, "little")
+        + uuid.UUID(object.id).bytes
+        + object.parent.to_bytes(4, "little")
+        + bytes([KINDS[object.kind]])
+        + uuid.UUID(object.owner).bytes
+        + object.transform
+        + canonical(object.props)
+    )
+    return hashlib.blake2b(data, digest_size=16).digest()
