@@ -50,7 +50,9 @@ impl BraneCore {
         let (from, to) = (self.closed, self.head);
         self.journal.push(to, body.len());
         self.snapshots.count(self.open.len(), body.len());
-        effects.push(BraneEffect::Journal(JournalChunk { epoch: self.epoch, from, to, body }));
+        let at_ms = self.open.last().map_or(0, |event| event.at_ms);
+        let chunk = JournalChunk { epoch: self.epoch, from, to, at_ms, body };
+        effects.push(BraneEffect::Journal(chunk));
 
         let items = wire_items(&self.open);
         let acks = self.take_acks();

@@ -33,6 +33,9 @@ pub struct JournalChunk {
     pub from: Seq,
     /// Its end.
     pub to: Seq,
+    /// When its last edit was accepted, in Unix milliseconds. Part of the
+    /// chunk, so that a commit that is repeated says the same again.
+    pub at_ms: u64,
     /// The events, encoded by `brane::journal`.
     pub body: Bytes,
 }

@@ -31,7 +31,8 @@ impl Bench {
         bytes: usize,
     ) -> Vec<GroupCommitEffect> {
         let body = Bytes::from(vec![0; bytes]);
-        let chunk = JournalChunk { epoch: Epoch(epoch), from: Seq(to - 1), to: Seq(to), body };
+        let chunk =
+            JournalChunk { epoch: Epoch(epoch), from: Seq(to - 1), to: Seq(to), at_ms: to, body };
         self.machine.push(now_us, brane, chunk, &mut self.effects);
         std::mem::take(&mut self.effects)
     }
