@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use avvy_persistence::testing::{self, Fixture, MemoryFixture, SqliteFixture};
+use avvy_persistence::testing::{self, BrokenFixture, Bug, Fixture, MemoryFixture, SqliteFixture};
 
 #[tokio::test]
 async fn memory_conforms() {
@@ -21,4 +21,22 @@ async fn sqlite_conforms() {
     };
     let failures = testing::run_all(fresh).await;
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// The suite can fail: it finds every deliberate bug, each by other cases.
+#[tokio::test]
+async fn every_bug_is_found() {
+    let mut missed = Vec::new();
+    for bug in Bug::ALL {
+        let fresh = || -> Box<dyn Fixture> {
+            Box::new(BrokenFixture::new(Box::new(MemoryFixture::new()), bug))
+        };
+        let failures = testing::run_all(fresh).await;
+        let names: Vec<&str> = failures.iter().map(|(name, _)| *name).collect();
+        println!("{bug:?}: found by {}", names.join(", "));
+        if names.is_empty() {
+            missed.push(bug);
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
 }

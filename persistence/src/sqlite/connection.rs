@@ -75,6 +75,10 @@ fn set_up(
         return Ok(());
     }
     db.pragma_update(None, "page_size", shape.page_bytes)?;
+    // A new file is made under a rollback journal. If its deletion were not on
+    // the device, it would come back after a power cut and undo the file's
+    // creation, and with it all that was acknowledged since.
+    db.pragma_update(None, "synchronous", options.synchronous.pragma_to_create())?;
     db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     db.pragma_update(None, "synchronous", options.synchronous.pragma())?;
     db.pragma_update_and_check(None, "wal_autocheckpoint", shape.fold_pages, |_| Ok(()))?;

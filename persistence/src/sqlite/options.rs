@@ -23,6 +23,14 @@ impl Synchronous {
             Self::Off => "OFF",
         }
     }
+
+    /// While a file is made, deletions are waited for, too.
+    pub(super) const fn pragma_to_create(self) -> &'static str {
+        match self {
+            Self::Full => "EXTRA",
+            Self::Off => "OFF",
+        }
+    }
 }
 
 /// Settings of the embedded store.

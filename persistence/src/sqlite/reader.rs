@@ -207,14 +207,17 @@ fn outline(db: &Connection, brane: BraneId) -> Result<Outline, StoreError> {
     Ok(Outline { no, head, epochs, snapshots })
 }
 
-/// Calls `take` for the chunks after `after` until it returns false. A bad one
-/// comes as the edit before it, by its own words, and what is wrong.
+/// A chunk, or of a bad one the edit before it, by its own words, and what is
+/// wrong.
+type Found = Result<Chunk, (Seq, String)>;
+
+/// Calls `take` for the chunks after `after` until it returns false.
 fn each_chunk(
     db: &Connection,
     brane: BraneId,
     no: i64,
     after: Seq,
-    mut take: impl FnMut(Seq, Result<Chunk, (Seq, String)>) -> Result<bool, StoreError>,
+    mut take: impl FnMut(Seq, Found) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     let broken = fault::of(JOURNAL);
     let sql = "SELECT key, from_seq, epoch, at_ms, checksum, body FROM chunks \
@@ -231,7 +234,7 @@ fn each_chunk(
     Ok(())
 }
 
-fn chunk(row: &Row<'_>, brane: BraneId) -> rusqlite::Result<(Seq, Result<Chunk, (Seq, String)>)> {
+fn chunk(row: &Row<'_>, brane: BraneId) -> rusqlite::Result<(Seq, Found)> {
     let number = |index| row.get::<_, i64>(index).map(i64::cast_unsigned);
     let to = key_seq(row.get(0)?);
     let (from, epoch, at_ms, sum) = (Seq(number(1)?), Epoch(number(2)?), number(3)?, number(4)?);

@@ -21,6 +21,7 @@ mod cases;
 mod fixture;
 mod samples;
 
+pub use broken::{Broken, BrokenFixture, Bug};
 pub use cases::{Case, all};
 pub use fixture::{Failure, Fixture, MemoryFixture, SqliteFixture, Verdict};
 

@@ -1,0 +1,102 @@
+//! The deliberate bugs.
+
+/// A way in which a store can be wrong.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Bug {
+    /// Acknowledges chunks and stores none.
+    AcknowledgesWithoutStoring,
+    /// Keeps the last chunk of each brane in memory until the next one comes.
+    LosesTheLastChunkInACrash,
+    /// Drops the last chunk of a group of several, and acknowledges it.
+    DropsTheEndOfAGroup,
+    /// Stores chunks of earlier epochs under the current one.
+    AcceptsOldEpochs,
+    /// Stores a chunk that begins after the head as if it began there.
+    AcceptsGaps,
+    /// Stores a chunk that is there already once more, behind the head.
+    AppliesRetriesTwice,
+    /// Refuses a chunk that is there already.
+    RefusesRetries,
+    /// Swaps the bodies of two chunks of one brane in one group.
+    Reorders,
+    /// Answers the chunks of a group in another order.
+    AnswersOutOfOrder,
+    /// Fails a whole group because one chunk of it is stale.
+    FailsAGroupForAStaleChunk,
+    /// Shows a snapshot that was begun.
+    ShowsUnfinishedSnapshots,
+    /// Says that a snapshot with missing parts is finished.
+    FinishesIncompleteSnapshots,
+    /// Says that a snapshot of an earlier writer is finished.
+    FinishesStaleSnapshots,
+    /// Shows the first snapshot for ever.
+    OpensFromAnOldSnapshot,
+    /// Reads nothing where a chunk is damaged.
+    SwallowsDamagedChunks,
+    /// Hands out zeros where a part is damaged.
+    SwallowsDamagedParts,
+    /// Reports no damage.
+    InspectsWithClosedEyes,
+    /// Cuts one good chunk with a torn tail.
+    CutsTooMuch,
+    /// Does not say that it cut a tail.
+    CutsSilently,
+    /// Takes damage in the middle for a torn tail.
+    TakesDamageForATornTail,
+    /// Gives every opening the same epoch.
+    NeverRaisesTheEpoch,
+    /// Knows the last opening only.
+    ForgetsTheLineage,
+    /// Deletes covered chunks however young they are.
+    CompactsTooMuch,
+    /// Deletes nothing.
+    NeverCompacts,
+    /// Keeps one snapshot less than it should.
+    DropsASnapshotTooMany,
+    /// Reads everything, whatever the budget is.
+    IgnoresBudgets,
+    /// Keeps the server's values in memory.
+    ForgetsValues,
+    /// Lists every brane to everyone.
+    ListsEverything,
+    /// Says that the first page of a listing is the last.
+    EndsListingsEarly,
+    /// Replaces a brane's record by a second one.
+    AcceptsSecondRecords,
+}
+
+impl Bug {
+    /// Every bug.
+    pub const ALL: [Self; 30] = [
+        Self::AcknowledgesWithoutStoring,
+        Self::LosesTheLastChunkInACrash,
+        Self::DropsTheEndOfAGroup,
+        Self::AcceptsOldEpochs,
+        Self::AcceptsGaps,
+        Self::AppliesRetriesTwice,
+        Self::RefusesRetries,
+        Self::Reorders,
+        Self::AnswersOutOfOrder,
+        Self::FailsAGroupForAStaleChunk,
+        Self::ShowsUnfinishedSnapshots,
+        Self::FinishesIncompleteSnapshots,
+        Self::FinishesStaleSnapshots,
+        Self::OpensFromAnOldSnapshot,
+        Self::SwallowsDamagedChunks,
+        Self::SwallowsDamagedParts,
+        Self::InspectsWithClosedEyes,
+        Self::CutsTooMuch,
+        Self::CutsSilently,
+        Self::TakesDamageForATornTail,
+        Self::NeverRaisesTheEpoch,
+        Self::ForgetsTheLineage,
+        Self::CompactsTooMuch,
+        Self::NeverCompacts,
+        Self::DropsASnapshotTooMany,
+        Self::IgnoresBudgets,
+        Self::ForgetsValues,
+        Self::ListsEverything,
+        Self::EndsListingsEarly,
+        Self::AcceptsSecondRecords,
+    ];
+}

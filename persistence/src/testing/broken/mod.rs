@@ -1,0 +1,253 @@
+//! Stores that are wrong on purpose: they prove that the suite can fail.
+
+mod append;
+mod bug;
+mod open;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use avvy_model::{BraneId, Epoch, Seq};
+use bytes::Bytes;
+
+pub use bug::Bug;
+
+use super::fixture::{Fixture, Verdict};
+use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
+use crate::error::{Place, StoreError};
+use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord};
+use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
+use crate::snapshot::{SnapshotId, SnapshotInfo, SnapshotStart};
+use crate::store::{BoxFuture, Opened, Store};
+
+/// A good store with one bug.
+pub struct Broken {
+    inner: Arc<dyn Store>,
+    bug: Bug,
+    state: Arc<Mutex<State>>,
+}
+
+/// What the bugs need to know.
+#[derive(Default)]
+struct State {
+    epochs: BTreeMap<BraneId, Epoch>,
+    seen: BTreeSet<(BraneId, Seq, Seq)>,
+    held: BTreeMap<BraneId, ChunkWrite>,
+    begun: BTreeMap<BraneId, (SnapshotId, SnapshotStart)>,
+    first: BTreeMap<BraneId, SnapshotInfo>,
+    values: BTreeMap<String, Bytes>,
+}
+
+impl Broken {
+    /// A store with a bug.
+    pub fn new(inner: Arc<dyn Store>, bug: Bug) -> Self {
+        Self { inner, bug, state: Arc::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The epoch that a brane was last opened under.
+    fn epoch(&self, brane: BraneId) -> Epoch {
+        self.state().epochs.get(&brane).copied().unwrap_or_default()
+    }
+}
+
+/// A fixture whose stores have a bug.
+pub struct BrokenFixture {
+    inner: Box<dyn Fixture>,
+    bug: Bug,
+    state: Arc<Mutex<State>>,
+}
+
+impl BrokenFixture {
+    /// A fixture whose stores have this bug.
+    pub fn new(inner: Box<dyn Fixture>, bug: Bug) -> Self {
+        Self { inner, bug, state: Arc::default() }
+    }
+
+    /// What a process had in memory is gone.
+    fn forget(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.held.clear();
+        state.values.clear();
+    }
+}
+
+impl Fixture for BrokenFixture {
+    fn store(&self) -> Arc<dyn Store> {
+        let state = Arc::clone(&self.state);
+        Arc::new(Broken { inner: self.inner.store(), bug: self.bug, state })
+    }
+
+    fn reopen(&mut self) -> BoxFuture<'_, Verdict> {
+        self.forget();
+        self.inner.reopen()
+    }
+
+    fn crash(&mut self) -> BoxFuture<'_, Verdict> {
+        self.forget();
+        self.inner.crash()
+    }
+
+    fn damage(&mut self, place: Place) -> BoxFuture<'_, Verdict> {
+        self.inner.damage(place)
+    }
+}
+
+impl Store for Broken {
+    fn create_brane(&self, record: BraneRecord) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            match self.inner.create_brane(record).await {
+                Err(StoreError::BraneExists(_)) if self.bug == Bug::AcceptsSecondRecords => Ok(()),
+                other => other,
+            }
+        })
+    }
+
+    fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
+        self.inner.brane(brane)
+    }
+
+    fn branes(
+        &self,
+        filter: BraneFilter,
+        after: Option<BraneCursor>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<BranePage, StoreError>> {
+        Box::pin(async move {
+            let filter = if self.bug == Bug::ListsEverything { BraneFilter::All } else { filter };
+            let mut page = self.inner.branes(filter, after, limit).await?;
+            if self.bug == Bug::EndsListingsEarly {
+                page.next = None;
+            }
+            Ok(page)
+        })
+    }
+
+    fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
+        Box::pin(self.open_wrongly(brane))
+    }
+
+    fn read_chunks(
+        &self,
+        brane: BraneId,
+        after: Seq,
+        max_bytes: usize,
+    ) -> BoxFuture<'_, Result<Vec<Chunk>, StoreError>> {
+        Box::pin(self.read_wrongly(brane, after, max_bytes))
+    }
+
+    fn append(
+        &self,
+        chunks: Vec<ChunkWrite>,
+    ) -> BoxFuture<'_, Result<Vec<Result<(), AppendRefusal>>, StoreError>> {
+        Box::pin(self.append_wrongly(chunks))
+    }
+
+    fn begin_snapshot(
+        &self,
+        mut start: SnapshotStart,
+    ) -> BoxFuture<'_, Result<SnapshotId, StoreError>> {
+        Box::pin(async move {
+            if self.bug == Bug::NeverRaisesTheEpoch {
+                start.epoch = self.epoch(start.brane);
+            }
+            let id = self.inner.begin_snapshot(start).await?;
+            self.state().begun.insert(start.brane, (id, start));
+            Ok(id)
+        })
+    }
+
+    fn put_snapshot_part(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        index: u32,
+        body: Bytes,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.put_snapshot_part(brane, snapshot, index, body)
+    }
+
+    fn finish_snapshot(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        parts: u32,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            match (self.bug, self.inner.finish_snapshot(brane, snapshot, parts).await) {
+                (Bug::FinishesIncompleteSnapshots, Err(StoreError::SnapshotIncomplete { .. }))
+                | (Bug::FinishesStaleSnapshots, Err(StoreError::StaleEpoch { .. })) => Ok(()),
+                (_, answer) => answer,
+            }
+        })
+    }
+
+    fn abort_snapshot(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.abort_snapshot(brane, snapshot)
+    }
+
+    fn read_snapshot_part(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        index: u32,
+    ) -> BoxFuture<'_, Result<Bytes, StoreError>> {
+        Box::pin(self.read_part_wrongly(brane, snapshot, index))
+    }
+
+    fn compact(&self, mut policy: CompactPolicy) -> BoxFuture<'_, Result<Compaction, StoreError>> {
+        Box::pin(async move {
+            match self.bug {
+                Bug::NeverCompacts => return Ok(Compaction::default()),
+                Bug::CompactsTooMuch => policy.retention_ms = 0,
+                Bug::DropsASnapshotTooMany => {
+                    policy.keep_snapshots = policy.keep_snapshots.saturating_sub(1);
+                }
+                _ => {}
+            }
+            self.inner.compact(policy).await
+        })
+    }
+
+    fn verify_brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneReport, StoreError>> {
+        Box::pin(async move {
+            let mut report = self.inner.verify_brane(brane).await?;
+            if self.bug == Bug::InspectsWithClosedEyes {
+                report.damages.clear();
+                report.damage_count = 0;
+            }
+            Ok(report)
+        })
+    }
+
+    fn verify_store(&self) -> BoxFuture<'_, Result<StoreReport, StoreError>> {
+        self.inner.verify_store()
+    }
+
+    fn meta(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        if self.bug == Bug::ForgetsValues {
+            let value = self.state().values.get(key).cloned();
+            return Box::pin(async { Ok(value) });
+        }
+        self.inner.meta(key)
+    }
+
+    fn put_meta(&self, key: &str, value: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {
+        if self.bug == Bug::ForgetsValues {
+            self.state().values.insert(key.to_owned(), value);
+            return Box::pin(async { Ok(()) });
+        }
+        self.inner.put_meta(key, value)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.close()
+    }
+}

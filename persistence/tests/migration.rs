@@ -1,0 +1,80 @@
+//! Files of older versions are read, and files of newer ones refused.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::Path;
+
+use avvy_model::{Epoch, Seq, Visibility};
+use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
+use avvy_persistence::{BraneFilter, Store, StoreError};
+use bytes::Bytes;
+use common::{body, brane, chunk, record};
+use rusqlite::Connection;
+
+/// A journal file of version 1: two branes, one with three chunks.
+const VERSION_1: &str = include_str!("fixtures/journal-v1.sql");
+
+fn lay(directory: &Path, sql: &str) {
+    std::fs::create_dir_all(directory).unwrap();
+    let db = Connection::open(directory.join("avvyland.sqlite")).unwrap();
+    db.execute_batch(sql).unwrap();
+}
+
+fn version(directory: &Path) -> u32 {
+    let db = Connection::open(directory.join("avvyland.sqlite")).unwrap();
+    db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn version_1_becomes_the_current_one() {
+    let root = tempfile::tempdir().unwrap();
+    lay(root.path(), VERSION_1);
+    for life in 0..2 {
+        let store = SqliteStore::open(&SqliteOptions::at(root.path())).unwrap();
+        for nth in 1..=2 {
+            let found = store.brane(brane(nth)).await.unwrap();
+            assert_eq!(found, record(nth), "nobody was asked, so it is private");
+            assert_eq!(found.visibility, Visibility::Private);
+        }
+        let page = store.branes(BraneFilter::OwnedBy(record(1).owner), None, 10).await.unwrap();
+        assert_eq!(page.branes.len(), 2);
+        let opened = store.open(brane(1)).await.unwrap();
+        assert_eq!((opened.epoch, opened.head), (Epoch(3 + life), Seq(3 + life)));
+        assert_eq!(opened.lineage[..2], [(Epoch(1), Seq(0)), (Epoch(2), Seq(2))]);
+        let chunks = store.read_chunks(brane(1), Seq(0), 10_000).await.unwrap();
+        assert!(chunks.iter().all(|chunk| chunk.body == body(1, chunk.from.0, chunk.to.0)));
+        let next = chunk(1, opened.epoch, opened.head.0, opened.head.0 + 1);
+        assert_eq!(store.append(vec![next]).await.unwrap(), [Ok(())]);
+        store.put_meta("new", Bytes::from_static(b"in version 2")).await.unwrap();
+        assert_eq!(store.verify_brane(brane(1)).await.unwrap().damage_count, 0);
+        store.close().await.unwrap();
+        assert_eq!(version(root.path()), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_record_stops_the_migration_and_changes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    lay(root.path(), VERSION_1);
+    lay(root.path(), "UPDATE branes SET name = 'other' WHERE no = 2");
+    for _ in 0..2 {
+        let answer = SqliteStore::open(&SqliteOptions::at(root.path())).map(drop);
+        assert!(matches!(answer, Err(StoreError::Damaged { .. })), "{answer:?}");
+        assert_eq!(version(root.path()), 1);
+    }
+}
+
+#[tokio::test]
+async fn newer_versions_and_foreign_files_are_refused() {
+    let newer = tempfile::tempdir().unwrap();
+    drop(SqliteStore::open(&SqliteOptions::at(newer.path())).unwrap());
+    lay(newer.path(), "PRAGMA user_version = 3");
+    let answer = SqliteStore::open(&SqliteOptions::at(newer.path())).map(drop);
+    assert_eq!(answer, Err(StoreError::NewerSchema { found: 3, known: 2 }));
+
+    let foreign = tempfile::tempdir().unwrap();
+    lay(foreign.path(), "CREATE TABLE photos (name TEXT)");
+    let answer = SqliteStore::open(&SqliteOptions::at(foreign.path())).map(drop);
+    assert!(matches!(answer, Err(StoreError::Damaged { .. })), "{answer:?}");
+}
