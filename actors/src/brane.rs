@@ -18,9 +18,7 @@ use avvy_persistence::BraneRecord;
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::encode_server;
 use avvy_protocol::frame::Frame;
-use avvy_protocol::{
-    Channel, ErrorMessage, Join, Resume, ServerMessage, Update,
-};
+use avvy_protocol::{Channel, ErrorMessage, Join, Resume, ServerMessage, Update};
 use ractor::concurrency::OneshotSender;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tracing::{info, warn};
@@ -277,10 +275,8 @@ impl Brane {
             BraneEffect::Journal(chunk) => {
                 let brane = self.record.id;
                 // Without the persistence actor the whole system ends.
-                let _ = self
-                    .context
-                    .persistence
-                    .send_message(PersistenceMsg::Append { brane, chunk });
+                let _ =
+                    self.context.persistence.send_message(PersistenceMsg::Append { brane, chunk });
             }
             BraneEffect::Publish(window) => self.publish(window),
             BraneEffect::Attach(attach) => self.attach(attach),

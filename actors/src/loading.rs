@@ -153,8 +153,8 @@ async fn read_journal(
 }
 
 fn journal_chunk(chunk: Chunk) -> JournalChunk {
-    let Chunk { epoch, from, to, body, .. } = chunk;
-    JournalChunk { epoch, from, to, body }
+    let Chunk { epoch, from, to, at_ms, body } = chunk;
+    JournalChunk { epoch, from, to, at_ms, body }
 }
 
 fn damaged(brane: BraneId, error: &dyn std::error::Error) -> Code {

@@ -46,8 +46,12 @@ impl Metrics {
     }
 
     pub(crate) fn closed(&self, code: CloseCode) {
-        *self.closes.lock().unwrap_or_else(PoisonError::into_inner).entry(code.name()).or_default() +=
-            1;
+        *self
+            .closes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(code.name())
+            .or_default() += 1;
     }
 
     pub(crate) fn brane_restarted(&self) {

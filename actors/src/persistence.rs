@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avvy_flow::group_commit::{
-    GroupCommit, GroupCommitConfig, GroupCommitEffect, GroupCommitStatus, JournalChunk,
-    QueuedChunk,
+    GroupCommit, GroupCommitConfig, GroupCommitEffect, GroupCommitStatus, JournalChunk, QueuedChunk,
 };
 use avvy_model::{BraneId, Epoch};
 use avvy_persistence::{AppendRefusal, ChunkWrite, Store, StoreError};
@@ -172,13 +171,12 @@ impl Persistence {
     }
 
     fn commit(&self, myself: &ActorRef<PersistenceMsg>, batch: Vec<QueuedChunk>) {
-        let at_ms = clock::unix_ms();
         let writes = batch.iter().map(|queued| ChunkWrite {
             brane: queued.brane,
             epoch: queued.chunk.epoch,
             from: queued.chunk.from,
             to: queued.chunk.to,
-            at_ms,
+            at_ms: queued.chunk.at_ms,
             body: queued.chunk.body.clone(),
         });
         let (store, writes, myself) = (Arc::clone(&self.store), writes.collect(), myself.clone());

@@ -14,9 +14,7 @@ use avvy_model::{Code, NumberedEdit, TraceId};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::{self, DecodeError, PartialUpdate};
 use avvy_protocol::frame::Frame;
-use avvy_protocol::{
-    Channel, ClientMessage, ErrorMessage, RefusedEdit, ServerMessage, Update,
-};
+use avvy_protocol::{Channel, ClientMessage, ErrorMessage, RefusedEdit, ServerMessage, Update};
 use ractor::ActorRef;
 
 use crate::brane::{BraneHandle, BraneMsg};
@@ -72,11 +70,7 @@ impl Shared {
             credits: CreditPool::new(config.max_edits_in_flight, wake_reader),
             parked: Mutex::default(),
             routes: Mutex::default(),
-            edits: Mutex::new(Bucket::new(
-                config.edits_burst,
-                config.edits_per_second,
-                now,
-            )),
+            edits: Mutex::new(Bucket::new(config.edits_burst, config.edits_per_second, now)),
             messages: Mutex::new(Bucket::new(
                 config.messages_burst,
                 config.messages_per_second,
@@ -277,11 +271,8 @@ impl SessionPort {
     }
 
     fn refuse_all(&self, update: &Update, code: Code) {
-        let refused = |edit: &NumberedEdit| RefusedEdit {
-            counter: edit.counter,
-            code,
-            operation: None,
-        };
+        let refused =
+            |edit: &NumberedEdit| RefusedEdit { counter: edit.counter, code, operation: None };
         self.shared.tell(&ServerMessage::Refused {
             channel: update.channel,
             edits: update.edits.iter().map(refused).collect(),

@@ -9,9 +9,7 @@ use avvy_model::{BraneId, Code, Principal};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec;
 use avvy_protocol::frame::Frame;
-use avvy_protocol::{
-    Channel, ClientMessage, Hello, Join, ServerMessage, Welcome, negotiate,
-};
+use avvy_protocol::{Channel, ClientMessage, Hello, Join, ServerMessage, Welcome, negotiate};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use crate::brane::{BraneHandle, BraneMsg};
@@ -198,11 +196,8 @@ impl Session {
         let reply_to = myself.clone();
         let reply = Box::new(move |result| {
             // A session that has ended needs no answer.
-            let _ = reply_to.send_message(SessionMsg::Opened {
-                join: Box::new(join),
-                result,
-                permit,
-            });
+            let _ =
+                reply_to.send_message(SessionMsg::Opened { join: Box::new(join), result, permit });
         });
         if self.context.directory.send_message(DirectoryMsg::Open { brane, reply }).is_err() {
             self.opening.retain(|b| *b != brane);
@@ -253,7 +248,8 @@ impl Session {
         };
         let farewell = ServerMessage::Left { channel, code: None };
         let farewell = Frame::binary(&codec::encode_server(&farewell, clock::unix_ms()));
-        let message = BraneMsg::Leave { session: self.shared.key, farewell: Some(farewell.clone()) };
+        let message =
+            BraneMsg::Leave { session: self.shared.key, farewell: Some(farewell.clone()) };
         if route.actor.send_message(message).is_err() {
             self.shared.wire.send(&[farewell]);
         }
@@ -261,8 +257,9 @@ impl Session {
 
     fn on_hash(&self, channel: Channel, permit: Permit) {
         let route = self.shared.routes().iter().find(|r| r.channel == channel).cloned();
-        let sent = route
-            .map(|r| r.actor.send_message(BraneMsg::Hash { session: self.shared.key, permit: Some(permit) }));
+        let sent = route.map(|r| {
+            r.actor.send_message(BraneMsg::Hash { session: self.shared.key, permit: Some(permit) })
+        });
         if !matches!(sent, Some(Ok(()))) {
             self.shared.refuse(Code::NotJoined, Some("brane.hash"), Some(channel), None);
         }
@@ -302,4 +299,3 @@ impl Session {
         });
     }
 }
-

@@ -16,8 +16,7 @@ pub(crate) async fn store(
 ) -> Result<(), StoreError> {
     let SnapshotJob { frozen, clients, at, state_hash } = job;
     let mut encoder = snapshot::Encoder::new(frozen, clients, at, state_hash);
-    let start =
-        SnapshotStart { brane, epoch: at.epoch, at: at.seq, taken_ms: clock::unix_ms() };
+    let start = SnapshotStart { brane, epoch: at.epoch, at: at.seq, taken_ms: clock::unix_ms() };
     let id = store.begin_snapshot(start).await?;
     let mut index = 0;
     while let Some(part) = encoder.next_part() {

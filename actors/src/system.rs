@@ -103,8 +103,7 @@ impl System {
         let metrics = Arc::new(Metrics::default());
         let registry = Arc::new(Registry::default());
         let config = Arc::new(config);
-        let (supervisor, _) =
-            Supervisor::spawn(None, Supervisor, SupervisorArguments).await?;
+        let (supervisor, _) = Supervisor::spawn(None, Supervisor, SupervisorArguments).await?;
         let (persistence, _) = PersistenceActor::spawn_linked(
             None,
             PersistenceActor,
@@ -123,13 +122,9 @@ impl System {
             metrics: Arc::clone(&metrics),
             config: Arc::clone(&config),
         };
-        let (directory, _) = DirectoryActor::spawn_linked(
-            None,
-            DirectoryActor,
-            context,
-            supervisor.get_cell(),
-        )
-        .await?;
+        let (directory, _) =
+            DirectoryActor::spawn_linked(None, DirectoryActor, context, supervisor.get_cell())
+                .await?;
         tokio::spawn(Registry::sweep(Arc::downgrade(&registry)));
         let probe = Probe::prepare(store.as_ref()).await?;
         Ok(Self {
@@ -261,7 +256,10 @@ impl System {
         let session = self.next_session();
         let (reply, answer) = oneshot();
         let write = Write { session, principal, client, edits, trace, reply };
-        handle.actor.send_message(BraneMsg::Write(Box::new(write))).map_err(|_| Code::Unavailable)?;
+        handle
+            .actor
+            .send_message(BraneMsg::Write(Box::new(write)))
+            .map_err(|_| Code::Unavailable)?;
         let patience = Duration::from_millis(self.inner.config.durable_timeout_ms);
         match timeout(patience, answer).await {
             Ok(Ok(written)) => written,

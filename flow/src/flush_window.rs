@@ -2,11 +2,13 @@
 //! are published.
 //!
 //! An idle brane flushes at once. A busy one collects, because a write to a
-//! socket costs about the same whatever is in it: the time between two
+//! socket costs about the same whatever is in it: the mean time between two
 //! publications is chosen so that fan-out takes a set share of the time, and
-//! is never longer than a set maximum. One publication is under way at a
-//! time, so a fan-out that cannot keep up makes windows larger, not queues
-//! longer. A window that grows too large, or too old while fan-out is busy,
+//! is never longer than a set maximum. A few publications may come early, so
+//! that edits that are seldom enough in the mean never wait for each other
+//! (this is GCRA, the leaky bucket of ITU-T I.371). One publication is under
+//! way at a time, so a fan-out that cannot keep up makes windows larger, not
+//! queues longer. A window that grows too large, or too old while fan-out is busy,
 //! is closed early, so that it can be journaled; it is published in its turn.
 
 /// How windows are cut.
@@ -21,6 +23,9 @@ pub struct FlushWindowConfig {
     /// The share of the time that fan-out may take, in percent (1 to 100).
     /// Default 16. A smaller share makes longer windows.
     pub fan_out_budget_percent: u32,
+    /// Publications that may come at once after a quiet time, whatever their
+    /// share. Default 8. 1 keeps the least distance between any two.
+    pub burst_windows: u32,
     /// What one delivery is taken to cost at least, in nanoseconds, because
     /// the writes of the sessions' own tasks escape the measurement. Default
     /// 3,000: one system call. 0 goes by the measurement alone.
@@ -38,6 +43,7 @@ impl Default for FlushWindowConfig {
             flush_every_edit: false,
             flush_window_max_ms: 25,
             fan_out_budget_percent: 16,
+            burst_windows: 8,
             delivery_cost_ns: 3_000,
             max_window_events: 1_024,
             max_window_bytes: 256 * 1024,
@@ -65,7 +71,9 @@ pub struct FlushWindow {
     open: Open,
     /// Closed windows that are not published yet.
     queued: usize,
-    last_publish_us: Option<u64>,
+    last_publish_us: u64,
+    /// When the publications so far would have come at their mean distance.
+    schedule_us: u64,
     /// When the publication that is under way began.
     in_flight_us: Option<u64>,
     cost_us: u64,
@@ -86,7 +94,8 @@ impl FlushWindow {
             config,
             open: Open::default(),
             queued: 0,
-            last_publish_us: None,
+            last_publish_us: 0,
+            schedule_us: 0,
             in_flight_us: None,
             cost_us: 0,
         }
@@ -120,7 +129,7 @@ impl FlushWindow {
         if self.in_flight_us.is_some() {
             return self.while_in_flight(now_us);
         }
-        let due = self.last_publish_us.map_or(0, |last| last + self.interval_us(viewers));
+        let due = self.due_us(viewers);
         if now_us >= due {
             Verdict::Publish
         } else if self.is_full() {
@@ -136,10 +145,11 @@ impl FlushWindow {
         self.queued += 1;
     }
 
-    /// Everything that was closed is on its way to the fan-out.
-    pub fn published(&mut self, now_us: u64) {
+    /// Everything that was closed is on its way to so many sessions.
+    pub fn published(&mut self, now_us: u64, viewers: usize) {
         self.queued = 0;
-        self.last_publish_us = Some(now_us);
+        self.last_publish_us = now_us;
+        self.schedule_us = self.schedule_us.max(now_us) + self.interval_us(viewers);
         self.in_flight_us.get_or_insert(now_us);
     }
 
@@ -158,7 +168,7 @@ impl FlushWindow {
         self.in_flight_us.is_some()
     }
 
-    /// The time between two publications to so many sessions, in
+    /// The mean time between two publications to so many sessions, in
     /// microseconds.
     pub fn interval_us(&self, viewers: usize) -> u64 {
         let assumed_us = viewers as u64 * u64::from(self.config.delivery_cost_ns) / 1_000;
@@ -170,6 +180,13 @@ impl FlushWindow {
     /// What a publication was measured to take, smoothed, in microseconds.
     pub fn cost_us(&self) -> u64 {
         self.cost_us
+    }
+
+    /// When the next publication may begin.
+    fn due_us(&self, viewers: usize) -> u64 {
+        let early_us = u64::from(self.config.burst_windows.max(1) - 1) * self.interval_us(viewers);
+        // The schedule was made for as many viewers as there were.
+        self.schedule_us.saturating_sub(early_us).min(self.last_publish_us + self.max_us())
     }
 
     fn while_in_flight(&self, now_us: u64) -> Verdict {
@@ -194,13 +211,13 @@ mod tests {
     use super::*;
 
     fn machine() -> FlushWindow {
-        FlushWindow::new(FlushWindowConfig::default())
+        FlushWindow::new(FlushWindowConfig { burst_windows: 1, ..Default::default() })
     }
 
     fn publish(window: &mut FlushWindow, now_us: u64, takes_us: u64) {
         assert_eq!(window.decide(now_us, 0), Verdict::Publish);
         window.closed();
-        window.published(now_us);
+        window.published(now_us, 0);
         window.ready(now_us + takes_us);
     }
 
@@ -211,7 +228,7 @@ mod tests {
         window.push(10, 80);
         assert_eq!(window.decide(10, 1_000), Verdict::Publish);
         window.closed();
-        window.published(10);
+        window.published(10, 1_000);
         window.ready(20);
         window.push(1_000_000, 80);
         assert_eq!(window.decide(1_000_000, 1_000), Verdict::Publish);
@@ -228,11 +245,36 @@ mod tests {
     }
 
     #[test]
+    fn a_few_may_come_early() {
+        let config = FlushWindowConfig { burst_windows: 3, ..Default::default() };
+        let mut window = FlushWindow::new(config);
+        let mut waits = Vec::new();
+        for now_us in [1_000_000, 1_000_001, 1_000_002, 1_000_003] {
+            window.push(now_us, 80);
+            waits.push(window.decide(now_us, 200));
+            window.closed();
+            window.published(now_us, 200);
+            window.ready(now_us);
+        }
+        let wait = Verdict::Wait(Some(1_003_750));
+        assert_eq!(waits, [Verdict::Publish, Verdict::Publish, Verdict::Publish, wait]);
+    }
+
+    #[test]
+    fn the_schedule_follows_the_viewers() {
+        let mut window = machine();
+        window.push(0, 80);
+        window.published(0, 1_000_000);
+        window.ready(1);
+        assert_eq!(window.decide(2, 1), Verdict::Wait(Some(25_000)));
+    }
+
+    #[test]
     fn one_publication_at_a_time() {
         let mut window = machine();
         window.push(0, 80);
         window.closed();
-        window.published(0);
+        window.published(0, 1);
         window.push(100, 80);
         assert_eq!(window.decide(100, 1), Verdict::Wait(Some(25_100)));
         assert_eq!(window.decide(25_100, 1), Verdict::Close, "the journal does not wait");
@@ -273,7 +315,7 @@ mod tests {
         window.push(0, 80);
         assert!(window.is_full());
         window.closed();
-        window.published(0);
+        window.published(0, 1);
         window.push(1, 80);
         assert_eq!(window.decide(1, 1_000), Verdict::Publish, "also while one is in flight");
     }

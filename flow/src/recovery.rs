@@ -154,3 +154,134 @@ impl Recovery {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use avvy_model::{
+        BraneId, Change, ClientId, Counter, EditId, Epoch, Handle, Kind, Object, ObjectAt,
+        ObjectId, Props, Transform, UserId, WorldLimits,
+    };
+    use uuid::Uuid;
+
+    use super::*;
+
+    const BRANE: BraneId = BraneId::from_bytes([1; 16]);
+    const USER: UserId = UserId::from_bytes([2; 16]);
+
+    /// The chunk of edits `from + 1 ..= to`, each of which creates an object.
+    fn chunk(from: u64, to: u64) -> JournalChunk {
+        let events: Vec<_> = (from + 1..=to).map(creation).collect();
+        let body = journal::encode(&events).into();
+        JournalChunk { epoch: Epoch(1), from: Seq(from), to: Seq(to), body }
+    }
+
+    fn creation(seq: u64) -> Event {
+        let object = Object {
+            id: ObjectId::new(Uuid::from_u128(seq.into())),
+            parent: Handle::ROOT,
+            kind: Kind::Block,
+            owner: USER,
+            transform: Transform::IDENTITY,
+            props: Props::default(),
+        };
+        let created = Change::Created(Box::new(ObjectAt { handle: Handle(seq as u32), object }));
+        Event {
+            seq: Seq(seq),
+            at_ms: 1_000 + seq,
+            by: USER,
+            edit: EditId { client: ClientId::from_bytes([3; 16]), counter: Counter(seq) },
+            trace: None,
+            changes: [created].into_iter().collect(),
+        }
+    }
+
+    fn fresh(max_windows: usize) -> Recovery {
+        let clients = Clients::new(&WorldLimits::default());
+        let bounds = TailBounds { max_windows, max_bytes: 1_000_000 };
+        Recovery::new(World::new(BRANE, USER), clients, Seq(0), bounds)
+    }
+
+    /// One that begins with a snapshot at 3.
+    fn later(max_windows: usize) -> Recovery {
+        let mut first = fresh(9);
+        first.chunk(&chunk(0, 3)).expect("sound");
+        Recovery { tail: VecDeque::new(), tail_bytes: 0, snapshot: Seq(3), ..first }
+            .bounded(max_windows)
+    }
+
+    impl Recovery {
+        fn bounded(mut self, max_windows: usize) -> Self {
+            self.bounds.max_windows = max_windows;
+            self
+        }
+
+        /// The head, the floor, and the ranges of the windows.
+        fn shape(self) -> (u64, u64, Vec<(u64, u64)>) {
+            let lineage = Lineage::new(vec![(Epoch(1), Seq(0))]).expect("rising");
+            let (recovered, windows) = self.finish(Channel(4), lineage);
+            assert!(windows.iter().all(|window| window.channel == Channel(4)));
+            let ranges = windows.iter().map(|window| (window.from.0, window.to.0)).collect();
+            (recovered.head.0, recovered.floor.0, ranges)
+        }
+    }
+
+    #[test]
+    fn a_log_becomes_a_world_with_outcomes_and_windows() {
+        let mut recovery = fresh(9);
+        for (from, to) in [(0, 2), (2, 3)] {
+            recovery.chunk(&chunk(from, to)).expect("sound");
+        }
+        assert_eq!((recovery.world.len(), recovery.clients.len()), (4, 1));
+        assert_eq!(recovery.tail[0].flush.ms, 1_002);
+        assert_eq!(recovery.shape(), (3, 0, vec![(0, 2), (2, 3)]));
+    }
+
+    #[test]
+    fn only_the_newest_windows_are_kept() {
+        let mut recovery = fresh(2);
+        for from in 0..5 {
+            recovery.chunk(&chunk(from, from + 1)).expect("sound");
+        }
+        assert_eq!(recovery.shape(), (5, 3, vec![(3, 4), (4, 5)]));
+        assert_eq!(fresh(2).shape(), (0, 0, vec![]));
+    }
+
+    #[test]
+    fn chunks_before_the_snapshot_are_windows_only() {
+        let mut recovery = later(9);
+        for (from, to) in [(1, 2), (2, 3), (3, 5)] {
+            recovery.chunk(&chunk(from, to)).expect("sound");
+        }
+        assert_eq!(recovery.world.len(), 6);
+        assert_eq!(recovery.shape(), (5, 1, vec![(1, 2), (2, 3), (3, 5)]));
+    }
+
+    #[test]
+    fn windows_that_do_not_reach_the_head_are_of_no_use() {
+        let mut recovery = later(9);
+        recovery.chunk(&chunk(0, 2)).expect("sound");
+        assert_eq!(recovery.shape(), (3, 3, vec![]));
+        let mut recovery = later(9);
+        for (from, to) in [(0, 1), (3, 4)] {
+            recovery.chunk(&chunk(from, to)).expect("sound");
+        }
+        assert_eq!(recovery.shape(), (4, 3, vec![(3, 4)]));
+    }
+
+    #[test]
+    fn damage_is_found() {
+        let gap = later(9).chunk(&chunk(4, 5)).expect_err("4 is missing");
+        assert!(matches!(gap, RecoveryError::Gap { expected: Seq(3), found: Seq(4) }));
+        let across = later(9).chunk(&chunk(2, 5)).expect_err("begins before the snapshot");
+        assert!(matches!(across, RecoveryError::Gap { .. }));
+        let short = JournalChunk { to: Seq(3), ..chunk(0, 2) };
+        assert!(matches!(fresh(9).chunk(&short), Err(RecoveryError::Range { .. })));
+        let empty = JournalChunk { to: Seq(0), ..chunk(0, 0) };
+        assert!(matches!(fresh(9).chunk(&empty), Err(RecoveryError::Range { .. })));
+        let torn = JournalChunk { body: chunk(0, 2).body.slice(..20), ..chunk(0, 2) };
+        assert!(matches!(fresh(9).chunk(&torn), Err(RecoveryError::Journal(_))));
+        let mut twice = fresh(9);
+        twice.world.replay(&creation(1)).expect("fits");
+        assert!(matches!(twice.chunk(&chunk(0, 1)), Err(RecoveryError::Replay(_))));
+    }
+}

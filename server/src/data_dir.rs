@@ -43,11 +43,7 @@ impl Running {
     pub fn read(data_dir: &Path) -> Result<Self> {
         let file = running_file(data_dir);
         let text = fs::read_to_string(&file).with_context(|| {
-            format!(
-                "no server runs on {}: cannot read {}",
-                data_dir.display(),
-                file.display()
-            )
+            format!("no server runs on {}: cannot read {}", data_dir.display(), file.display())
         })?;
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))
     }

@@ -23,11 +23,9 @@ pub fn run(arguments: &cli::Demo) -> Result<ExitCode> {
     };
     let token = match &arguments.token {
         Some(token) => token.clone(),
-        None => running
-            .as_ref()
-            .ok()
-            .and_then(|running| running.token.clone())
-            .context("no token: give one with --token, or run the server with auth.development_tokens")?,
+        None => running.as_ref().ok().and_then(|running| running.token.clone()).context(
+            "no token: give one with --token, or run the server with auth.development_tokens",
+        )?,
     };
     let brane = match arguments.brane {
         Some(brane) => brane,

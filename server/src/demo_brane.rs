@@ -31,7 +31,8 @@ pub async fn ensure(
     now_ms: u64,
 ) -> Result<Option<BraneId>> {
     if let Some(bytes) = store.meta(META_KEY).await? {
-        let bytes = <[u8; 16]>::try_from(bytes.as_ref()).context("the demo brane's id is damaged")?;
+        let bytes =
+            <[u8; 16]>::try_from(bytes.as_ref()).context("the demo brane's id is damaged")?;
         return Ok(Some(BraneId::from_bytes(bytes)));
     }
     if objects == 0 {

@@ -51,8 +51,7 @@ struct Brane {
 /// When the directory cannot be opened.
 pub fn run(arguments: &cli::Inspect) -> Result<ExitCode> {
     ensure!(arguments.data.is_dir(), "{} is not a directory", arguments.data.display());
-    let options =
-        SqliteOptions { directory: arguments.data.clone(), ..SqliteOptions::default() };
+    let options = SqliteOptions { directory: arguments.data.clone(), ..SqliteOptions::default() };
     let store = SqliteStore::open(&options).context("the data cannot be opened")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let inspection = runtime.block_on(inspect(Arc::new(store)))?;
@@ -145,12 +144,8 @@ impl Inspection {
     }
 
     fn text(&self) -> String {
-        let mut text = format!(
-            "schema {}, {} bytes, {} branes\n",
-            self.schema,
-            self.bytes,
-            self.branes.len()
-        );
+        let mut text =
+            format!("schema {}, {} bytes, {} branes\n", self.schema, self.bytes, self.branes.len());
         for brane in &self.branes {
             let unknown = || "?".to_owned();
             text += &format!(

@@ -86,7 +86,7 @@ impl BraneCore {
         self.published = self.closed;
         // Whose edits are durable already reads so in the window's header.
         self.journal.take_editors(self.durable);
-        self.pace.published(now.us);
+        self.pace.published(now.us, self.sessions.len());
         self.answer_repeats(effects);
     }
 

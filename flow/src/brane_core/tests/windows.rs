@@ -35,7 +35,8 @@ fn runs_of_moves_are_one_item() {
 
 #[test]
 fn busy_collects_until_the_fan_out_is_ready_and_the_interval_has_passed() {
-    let mut bench = Bench::joined();
+    let flush = FlushWindowConfig { burst_windows: 1, ..Default::default() };
+    let mut bench = Bench::joined_with(BraneConfig { flush, ..Default::default() });
     bench.eager = false;
     bench.update(ONE, [(1, create(1))]);
     bench.take();
