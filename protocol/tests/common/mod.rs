@@ -1,4 +1,5 @@
-//! Arbitrary messages.
+//! Arbitrary messages. Not every test needs all of them.
+#![allow(dead_code)]
 
 use std::sync::Arc;
 
