@@ -72,7 +72,9 @@ pub struct FlushWindow {
     /// Closed windows that are not published yet.
     queued: usize,
     last_publish_us: u64,
-    /// When the publications so far would have come at their mean distance.
+    /// To so many sessions went the last publication.
+    viewers: usize,
+    /// When the next publication is due by the mean distance.
     schedule_us: u64,
     /// When the publication that is under way began.
     in_flight_us: Option<u64>,
@@ -95,6 +97,7 @@ impl FlushWindow {
             open: Open::default(),
             queued: 0,
             last_publish_us: 0,
+            viewers: 0,
             schedule_us: 0,
             in_flight_us: None,
             cost_us: 0,
@@ -149,7 +152,7 @@ impl FlushWindow {
     pub fn published(&mut self, now_us: u64, viewers: usize) {
         self.queued = 0;
         self.last_publish_us = now_us;
-        self.schedule_us = self.schedule_us.max(now_us) + self.interval_us(viewers);
+        self.viewers = viewers;
         self.in_flight_us.get_or_insert(now_us);
     }
 
@@ -160,6 +163,7 @@ impl FlushWindow {
             // Smoothed over about eight publications.
             self.cost_us =
                 if self.cost_us == 0 { sample } else { (7 * self.cost_us + sample).div_ceil(8) };
+            self.schedule_us = self.schedule_us.max(began) + self.interval_us(self.viewers);
         }
     }
 

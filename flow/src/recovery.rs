@@ -172,7 +172,8 @@ mod tests {
     fn chunk(from: u64, to: u64) -> JournalChunk {
         let events: Vec<_> = (from + 1..=to).map(creation).collect();
         let body = journal::encode(&events).into();
-        JournalChunk { epoch: Epoch(1), from: Seq(from), to: Seq(to), body }
+        let at_ms = 1_000 + to;
+        JournalChunk { epoch: Epoch(1), from: Seq(from), to: Seq(to), at_ms, body }
     }
 
     fn creation(seq: u64) -> Event {

@@ -285,7 +285,7 @@ impl Play {
 fn patch(b: u32) -> PropsPatch {
     let key =
         PropKey::new(["a", "b", "c"][b as usize % 3], &ValueLimits::default()).expect("short");
-    let value = (b % 5 > 0).then(|| Value::int(b.into()));
+    let value = (!b.is_multiple_of(5)).then(|| Value::int(b.into()));
     PropsPatch::new(vec![(key, value)]).expect("one key")
 }
 
