@@ -1,0 +1,70 @@
+//! Waiting for many sockets at once.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+
+/// Sockets told about in one turn.
+const MAX_EVENTS: usize = 1_024;
+
+/// A set of sockets, each under a number of the caller's (Linux's epoll, told
+/// again and again as long as there is something to read).
+pub struct Poller {
+    epoll: OwnedFd,
+    events: Vec<Event>,
+}
+
+impl Poller {
+    /// An empty set.
+    ///
+    /// # Errors
+    /// When the system has no more files.
+    pub fn new() -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        Ok(Self { epoll, events: Vec::with_capacity(MAX_EVENTS) })
+    }
+
+    /// Takes in a socket. It leaves the set when it is closed.
+    ///
+    /// # Errors
+    /// When the system has no more memory.
+    pub fn add(&self, socket: impl AsFd, number: usize) -> io::Result<()> {
+        let data = EventData::new_u64(number as u64);
+        Ok(epoll::add(&self.epoll, socket, data, EventFlags::IN)?)
+    }
+
+    /// Says whether the caller waits to write to the socket, too.
+    ///
+    /// # Errors
+    /// When the socket is not in the set.
+    pub fn wait_to_write(&self, socket: impl AsFd, number: usize, wait: bool) -> io::Result<()> {
+        let out = if wait { EventFlags::OUT } else { EventFlags::empty() };
+        let data = EventData::new_u64(number as u64);
+        Ok(epoll::modify(&self.epoll, socket, data, EventFlags::IN | out)?)
+    }
+
+    /// Waits until a socket can be read or written, or the time is over. The
+    /// numbers of those that can go into `ready`.
+    ///
+    /// # Errors
+    /// Never, in practice.
+    pub fn wait(&mut self, timeout: Duration, ready: &mut Vec<usize>) -> io::Result<()> {
+        ready.clear();
+        self.events.clear();
+        let timeout = Timespec {
+            tv_sec: timeout.as_secs() as i64,
+            tv_nsec: i64::from(timeout.subsec_nanos()),
+        };
+        let events = rustix::buffer::spare_capacity(&mut self.events);
+        match epoll::wait(&self.epoll, events, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        ready.extend(self.events.iter().map(|event| event.data.u64() as usize));
+        Ok(())
+    }
+}
