@@ -230,8 +230,9 @@ impl Attempt<'_> {
         self.not_root(handle)?;
         self.touch(1)?;
         let top = self.object(handle)?.clone();
-        for child in self.children_descending(handle).into_iter().rev() {
-            self.touch(1)?;
+        let children = self.children_descending(handle);
+        self.touch(children.len())?;
+        for child in children.into_iter().rev() {
             let own = self.object(child)?.transform;
             let before = Placement { parent: handle, transform: own };
             let transform = own.within(&top.transform).map_err(|_| Code::OutOfRange)?;

@@ -1,11 +1,6 @@
 //! The world against a model that is too simple to be wrong: random edits
 //! through both, everything that can be seen compared.
 
-#![allow(clippy::unwrap_used)]
-
-mod model;
-mod script;
-
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +9,10 @@ use avvy_model::{
     BraneId, ClientId, Code, Counter, EditId, Epoch, Event, Handle, ObjectId, Position, Seq,
     TraceId, ValueLimits, WorldLimits,
 };
-use model::Naive;
 use proptest::prelude::*;
-use script::{Step, edit, script, user};
+
+use crate::model::{self, Naive};
+use crate::script::{Step, edit, script, user};
 
 /// All so small that they are hit.
 const LIMITS: WorldLimits = WorldLimits {
@@ -207,7 +203,7 @@ fn same(world: &World, naive: &Naive) {
 fn agrees_with_the_naive_model() {
     let seen = RefCell::new(BTreeSet::new());
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
-        cases: 400,
+        cases: ProptestConfig::default().cases.max(400),
         failure_persistence: None,
         ..ProptestConfig::default()
     });

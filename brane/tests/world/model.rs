@@ -131,9 +131,9 @@ impl Naive {
             }
             Operation::Delete { target, mode: DeleteMode::KeepChildren } => {
                 let (handle, object) = self.movable(who, *target)?;
-                touch(1)?;
-                for (child, c) in self.objects.iter().filter(|(_, o)| o.parent == handle) {
-                    touch(1)?;
+                let children = || self.objects.iter().filter(|(_, o)| o.parent == handle);
+                touch(1 + children().count())?;
+                for (child, c) in children() {
                     new.at(*child).parent = object.parent;
                     new.at(*child).transform =
                         c.transform.within(&object.transform).map_err(|_| Code::OutOfRange)?;

@@ -1,0 +1,12 @@
+//! The world and its bytes, through the public API.
+
+#![allow(clippy::unwrap_used)]
+
+mod clients;
+mod edges;
+mod golden;
+mod journal;
+mod model;
+mod naive;
+mod script;
+mod snapshot;
