@@ -72,11 +72,12 @@ fn need_venv_module() -> Result<()> {
     if has_it() { Ok(()) } else { bail!("Python 3 is installed and still has no venv module") }
 }
 
-/// Runs the Python client's own tests against the release build.
+/// Runs the Python client's own tests. Its scenario against a real server is
+/// run by the server's tests, in the surroundings of [`environment`].
 pub fn test() -> Result<String> {
     let mut python = Command::new(venv().join("bin/python"));
-    python.args(["-m", "unittest", "discover", "--verbose", "--start-directory", CLIENT]);
-    python.envs(environment()?);
+    python.current_dir(CLIENT).envs(environment()?);
+    python.args(["-B", "-m", "unittest", "discover", "--verbose", "--start-directory", "tests"]);
     shell::call(&mut python)?;
     Ok(String::new())
 }
