@@ -87,6 +87,9 @@ pub(crate) enum BraneMsg {
     Status(OneshotSender<BraneStatus>),
     /// Make everything durable, then end.
     Close,
+    /// Fail, as a broken invariant would make it.
+    #[cfg(test)]
+    Fail,
 }
 
 /// Edits that come by HTTP.
@@ -236,6 +239,8 @@ impl Actor for BraneActor {
                 brane.closing = true;
                 brane.feed(&myself, BraneInput::Drain);
             }
+            #[cfg(test)]
+            BraneMsg::Fail => panic!("a test wants to see this"),
         }
         if brane.closing && brane.core.is_drained() {
             myself.stop(None);

@@ -26,6 +26,8 @@ mod snapshots;
 mod status;
 mod supervisor;
 mod system;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use config::{SessionConfig, SystemConfig};

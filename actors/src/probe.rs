@@ -10,9 +10,6 @@ use avvy_model::{
     PropsPatch, Role, Target, UserId, Value, ValueLimits, Visibility,
 };
 use avvy_persistence::{BraneKind, BraneRecord, Store, StoreError};
-use avvy_protocol::close::CloseCode;
-use avvy_protocol::codec;
-use avvy_protocol::frame::Frame;
 use avvy_protocol::{Channel, Join, ServerMessage, Update};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -20,7 +17,7 @@ use uuid::Uuid;
 
 use crate::brane::{BraneHandle, BraneMsg};
 use crate::clock;
-use crate::wire::{Backlog, Wire};
+use crate::wire::Inbox;
 
 /// The longest that the probe waits for its edit.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -76,7 +73,7 @@ impl Probe {
         let (inbox, messages) = mpsc::channel(INBOX);
         let join = BraneMsg::Join {
             session,
-            wire: Arc::new(ProbeWire(inbox)),
+            wire: Arc::new(Inbox(inbox)),
             principal: Principal { user: self.user, role: Role::Owner },
             join: Join { brane: self.brane, client: self.client, known: false, resume: None },
             permit: None,
@@ -144,23 +141,4 @@ impl Probe {
         let edits = vec![NumberedEdit { counter, edit: Edit::One(operation) }];
         Update { channel, trace: None, edits }
     }
-}
-
-/// Reads what a client would be sent.
-struct ProbeWire(mpsc::Sender<ServerMessage>);
-
-impl Wire for ProbeWire {
-    fn send(&self, frames: &[Frame]) -> Backlog {
-        for frame in frames {
-            // What the probe cannot take it does not need: it will time out.
-            if let Ok(message) = codec::decode_server(frame.payload()) {
-                let _ = self.0.try_send(message);
-            }
-        }
-        if self.0.is_closed() { Backlog::Gone } else { Backlog::Low }
-    }
-
-    fn close(&self, _code: CloseCode) {}
-
-    fn cut(&self) {}
 }

@@ -232,7 +232,7 @@ impl System {
     /// # Errors
     /// `not_found`, `unavailable`, `timeout`, `damaged`.
     pub async fn view(&self, brane: BraneId, claims: &Claims) -> Result<View, Code> {
-        let handle = self.open(brane).await?;
+        let handle = self.brane_handle(brane).await?;
         principal(&handle.record, claims)?;
         ask(&handle.actor, BraneMsg::View).await
     }
@@ -251,7 +251,7 @@ impl System {
         edits: Vec<NumberedEdit>,
         trace: TraceId,
     ) -> Result<Written, Code> {
-        let handle = self.open(brane).await?;
+        let handle = self.brane_handle(brane).await?;
         let principal = principal(&handle.record, claims)?;
         let session = self.next_session();
         let (reply, answer) = oneshot();
@@ -278,7 +278,7 @@ impl System {
     /// # Errors
     /// What went wrong on the way.
     pub async fn probe(&self) -> Result<probe::Report, Code> {
-        let handle = self.open(self.inner.probe.brane()).await?;
+        let handle = self.brane_handle(self.inner.probe.brane()).await?;
         self.inner.probe.run(&handle, self.next_session()).await
     }
 
@@ -328,7 +328,8 @@ impl System {
         let _ = self.inner.supervisor.get_cell().wait(None).await;
     }
 
-    async fn open(&self, brane: BraneId) -> Result<BraneHandle, Code> {
+    /// Finds or opens a brane.
+    pub(crate) async fn brane_handle(&self, brane: BraneId) -> Result<BraneHandle, Code> {
         let answer = ask(&self.inner.directory, |reply: OneshotSender<_>| DirectoryMsg::Open {
             brane,
             reply: Box::new(move |result| drop(reply.send(result))),

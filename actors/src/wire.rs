@@ -1,7 +1,10 @@
 //! The way out to one client, as the actors see it.
 
+use avvy_protocol::ServerMessage;
 use avvy_protocol::close::CloseCode;
+use avvy_protocol::codec;
 use avvy_protocol::frame::Frame;
+use tokio::sync::mpsc;
 
 /// What a send left behind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,4 +32,23 @@ pub trait Wire: Send + Sync + 'static {
 
     /// Ends the connection at once, whatever is queued.
     fn cut(&self);
+}
+
+/// A client inside the process: it reads what one outside would be sent.
+pub(crate) struct Inbox(pub(crate) mpsc::Sender<ServerMessage>);
+
+impl Wire for Inbox {
+    fn send(&self, frames: &[Frame]) -> Backlog {
+        for frame in frames {
+            // What does not fit is lost; whoever misses it times out.
+            if let Ok(message) = codec::decode_server(frame.payload()) {
+                let _ = self.0.try_send(message);
+            }
+        }
+        if self.0.is_closed() { Backlog::Gone } else { Backlog::Low }
+    }
+
+    fn close(&self, _code: CloseCode) {}
+
+    fn cut(&self) {}
 }

@@ -1,0 +1,273 @@
+//! The actors as a whole, on a store in memory and without sockets.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use avvy_auth::{Claims, Issuer, Keys, Policy};
+use avvy_model::{
+    BraneId, ClientId, Code, Counter, Edit, Handle, Kind, NumberedEdit, ObjectId, Operation,
+    Position, Props, Role, Seq, Target, TraceId, Transform, UserId, Visibility,
+};
+use avvy_persistence::memory::MemoryStore;
+use avvy_persistence::{BraneKind, BraneRecord, Store};
+use avvy_protocol::{
+    CatchUp, Channel, ClientMessage, Hello, Join, Resume, ServerMessage, Update, codec,
+};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::brane::BraneMsg;
+use crate::wire::Inbox;
+use crate::{SessionPort, System, SystemConfig};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct World {
+    system: System,
+    issuer: Issuer,
+    claims: Claims,
+    brane: BraneId,
+}
+
+impl World {
+    async fn new(config: SystemConfig) -> Self {
+        let policy = Policy { issuer: "test".to_owned(), audience: "test".to_owned(), leeway_s: 0 };
+        let issuer = Issuer::new(Keys::generate([7; 32]), policy);
+        let now_s = crate::clock::unix_s();
+        let claims = Claims {
+            user: UserId::new(Uuid::new_v4()),
+            role: Role::Owner,
+            name: None,
+            branes: Vec::new(),
+            token: Uuid::new_v4(),
+            issued_s: now_s,
+            expires_s: now_s + 600,
+        };
+        let brane = BraneId::new(Uuid::new_v4());
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let system = System::start(store, issuer.verifier(), config).await.unwrap();
+        let record = BraneRecord {
+            id: brane,
+            owner: claims.user,
+            name: "test".to_owned(),
+            kind: BraneKind::Personal,
+            visibility: Visibility::Private,
+            created_ms: 1,
+        };
+        system.create_brane(record).await.unwrap();
+        Self { system, issuer, claims, brane }
+    }
+
+    async fn connect(&self) -> Session {
+        let (inbox, messages) = mpsc::channel(1_024);
+        let port =
+            self.system.connect(Arc::new(Inbox(inbox)), Box::new(|| {}), None).await.unwrap();
+        let mut session = Session { port, messages };
+        session.say(&ClientMessage::Hello(Hello {
+            min_version: 1,
+            max_version: 1,
+            token: Some(self.issuer.issue(&self.claims)),
+            agent: None,
+        }));
+        let welcomed = |m: &ServerMessage| matches!(m, ServerMessage::Welcome(_));
+        session.until(welcomed).await;
+        session
+    }
+
+    /// Makes the brane's actor fail.
+    async fn fail_brane(&self) {
+        self.system
+            .brane_handle(self.brane)
+            .await
+            .unwrap()
+            .actor
+            .send_message(BraneMsg::Fail)
+            .unwrap();
+    }
+}
+
+struct Session {
+    port: SessionPort,
+    messages: mpsc::Receiver<ServerMessage>,
+}
+
+impl Session {
+    fn say(&mut self, message: &ClientMessage) {
+        assert!(self.port.may_read(false));
+        self.port.receive(&codec::encode_client(message));
+    }
+
+    async fn until(&mut self, wanted: impl Fn(&ServerMessage) -> bool) -> ServerMessage {
+        let waiting = async {
+            loop {
+                let message = self.messages.recv().await.expect("the session is open");
+                if wanted(&message) {
+                    return message;
+                }
+            }
+        };
+        timeout(PATIENCE, waiting).await.expect("what is waited for comes")
+    }
+
+    async fn join(
+        &mut self,
+        brane: BraneId,
+        client: ClientId,
+        resume: Option<Resume>,
+    ) -> (Channel, CatchUp) {
+        self.say(&ClientMessage::Join(Join { brane, client, known: false, resume }));
+        match self.until(|m| matches!(m, ServerMessage::Joined(_) | ServerMessage::Error(_))).await
+        {
+            ServerMessage::Joined(joined) => (joined.channel, joined.catch_up),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Creates a block and waits until it is durable.
+    async fn create(&mut self, channel: Channel, counter: u64) -> Position {
+        let operation = Operation::Create {
+            id: ObjectId::new(Uuid::new_v4()),
+            parent: Target::Handle(Handle::ROOT),
+            kind: Kind::Block,
+            transform: Transform::IDENTITY,
+            props: Props::default(),
+        };
+        let counter = Counter(counter);
+        let edits = vec![NumberedEdit { counter, edit: Edit::One(operation) }];
+        self.say(&ClientMessage::Update(Update { channel, trace: None, edits }));
+        let applied = self.until(|m| matches!(m, ServerMessage::Applied { .. })).await;
+        let ServerMessage::Applied { edits, .. } = applied else { unreachable!() };
+        assert_eq!(edits[0].0, counter);
+        let seq = edits[0].1;
+        let durable = self
+            .until(|m| matches!(m, ServerMessage::Durable { durable, .. } if durable.seq >= seq))
+            .await;
+        let ServerMessage::Durable { durable, .. } = durable else { unreachable!() };
+        durable
+    }
+}
+
+fn client() -> ClientId {
+    ClientId::new(Uuid::new_v4())
+}
+
+#[tokio::test]
+async fn a_failed_brane_comes_back_where_it_was() {
+    let world = World::new(SystemConfig::default()).await;
+    let mut session = world.connect().await;
+    let me = client();
+    let (channel, catch_up) = session.join(world.brane, me, None).await;
+    assert_eq!(catch_up, CatchUp::Snapshot);
+    let at = session.create(channel, 1).await;
+
+    world.fail_brane().await;
+    let left =
+        |m: &ServerMessage| matches!(m, ServerMessage::Left { code: Some(Code::Unavailable), .. });
+    session.until(left).await;
+
+    let resume = Some(Resume { version: at, touched: Some(Vec::new()) });
+    let (channel, catch_up) = session.join(world.brane, me, resume).await;
+    assert_eq!(catch_up, CatchUp::Replay);
+    let after = session.create(channel, 2).await;
+    assert_eq!(after.seq, at.seq.next());
+    assert!(after.epoch > at.epoch);
+}
+
+#[tokio::test]
+async fn an_edit_sent_again_after_a_failure_is_not_applied_again() {
+    let world = World::new(SystemConfig::default()).await;
+    let mut session = world.connect().await;
+    let me = client();
+    let (channel, _) = session.join(world.brane, me, None).await;
+    let at = session.create(channel, 1).await;
+    world.fail_brane().await;
+    session.until(|m| matches!(m, ServerMessage::Left { .. })).await;
+    let (channel, _) = session.join(world.brane, me, None).await;
+    assert_eq!(session.create(channel, 1).await.seq, at.seq);
+    let view = world.system.view(world.brane, &world.claims).await.unwrap();
+    assert_eq!((view.world.len(), view.at.seq), (2, at.seq));
+}
+
+#[tokio::test]
+async fn an_idle_brane_closes_and_opens_again() {
+    let config = SystemConfig { idle_close_ms: 50, ..SystemConfig::default() };
+    let world = World::new(config).await;
+    let mut session = world.connect().await;
+    let (channel, _) = session.join(world.brane, client(), None).await;
+    session.create(channel, 1).await;
+    session.say(&ClientMessage::Leave { channel });
+    session.until(|m| matches!(m, ServerMessage::Left { code: None, .. })).await;
+    let closed = async {
+        while !world.system.status().await.unwrap().branes.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, closed).await.unwrap();
+    let view = world.system.view(world.brane, &world.claims).await.unwrap();
+    assert_eq!((view.world.len(), view.at.seq), (2, Seq(1)));
+    assert_eq!(world.system.metrics().snapshots.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_request_writes_as_a_session_does() {
+    let world = World::new(SystemConfig::default()).await;
+    let mut session = world.connect().await;
+    session.join(world.brane, client(), None).await;
+    let create = Operation::Create {
+        id: ObjectId::new(Uuid::new_v4()),
+        parent: Target::Handle(Handle::ROOT),
+        kind: Kind::Group,
+        transform: Transform::IDENTITY,
+        props: Props::default(),
+    };
+    let missing = Operation::Delete {
+        target: Target::Handle(Handle(99)),
+        mode: avvy_model::DeleteMode::Subtree,
+    };
+    let edits = [create, missing]
+        .into_iter()
+        .zip(1..)
+        .map(|(operation, n)| NumberedEdit { counter: Counter(n), edit: Edit::One(operation) })
+        .collect::<Vec<_>>();
+    let me = client();
+    for _ in 0..2 {
+        let trace = TraceId::new(Uuid::new_v4());
+        let written =
+            world.system.write(world.brane, &world.claims, me, edits.clone(), trace).await.unwrap();
+        assert_eq!(written.outcomes[0].1, Ok(Seq(1)));
+        assert_eq!(written.outcomes[1].1.unwrap_err().code, Code::ObjectNotFound);
+        assert!(written.durable >= Seq(1));
+    }
+    let seen = |m: &ServerMessage| matches!(m, ServerMessage::Flush(flush) if flush.to == Seq(1));
+    session.until(seen).await;
+}
+
+#[tokio::test]
+async fn the_probe_sees_its_own_edit() {
+    let world = World::new(SystemConfig::default()).await;
+    for _ in 0..2 {
+        let report = world.system.probe().await.unwrap();
+        assert!(report.durable_us > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_drained_system_takes_nobody_in() {
+    let world = World::new(SystemConfig::default()).await;
+    let mut session = world.connect().await;
+    let (channel, _) = session.join(world.brane, client(), None).await;
+    session.create(channel, 1).await;
+    assert!(world.system.drain(PATIENCE).await);
+    assert!(world.system.view(world.brane, &world.claims).await.is_err());
+}
+
+#[tokio::test]
+async fn another_users_private_brane_does_not_exist() {
+    let world = World::new(SystemConfig::default()).await;
+    let stranger = Claims { user: UserId::new(Uuid::new_v4()), ..world.claims.clone() };
+    assert_eq!(world.system.view(world.brane, &stranger).await.err(), Some(Code::NotFound));
+    assert_eq!(world.system.brane(world.brane, &stranger).await.err(), Some(Code::NotFound));
+}
