@@ -1,7 +1,7 @@
 """One client's life against a running server: edits, a cut, a resume, and
 equal state hashes at the end. Exits non-zero when anything is not as it must.
 
-    python tests/scenario.py --url ws://127.0.0.1:8080/ws --token T --brane B
+    python tests/scenario.py --url ws://127.0.0.1:7878/ws --token T --brane B
 """
 
 import argparse
