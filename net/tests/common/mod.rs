@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
 /// The longest that a test waits for anything.
@@ -41,6 +42,10 @@ impl TestServer {
     }
 
     pub async fn with(config: NetConfig) -> Self {
+        Self::over(config, None).await
+    }
+
+    pub async fn over(config: NetConfig, tls: Option<TlsAcceptor>) -> Self {
         let policy = Policy { issuer: "test".to_owned(), audience: "test".to_owned(), leeway_s: 0 };
         let issuer = Issuer::new(Keys::generate([7; 32]), policy);
         let store = MemoryStore::new();
@@ -52,7 +57,7 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
         let serving =
-            tokio::spawn(avvy_net::serve(listener, None, system.clone(), config, stopping));
+            tokio::spawn(avvy_net::serve(listener, tls, system.clone(), config, stopping));
         Self { address, system, disk, stop, serving, issuer }
     }
 
@@ -77,6 +82,7 @@ impl TestServer {
 
     pub async fn client(&self) -> Client {
         let stream = TcpStream::connect(self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
         Client { stream: BufReader::new(stream), token: Some(self.token()) }
     }
 
@@ -147,14 +153,22 @@ impl Client {
         timeout(PATIENCE, self.read_answer(method)).await.expect("no answer came")
     }
 
-    /// Whether the server has ended the connection.
+    /// Whether the server ends the connection without another word.
     pub async fn is_closed(&mut self) -> bool {
+        self.rest().await.is_some_and(|rest| rest.is_empty())
+    }
+
+    /// Whether the server ends the connection, whatever it says before.
+    pub async fn ended(&mut self) -> bool {
+        self.rest().await.is_some()
+    }
+
+    /// What comes until the end; `None` when there is none in time.
+    async fn rest(&mut self) -> Option<Vec<u8>> {
         let mut rest = Vec::new();
-        match timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await {
-            Ok(Ok(n)) => n == 0,
-            Ok(Err(_)) => true,
-            Err(_) => false,
-        }
+        // A reset is an end, too.
+        let _ = timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await.ok()?;
+        Some(rest)
     }
 
     async fn read_answer(&mut self, method: &str) -> Option<Answer> {

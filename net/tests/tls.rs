@@ -1,0 +1,75 @@
+//! TLS, with a certificate made for the test.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use avvy_net::{NetConfig, tls};
+use common::{PATIENCE, TestServer};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// A server's side and a client's side that trust each other.
+fn pair() -> (TlsAcceptor, TlsConnector) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let acceptor = tls::acceptor(&certificate, &key).unwrap();
+    assert!(tls::acceptor(&key, &certificate).is_err());
+    assert!(tls::acceptor(&folder.path().join("none"), &key).is_err());
+
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (acceptor, TlsConnector::from(Arc::new(config)))
+}
+
+#[tokio::test]
+async fn serves_http_and_upgrades_over_tls() {
+    let (acceptor, connector) = pair();
+    let server = TestServer::over(NetConfig::default(), Some(acceptor)).await;
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+        sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let requests =
+        [("/livez", "connection: close\r\n", "HTTP/1.1 200 "), ("/ws", upgrade, "HTTP/1.1 101 ")];
+    for (path, headers, status) in requests {
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut stream = connector.connect(name, stream).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = [0; 13];
+        timeout(PATIENCE, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(std::str::from_utf8(&answer).unwrap(), status);
+    }
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_come_is_not_waited_for() {
+    let (acceptor, _) = pair();
+    let config =
+        NetConfig { tls_handshake_timeout: Duration::from_millis(100), ..NetConfig::default() };
+    let server = TestServer::over(config, Some(acceptor)).await;
+    let mut silent = server.client().await;
+    assert!(silent.is_closed().await);
+    let mut plain = server.client().await;
+    plain.say(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    // An alert of TLS at most, and the end.
+    assert!(plain.ended().await);
+    server.end().await;
+}
