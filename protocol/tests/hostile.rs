@@ -97,7 +97,7 @@ fn long_texts_in_short_fields_are_too_large() {
 
 #[test]
 fn large_messages_and_long_lists_are_too_large() {
-    assert_eq!(refusal(&vec![0xa0; 600_000]), Code::TooLarge);
+    assert_eq!(refusal(&vec![0xa0; 1_100_000]), Code::TooLarge);
     let limits = DecodeLimits { max_edits: 2, max_touched: 2, ..DecodeLimits::default() };
     let update = b"\xa3\x62ch\x03\x62op\x6dobject.update\x65edits\x83\xa1\x61n\x01\xa1\x61n\x02\xa1\x61n\x03";
     let error = decode_client(update, &limits).unwrap_err();

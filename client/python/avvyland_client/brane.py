@@ -105,12 +105,13 @@ class Brane:
 
     # For the session
 
-    def join_message(self):
+    def join_message(self, max_message_bytes):
         message = {"op": "brane.join", "brane": self.id, "client": self.client, "known": self.known}
         if self.replica:
             message["resume_version"] = [self.replica.epoch, self.replica.seq]
             # Complete only if every change above the watermark was counted.
-            if self.durable >= self._touched_since and len(self._touched) <= MAX_TOUCHED:
+            bound = min(MAX_TOUCHED, (max_message_bytes - 512) // 5)
+            if self.durable >= self._touched_since and len(self._touched) <= bound:
                 message["touched"] = sorted(self._touched)
         return message
 

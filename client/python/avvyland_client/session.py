@@ -73,7 +73,7 @@ class Session:
         assert self._joining is None, "one join at a time"
         answer = asyncio.get_running_loop().create_future()
         self._joining = (brane, answer)
-        self.send(brane.join_message())
+        self.send(brane.join_message(self.welcome["max_message_bytes"]))
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await answer

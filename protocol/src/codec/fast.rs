@@ -1,5 +1,5 @@
 //! The shortest way through the commonest message: an `object.update` with one
-//! packed move, in deterministic encoding. It costs a third of the general
+//! packed move, in deterministic encoding. It costs a fifth of the general
 //! way; whatever looks different in any byte goes that way.
 
 use avvy_model::{Counter, Edit, NumberedEdit, Operation, Target};

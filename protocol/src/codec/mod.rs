@@ -73,7 +73,7 @@ pub struct DecodeLimits {
 impl Default for DecodeLimits {
     fn default() -> Self {
         Self {
-            max_message_bytes: 512 * 1024,
+            max_message_bytes: 1024 * 1024,
             max_edits: 1_024,
             max_batch: 1_000,
             max_token_bytes: 8_192,
