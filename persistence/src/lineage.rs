@@ -14,7 +14,8 @@ pub type Lineage = Vec<(Epoch, Seq)>;
 /// is: so positions of the lost stretch rewind to the cut.
 ///
 /// A dropped epoch began where the next one did, so a position of it rewinds
-/// to the place where it already is, and nothing is lost by forgetting it.
+/// to the place where it already is, and nothing is lost by forgetting it. The
+/// first is always kept: what is before it was never given.
 pub(crate) fn push(lineage: &mut Lineage, epoch: Epoch, start: Seq) {
     lineage.iter_mut().for_each(|entry| entry.1 = entry.1.min(start));
     lineage.push((epoch, start));
@@ -22,7 +23,7 @@ pub(crate) fn push(lineage: &mut Lineage, epoch: Epoch, start: Seq) {
     let mut index = 0;
     let starts: Vec<Seq> = lineage.iter().map(|(_, start)| *start).collect();
     lineage.retain(|(_, start)| {
-        let keep = index >= old || starts.get(index + 1) != Some(start);
+        let keep = index == 0 || index >= old || starts.get(index + 1) != Some(start);
         index += 1;
         keep
     });
@@ -59,9 +60,10 @@ mod tests {
         for epoch in 1..=1_000 {
             push(&mut lineage, Epoch(epoch), Seq(epoch / 100));
         }
-        assert_eq!(lineage.len(), RECENT + 7);
-        assert_eq!(lineage[0], (Epoch(99), Seq(0)));
-        assert_eq!(lineage[1], (Epoch(199), Seq(1)));
+        assert_eq!(lineage.len(), RECENT + 8);
+        assert_eq!(lineage[0], (Epoch(1), Seq(0)));
+        assert_eq!(lineage[1], (Epoch(99), Seq(0)));
+        assert_eq!(lineage[2], (Epoch(199), Seq(1)));
         assert_eq!(lineage.last(), Some(&(Epoch(1_000), Seq(10))));
         assert_eq!(decode(&encode(&lineage)), Some(lineage));
     }

@@ -41,7 +41,8 @@ pub struct Opened {
     /// The epoch of this opening: above every earlier one, and durable.
     pub epoch: Epoch,
     /// Every epoch with the seq at which it began, ascending, this one
-    /// included. Old openings in which nothing was stored may be left out.
+    /// included. Old openings in which nothing was stored may be left out, but
+    /// not the first.
     pub lineage: Lineage,
     /// The last edit stored.
     pub head: Seq,

@@ -57,3 +57,22 @@ async fn an_emptied_journal_is_not_a_new_one() {
     let answer = SqliteStore::open(&SqliteOptions::at(root.path())).map(drop);
     assert!(matches!(answer, Err(StoreError::Damaged { .. })), "{answer:?}");
 }
+
+#[tokio::test]
+async fn its_log_stays_short() {
+    let root = tempfile::tempdir().unwrap();
+    let options = SqliteOptions { wal_bytes: 256 << 10, ..SqliteOptions::at(root.path()) };
+    let store = SqliteStore::open(&options).unwrap();
+    store.create_brane(record(1)).await.unwrap();
+    let epoch = store.open(common::brane(1)).await.unwrap().epoch;
+    let mut longest = 0;
+    for from in 0..1_500 {
+        let mut write = common::chunk(1, epoch, from, from + 1);
+        write.body = vec![1; 4_000].into();
+        assert_eq!(store.append(vec![write]).await.unwrap(), [Ok(())]);
+        let log = root.path().join("avvyland.sqlite-wal");
+        longest = longest.max(log.metadata().unwrap().len());
+    }
+    // About 18 MB went through it.
+    assert!(longest < 4 << 20, "the log grew to {longest} bytes");
+}

@@ -13,6 +13,11 @@
 //! tables is checked whole at the start, and the logs are read before SQLite
 //! reads them, because it drops what it does not understand.
 //!
+//! The sqlite3 program can read all of it; the view `journal` lists the chunks.
+//! Space that compaction frees is used again, not given back: the files keep
+//! the size of their busiest time until somebody runs `VACUUM` on them while
+//! the store is closed.
+//!
 //! One thread writes the journal, one the parts, one folds the journal's log,
 //! some read. All of them end, and the directory is let go, when the store is
 //! closed or dropped.

@@ -193,7 +193,13 @@ impl SqliteStore {
         let mut after = 0;
         loop {
             let step = move |reader: &mut Reader| reader.numbers(after);
-            let branes = self.reader().call(Lane::Patient, 0, step).await?;
+            let branes = match self.reader().call(Lane::Patient, 0, step).await {
+                Err(StoreError::Damaged { place, why }) => {
+                    report.damages.push(Damage { place, why });
+                    break;
+                }
+                other => other?,
+            };
             let Some((last, _)) = branes.last() else { break };
             after = *last;
             report.branes += branes.len() as u64;
