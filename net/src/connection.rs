@@ -22,9 +22,7 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::{
-    Message, Role, WebSocketConfig, WebSocketContext,
-};
+use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig, WebSocketContext};
 
 use crate::socket::{OutboxLimits, Socket};
 
@@ -152,8 +150,9 @@ impl Connection {
         let drained = match reader {
             Reader::Plain(half) => socket.pump_direct(cx, half)?,
             Reader::Tls(stream) => {
-                let drained = socket
-                    .pump(cx, |cx, slices| Pin::new(&mut **stream).poll_write_vectored(cx, slices))?;
+                let drained = socket.pump(cx, |cx, slices| {
+                    Pin::new(&mut **stream).poll_write_vectored(cx, slices)
+                })?;
                 if let Poll::Ready(Err(error)) = Pin::new(&mut **stream).poll_flush(cx) {
                     return Err(error);
                 }

@@ -47,11 +47,7 @@ pub(crate) async fn upgrade(
     Ok(response)
 }
 
-async fn start(
-    system: &System,
-    connection: Connection,
-    claims: Option<Box<avvy_auth::Claims>>,
-) {
+async fn start(system: &System, connection: Connection, claims: Option<Box<avvy_auth::Claims>>) {
     let socket = connection.socket();
     let reader = Arc::clone(&socket);
     let wake_reader = Box::new(move || reader.task.wake());

@@ -25,10 +25,18 @@ pub(super) async fn create(
 ) -> Result<Response, Failure> {
     let asked = rest::decode(&payload.bytes, payload.format, app.config.max_body_bytes)?;
     let record = new_record(asked, &claims)?;
-    let (status, record) = match app.system.create_brane(record.clone()).await {
-        Ok(()) => (StatusCode::CREATED, record),
-        Err(Code::Exists) => (StatusCode::OK, existing(&app, &record, &claims).await?),
-        Err(code) => return Err(code.into()),
+    // Asked first, since a store takes the same record twice without a word.
+    let (status, record) = match existing(&app, &record, &claims).await? {
+        Some(record) => (StatusCode::OK, record),
+        None => match app.system.create_brane(record.clone()).await {
+            Ok(()) => (StatusCode::CREATED, record),
+            // The same request was under way twice, or the id is taken.
+            Err(Code::Exists) => {
+                let there = existing(&app, &record, &claims).await?;
+                (StatusCode::OK, there.ok_or(Code::Exists)?)
+            }
+            Err(code) => return Err(code.into()),
+        },
     };
     let mut response = arrival.reply(status, &brane_body(&record));
     // A path of ASCII is a header's value; it cannot fail.
@@ -66,17 +74,22 @@ pub(super) async fn read(
     Ok(arrival.reply(StatusCode::OK, &brane_body(&record)))
 }
 
-/// The brane under this id, if it is the one that was asked for.
+/// The brane that was asked for, if it is there already.
+///
+/// # Errors
+/// `exists` when another one has its id.
 async fn existing(
     app: &App,
     wanted: &BraneRecord,
     claims: &Claims,
-) -> Result<BraneRecord, Failure> {
+) -> Result<Option<BraneRecord>, Failure> {
     match app.system.brane(wanted.id, claims).await {
-        Ok(record) if BraneRecord { created_ms: record.created_ms, ..wanted.clone() } == record => {
-            Ok(record)
+        Ok(record) => {
+            let same = BraneRecord { created_ms: record.created_ms, ..wanted.clone() } == record;
+            if same { Ok(Some(record)) } else { Err(Code::Exists.into()) }
         }
-        Ok(_) | Err(Code::NotFound) => Err(Code::Exists.into()),
+        // Or it is not for this user to know; then creating it fails.
+        Err(Code::NotFound) => Ok(None),
         Err(code) => Err(code.into()),
     }
 }
