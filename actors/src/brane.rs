@@ -10,10 +10,7 @@ use avvy_flow::brane_core::{
     Attach, BraneConfig, BraneCore, BraneEffect, BraneInput, BraneStatus, SnapshotJob, Window,
 };
 use avvy_flow::{Now, SessionKey};
-use avvy_model::{
-    BraneId, ClientId, Code, Counter, Epoch, NumberedEdit, Position, Principal, Refusal, Seq,
-    TraceId,
-};
+use avvy_model::{BraneId, Code, Counter, Epoch, Position, Principal, Refusal, Seq, TraceId};
 use avvy_persistence::BraneRecord;
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::encode_server;
@@ -32,7 +29,7 @@ use crate::loading::Loaded;
 use crate::metrics::count;
 use crate::persistence::PersistenceMsg;
 use crate::snapshots;
-use crate::system::{View, Written};
+use crate::system::{View, WriteRequest, Written};
 use crate::wire::Wire;
 
 /// An open brane, for whoever wants something of it.
@@ -97,9 +94,7 @@ pub(crate) struct Write {
     /// A key of its own, as if it were a session.
     pub(crate) session: SessionKey,
     pub(crate) principal: Principal,
-    pub(crate) client: ClientId,
-    pub(crate) edits: Vec<NumberedEdit>,
-    pub(crate) trace: TraceId,
+    pub(crate) request: WriteRequest,
     pub(crate) reply: OneshotSender<Result<Written, Code>>,
 }
 
@@ -428,7 +423,8 @@ impl Brane {
     }
 
     fn on_write(&mut self, myself: &ActorRef<BraneMsg>, write: Write) {
-        let Write { session, principal, client, edits, trace, reply } = write;
+        let Write { session, principal, request, reply } = write;
+        let WriteRequest { client, known, edits, trace } = request;
         let waiting = edits.iter().map(|edit| edit.counter).collect();
         let writer = Writer { waiting, outcomes: Vec::new(), last: Seq(0), reply };
         self.writers.insert(session, writer);
@@ -436,7 +432,7 @@ impl Brane {
         let status = self.core.status();
         let version = Position { epoch: status.epoch, seq: status.published };
         let resume = Some(Resume { version, touched: None });
-        let join = Join { brane: self.record.id, client, known: false, resume };
+        let join = Join { brane: self.record.id, client, known, resume };
         self.feed(myself, BraneInput::Join { session, principal, join });
         let update = Update { channel: self.channel, trace: Some(trace), edits };
         self.feed(myself, BraneInput::Update { session, update });

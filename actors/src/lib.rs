@@ -30,11 +30,12 @@ mod system;
 mod tests;
 mod wire;
 
+pub use avvy_persistence::{BraneCursor, BraneKind, BranePage, BraneRecord, MAX_NAME_BYTES};
 pub use config::{SessionConfig, SystemConfig};
 pub use loading::recover;
 pub use metrics::Metrics;
 pub use probe::Report as ProbeReport;
 pub use session::SessionPort;
 pub use status::{OpenBrane, SystemStatus};
-pub use system::{StartError, System, View, Written};
+pub use system::{StartError, System, View, WriteRequest, Written};
 pub use wire::{Backlog, Wire};

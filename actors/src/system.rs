@@ -79,6 +79,19 @@ pub struct View {
     pub durable: Seq,
 }
 
+/// Edits submitted without a session.
+#[derive(Clone, Debug)]
+pub struct WriteRequest {
+    /// The client that numbers them.
+    pub client: ClientId,
+    /// As in [`avvy_protocol::Join::known`].
+    pub known: bool,
+    /// With rising numbers.
+    pub edits: Vec<NumberedEdit>,
+    /// Kept in the journal.
+    pub trace: TraceId,
+}
+
 /// What became of edits submitted without a session.
 #[derive(Clone, Debug)]
 pub struct Written {
@@ -247,15 +260,13 @@ impl System {
         &self,
         brane: BraneId,
         claims: &Claims,
-        client: ClientId,
-        edits: Vec<NumberedEdit>,
-        trace: TraceId,
+        request: WriteRequest,
     ) -> Result<Written, Code> {
         let handle = self.brane_handle(brane).await?;
         let principal = principal(&handle.record, claims)?;
         let session = self.next_session();
         let (reply, answer) = oneshot();
-        let write = Write { session, principal, client, edits, trace, reply };
+        let write = Write { session, principal, request, reply };
         handle
             .actor
             .send_message(BraneMsg::Write(Box::new(write)))

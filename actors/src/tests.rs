@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::brane::BraneMsg;
 use crate::wire::Inbox;
-use crate::{SessionPort, System, SystemConfig};
+use crate::{SessionPort, System, SystemConfig, WriteRequest};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -235,8 +235,8 @@ async fn a_request_writes_as_a_session_does() {
     let me = client();
     for _ in 0..2 {
         let trace = TraceId::new(Uuid::new_v4());
-        let written =
-            world.system.write(world.brane, &world.claims, me, edits.clone(), trace).await.unwrap();
+        let request = WriteRequest { client: me, known: false, edits: edits.clone(), trace };
+        let written = world.system.write(world.brane, &world.claims, request).await.unwrap();
         assert_eq!(written.outcomes[0].1, Ok(Seq(1)));
         assert_eq!(written.outcomes[1].1.unwrap_err().code, Code::ObjectNotFound);
         assert!(written.durable >= Seq(1));

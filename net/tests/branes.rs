@@ -11,13 +11,13 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 async fn create(client: &mut Client, body: Json) -> Json {
-    let (status, brane) = client.json("POST", "/api/v1/branes", Some(body)).await;
+    let (status, brane) = client.json("POST", "/api/v1/brane", Some(body)).await;
     assert_eq!(status, 201, "{brane}");
     brane
 }
 
 fn path_of(brane: &Json) -> String {
-    format!("/api/v1/branes/{}", brane["id"].as_str().unwrap())
+    format!("/api/v1/brane/{}", brane["id"].as_str().unwrap())
 }
 
 #[tokio::test]
@@ -32,13 +32,13 @@ async fn creates_reads_and_lists_in_json() {
     assert_eq!((&study["kind"], &study["visibility"]), (&json!("personal"), &json!("private")));
 
     assert_eq!(client.json("GET", &path_of(&study), None).await, (200, study.clone()));
-    let (_, page) = client.json("GET", "/api/v1/branes", None).await;
+    let (_, page) = client.json("GET", "/api/v1/brane", None).await;
     assert_eq!(page["branes"].as_array().unwrap().len(), 2);
     assert_eq!(page.get("next"), None);
 
     // Another user finds the public one only, and no trace of the other.
     client.token = Some(server.token_for(2, Role::Builder, 1_000));
-    let (_, page) = client.json("GET", "/api/v1/branes", None).await;
+    let (_, page) = client.json("GET", "/api/v1/brane", None).await;
     assert_eq!(page["branes"], json!([hall]));
     for path in ["", "/objects"] {
         let (status, _) = client.json("GET", &format!("{}{path}", path_of(&study)), None).await;
@@ -58,11 +58,11 @@ async fn speaks_cbor_when_nothing_is_said() {
         visibility: avvy_model::Visibility::Public,
     };
     let body = encode(&asked, Format::Cbor);
-    let answer = client.ask("POST", "/api/v1/branes", &[], &body).await;
+    let answer = client.ask("POST", "/api/v1/brane", &[], &body).await;
     let yard: BraneBody = answer.as_cbor();
     assert_eq!(answer.status, 201);
-    assert_eq!(answer.header("location"), Some(format!("/api/v1/branes/{}", yard.id).as_str()));
-    let page: BranePage = client.ask("GET", "/api/v1/branes", &[], b"").await.as_cbor();
+    assert_eq!(answer.header("location"), Some(format!("/api/v1/brane/{}", yard.id).as_str()));
+    let page: BranePage = client.ask("GET", "/api/v1/brane", &[], b"").await.as_cbor();
     assert_eq!(page.branes, [yard]);
     server.end().await;
 }
@@ -73,13 +73,13 @@ async fn a_repeated_request_creates_once() {
     let mut client = server.client().await;
     let asked = json!({"id": Uuid::new_v4().to_string(), "name": "Once"});
     let brane = create(&mut client, asked.clone()).await;
-    assert_eq!(client.json("POST", "/api/v1/branes", Some(asked.clone())).await, (200, brane));
+    assert_eq!(client.json("POST", "/api/v1/brane", Some(asked.clone())).await, (200, brane));
     let mut other = asked.clone();
     other["name"] = json!("Twice");
-    let (status, error) = client.json("POST", "/api/v1/branes", Some(other)).await;
+    let (status, error) = client.json("POST", "/api/v1/brane", Some(other)).await;
     assert_eq!((status, &error["code"]), (409, &json!("exists")));
     client.token = Some(server.token_for(2, Role::Owner, 1_000));
-    let (status, error) = client.json("POST", "/api/v1/branes", Some(asked)).await;
+    let (status, error) = client.json("POST", "/api/v1/brane", Some(asked)).await;
     assert_eq!((status, &error["code"]), (409, &json!("exists")));
     server.end().await;
 }
@@ -93,7 +93,7 @@ async fn lists_page_by_page() {
     }
     let (mut names, mut after) = (Vec::new(), String::new());
     loop {
-        let path = format!("/api/v1/branes?limit=3{after}");
+        let path = format!("/api/v1/brane?limit=3{after}");
         let (status, page) = client.json("GET", &path, None).await;
         assert_eq!(status, 200, "{page}");
         let branes = page["branes"].as_array().unwrap();
@@ -107,7 +107,7 @@ async fn lists_page_by_page() {
     names.sort();
     assert_eq!(names, (0..7).map(|n| format!("brane {n}")).collect::<Vec<_>>());
     for query in ["limit=0", "limit=-1", "limit=many", "after=here"] {
-        let (status, error) = client.json("GET", &format!("/api/v1/branes?{query}"), None).await;
+        let (status, error) = client.json("GET", &format!("/api/v1/brane?{query}"), None).await;
         assert_eq!((status, &error["code"]), (400, &json!("malformed")), "{query}");
     }
     server.end().await;
@@ -212,8 +212,7 @@ async fn who_may_not_edit_is_told_so_edit_by_edit() {
     assert_eq!(answer["outcomes"], json!([{"n": 1, "code": "not_permitted"}]));
     let (status, error) = client.json("POST", &edits, body(&owner)).await;
     assert_eq!((status, &error["code"]), (409, &json!("client_taken")));
-    let (status, error) =
-        client.json("POST", "/api/v1/branes", Some(json!({"name": "Shop"}))).await;
+    let (status, error) = client.json("POST", "/api/v1/brane", Some(json!({"name": "Shop"}))).await;
     assert_eq!((status, &error["code"]), (403, &json!("forbidden")));
     server.end().await;
 }

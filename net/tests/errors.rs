@@ -10,7 +10,7 @@ use avvy_model::Role;
 use avvy_net::NetConfig;
 use common::TestServer;
 
-const NOWHERE: &str = "/api/v1/branes/6f1b7f7c-8a43-4a52-9f39-0d8c0c1f2a11";
+const NOWHERE: &str = "/api/v1/brane/6f1b7f7c-8a43-4a52-9f39-0d8c0c1f2a11";
 const JSON: (&str, &str) = ("accept", "application/json");
 
 #[tokio::test]
@@ -53,13 +53,13 @@ async fn every_route_of_the_api_needs_a_token() {
         (Some(server.token_for(1, Role::Owner, -1)), "token_expired"),
     ];
     let routes = [
-        ("GET", "/api/v1/branes".to_owned()),
-        ("POST", "/api/v1/branes".to_owned()),
+        ("GET", "/api/v1/brane".to_owned()),
+        ("POST", "/api/v1/brane".to_owned()),
         ("GET", NOWHERE.to_owned()),
         ("GET", format!("{NOWHERE}/objects")),
         ("POST", format!("{NOWHERE}/edits")),
         ("GET", "/api/v1/no/such/route".to_owned()),
-        ("DELETE", "/api/v1/branes".to_owned()),
+        ("DELETE", "/api/v1/brane".to_owned()),
     ];
     for (token, code) in tokens {
         client.token = token;
@@ -77,12 +77,12 @@ async fn every_route_of_the_api_needs_a_token() {
 async fn unknown_paths_and_methods_are_told_apart() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
-    for path in ["/nothing", "/api/v1/nothing", "/api/v1/branes/no-id", "/api/v2/branes"] {
+    for path in ["/nothing", "/api/v1/nothing", "/api/v1/brane/no-id", "/api/v2/branes"] {
         let answer = client.ask("GET", path, &[], b"").await;
         assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}");
     }
     let cases = [
-        ("DELETE", "/api/v1/branes", "GET,HEAD,POST"),
+        ("DELETE", "/api/v1/brane", "GET,HEAD,POST"),
         ("GET", &format!("{NOWHERE}/edits"), "POST"),
         ("POST", "/metrics", "GET,HEAD"),
     ];
@@ -98,7 +98,7 @@ async fn unknown_paths_and_methods_are_told_apart() {
 async fn forms_that_are_not_spoken_are_refused() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
-    let branes = "/api/v1/branes";
+    let branes = "/api/v1/brane";
     let text = ("content-type", "text/plain");
     let answer = client.ask("POST", branes, &[text], b"name=x").await;
     assert_eq!((answer.status, answer.code().as_str()), (415, "unsupported_media_type"));
@@ -136,7 +136,7 @@ async fn bodies_that_make_no_sense_are_malformed() {
         deep.as_bytes(),
     ];
     for headers in [&[][..], &[json]] {
-        for path in ["/api/v1/branes", &edits] {
+        for path in ["/api/v1/brane", &edits] {
             for body in bodies {
                 let answer = client.ask("POST", path, headers, body).await;
                 assert_eq!((answer.status, answer.code().as_str()), (400, "malformed"));
@@ -154,7 +154,7 @@ async fn large_bodies_are_not_read() {
     // Said at once: answered before a byte of it came.
     client.token = None;
     let head = format!(
-        "POST /api/v1/branes HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\n",
+        "POST /api/v1/brane HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\n",
         server.token()
     );
     client.say(format!("{head}content-length: 1001\r\n\r\n").as_bytes()).await;
@@ -169,7 +169,7 @@ async fn large_bodies_are_not_read() {
     let answer = client.answer("POST").await.unwrap();
     assert_eq!((answer.status, answer.code().as_str()), (413, "too_large"));
     let mut client = server.client().await;
-    let answer = client.ask("POST", "/api/v1/branes", &[], &[0; 1_000]).await;
+    let answer = client.ask("POST", "/api/v1/brane", &[], &[0; 1_000]).await;
     assert_eq!(answer.code(), "malformed");
     server.end().await;
 }
@@ -245,7 +245,7 @@ async fn slow_senders_are_not_waited_for() {
     let mut silent = server.client().await;
     let mut body = server.client().await;
     let start = format!(
-        "POST /api/v1/branes HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\n\
+        "POST /api/v1/brane HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\n\
          content-length: 100\r\n\r\nonly this",
         server.token()
     );

@@ -42,8 +42,8 @@ async fn spoiled_bodies_are_answered() {
     let config = NetConfig { requests_burst: 1_000_000, ..NetConfig::default() };
     let server = TestServer::with(config).await;
     let mut client = server.client().await;
-    let (_, brane) = client.json("POST", "/api/v1/branes", Some(json!({"name": "Target"}))).await;
-    let path = format!("/api/v1/branes/{}/edits", brane["id"].as_str().unwrap());
+    let (_, brane) = client.json("POST", "/api/v1/brane", Some(json!({"name": "Target"}))).await;
+    let path = format!("/api/v1/brane/{}/edits", brane["id"].as_str().unwrap());
     let body = json!({"client": "6f1b7f7c-8a43-4a52-9f39-0d8c0c1f2a11", "edits": [
         {"n": 1, "op": "create", "id": "0b9d8e7f-6a5c-4d3e-8f1a-2b3c4d5e6f70", "parent": 0,
             "kind": "group", "transform": [1,0,0,0, 0,1,0,2, 0,0,1,0, 0,0,0,1], "props": {"a": [1.5]}},
@@ -76,7 +76,7 @@ async fn spoiled_heads_are_answered_or_cut() {
         ..NetConfig::default()
     };
     let server = TestServer::with(config).await;
-    let good = "GET /api/v1/branes/6f1b7f7c-8a43-4a52-9f39-0d8c0c1f2a11/objects?limit=3&after=7 \
+    let good = "GET /api/v1/brane/6f1b7f7c-8a43-4a52-9f39-0d8c0c1f2a11/objects?limit=3&after=7 \
         HTTP/1.1\r\nhost: test\r\nauthorization: Bearer TOKEN\r\naccept: application/json;q=0.5\r\n\
         traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\
         content-type: application/json\r\nconnection: close\r\n\r\n"

@@ -92,7 +92,7 @@ async fn one_connection_serves_many_requests() {
     for _ in 0..50 {
         assert_eq!(client.ask("GET", "/livez", &[], b"").await.status, 200);
         assert_eq!(client.ask("GET", "/nothing", &[], b"").await.status, 404);
-        assert_eq!(client.ask("POST", "/api/v1/branes", &[], b"hello").await.status, 400);
+        assert_eq!(client.ask("POST", "/api/v1/brane", &[], b"hello").await.status, 400);
     }
     // Two at once, answered in order.
     client

@@ -148,7 +148,7 @@ impl From<ErrorMessageResponse> for ErrorMessage {
     }
 }
 
-/// A brane, as `GET /api/v1/branes/{id}` shows it.
+/// A brane, as `GET /api/v1/brane/{id}` shows it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BraneBody {
     /// Its id; also the id of its root object.

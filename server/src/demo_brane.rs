@@ -2,7 +2,7 @@
 //! small town.
 
 use anyhow::{Context, Result, anyhow};
-use avvy_actors::System;
+use avvy_actors::{System, WriteRequest};
 use avvy_auth::Claims;
 use avvy_model::{
     BraneId, ClientId, Counter, Edit, Handle, Kind, NumberedEdit, ObjectId, Operation, PropKey,
@@ -61,8 +61,9 @@ async fn build(system: &System, brane: BraneId, owner: &Claims, objects: u32) ->
         .map(|(operation, n)| NumberedEdit { counter: Counter(n), edit: Edit::One(operation) });
     for batch in edits.collect::<Vec<_>>().chunks(BATCH) {
         let trace = TraceId::new(Uuid::new_v4());
+        let request = WriteRequest { client, known: false, edits: batch.to_vec(), trace };
         let written = system
-            .write(brane, owner, client, batch.to_vec(), trace)
+            .write(brane, owner, request)
             .await
             .map_err(|code| anyhow!("building the demo brane: {code}"))?;
         for (counter, outcome) in written.outcomes {

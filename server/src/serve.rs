@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use avvy_actors::System;
@@ -12,6 +12,8 @@ use avvy_model::{BraneId, Role, UserId};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -87,10 +89,9 @@ async fn serve(config: &Config) -> Result<()> {
     upkeep.abort();
     let patience = Duration::from_millis(config.server.drain_timeout_ms);
     let drained = tokio::select! {
-        drained = drain(&system, &stop, patience) => drained,
+        drained = drain(&system, &stop, serving, patience) => drained,
         signal = told_to_stop() => { warn!(signal, "stopping at once"); false }
     };
-    serving.abort();
     Running::remove(data_dir);
     if failed {
         bail!("an actor that nothing can go on without has failed; what was durable is kept");
@@ -102,10 +103,19 @@ async fn serve(config: &Config) -> Result<()> {
     Ok(())
 }
 
-async fn drain(system: &System, stop: &watch::Sender<bool>, patience: Duration) -> bool {
+/// Ends serving, answers the requests under way, then makes everything durable.
+async fn drain(
+    system: &System,
+    stop: &watch::Sender<bool>,
+    serving: JoinHandle<()>,
+    patience: Duration,
+) -> bool {
+    let began = Instant::now();
     // Nobody listens any more if serving has failed.
     let _ = stop.send(true);
-    system.drain(patience).await
+    // Half of the time for requests: the branes need some, too.
+    let answered = timeout(patience / 2, serving).await;
+    system.drain(patience.saturating_sub(began.elapsed())).await && answered.is_ok()
 }
 
 /// Returns at Ctrl-C or SIGTERM, with the name of what came.
@@ -146,7 +156,7 @@ fn welcome(running: &Running, address: SocketAddr) {
     println!("  curl -s {url}/healthz -H 'Accept: application/json'");
     if let (Some(brane), Some(_)) = (demo_brane, token) {
         println!(
-            "  curl -s {url}/api/v1/branes/{brane}/objects?limit=3 \\\n    \
+            "  curl -s {url}/api/v1/brane/{brane}/objects?limit=3 \\\n    \
              -H 'Accept: application/json' -H \"Authorization: Bearer <token>\""
         );
     }

@@ -84,7 +84,8 @@ pub fn system(config: &Config) -> SystemConfig {
         max_waiting_joins: limits.max_sessions as usize,
         open_timeout_ms: brane.open_timeout_ms,
         idle_close_ms: brane.idle_close_s * 1_000,
-        durable_timeout_ms: limits.request_timeout_ms,
+        // Answered before the request's own time is over.
+        durable_timeout_ms: limits.request_timeout_ms / 4 * 3,
     }
 }
 
@@ -143,6 +144,7 @@ fn flush(config: &Config) -> FlushWindowConfig {
         flush_every_edit: brane.flush_every_edit,
         flush_window_max_ms: brane.flush_window_max_ms,
         fan_out_budget_percent: brane.fan_out_budget_percent,
+        burst_windows: brane.burst_windows,
         delivery_cost_ns: brane.delivery_cost_ns,
         max_window_events: brane.max_window_events as usize,
         max_window_bytes: brane.max_window_bytes as usize,

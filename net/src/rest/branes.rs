@@ -1,8 +1,8 @@
-//! `/api/v1/branes`: create, list and read.
+//! `/api/v1/brane`: create, list and read.
 
+use avvy_actors::{BraneCursor, BraneKind, BraneRecord, MAX_NAME_BYTES};
 use avvy_auth::Claims;
 use avvy_model::{BraneId, Code, Role};
-use avvy_persistence::{BraneCursor, BraneKind, BraneRecord, MAX_NAME_BYTES};
 use avvy_protocol::rest::{self, BraneBody, BranePage, CreateBrane};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -15,7 +15,7 @@ use super::edge::Arrival;
 use super::time::unix_ms;
 use super::{App, Failure};
 
-/// `POST /api/v1/branes`. Repeating a request with an id of the client's own
+/// `POST /api/v1/brane`. Repeating a request with an id of the client's own
 /// answers 200 with the brane that is there, 201 when it was not.
 pub(super) async fn create(
     State(app): State<App>,
@@ -40,13 +40,13 @@ pub(super) async fn create(
     };
     let mut response = arrival.reply(status, &brane_body(&record));
     // A path of ASCII is a header's value; it cannot fail.
-    if let Ok(path) = HeaderValue::try_from(format!("/api/v1/branes/{}", record.id)) {
+    if let Ok(path) = HeaderValue::try_from(format!("/api/v1/brane/{}", record.id)) {
         response.headers_mut().insert(header::LOCATION, path);
     }
     Ok(response)
 }
 
-/// `GET /api/v1/branes`.
+/// `GET /api/v1/brane`.
 pub(super) async fn list(
     State(app): State<App>,
     Caller(claims): Caller,
@@ -63,7 +63,7 @@ pub(super) async fn list(
     Ok(arrival.reply(StatusCode::OK, &body))
 }
 
-/// `GET /api/v1/branes/{id}`.
+/// `GET /api/v1/brane/{id}`.
 pub(super) async fn read(
     State(app): State<App>,
     Caller(claims): Caller,

@@ -1,6 +1,6 @@
-//! `POST /api/v1/branes/{id}/edits`: edits as on the WebSocket.
+//! `POST /api/v1/brane/{id}/edits`: edits as on the WebSocket.
 
-use avvy_actors::Written;
+use avvy_actors::{WriteRequest, Written};
 use avvy_model::{Code, Refusal};
 use avvy_protocol::RefusedEdit;
 use avvy_protocol::codec::DecodeLimits;
@@ -42,8 +42,13 @@ pub(super) async fn submit(
         return Ok(arrival.reply(StatusCode::OK, &response(written, submitted.refused)));
     }
     let trace = submitted.trace.unwrap_or(arrival.trace);
-    let written =
-        app.system.write(brane, &claims, submitted.client, submitted.edits, trace).await?;
+    let request = WriteRequest {
+        client: submitted.client,
+        known: submitted.known,
+        edits: submitted.edits,
+        trace,
+    };
+    let written = app.system.write(brane, &claims, request).await?;
     Ok(arrival.reply(StatusCode::OK, &response(written, submitted.refused)))
 }
 

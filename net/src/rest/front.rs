@@ -20,7 +20,7 @@ to whoever asks for it.</p>
 <dl>
   <dt><code>/ws</code></dt>
   <dd>WebSocket: join a brane, see every change, make your own. <code>protocol/PROTOCOL.md</code></dd>
-  <dt><code>/api/v1/branes</code></dt>
+  <dt><code>/api/v1/brane</code></dt>
   <dd>REST: create, list and read branes, submit edits. Needs a token. <code>docs/API.md</code></dd>
   <dt><a href=\"/healthz\"><code>/healthz</code></a>, <a href=\"/readyz\"><code>/readyz</code></a>,
     <a href=\"/livez\"><code>/livez</code></a></dt>

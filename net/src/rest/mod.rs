@@ -81,10 +81,10 @@ impl App {
 /// Every route.
 pub(crate) fn router(app: App) -> Router {
     let api = Router::new()
-        .route("/branes", get(branes::list).post(branes::create))
-        .route("/branes/{id}", get(branes::read))
-        .route("/branes/{id}/objects", get(objects::list))
-        .route("/branes/{id}/edits", axum::routing::post(edits::submit))
+        .route("/brane", get(branes::list).post(branes::create))
+        .route("/brane/{id}", get(branes::read))
+        .route("/brane/{id}/objects", get(objects::list))
+        .route("/brane/{id}/edits", axum::routing::post(edits::submit))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(app.clone(), auth::authenticate));

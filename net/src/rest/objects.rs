@@ -1,4 +1,4 @@
-//! `GET /api/v1/branes/{id}/objects`: what is in a brane, page by page.
+//! `GET /api/v1/brane/{id}/objects`: what is in a brane, page by page.
 
 use avvy_actors::View;
 use avvy_model::{Code, Handle};

@@ -1,4 +1,4 @@
-//! `POST /api/v1/branes/{id}/edits`: the same edits as on the WebSocket.
+//! `POST /api/v1/brane/{id}/edits`: the same edits as on the WebSocket.
 
 use avvy_model::{ClientId, Code, Counter, Epoch, NumberedEdit, Refusal, Seq, TraceId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -160,6 +160,8 @@ section! {
         flush_window_max_ms: u32 = 25,
         /// The share of the time that fan-out may take, in percent.
         fan_out_budget_percent: u32 = 16,
+        /// Windows that may come at once after a quiet time.
+        burst_windows: u32 = 8,
         /// What one delivery is taken to cost at least, in nanoseconds.
         delivery_cost_ns: u32 = 3_000,
         /// Events after which a window is closed early.

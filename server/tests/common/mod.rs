@@ -1,0 +1,146 @@
+//! Starts the real binary on a directory of its own, and ends it.
+
+#![allow(clippy::unwrap_used, missing_docs, dead_code)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary: the release if the tests are told where it is.
+pub fn binary() -> PathBuf {
+    std::env::var_os("AVVYLAND_BINARY")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_avvyland")), PathBuf::from)
+}
+
+pub fn avvyland(arguments: &[&str], data: &Path) -> Output {
+    Command::new(binary())
+        .args(arguments)
+        .arg("--data")
+        .arg(data)
+        .current_dir(data.parent().unwrap())
+        .output()
+        .unwrap()
+}
+
+pub struct Server {
+    child: Child,
+    pub data: PathBuf,
+    pub url: String,
+    pub token: String,
+    pub demo_brane: String,
+}
+
+impl Server {
+    pub fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    /// Starts on a free port and waits until it says where it is.
+    pub fn start_with(data: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(binary())
+            .args(["serve", "--bind", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .envs(settings.iter().copied())
+            .current_dir(data.parent().unwrap())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for_line(&mut child, "Ctrl-C drains");
+        let text = std::fs::read_to_string(data.join("running.json")).unwrap();
+        let running: Value = serde_json::from_str(&text).unwrap();
+        let text = |key: &str| running[key].as_str().unwrap_or_default().to_owned();
+        Self {
+            child,
+            data: data.to_owned(),
+            url: text("url"),
+            token: text("token"),
+            demo_brane: text("demo_brane"),
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    /// Ctrl-C, then the end.
+    pub fn drain(mut self) -> ExitStatus {
+        self.signal("-INT");
+        self.wait()
+    }
+
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the server does not end");
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    /// A GET whose answer is JSON: status and body.
+    pub fn get(&self, path: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(self.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: test\r\naccept: application/json\r\n\
+             authorization: Bearer {}\r\nconnection: close\r\n\r\n",
+            self.token
+        )
+        .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    pub fn address(&self) -> &str {
+        self.url.rsplit('/').next().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already ended, unless a test failed halfway.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait_for_line(child: &mut Child, wanted: &'static str) {
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (found, finding) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            if line.contains(wanted) {
+                let _ = found.send(());
+            }
+        }
+    });
+    if finding.recv_timeout(PATIENCE).is_err() {
+        let _ = child.kill();
+        panic!("the server did not start: {:?}", child.wait());
+    }
+}
