@@ -1,4 +1,7 @@
 //! What is acknowledged survives a power cut, and the test can tell.
+//!
+//! More of it by hand: `AVVY_POWERCUT_SEEDS=100 cargo test -p avvy-persistence
+//! --test powercut`.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -132,6 +135,11 @@ async fn step(store: &SqliteStore, told: &mut [Told], draw: &mut Draw) -> Result
     Ok(())
 }
 
+/// How many seeds each test takes.
+fn seeds() -> u64 {
+    std::env::var("AVVY_POWERCUT_SEEDS").map_or(4, |text| text.parse().unwrap())
+}
+
 /// Many lives in one directory with a power cut after each.
 async fn rounds(seed: u64, rounds: u32, synchronous: Synchronous, keep_some: bool) -> Restored {
     let root = tempfile::tempdir().unwrap();
@@ -160,7 +168,7 @@ async fn rounds(seed: u64, rounds: u32, synchronous: Synchronous, keep_some: boo
 
 #[tokio::test]
 async fn what_is_acknowledged_survives() {
-    for seed in 0..4 {
+    for seed in 0..seeds() {
         let total = rounds(seed, 15, Synchronous::Full, false).await;
         assert!(total.lost > 0, "the cuts took nothing, so they prove nothing");
     }
@@ -168,7 +176,7 @@ async fn what_is_acknowledged_survives() {
 
 #[tokio::test]
 async fn what_is_acknowledged_survives_when_some_of_the_rest_does() {
-    for seed in 10..14 {
+    for seed in (1 << 32..).take(seeds() as usize) {
         let total = rounds(seed, 15, Synchronous::Full, true).await;
         assert!(total.lost > 0 && total.kept > 0, "the cuts took nothing, or everything");
     }

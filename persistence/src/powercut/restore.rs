@@ -15,8 +15,9 @@ const SECTOR: usize = 512;
 pub enum Keep {
     /// All are gone.
     Synced,
-    /// Each sector is the new one or the old one, or torn between both, as
-    /// this seed draws; so are lengths, creations and deletions.
+    /// Each sector is the new one or the old one, as this seed draws; so are
+    /// lengths, creations and deletions. A sector is never half written:
+    /// devices promise that, and databases build on it.
     Some {
         /// The same seed draws the same.
         seed: u64,
@@ -123,14 +124,12 @@ fn mix(
         if fresh == &sector[..fresh.len()] {
             continue;
         }
-        let reach = match draw.below(8) {
-            0..=2 => 0,
-            3 => draw.below(fresh.len() as u64) as usize,
-            _ => fresh.len(),
-        };
-        sector[..reach].copy_from_slice(&fresh[..reach]);
-        done.lost += u64::from(reach < fresh.len());
-        done.kept += u64::from(reach > 0);
+        if draw.below(2) == 0 {
+            done.lost += 1;
+        } else {
+            sector[..fresh.len()].copy_from_slice(fresh);
+            done.kept += 1;
+        }
     }
     Some(mixed)
 }

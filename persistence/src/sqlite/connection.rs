@@ -71,6 +71,8 @@ fn set_up(
     db.pragma_update(None, "mmap_size", 0)?;
     let cache_kib = -i64::from(shape.cache_bytes >> 10);
     db.pragma_update(None, "cache_size", cache_kib)?;
+    // A transaction that is rolled back leaves nothing in the log.
+    db.pragma_update(None, "cache_spill", false)?;
     if usage == Use::Read {
         return Ok(());
     }
@@ -99,4 +101,12 @@ pub(super) fn check_tables(db: &Connection, file: &str, tables: &[&str]) -> Resu
         }
     }
     Ok(())
+}
+
+/// Folds all of a log and has it begun anew. Waits for readers, if there are
+/// any.
+pub(super) fn begin_log_anew(db: &Connection, file: &str) -> Result<(), StoreError> {
+    let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let busy = db.query_row(sql, [], |row| row.get::<_, bool>(0)).map_err(fault::of(file))?;
+    if busy { Err(StoreError::Io(format!("{file}: its log is in use"))) } else { Ok(()) }
 }

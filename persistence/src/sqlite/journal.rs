@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use avvy_model::{BraneId, Epoch, Seq};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+use super::connection;
 use super::directory::JOURNAL;
 use super::fault;
 use super::rows::{self, Head, MAX_SEQ, READ_HEAD, WRITE_HEAD, damaged, key};
@@ -40,6 +41,8 @@ pub(super) struct Journal {
     /// Told when the log is longer than `fold_pages`.
     fold: Option<Box<dyn Fn() + Send>>,
     fold_pages: u32,
+    /// A commit failed, and its remains may be in the log.
+    log_is_spoiled: bool,
 }
 
 impl Journal {
@@ -52,7 +55,14 @@ impl Journal {
             Ok(())
         };
         db.wal_hook(Some(hook)).map_err(fault::of(JOURNAL))?;
-        Ok(Self { db, known: HashMap::new(), wal_pages, fold: None, fold_pages })
+        Ok(Self {
+            db,
+            known: HashMap::new(),
+            wal_pages,
+            fold: None,
+            fold_pages,
+            log_is_spoiled: false,
+        })
     }
 
     /// Sets whom to tell that the log is long.
@@ -97,12 +107,19 @@ impl Journal {
         work: impl FnOnce(&mut Write<'_>) -> Result<T, StoreError>,
     ) -> Result<(T, HashMap<BraneId, Known>), StoreError> {
         let broken = fault::of(JOURNAL);
+        if self.log_is_spoiled {
+            connection::begin_log_anew(&self.db, JOURNAL)?;
+            self.log_is_spoiled = false;
+        }
         let transaction =
             self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&broken)?;
         let mut write = Write { transaction, known: &self.known, changed: HashMap::new() };
         let answer = work(&mut write)?;
         let Write { transaction, changed, .. } = write;
-        transaction.commit().map_err(broken)?;
+        if let Err(error) = transaction.commit() {
+            self.log_is_spoiled = true;
+            return Err(broken(error));
+        }
         Ok((answer, changed))
     }
 

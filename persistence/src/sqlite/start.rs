@@ -55,6 +55,7 @@ impl SqliteStore {
 
         let mut db = connection::open(&path(JOURNAL), journal_shape, Use::Write, options)?;
         schema::prepare_journal(&mut db)?;
+        connection::begin_log_anew(&db, JOURNAL)?;
         let small = ["branes", "heads", "lineages", "snapshots", "meta"];
         connection::check_tables(&db, JOURNAL, &small)?;
 

@@ -5,8 +5,11 @@
 //! under way may be there in any part. But a commit is only begun when the
 //! one before it is on the device, so a frame that does not fit *before*
 //! another commit's frames is damage, and with it would go commits that were
-//! acknowledged. Here the two are told apart. Format:
-//! <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>
+//! acknowledged. Here the two are told apart.
+//!
+//! That needs a log without remains of the same run behind its end: so the
+//! log is begun anew whenever the store starts and whenever a commit failed.
+//! Format: <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -107,11 +110,11 @@ impl Log<'_> {
             if !same_run {
                 continue;
             }
-            if commits_behind > 0 {
+            commits_behind += u32::from(is_commit);
+            if commits_behind > 1 {
                 let first = bad.unwrap_or(number);
                 return Err(Fault::Damaged(first, "its checksum is wrong, and commits follow it"));
             }
-            commits_behind += u32::from(is_commit);
             tail.dropped = number - tail.committed;
         }
         if bad.is_none() {

@@ -96,7 +96,7 @@ impl Broken {
         let mut answers = Vec::new();
         for chunk in chunks {
             let held = self.state().held.get(&chunk.brane).cloned();
-            let joins = held.as_ref().map_or(true, |held| held.to == chunk.from);
+            let joins = held.as_ref().is_none_or(|held| held.to == chunk.from);
             if !joins || chunk.epoch != self.epoch(chunk.brane) {
                 self.let_go(chunk.brane).await?;
                 answers.push(self.ask(chunk).await?);
