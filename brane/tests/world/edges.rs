@@ -3,8 +3,8 @@
 use avvy_brane::{Diff, ReplayError, Rights, RoleRights, World};
 use avvy_model::{
     BraneId, Change, Changes, ClientId, Code, Counter, DeleteMode, Edit, EditId, Event, Handle,
-    Kind, MovePatch, Object, ObjectId, Operation, Parts, Principal, Props, Refusal, Role, Seq,
-    Target, Transform, UserId, WorldLimits,
+    Kind, MovePatch, Object, ObjectId, Operation, Parts, Principal, PropKey, Props, PropsPatch,
+    Refusal, Role, Seq, Target, Transform, UserId, Value, ValueLimits, WorldLimits,
 };
 
 struct Bench {
@@ -43,6 +43,12 @@ fn a_move(target: u32, x: i32) -> Operation {
     let identity = Transform::IDENTITY;
     let to = Transform::new([x, 0, 0], identity.rotation, identity.scale()).unwrap();
     Operation::Move { target: handle(target), patch: MovePatch::new(Parts::POSITION, to) }
+}
+
+fn set(target: Target, key: &str, value: Value) -> Operation {
+    let key = PropKey::new(key, &ValueLimits::default()).unwrap();
+    let patch = PropsPatch::new(vec![(key, Some(value))]).unwrap();
+    Operation::Update { target, patch }
 }
 
 impl Bench {
@@ -96,16 +102,14 @@ fn the_root_is_protected_and_its_properties_are_the_owners() {
     ] {
         assert_eq!(bench.one(operation), Err(Code::RootProtected.into()));
     }
-    let key = avvy_model::PropKey::new("sky", &bench.limits.values).unwrap();
-    let patch = avvy_model::PropsPatch::new(vec![(key, Some(avvy_model::Value::null()))]).unwrap();
+    let sky = |target| Edit::One(set(target, "sky", Value::null()));
     for target in [handle(0), Target::Id(ObjectId::from_bytes([0xbb; 16]))] {
-        let update = Edit::One(Operation::Update { target, patch: patch.clone() });
-        assert_eq!(bench.apply_as(Role::Builder, &update), Err(Code::NotPermitted.into()));
-        assert!(bench.apply_as(Role::Owner, &update).is_ok());
+        let refused = bench.apply_as(Role::Builder, &sky(target));
+        assert_eq!(refused, Err(Code::NotPermitted.into()));
+        assert!(bench.apply_as(Role::Owner, &sky(target)).is_ok());
     }
     // Elsewhere a builder may; a visitor may nothing, nor learn what is there.
-    let update = Edit::One(Operation::Update { target: handle(1), patch });
-    assert!(bench.apply_as(Role::Builder, &update).is_ok());
+    assert!(bench.apply_as(Role::Builder, &sky(handle(1))).is_ok());
     assert!(bench.apply_as(Role::Builder, &Edit::One(create(9, 0, Kind::Block))).is_ok());
     for operation in
         [a_move(1, 1), a_move(99, 1), create(1, 0, Kind::Block), delete(0, DeleteMode::Subtree)]
@@ -253,6 +257,9 @@ fn replay_takes_only_what_fits() {
     bench.one(create(50, 2, Kind::Block)).unwrap();
     bench.one(a_move(3, 9)).unwrap();
     bench.one(reparent(3, 1)).unwrap();
+    for value in [Value::null(), Value::bool(true)] {
+        bench.one(set(handle(3), "open", value)).unwrap();
+    }
     let batch = Edit::Batch(vec![a_move(3, 1), delete(1, DeleteMode::Subtree)]);
     bench.apply_as(Role::Owner, &batch).unwrap();
     let events = bench.events;
@@ -278,7 +285,7 @@ fn replay_takes_only_what_fits() {
 fn spoil(change: &mut Change) {
     match change {
         Change::Created(created) => created.handle.0 += 1,
-        Change::Updated { handle, .. } => handle.0 += 1,
+        Change::Updated { before, after, .. } => *before = after.clone(),
         Change::Moved { before, .. } => before.position[0] += 1,
         Change::Reparented { after, handle, .. } => after.parent = *handle,
         Change::Deleted { removed } => drop(removed.remove(removed.len() / 2)),
