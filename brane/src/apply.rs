@@ -9,8 +9,8 @@ use crate::side::NONE;
 use crate::{Rights, World};
 
 impl World {
-    /// Applies an edit, whole or not at all. `at` is the number that the edit
-    /// gets when it is accepted.
+    /// Applies an edit, whole or not at all. `at`, the one after
+    /// [`Self::seq`], is the number that the edit gets when it is accepted.
     ///
     /// Operations apply in order; each sees the ones before it. Each is first
     /// put to `rights`, then its target is looked up, then the rest is
@@ -28,6 +28,7 @@ impl World {
         rights: &dyn Rights,
         limits: &WorldLimits,
     ) -> Result<Changes, Refusal> {
+        debug_assert_eq!(at, self.seq.next(), "edits are numbered densely");
         let operations = edit.operations();
         if operations.is_empty() {
             return Err(Code::Empty.into());
