@@ -1,1 +1,96 @@
-//! sim.
+//! Seeded simulation of a whole system on a virtual clock: clients, the
+//! network between, and a server with its store, all of them the machines
+//! that ship; only sockets, threads and the disk are played.
+//!
+//! A seed draws the sizes, the faults and every moment; the same seed gives
+//! the same run. After every step the run is held against a simple model that
+//! is written apart from the code that it judges (see `reference`), and at
+//! its end, when all faults are taken away, all copies of the world, the
+//! server's, the disk's and the model's have to be the same.
+
+mod client;
+mod disk;
+mod driver;
+mod env;
+mod net;
+mod reference;
+mod rng;
+mod server;
+mod setup;
+mod sim;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use avvy_persistence::StoreError;
+
+/// How often each kind of thing occurred.
+pub type Counts = BTreeMap<&'static str, u64>;
+
+/// A promise that was broken.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// The steps that were asked for.
+    pub steps: u64,
+    /// At which of them it broke; `steps` means at the end.
+    pub step: u64,
+    /// How.
+    pub what: String,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { seed, steps, step, what } = self;
+        writeln!(f, "seed {seed}, step {step}: {what}")?;
+        write!(
+            f,
+            "repeat: cargo run --release -p avvy-sim -- --seed {seed} --steps {steps} --trace"
+        )
+    }
+}
+
+/// Runs a seed for so many steps and to its quiet end.
+///
+/// # Errors
+/// When a promise is broken. Code that panics is caught and counts as such.
+pub fn run(seed: u64, steps: u64, trace: bool) -> Result<Counts, Failure> {
+    let mut at = 0;
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let mut sim = sim::Sim::new(seed, trace);
+        while at < steps && sim.env.failure().is_none() {
+            sim.step();
+            at += 1;
+        }
+        if sim.env.failure().is_none() {
+            sim.finish();
+        }
+        match sim.env.failure() {
+            None => Ok(sim.env.counts().clone()),
+            Some(what) => Err(what.to_owned()),
+        }
+    }));
+    let what = match ran {
+        Ok(Ok(counts)) => return Ok(counts),
+        Ok(Err(what)) => what,
+        Err(panic) => panic_text(panic.as_ref()),
+    };
+    Err(Failure { seed, steps, step: at, what })
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("panic: {}", text.unwrap_or("without a text"))
+}
+
+/// The answer of a memory store, which is there at once.
+fn now<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    match pin!(answer).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => Err(StoreError::Closed),
+    }
+}

@@ -175,7 +175,7 @@ impl CatchingUp {
         match (catch_up, copy) {
             (CatchUp::Snapshot, _) => Ok(Some(parts(true))),
             (CatchUp::Diff, Some(_)) => Ok(Some(parts(false))),
-            (CatchUp::Replay, Some(copy)) if copy.position() == head => Ok(None),
+            (CatchUp::Replay, Some(copy)) if copy.position().seq >= head.seq => Ok(None),
             (CatchUp::Replay, Some(_)) => Ok(Some(Self::Windows { head })),
             (CatchUp::Diff | CatchUp::Replay, None) => Err(ReplicaError::NotWhole),
         }

@@ -10,16 +10,25 @@ use avvy_model::{Counter, Edit, NumberedEdit, Operation, Position, Seq};
 
 use super::Ticket;
 
-/// How far the oldest unsettled edit and the newest sent one may lie apart:
-/// so many outcomes the server remembers for one client.
-pub(super) const OUTCOMES_KEPT: u64 = 256;
-
 /// Bytes of the envelope of an update, at most.
 const UPDATE_BYTES: usize = 128;
 /// Bytes of an operation without its properties, at most.
 const OPERATION_BYTES: usize = 192;
 
-/// An edit that is neither durable nor refused.
+/// An own edit that is neither durable nor refused.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptEdit<'a> {
+    /// What its submission was answered with.
+    pub ticket: Ticket,
+    /// What is asked for.
+    pub edit: &'a Edit,
+    /// Its number, once it was sent.
+    pub counter: Option<Counter>,
+    /// Where it was last known to be in the log.
+    pub at: Option<Position>,
+}
+
+/// The same with what is not for show.
 #[derive(Debug)]
 struct Kept {
     ticket: Ticket,
@@ -60,11 +69,20 @@ pub(super) struct Edits {
     /// How many of these have no outcome yet.
     in_flight: u32,
     next: Counter,
+    /// How far the oldest unsettled edit and the newest sent one may lie
+    /// apart.
+    outcomes_remembered: u64,
 }
 
 impl Edits {
-    pub(super) fn new() -> Self {
-        Self { kept: VecDeque::new(), sent: 0, in_flight: 0, next: Counter(1) }
+    pub(super) fn new(outcomes_remembered: u64) -> Self {
+        Self {
+            kept: VecDeque::new(),
+            sent: 0,
+            in_flight: 0,
+            next: Counter(1),
+            outcomes_remembered: outcomes_remembered.max(1),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -76,9 +94,14 @@ impl Edits {
         self.in_flight
     }
 
-    /// The edits from oldest to newest, with where each is in the log.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Ticket, &Edit, Option<Position>)> {
-        self.kept.iter().map(|kept| (kept.ticket, &kept.edit, kept.at))
+    /// The edits from oldest to newest.
+    pub(super) fn iter(&self) -> impl Iterator<Item = KeptEdit<'_>> {
+        self.kept.iter().map(|kept| KeptEdit {
+            ticket: kept.ticket,
+            edit: &kept.edit,
+            counter: kept.counter,
+            at: kept.at,
+        })
     }
 
     pub(super) fn push(&mut self, ticket: Ticket, edit: Edit) {
@@ -213,7 +236,7 @@ impl Edits {
     fn within_memory(&self) -> bool {
         let oldest = self.kept.front().and_then(|kept| kept.counter).unwrap_or(self.next);
         let next = self.kept[self.sent].counter.unwrap_or(self.next);
-        next.0 - oldest.0 < OUTCOMES_KEPT
+        next.0 - oldest.0 < self.outcomes_remembered
     }
 
     fn take_numbered(&mut self, which: impl Fn(&Kept) -> bool) -> Vec<Ticket> {

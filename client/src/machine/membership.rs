@@ -9,7 +9,7 @@ use avvy_protocol::{
 
 use super::copy::{CatchingUp, WorldCopy};
 use super::edits::{Edits, Next, SendLimits};
-use super::{CopyKind, FlushHead, Notify, Output, SnapshotHead, Ticket};
+use super::{CopyKind, FlushHead, MachineOptions, Notify, Output, SnapshotHead, Ticket};
 use crate::replica::{Replica, ReplicaError};
 
 /// Where the membership stands on this connection.
@@ -54,15 +54,15 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    pub(super) fn new(brane: BraneId, client: ClientId, kind: CopyKind) -> Self {
+    pub(super) fn new(brane: BraneId, client: ClientId, options: &MachineOptions) -> Self {
         Self {
             brane,
             client,
             known: false,
-            kind,
+            kind: options.copy,
             copy: None,
             had_copy: false,
-            edits: Edits::new(),
+            edits: Edits::new(options.outcomes_remembered),
             stage: Stage::Wanted { not_before_ms: 0 },
             hashes: Vec::new(),
         }
@@ -213,8 +213,13 @@ impl Membership {
 
     pub(super) fn joined(&mut self, now_ms: u64, joined: &Joined, out: &mut Vec<Output>) {
         let Joined { channel, brane, role, head, durable, catch_up, client_memory_s } = *joined;
-        if let Stage::Joining { leave: true, .. } | Stage::Closed = self.stage {
-            return self.start_leaving(now_ms, channel, false, out);
+        match self.stage {
+            Stage::Joining { leave: true, .. } | Stage::Closed => {
+                return self.start_leaving(now_ms, channel, false, out);
+            }
+            // A new start that was on its way; what follows it is not read either.
+            Stage::Leaving { .. } => return,
+            Stage::Wanted { .. } | Stage::Joining { .. } | Stage::Joined(_) => {}
         }
         let client = self.client;
         out.push(Output::Notify(Notify::Joined { brane, client, role, head, catch_up }));

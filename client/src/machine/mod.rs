@@ -21,6 +21,7 @@ use avvy_protocol::{
 };
 
 pub use copy::CopyKind;
+pub use edits::KeptEdit;
 pub use types::{
     CloseReason, FlushHead, Input, MachineOptions, Notify, Output, SnapshotHead, SubmitError,
     Ticket,
@@ -104,7 +105,7 @@ impl ClientMachine {
             membership.want();
         } else {
             let client = (self.draw)();
-            self.branes.push(Membership::new(brane, client, self.options.copy));
+            self.branes.push(Membership::new(brane, client, &self.options));
         }
         self.go_on(now_ms, out);
     }
@@ -171,7 +172,10 @@ impl ClientMachine {
         };
         let heartbeat_ms = u64::from(welcome.heartbeat_ms);
         let asked = self.branes.iter().filter_map(Membership::asked_ms);
+        // Joins go one by one; the others are asked for when its answer comes.
+        let joining = self.branes.iter().any(Membership::is_joining);
         let waits = self.branes.iter().filter_map(Membership::wants_join_at);
+        let waits = waits.filter(|_| !joining);
         asked
             .map(|asked_ms| asked_ms + timeout_ms)
             .chain(waits)
@@ -209,9 +213,8 @@ impl ClientMachine {
         self.brane(brane)?.channel()
     }
 
-    /// Own edits of a brane that are neither durable nor refused, oldest
-    /// first, each with its place in the log if it has one.
-    pub fn edits(&self, brane: BraneId) -> impl Iterator<Item = (Ticket, &Edit, Option<Position>)> {
+    /// Own edits of a brane that are neither durable nor refused, oldest first.
+    pub fn edits(&self, brane: BraneId) -> impl Iterator<Item = KeptEdit<'_>> {
         self.brane(brane).into_iter().flat_map(|m| m.edits().iter())
     }
 
@@ -251,8 +254,7 @@ impl ClientMachine {
                 }
             }
             ServerMessage::Left { channel, code } => {
-                let retry_at_ms = now_ms + self.options.join_retry_ms;
-                self.on_channel(now_ms, channel, out, |m, out| m.left(code, retry_at_ms, out));
+                self.on_left(now_ms, channel, code, out);
             }
             ServerMessage::Snapshot(part) => {
                 self.on_channel(now_ms, part.channel, out, |m, out| m.snapshot(now_ms, part, out));
@@ -303,9 +305,26 @@ impl ClientMachine {
             membership.join_failed(code, retry_at_ms, &mut self.draw, out);
         } else if let (Code::NotJoined, Some(channel)) = (error.code, error.channel) {
             let code = Some(error.code);
-            self.on_channel(now_ms, channel, out, |m, out| m.left(code, now_ms, out));
+            self.on_channel(now_ms, channel, out, |m, out| m.left(code, retry_at_ms, out));
         }
         out.push(Output::Notify(Notify::ServerError(error)));
+    }
+
+    fn on_left(
+        &mut self,
+        now_ms: u64,
+        channel: Channel,
+        code: Option<Code>,
+        out: &mut Vec<Output>,
+    ) {
+        let retry_at_ms = now_ms + self.options.join_retry_ms;
+        if let Some(membership) = self.branes.iter_mut().find(|m| m.has_channel(channel)) {
+            membership.left(code, retry_at_ms, out);
+        } else if let Some(joining) = self.branes.iter_mut().find(|m| m.is_joining()) {
+            // A brane that ended before it answered: its channel is not known here.
+            let code = code.unwrap_or(Code::Unavailable);
+            joining.join_failed(code, retry_at_ms, &mut self.draw, out);
+        }
     }
 
     fn on_refused(
@@ -321,7 +340,8 @@ impl ClientMachine {
             let client = (self.draw)();
             self.on_channel(now_ms, channel, out, |m, out| m.forgotten(now_ms, client, out));
         } else if problem.is_some() {
-            self.on_channel(now_ms, channel, out, |m, out| m.left(problem, now_ms, out));
+            let retry_at_ms = now_ms + self.options.join_retry_ms;
+            self.on_channel(now_ms, channel, out, |m, out| m.left(problem, retry_at_ms, out));
         }
     }
 

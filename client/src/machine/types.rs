@@ -25,6 +25,11 @@ pub struct MachineOptions {
     /// Edits that a brane's queue takes before [`SubmitError::Full`]: those
     /// not yet durable or refused, sent or not. Default 10,000.
     pub max_edits_kept: usize,
+    /// Outcomes that the server remembers of one client. The oldest edit
+    /// without a last word and the newest that was sent are never further
+    /// apart, so that each can be asked for again. Default 256, as the
+    /// protocol promises.
+    pub outcomes_remembered: u64,
     /// How long an answer to `hello`, `brane.join`, `brane.leave` or an edit
     /// may take before the connection counts as dead, in milliseconds.
     /// Default 30,000.
@@ -40,6 +45,7 @@ impl Default for MachineOptions {
             agent: None,
             copy: CopyKind::Whole { max_touched: crate::replica::MAX_TOUCHED },
             max_edits_kept: 10_000,
+            outcomes_remembered: 256,
             answer_timeout_ms: 30_000,
             join_retry_ms: 1_000,
         }

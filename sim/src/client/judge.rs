@@ -1,0 +1,237 @@
+//! What the server says and what the machine makes of it, held against the
+//! reference.
+
+use avvy_client::machine::{Notify, Ticket};
+use avvy_model::{BraneId, Code, Position};
+use avvy_protocol::{Channel, ServerMessage};
+
+use super::viewer::Viewer;
+use super::{Outside, Person, Submitted};
+
+impl Person {
+    /// A message before the machine gets it.
+    pub(super) fn look_at(&mut self, outside: &mut Outside<'_>, message: &ServerMessage) {
+        let seen = match message {
+            ServerMessage::Joined(joined) => {
+                let in_place = self.viewers.get(&joined.brane);
+                let resume = match in_place {
+                    // Started anew: from where it stands, whatever was sent at the join.
+                    Some(viewer) => viewer.seq().map(|seq| Position { seq, ..joined.head }),
+                    None => self.resumes.get(&joined.brane).copied().flatten(),
+                };
+                let durable = Position { epoch: joined.head.epoch, seq: joined.durable };
+                self.promise(outside, joined.brane, durable);
+                Viewer::begin(joined, resume).map(|viewer| {
+                    self.viewers.insert(joined.brane, viewer);
+                })
+            }
+            ServerMessage::Left { channel, .. } => {
+                self.viewers.retain(|_, viewer| viewer.channel != *channel);
+                Ok(())
+            }
+            ServerMessage::Snapshot(part) => {
+                self.viewer(part.channel).map_or(Ok(()), |(_, viewer)| viewer.part(part))
+            }
+            ServerMessage::Flush(flush) => {
+                let seen = self
+                    .viewer(flush.channel)
+                    .map(|(brane, viewer)| (brane, viewer.epoch(), viewer.flush(flush)));
+                match seen {
+                    None => Ok(()),
+                    Some((brane, _, outcome)) => {
+                        let durable = Position { epoch: flush.epoch, seq: flush.durable };
+                        self.promise(outside, brane, durable);
+                        outcome
+                    }
+                }
+            }
+            ServerMessage::VersionComplete { channel, version } => {
+                self.viewer(*channel).map_or(Ok(()), |(_, viewer)| viewer.complete(*version))
+            }
+            ServerMessage::Durable { channel, durable } => {
+                if let Some((brane, _)) = self.viewer(*channel) {
+                    self.promise(outside, brane, *durable);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        if let Err(why) = seen {
+            let index = self.index;
+            outside.env.fail(|| format!("client {index} was shown what does not join: {why}"));
+        }
+    }
+
+    /// What the machine tells its user.
+    pub(super) fn judge(&mut self, outside: &mut Outside<'_>, notify: Notify) {
+        let index = self.index;
+        outside.env.trace(|| format!("client {index}: {}", brief(&notify)));
+        match notify {
+            Notify::Ready { .. } => {}
+            Notify::Joined { brane, catch_up, .. } => {
+                outside.env.count(match catch_up {
+                    avvy_protocol::CatchUp::Snapshot => "catch-up by snapshot",
+                    avvy_protocol::CatchUp::Replay => "catch-up by replay",
+                    avvy_protocol::CatchUp::Diff => "catch-up by difference",
+                });
+                outside.env.trace(|| format!("client {index} joined {brane}"));
+            }
+            Notify::Live { brane, .. } => {
+                self.backoff.worked();
+                self.compare(outside, brane);
+            }
+            Notify::Flushed { brane, .. } => self.compare(outside, brane),
+            Notify::Applied { brane, ticket, at } => {
+                self.check_applied(outside, brane, ticket, at);
+                if let Some(submitted) = self.open.get_mut(&ticket) {
+                    if submitted.applied {
+                        outside.env.count("edit applied anew after a fork");
+                    }
+                    submitted.applied = true;
+                }
+            }
+            Notify::Durable { brane, ticket, at } => {
+                self.check_applied(outside, brane, ticket, at);
+                self.promise(outside, brane, at);
+                outside.env.count("edit durable");
+                self.settle(outside, ticket);
+            }
+            Notify::Refused { brane, ticket, refusal } => {
+                outside.env.count("edit refused");
+                let settled = self.settle(outside, ticket);
+                if let (Some(Submitted { id: Some(id), .. }), Some(reference)) =
+                    (settled, outside.references.get_mut(&brane))
+                {
+                    reference.refused(outside.env, id);
+                }
+                let passing = matches!(refusal.code, Code::NotJoined | Code::OutcomeUnknown);
+                outside.env.check(!passing || !self.wants.contains(&brane), || {
+                    format!("{} is no last word", refusal.code)
+                });
+            }
+            Notify::Unknown { brane, ticket } => self.judge_unknown(outside, brane, ticket),
+            Notify::Renamed { .. } => outside.env.count("client goes on under a new name"),
+            Notify::Rewound { brane, to, lost } => self.judge_rewind(outside, brane, to, &lost),
+            Notify::Broken { brane, error } => {
+                outside.env.fail(|| format!("the copy of {brane} at client {index}: {error}"));
+            }
+            Notify::Hash { brane, at, theirs, ours } => {
+                outside.env.count("state hash asked for");
+                let expected = outside.references.get(&brane).and_then(|r| r.hash_at(at));
+                let expected = expected.map(|hash| hash.to_bytes());
+                outside
+                    .env
+                    .check(expected == Some(theirs), || format!("the server's hash at {at}"));
+                let agrees = ours.is_none_or(|ours| ours == theirs);
+                outside.env.check(agrees, || format!("client {index} has another hash at {at}"));
+            }
+            Notify::Paused { .. } => outside.env.count("brane paused for a client"),
+            Notify::Closed { brane, code } => {
+                let asked_for = code.is_none() && !self.wants.contains(&brane);
+                outside.env.check(asked_for || code.is_none(), || {
+                    format!("client {index} cannot join {brane}: {code:?}")
+                });
+            }
+            Notify::Expiring { .. } | Notify::ServerError(_) => {}
+        }
+    }
+
+    /// After every window: the copy is what the log says.
+    fn compare(&mut self, outside: &mut Outside<'_>, brane: BraneId) {
+        let Some(replica) = self.machine.replica_mut(brane) else { return };
+        let at = replica.position();
+        let hash = replica.state_hash();
+        let Some(reference) = outside.references.get(&brane) else { return };
+        let expected = reference.hash_at(at);
+        let index = self.index;
+        outside.env.check(expected == Some(hash), || {
+            let differences = reference.differences(replica);
+            format!("client {index} sees another world at {at}: {differences:?}")
+        });
+        outside.env.count("copy compared");
+    }
+
+    fn check_applied(
+        &self,
+        outside: &mut Outside<'_>,
+        brane: BraneId,
+        ticket: Ticket,
+        at: Position,
+    ) {
+        let id = self.open.get(&ticket).and_then(|submitted| submitted.id);
+        let true_ =
+            id.zip(outside.references.get(&brane)).is_some_and(|(id, r)| r.was_applied(id, at));
+        outside.env.check(true_, || format!("{id:?} was never at {at}"));
+    }
+
+    fn judge_unknown(&mut self, outside: &mut Outside<'_>, brane: BraneId, ticket: Ticket) {
+        outside.env.count("edit ended as unknown");
+        let Some(submitted) = self.settle(outside, ticket) else { return };
+        let Some(id) = submitted.id else {
+            return outside.env.fail(|| "an edit that was never sent ended as unknown".to_owned());
+        };
+        let memory_us = outside.env.setup.brane.limits.client_memory_ms * 1_000;
+        let is_old = outside.env.now_us - submitted.submitted_us > memory_us / 2;
+        if is_old || !self.wants.contains(&brane) {
+            return;
+        }
+        // The server forgets nothing that is in its log, and no outcome within
+        // the window that clients keep to.
+        let place = outside.references.get(&brane).and_then(|r| r.place(id));
+        outside.env.check(place.is_none(), || format!("{id:?} is at {place:?}, and was forgotten"));
+    }
+
+    fn judge_rewind(
+        &mut self,
+        outside: &mut Outside<'_>,
+        brane: BraneId,
+        to: Position,
+        lost: &[Ticket],
+    ) {
+        outside.env.count("rewind seen by a client");
+        let Some(reference) = outside.references.get(&brane) else { return };
+        let stands = self.machine.position(brane);
+        let fork = stands.map(|stands| reference.fork_of(stands));
+        // A restart of the server may have moved the fork further back since.
+        let is_shared = fork.is_some_and(|fork| to.seq >= fork || reference.epochs().len() > 1);
+        let not_beyond = stands.is_some_and(|stands| to.seq <= stands.seq);
+        outside.env.check(is_shared && not_beyond, || {
+            format!("a rewind of {stands:?} to {to}, the fork is at {fork:?}")
+        });
+        for ticket in lost {
+            let id = self.open.get(ticket).and_then(|submitted| submitted.id);
+            let place = id.and_then(|id| reference.place(id));
+            let still_there = place.is_some_and(|place| place <= to.seq);
+            outside.env.check(!still_there, || format!("{id:?} is not lost, it is at {place:?}"));
+        }
+    }
+
+    fn promise(&self, outside: &mut Outside<'_>, brane: BraneId, at: Position) {
+        if let Some(reference) = outside.references.get_mut(&brane) {
+            reference.promise(outside.env, at);
+        }
+    }
+
+    fn settle(&mut self, outside: &mut Outside<'_>, ticket: Ticket) -> Option<Submitted> {
+        let settled = self.open.remove(&ticket);
+        outside.env.check(settled.is_some(), || format!("{ticket:?} had its last word before"));
+        settled
+    }
+
+    fn viewer(&mut self, channel: Channel) -> Option<(BraneId, &mut Viewer)> {
+        let viewers = self.viewers.iter_mut();
+        viewers.map(|(brane, viewer)| (*brane, viewer)).find(|(_, v)| v.channel == channel)
+    }
+}
+
+fn brief(notify: &Notify) -> String {
+    match notify {
+        Notify::Flushed { flush, .. } => {
+            format!(
+                "Flushed {}.({}..{}] durable {}",
+                flush.epoch, flush.from, flush.to, flush.durable
+            )
+        }
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,139 @@
+//! Virtual time: what happens when, in one order that the seed decides.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use avvy_flow::Now;
+
+use crate::net::ConnId;
+use crate::rng::Rng;
+use crate::server::{ActorId, JobId};
+use crate::setup::Setup;
+
+/// The time at which every run begins, in Unix milliseconds.
+const BEGINS_MS: u64 = 1_800_000_000_000;
+
+/// Something that happens at a moment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Event {
+    /// An actor of this process takes its next message.
+    Actor(u64, ActorId),
+    /// A timer of an actor of this process has come due.
+    Timer(u64, ActorId, u64),
+    /// An empty brane of this process may be closed.
+    Idle(u64, ActorId),
+    /// A store job of this process goes on.
+    Job(u64, JobId),
+    /// Packets may have come to the server.
+    ToServer(ConnId),
+    /// Packets may have come to the client.
+    ToClient(ConnId),
+    /// The server finds out that a connection is gone.
+    ServerNotices(ConnId),
+    /// The client finds out that its connection is gone.
+    ClientNotices(ConnId),
+    /// A client's machine wants to be woken.
+    Wake(usize),
+    /// A client connects.
+    Connect(usize),
+    /// A client reads again.
+    Resume(usize),
+    /// The process starts.
+    Boot,
+}
+
+/// What the whole run shares.
+pub(crate) struct Env {
+    pub(crate) now_us: u64,
+    pub(crate) rng: Rng,
+    pub(crate) setup: Setup,
+    queue: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    order: u64,
+    counts: BTreeMap<&'static str, u64>,
+    failure: Option<String>,
+    trace: bool,
+}
+
+impl Env {
+    pub(crate) fn new(rng: Rng, setup: Setup, trace: bool) -> Self {
+        Self {
+            now_us: 0,
+            rng,
+            setup,
+            queue: BinaryHeap::new(),
+            order: 0,
+            counts: BTreeMap::new(),
+            failure: None,
+            trace,
+        }
+    }
+
+    /// The two clocks of the server.
+    pub(crate) fn now(&self) -> Now {
+        Now { us: self.now_us, unix_ms: self.unix_ms() }
+    }
+
+    pub(crate) fn unix_ms(&self) -> u64 {
+        BEGINS_MS + self.now_us / 1_000
+    }
+
+    /// Events of one moment happen in the order in which they were planned.
+    pub(crate) fn at(&mut self, at_us: u64, event: Event) {
+        self.order += 1;
+        self.queue.push(Reverse((at_us.max(self.now_us), self.order, event)));
+    }
+
+    pub(crate) fn after(&mut self, delay_us: u64, event: Event) {
+        self.at(self.now_us + delay_us, event);
+    }
+
+    /// The next event up to this time; the clock goes there.
+    pub(crate) fn next(&mut self, until_us: u64) -> Option<Event> {
+        match self.queue.peek() {
+            Some(Reverse((at_us, ..))) if *at_us <= until_us => {
+                let Reverse((at_us, _, event)) = self.queue.pop()?;
+                self.now_us = at_us;
+                Some(event)
+            }
+            _ => {
+                self.now_us = self.now_us.max(until_us);
+                None
+            }
+        }
+    }
+
+    /// Counts an occurrence of a kind.
+    pub(crate) fn count(&mut self, kind: &'static str) {
+        *self.counts.entry(kind).or_default() += 1;
+    }
+
+    pub(crate) fn counts(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counts
+    }
+
+    /// A promise was broken. The first one counts.
+    pub(crate) fn fail(&mut self, what: impl FnOnce() -> String) {
+        if self.failure.is_none() {
+            let what = what();
+            self.trace(|| format!("FAILURE {what}"));
+            self.failure = Some(what);
+        }
+    }
+
+    pub(crate) fn check(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.fail(what);
+        }
+    }
+
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Prints a line of the story, if somebody wants to read it.
+    pub(crate) fn trace(&self, line: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{:>12.3} ms  {}", self.now_us as f64 / 1_000.0, line());
+        }
+    }
+}

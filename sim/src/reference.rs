@@ -1,0 +1,247 @@
+//! A simple model of what one brane is and has promised, written apart from
+//! the code that it judges: a list of events, a map of objects, and the
+//! highest number that anyone was told is durable.
+//!
+//! It learns what is accepted from the journal's chunks, as they leave the
+//! brane, and what is left after a restart from how the brane is opened.
+
+mod intent;
+mod world;
+
+use std::collections::BTreeMap;
+
+use avvy_client::replica::Replica;
+use avvy_model::{BraneId, Edit, EditId, Epoch, Event, Position, Seq, StateHash, UserId};
+
+use crate::env::Env;
+pub(crate) use world::NaiveWorld;
+
+/// An event that was once in the log.
+struct Entry {
+    epoch: Epoch,
+    event: Event,
+    /// The world after it.
+    hash: StateHash,
+}
+
+/// An event that the log has lost, with the epoch at whose beginning it did.
+struct Lost {
+    epoch: Epoch,
+    edit: EditId,
+    hash: StateHash,
+    lost_in: Epoch,
+}
+
+/// The model of one brane.
+pub(crate) struct Reference {
+    brane: BraneId,
+    owner: UserId,
+    world: NaiveWorld,
+    line: Vec<Entry>,
+    lost: BTreeMap<Seq, Vec<Lost>>,
+    /// The place of each edit in the line.
+    places: BTreeMap<EditId, Seq>,
+    /// What was asked for under which name.
+    intents: BTreeMap<EditId, Edit>,
+    /// Edits of which somebody was told that they were refused.
+    refused: BTreeMap<EditId, ()>,
+    /// Where each epoch began.
+    epochs: Vec<(Epoch, Seq)>,
+    /// The last edit that was shown to anyone.
+    published: Seq,
+    /// The last edit of which anyone was told that it is durable.
+    promised: Seq,
+}
+
+impl Reference {
+    pub(crate) fn new(brane: BraneId, owner: UserId) -> Self {
+        Self {
+            brane,
+            owner,
+            world: NaiveWorld::new(brane, owner),
+            line: Vec::new(),
+            lost: BTreeMap::new(),
+            places: BTreeMap::new(),
+            intents: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            epochs: Vec::new(),
+            published: Seq(0),
+            promised: Seq(0),
+        }
+    }
+
+    pub(crate) fn head(&self) -> Seq {
+        Seq(self.line.len() as u64)
+    }
+
+    pub(crate) fn promised(&self) -> Seq {
+        self.promised
+    }
+
+    pub(crate) fn hash(&self) -> StateHash {
+        self.world.hash()
+    }
+
+    pub(crate) fn epochs(&self) -> &[(Epoch, Seq)] {
+        &self.epochs
+    }
+
+    /// The event at this number of the line.
+    pub(crate) fn event(&self, seq: Seq) -> Option<&Event> {
+        self.line.get(seq.0.checked_sub(1)? as usize).map(|entry| &entry.event)
+    }
+
+    /// Where an edit is in the line.
+    pub(crate) fn place(&self, edit: EditId) -> Option<Seq> {
+        self.places.get(&edit).copied()
+    }
+
+    /// The brane was opened: what is beyond `head` is lost.
+    pub(crate) fn opened(&mut self, env: &mut Env, epoch: Epoch, head: Seq, hash: StateHash) {
+        let last = self.epochs.last().map(|(epoch, _)| *epoch).unwrap_or_default();
+        env.check(epoch > last, || format!("epoch {epoch} after {last}"));
+        env.check(head <= self.head(), || format!("opened at {head}, beyond {}", self.head()));
+        let promised = self.promised;
+        env.check(head >= promised, || format!("opened at {head}, {promised} was durable"));
+        if head < self.head() {
+            env.count("fork: accepted edits lost");
+            if self.published > head {
+                env.count("fork: seen edits lost");
+            }
+        }
+        for entry in self.line.split_off(head.0 as usize) {
+            let Entry { epoch: given_in, event, hash } = entry;
+            self.places.remove(&event.edit);
+            let lost = Lost { epoch: given_in, edit: event.edit, hash, lost_in: epoch };
+            self.lost.entry(event.seq).or_default().push(lost);
+            self.world = NaiveWorld::new(self.brane, self.owner);
+        }
+        if self.world.is_new() {
+            for entry in &self.line {
+                // Every event was followed once.
+                let _ = self.world.follow(&entry.event);
+            }
+        }
+        self.published = head;
+        self.epochs.push((epoch, head));
+        env.check(self.world.hash() == hash, || {
+            format!("the world at {head} was opened differently")
+        });
+    }
+
+    /// A chunk left the brane for the journal.
+    pub(crate) fn journaled(
+        &mut self,
+        env: &mut Env,
+        epoch: Epoch,
+        from: Seq,
+        to: Seq,
+        events: Vec<Event>,
+    ) {
+        let head = self.head();
+        let current = self.epochs.last().map(|(epoch, _)| *epoch).unwrap_or_default();
+        env.check(epoch == current, || format!("a chunk of epoch {epoch} in {current}"));
+        env.check(from == head, || format!("a chunk from {from} at {head}"));
+        env.check(to.0 == from.0 + events.len() as u64, || {
+            format!("the chunk ({from}..{to}] holds {} events", events.len())
+        });
+        for event in events {
+            self.accept(env, epoch, event);
+        }
+    }
+
+    /// A window went to the viewers.
+    pub(crate) fn published(&mut self, env: &mut Env, from: Seq, to: Seq) {
+        let (published, head) = (self.published, self.head());
+        env.check(from == published, || format!("published from {from} at {published}"));
+        env.check(to <= head, || format!("published {to} before it was journaled ({head})"));
+        self.published = to;
+    }
+
+    /// A client sends this under this name.
+    pub(crate) fn intend(&mut self, env: &mut Env, id: EditId, edit: Edit) {
+        let other = self.intents.insert(id, edit);
+        env.check(other.is_none(), || format!("{id:?} names two edits"));
+    }
+
+    /// Somebody was told that everything up to here is durable.
+    pub(crate) fn promise(&mut self, env: &mut Env, at: Position) {
+        env.check(at.seq <= self.head() && self.is_on_line(at.epoch, at.seq), || {
+            format!("{at} was called durable, and is not in the log")
+        });
+        self.promised = self.promised.max(at.seq);
+    }
+
+    /// Somebody was told that an edit was refused.
+    pub(crate) fn refused(&mut self, env: &mut Env, edit: EditId) {
+        let place = self.place(edit);
+        env.check(place.is_none(), || {
+            format!("{edit:?} was refused, and is in the log at {place:?}")
+        });
+        self.refused.insert(edit, ());
+    }
+
+    /// Whether an edit is at this place of the line that led to this epoch.
+    pub(crate) fn was_applied(&self, edit: EditId, at: Position) -> bool {
+        let now = self.event(at.seq).is_some_and(|event| event.edit == edit)
+            && self.is_on_line(at.epoch, at.seq);
+        now || self.lost_on(at).is_some_and(|lost| lost.edit == edit)
+    }
+
+    /// The world's hash at a position, if it ever existed.
+    pub(crate) fn hash_at(&self, at: Position) -> Option<StateHash> {
+        if at.seq == Seq(0) {
+            return Some(NaiveWorld::new(self.brane, self.owner).hash());
+        }
+        if self.is_on_line(at.epoch, at.seq) {
+            return self.line.get(at.seq.0 as usize - 1).map(|entry| entry.hash);
+        }
+        self.lost_on(at).map(|lost| lost.hash)
+    }
+
+    /// Where a copy at the head differs, for people.
+    pub(crate) fn differences(&self, replica: &Replica) -> Vec<String> {
+        self.world.differences(replica)
+    }
+
+    /// The end of what a copy at `at` shares with the line.
+    pub(crate) fn fork_of(&self, at: Position) -> Seq {
+        let later = self.epochs.iter().filter(|(epoch, _)| *epoch > at.epoch);
+        later.map(|(_, start)| *start).min().map_or(at.seq, |start| start.min(at.seq))
+    }
+
+    /// Whether the line's edit at `seq` was already there in `epoch`.
+    fn is_on_line(&self, epoch: Epoch, seq: Seq) -> bool {
+        if seq == Seq(0) {
+            return true;
+        }
+        self.line.get(seq.0 as usize - 1).is_some_and(|entry| entry.epoch <= epoch)
+    }
+
+    /// The edit that was at this place in this epoch, and was lost later.
+    fn lost_on(&self, at: Position) -> Option<&Lost> {
+        let there = |lost: &&Lost| lost.epoch <= at.epoch && lost.lost_in > at.epoch;
+        self.lost.get(&at.seq)?.iter().find(there)
+    }
+
+    fn accept(&mut self, env: &mut Env, epoch: Epoch, event: Event) {
+        let seq = self.head().next();
+        let edit = event.edit;
+        env.check(event.seq == seq, || format!("event {} at {seq}", event.seq));
+        let before = self.places.insert(edit, seq);
+        env.check(before.is_none(), || format!("{edit:?} was applied twice: {before:?}, {seq}"));
+        env.check(!self.refused.contains_key(&edit), || format!("{edit:?} was refused before"));
+        let same_client = EditId { counter: avvy_model::Counter(u64::MAX), ..edit };
+        let later = self.places.range(edit..=same_client).nth(1);
+        env.check(later.is_none(), || format!("{edit:?} comes after {later:?}"));
+        let intent = self.intents.get(&edit).ok_or("nobody asked for it".to_owned());
+        if let Err(why) = intent.and_then(|intent| intent::check(intent, &event.changes)) {
+            env.fail(|| format!("event {seq} is not what was asked for: {why}"));
+        }
+        if let Err(why) = self.world.follow(&event) {
+            env.fail(|| format!("event {seq}: {why}"));
+        }
+        let hash = self.world.hash();
+        self.line.push(Entry { epoch, event, hash });
+    }
+}

@@ -1,0 +1,160 @@
+//! A world as a map of objects, changed by outcomes; every outcome is checked
+//! against what it claims was there before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use avvy_client::replica::Replica;
+use avvy_model::{
+    BraneId, Change, Event, Handle, Kind, Object, ObjectAt, ObjectId, Props, StateHash, Transform,
+    UserId, ValueLimits, object_digest,
+};
+
+/// The map.
+pub(crate) struct NaiveWorld {
+    objects: BTreeMap<Handle, Object>,
+    hash: StateHash,
+    next: Handle,
+    new: bool,
+}
+
+impl NaiveWorld {
+    /// The root alone.
+    pub(crate) fn new(brane: BraneId, owner: UserId) -> Self {
+        let root = Object {
+            id: ObjectId::from_bytes(brane.to_bytes()),
+            parent: Handle::ROOT,
+            kind: Kind::Group,
+            owner,
+            transform: Transform::IDENTITY,
+            props: Props::default(),
+        };
+        let mut world = Self {
+            objects: BTreeMap::new(),
+            hash: StateHash::default(),
+            next: Handle(1),
+            new: true,
+        };
+        world.put(Handle::ROOT, root);
+        world
+    }
+
+    pub(crate) fn is_new(&self) -> bool {
+        self.new
+    }
+
+    pub(crate) fn hash(&self) -> StateHash {
+        self.hash
+    }
+
+    pub(crate) fn differences(&self, replica: &Replica) -> Vec<String> {
+        let mut handles: BTreeSet<Handle> = self.objects.keys().copied().collect();
+        handles.extend(replica.handles());
+        let differ = |handle: &Handle| self.objects.get(handle) != replica.get(*handle);
+        let tell = |handle: Handle| {
+            format!("{handle}: {:?}, not {:?}", replica.get(handle), self.objects.get(&handle))
+        };
+        handles.into_iter().filter(differ).take(3).map(tell).collect()
+    }
+
+    /// Does what the event says.
+    pub(crate) fn follow(&mut self, event: &Event) -> Result<(), String> {
+        self.new = false;
+        if event.changes.is_empty() {
+            return Err("it changes nothing".to_owned());
+        }
+        event.changes.iter().try_for_each(|change| self.change(change))
+    }
+
+    fn change(&mut self, change: &Change) -> Result<(), String> {
+        match change {
+            Change::Created(new) => self.create(new),
+            Change::Updated { handle, before, after } => {
+                let object = self.get(*handle)?;
+                let limits = ValueLimits::default();
+                let (props, undo) =
+                    object.props.patched(after, &limits).map_err(|error| error.to_string())?;
+                expect(undo == *before, || format!("{handle} had other properties"))?;
+                self.put(*handle, Object { props, ..object });
+                Ok(())
+            }
+            Change::Moved { handle, before, after, .. } => {
+                let object = self.get(*handle)?;
+                expect(object.transform == *before, || format!("{handle} was elsewhere"))?;
+                self.put(*handle, Object { transform: *after, ..object });
+                Ok(())
+            }
+            Change::Reparented { handle, before, after } => {
+                let object = self.get(*handle)?;
+                let was_there =
+                    object.parent == before.parent && object.transform == before.transform;
+                expect(was_there, || format!("{handle} hung elsewhere"))?;
+                self.expect_group(after.parent)?;
+                let (parent, transform) = (after.parent, after.transform);
+                self.put(*handle, Object { parent, transform, ..object });
+                expect(self.reaches_root(*handle), || format!("{handle} hangs in a cycle"))
+            }
+            Change::Deleted { removed } => self.delete(removed),
+        }
+    }
+
+    fn create(&mut self, new: &ObjectAt) -> Result<(), String> {
+        let ObjectAt { handle, object } = new;
+        let next = self.next;
+        expect(*handle == next, || format!("{handle} was created, {next} was due"))?;
+        self.next = Handle(next.0 + 1);
+        let twin = self.objects.values().any(|other| other.id == object.id);
+        expect(!twin, || format!("{} exists", object.id))?;
+        self.expect_group(object.parent)?;
+        self.put(*handle, object.clone());
+        Ok(())
+    }
+
+    fn delete(&mut self, removed: &[ObjectAt]) -> Result<(), String> {
+        let mut gone = BTreeSet::new();
+        for ObjectAt { handle, object } in removed {
+            expect(self.get(*handle)? == *object, || format!("{handle} was another"))?;
+            let is_below = gone.is_empty() || gone.contains(&object.parent);
+            expect(is_below, || format!("{handle} is not below the first"))?;
+            gone.insert(*handle);
+        }
+        for handle in &gone {
+            if let Some(object) = self.objects.remove(handle) {
+                self.hash.remove(object_digest(*handle, &object));
+            }
+        }
+        let orphan = self.objects.iter().find(|(_, object)| gone.contains(&object.parent));
+        expect(orphan.is_none(), || format!("{orphan:?} lost its parent"))
+    }
+
+    fn get(&self, handle: Handle) -> Result<Object, String> {
+        self.objects.get(&handle).cloned().ok_or_else(|| format!("{handle} does not exist"))
+    }
+
+    fn expect_group(&self, handle: Handle) -> Result<(), String> {
+        expect(self.get(handle)?.kind == Kind::Group, || format!("{handle} is no group"))
+    }
+
+    fn reaches_root(&self, mut handle: Handle) -> bool {
+        for _ in 0..=self.objects.len() {
+            if handle == Handle::ROOT {
+                return true;
+            }
+            match self.objects.get(&handle) {
+                Some(object) => handle = object.parent,
+                None => return false,
+            }
+        }
+        false
+    }
+
+    fn put(&mut self, handle: Handle, object: Object) {
+        self.hash.add(object_digest(handle, &object));
+        if let Some(old) = self.objects.insert(handle, object) {
+            self.hash.remove(object_digest(handle, &old));
+        }
+    }
+}
+
+fn expect(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(why()) }
+}

@@ -1,0 +1,252 @@
+//! The brane actor: performs what [`BraneCore`] decides. On the way, the
+//! reference sees every chunk, window and answer.
+
+use std::collections::BTreeMap;
+
+use avvy_brane::journal;
+use avvy_flow::SessionKey;
+use avvy_flow::brane_core::{BraneCore, BraneEffect, BraneInput, BraneStatus, Start, Window};
+use avvy_flow::group_commit::JournalChunk;
+use avvy_model::{BraneId, Code, Position, StateHash};
+use avvy_protocol::codec::encode_server;
+use avvy_protocol::frame::Frame;
+use avvy_protocol::{Channel, ServerMessage};
+
+use super::jobs::SnapshotRun;
+use super::session::error;
+use super::{ActorId, Ctx, Life, Msg, Process};
+use crate::env::Event;
+use crate::net::SharedOutbox;
+
+pub(super) struct Brane {
+    pub(super) brane: BraneId,
+    pub(super) channel: Channel,
+    pub(super) core: BraneCore,
+    members: BTreeMap<SessionKey, SharedOutbox>,
+    tick_us: Option<u64>,
+    empty_since_us: Option<u64>,
+    pub(super) closing: bool,
+}
+
+impl Brane {
+    pub(super) fn new(brane: BraneId, channel: Channel, core: BraneCore, now_us: u64) -> Self {
+        let members = BTreeMap::new();
+        let empty_since_us = Some(now_us);
+        Self { brane, channel, core, members, tick_us: None, empty_since_us, closing: false }
+    }
+
+    pub(super) fn state(&mut self) -> (Position, StateHash) {
+        (self.core.head(), self.core.state_hash())
+    }
+
+    pub(super) fn status(&self) -> BraneStatus {
+        self.core.status()
+    }
+}
+
+impl Process {
+    pub(super) fn on_brane(&mut self, ctx: &mut Ctx<'_>, life: Life, message: Msg) {
+        let Some(brane) = self.branes.get_mut(&life) else {
+            return self.drop_message(ctx, message);
+        };
+        match message {
+            Msg::Join { session, outbox, principal, join, permit } => {
+                brane.members.insert(session, outbox);
+                brane.empty_since_us = None;
+                self.feed(ctx, life, BraneInput::Join { session, principal, join });
+                self.give(ctx, permit);
+            }
+            Msg::Leave { session, farewell } => {
+                if brane.members.remove(&session).is_some() && farewell {
+                    let detach = Msg::Detach { session, farewell };
+                    self.send(ctx, ActorId::FanOut(life), detach);
+                }
+                self.feed(ctx, life, BraneInput::Leave { session });
+                self.watch_idleness(ctx, life);
+            }
+            Msg::Update { session, update, permit } => {
+                self.feed(ctx, life, BraneInput::Update { session, update });
+                self.give(ctx, permit);
+            }
+            Msg::Hash { session, permit } => {
+                self.feed(ctx, life, BraneInput::Hash { session });
+                self.give(ctx, permit);
+            }
+            Msg::Durable { epoch, seq } => {
+                self.feed(ctx, life, BraneInput::Durable { epoch, seq });
+            }
+            Msg::Superseded { epoch } => {
+                ctx.env.fail(|| format!("the only writer was superseded in epoch {epoch}"));
+            }
+            Msg::Pressure(on) => self.feed(ctx, life, BraneInput::Pressure(on)),
+            Msg::FanOutReady { published, floor } => {
+                self.feed(ctx, life, BraneInput::FanOutReady { published, floor });
+            }
+            Msg::Resync { session, at } => {
+                ctx.env.count("resync of a slow session");
+                ctx.env.trace(|| format!("{session:?} is to be resynced from {at}"));
+                self.feed(ctx, life, BraneInput::Resync { session, at });
+            }
+            Msg::TooSlow { session } => {
+                if let Some(outbox) = brane.members.get(&session) {
+                    ctx.env.count("slow session closed");
+                    outbox.borrow_mut().close(avvy_protocol::close::CloseCode::SlowConsumer);
+                }
+            }
+            Msg::Tick { at_us } => {
+                if brane.tick_us == Some(at_us) {
+                    brane.tick_us = None;
+                    self.feed(ctx, life, BraneInput::Tick);
+                }
+            }
+            Msg::SnapshotEnded { at, stored } => {
+                let ended = if stored {
+                    BraneInput::SnapshotStored { at }
+                } else {
+                    BraneInput::SnapshotFailed
+                };
+                self.feed(ctx, life, ended);
+            }
+            Msg::IdleTick => self.watch_idleness(ctx, life),
+            Msg::Drain => {
+                brane.closing = true;
+                self.feed(ctx, life, BraneInput::Drain);
+            }
+            _ => ctx.env.fail(|| "a brane got another's message".to_owned()),
+        }
+        self.close_if_drained(ctx, life);
+    }
+
+    fn feed(&mut self, ctx: &mut Ctx<'_>, life: Life, input: BraneInput) {
+        let Some(brane) = self.branes.get_mut(&life) else { return };
+        let mut effects = Vec::new();
+        brane.core.handle(ctx.env.now(), input, &mut effects);
+        for effect in effects {
+            self.perform_brane(ctx, life, effect);
+        }
+    }
+
+    fn perform_brane(&mut self, ctx: &mut Ctx<'_>, life: Life, effect: BraneEffect) {
+        let Some(brane) = self.branes.get_mut(&life) else { return };
+        let id = brane.brane;
+        match effect {
+            BraneEffect::Journal(chunk) => {
+                observe_chunk(ctx, id, &chunk);
+                self.send(ctx, ActorId::Persistence, Msg::Append { brane: id, chunk });
+            }
+            BraneEffect::Publish(window) => {
+                observe_window(ctx, id, &window);
+                self.send(ctx, ActorId::FanOut(life), Msg::Publish(window));
+            }
+            BraneEffect::Attach(attach) => {
+                ctx.env
+                    .trace(|| format!("attach {:?}: {:?}", attach.session, brief(&attach.start)));
+                if attach.rewind.is_some() {
+                    ctx.env.count("rewind of a copy");
+                }
+                if let Some(outbox) = brane.members.get(&attach.session).cloned() {
+                    self.send(ctx, ActorId::FanOut(life), Msg::Attach { attach, outbox });
+                }
+            }
+            BraneEffect::Detach { session } => {
+                let detach = Msg::Detach { session, farewell: false };
+                self.send(ctx, ActorId::FanOut(life), detach);
+            }
+            BraneEffect::Refuse { session, code } => self.refuse_join(ctx, life, session, code),
+            BraneEffect::Tell { session, message } => {
+                observe_answer(ctx, &message);
+                self.send(ctx, ActorId::FanOut(life), Msg::Tell { session, message });
+            }
+            BraneEffect::Durable { at, waiting } => {
+                self.send(ctx, ActorId::FanOut(life), Msg::DurableTo { at, waiting });
+            }
+            BraneEffect::Snapshot(job) => {
+                self.start_snapshot(ctx, SnapshotRun::new(id, life, *job));
+            }
+            BraneEffect::WakeAt(at_us) => {
+                brane.tick_us = Some(at_us);
+                ctx.env.at(at_us, Event::Timer(self.number, ActorId::Brane(life), at_us));
+            }
+        }
+    }
+
+    fn refuse_join(&mut self, ctx: &mut Ctx<'_>, life: Life, session: SessionKey, code: Code) {
+        let Some(brane) = self.branes.get_mut(&life) else { return };
+        let (id, channel) = (brane.brane, brane.channel);
+        if let Some(outbox) = brane.members.remove(&session) {
+            ctx.env.count("join refused");
+            let message = ServerMessage::Error(error(code, "brane.join", Some(channel)));
+            let frame = Frame::binary(&encode_server(&message, ctx.env.unix_ms()));
+            outbox.borrow_mut().send(&[frame]);
+            self.send(ctx, ActorId::Session(session), Msg::JoinRefused { brane: id });
+        }
+        self.watch_idleness(ctx, life);
+    }
+
+    /// An empty brane asks to be closed.
+    fn watch_idleness(&mut self, ctx: &mut Ctx<'_>, life: Life) {
+        let Some(brane) = self.branes.get_mut(&life) else { return };
+        if !brane.members.is_empty() {
+            brane.empty_since_us = None;
+            return;
+        }
+        let idle_us = ctx.env.setup.idle_us;
+        let since_us = *brane.empty_since_us.get_or_insert(ctx.env.now_us);
+        if brane.closing {
+            return;
+        }
+        if ctx.env.now_us >= since_us + idle_us {
+            let idle = Msg::Idle { brane: brane.brane, life };
+            self.send(ctx, ActorId::Directory, idle);
+        } else {
+            ctx.env.at(since_us + idle_us, Event::Idle(self.number, ActorId::Brane(life)));
+        }
+    }
+
+    fn close_if_drained(&mut self, ctx: &mut Ctx<'_>, life: Life) {
+        let Some(brane) = self.branes.get(&life) else { return };
+        if brane.closing && brane.core.is_drained() {
+            let id = brane.brane;
+            ctx.env.count("idle brane closed");
+            self.end_brane(ctx, life);
+            self.on_brane_ended(ctx, id);
+        }
+    }
+}
+
+fn brief(start: &Start) -> String {
+    match start {
+        Start::Replay(at) => format!("replay from {at}"),
+        Start::Parts(parts) => {
+            let objects = parts.handles.as_ref().map(Vec::len);
+            format!("{objects:?} objects at {}", parts.at)
+        }
+    }
+}
+
+fn observe_chunk(ctx: &mut Ctx<'_>, brane: BraneId, chunk: &JournalChunk) {
+    let Some((env, reference)) = ctx.reference(brane) else { return };
+    match journal::decode(&chunk.body) {
+        Ok(events) => reference.journaled(env, chunk.epoch, chunk.from, chunk.to, events),
+        Err(error) => env.fail(|| format!("a chunk cannot be read: {error}")),
+    }
+}
+
+fn observe_window(ctx: &mut Ctx<'_>, brane: BraneId, window: &Window) {
+    if let Some((env, reference)) = ctx.reference(brane) {
+        reference.published(env, window.flush.from, window.flush.to);
+    }
+}
+
+fn observe_answer(ctx: &mut Ctx<'_>, message: &ServerMessage) {
+    let ServerMessage::Refused { edits, .. } = message else { return };
+    for edit in edits {
+        ctx.env.count(match edit.code {
+            Code::Unavailable => "edit refused as unavailable",
+            Code::OutcomeUnknown => "edit's outcome unknown",
+            Code::ClientUnknown => "edit of a forgotten client",
+            Code::NotJoined => "edit of a session that is not in",
+            _ => "edit refused by the world",
+        });
+    }
+}

@@ -1,0 +1,279 @@
+//! The fan-out actor: frames on their way to sessions, as [`FanOut`] decides.
+
+use std::sync::Arc;
+
+use avvy_flow::brane_core::{Attach, Parts, Start as BraneStart, Window};
+use avvy_flow::fan_out::{self, FanOut, FanOutEffect, Published, Room, Start};
+use avvy_flow::{FanOutConfig, SessionKey};
+use avvy_model::{ObjectAt, Position};
+use avvy_protocol::codec::encode_server;
+use avvy_protocol::frame::Frame;
+use avvy_protocol::{Channel, Flush, ServerMessage, SnapshotPart};
+
+use super::{ActorId, Ctx, Life, Msg, Process};
+use crate::env::Event;
+use crate::net::SharedOutbox;
+
+/// Objects in one part of a snapshot: few, so that there are several parts.
+const PART_OBJECTS: usize = 4;
+
+pub(super) struct Fan {
+    channel: Channel,
+    machine: FanOut<Frame, PartFrames, SessionWire>,
+    working: bool,
+    tick_us: Option<u64>,
+}
+
+impl Fan {
+    /// Stands at the floor and takes in the windows after it.
+    pub(super) fn new(
+        now_us: u64,
+        channel: Channel,
+        config: FanOutConfig,
+        floor: Position,
+        windows: Vec<Flush>,
+    ) -> Self {
+        let mut machine = FanOut::new(config, floor);
+        let mut effects = Vec::new();
+        for window in windows {
+            machine.publish(now_us, published(&Arc::new(window), 0), &mut effects);
+        }
+        Self { channel, machine, working: false, tick_us: None }
+    }
+
+    pub(super) fn head(&self) -> Position {
+        self.machine.head()
+    }
+}
+
+impl Process {
+    pub(super) fn on_fan_out(&mut self, ctx: &mut Ctx<'_>, life: Life, message: Msg) {
+        let (now_us, now_ms) = (ctx.env.now_us, ctx.env.unix_ms());
+        let Some(fan) = self.fan_outs.get_mut(&life) else { return };
+        let mut effects = Vec::new();
+        let mut ready = None;
+        match message {
+            Msg::Attach { attach, outbox } => {
+                fan.on_attach(now_us, now_ms, *attach, outbox, &mut effects);
+            }
+            Msg::Detach { session, farewell } => {
+                let wire = fan.machine.detach(session);
+                if let (Some(wire), true) = (wire, farewell) {
+                    wire.tell(now_ms, &ServerMessage::Left { channel: wire.channel, code: None });
+                }
+            }
+            Msg::Publish(window) => {
+                let published = window.flush.to;
+                fan.on_publish(now_us, now_ms, window, &mut effects);
+                ready = Some(Msg::FanOutReady { published, floor: fan.machine.floor() });
+            }
+            Msg::DurableTo { at, waiting } => {
+                let message = ServerMessage::Durable { channel: fan.channel, durable: at };
+                for session in waiting {
+                    fan.tell(now_ms, session, &message);
+                }
+            }
+            Msg::Tell { session, message } => fan.tell(now_ms, session, &message),
+            Msg::Drained(session) => fan.machine.drained(now_us, session, &mut effects),
+            Msg::Work => {
+                fan.working = false;
+                fan.machine.work(now_us, &mut effects);
+            }
+            Msg::Expire => {
+                fan.tick_us = None;
+                fan.machine.expire(now_us, &mut effects);
+            }
+            _ => ctx.env.fail(|| "a fan-out got another's message".to_owned()),
+        }
+        let brane = ActorId::Brane(life);
+        if let Some(ready) = ready {
+            self.send(ctx, brane, ready);
+        }
+        for effect in effects {
+            let message = match effect {
+                FanOutEffect::Resync { session, at } => Msg::Resync { session, at },
+                FanOutEffect::Close { session, .. } => Msg::TooSlow { session },
+            };
+            self.send(ctx, brane, message);
+        }
+        self.schedule_fan_out(ctx, life);
+    }
+
+    fn schedule_fan_out(&mut self, ctx: &mut Ctx<'_>, life: Life) {
+        let Some(fan) = self.fan_outs.get_mut(&life) else { return };
+        if let Some(deadline_us) = fan.machine.deadline()
+            && fan.tick_us.is_none_or(|tick_us| deadline_us < tick_us)
+        {
+            fan.tick_us = Some(deadline_us);
+            let actor = ActorId::FanOut(life);
+            ctx.env.at(deadline_us, Event::Timer(self.number, actor, deadline_us));
+        }
+        if !fan.working && fan.machine.has_work() {
+            fan.working = true;
+            self.send(ctx, ActorId::FanOut(life), Msg::Work);
+        }
+    }
+}
+
+impl Fan {
+    fn on_attach(
+        &mut self,
+        now_us: u64,
+        now_ms: u64,
+        attach: Attach,
+        outbox: SharedOutbox,
+        effects: &mut Vec<FanOutEffect>,
+    ) {
+        let Attach { session, joined, rewind, start } = attach;
+        let channel = self.channel;
+        let wire = SessionWire { channel, now_ms, outbox, held: None };
+        wire.tell(now_ms, &ServerMessage::Joined(joined));
+        if let Some(to) = rewind {
+            wire.tell(now_ms, &ServerMessage::Rewind { channel, to });
+        }
+        let start = match start {
+            BraneStart::Replay(at) => Start::Replay(at),
+            BraneStart::Parts(parts) => {
+                Start::Load { at: parts.at, parts: PartFrames::new(channel, parts, now_ms) }
+            }
+        };
+        if self.machine.contains(session) {
+            self.machine.restart(now_us, session, start, effects);
+        } else {
+            self.machine.attach(now_us, session, wire, start, effects);
+        }
+    }
+
+    fn on_publish(
+        &mut self,
+        now_us: u64,
+        now_ms: u64,
+        window: Window,
+        effects: &mut Vec<FanOutEffect>,
+    ) {
+        let Window { flush, acks } = window;
+        let mut editors = Vec::new();
+        for (session, edits) in acks {
+            if let Some(wire) = self.machine.wire_mut(session) {
+                let applied = ServerMessage::Applied { channel: self.channel, edits };
+                wire.held = Some(frame(&applied, now_ms));
+                editors.push(session);
+            }
+        }
+        self.machine.publish(now_us, published(&flush, now_ms), effects);
+        for session in editors {
+            if let Some(wire) = self.machine.wire_mut(session)
+                && let Some(held) = wire.held.take()
+            {
+                wire.outbox.borrow_mut().send(&[held]);
+            }
+        }
+    }
+
+    fn tell(&mut self, now_ms: u64, session: SessionKey, message: &ServerMessage) {
+        if let Some(wire) = self.machine.wire_mut(session) {
+            wire.tell(now_ms, message);
+        }
+    }
+}
+
+/// A session's outbox, with what is to be sent before the next window.
+struct SessionWire {
+    channel: Channel,
+    now_ms: u64,
+    outbox: SharedOutbox,
+    held: Option<Frame>,
+}
+
+impl SessionWire {
+    fn tell(&self, now_ms: u64, message: &ServerMessage) {
+        // What is above the mark stops the fan-out, not a word to one session.
+        let _ = self.outbox.borrow_mut().send(&[frame(message, now_ms)]);
+    }
+}
+
+impl fan_out::Wire<Frame> for SessionWire {
+    fn send(&mut self, sent: fan_out::Frame<'_, Frame>) -> Room {
+        let mut outbox = self.outbox.borrow_mut();
+        let has_room = match sent {
+            fan_out::Frame::Window(window) => match self.held.take() {
+                Some(held) => outbox.send(&[held, window.clone()]),
+                None => outbox.send(std::slice::from_ref(window)),
+            },
+            fan_out::Frame::Part(part) => outbox.send(&[part]),
+            fan_out::Frame::Complete(version) => {
+                let channel = self.channel;
+                let complete = ServerMessage::VersionComplete { channel, version };
+                outbox.send(&[frame(&complete, self.now_ms)])
+            }
+        };
+        if has_room { Room::More } else { Room::Full }
+    }
+}
+
+/// Snapshot parts, each encoded when it is asked for.
+pub(super) struct PartFrames {
+    channel: Channel,
+    parts: Parts,
+    now_ms: u64,
+    next: usize,
+    index: u32,
+    done: bool,
+}
+
+impl PartFrames {
+    fn new(channel: Channel, parts: Parts, now_ms: u64) -> Self {
+        Self { channel, parts, now_ms, next: 0, index: 0, done: false }
+    }
+}
+
+impl Iterator for PartFrames {
+    type Item = Frame;
+
+    fn next(&mut self) -> Option<Frame> {
+        if self.done {
+            return None;
+        }
+        let Parts { frozen, handles, gone, at } = &mut self.parts;
+        let all: Vec<ObjectAt> = match handles {
+            None => frozen
+                .iter()
+                .skip(self.next)
+                .take(PART_OBJECTS)
+                .map(|(handle, object)| ObjectAt { handle, object: object.clone() })
+                .collect(),
+            Some(handles) => handles
+                .iter()
+                .skip(self.next)
+                .take(PART_OBJECTS)
+                .filter_map(|handle| {
+                    let object = frozen.get(*handle)?.clone();
+                    Some(ObjectAt { handle: *handle, object })
+                })
+                .collect(),
+        };
+        self.next += PART_OBJECTS;
+        let count = handles.as_ref().map_or(frozen.len() as usize, Vec::len);
+        self.done = self.next >= count;
+        let part = SnapshotPart {
+            channel: self.channel,
+            at: *at,
+            index: self.index,
+            last: self.done,
+            objects: all,
+            gone: if self.index == 0 { std::mem::take(gone) } else { Vec::new() },
+        };
+        self.index += 1;
+        Some(frame(&ServerMessage::Snapshot(part), self.now_ms))
+    }
+}
+
+fn published(flush: &Arc<Flush>, now_ms: u64) -> Published<Frame> {
+    let payload = frame(&ServerMessage::Flush(Arc::clone(flush)), now_ms);
+    let bytes = payload.as_wire().len();
+    Published { epoch: flush.epoch, from: flush.from, to: flush.to, bytes, payload }
+}
+
+fn frame(message: &ServerMessage, now_ms: u64) -> Frame {
+    Frame::binary(&encode_server(message, now_ms))
+}

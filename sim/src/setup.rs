@@ -1,0 +1,172 @@
+//! What one run is like. Every seed draws its own sizes and its own mix of
+//! faults, some of them absent, because faults hide each other.
+
+use avvy_flow::brane_core::BraneConfig;
+use avvy_flow::{FanOutConfig, FlushWindowConfig, GroupCommitConfig};
+use avvy_model::WorldLimits;
+
+use crate::rng::Rng;
+
+/// The parameters of a run.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Clients.
+    pub clients: u64,
+    /// Branes; every client joins one or all.
+    pub branes: u64,
+    /// Of every brane.
+    pub brane: BraneConfig,
+    /// Of every fan-out.
+    pub fan_out: FanOutConfig,
+    /// Of the journal's queue.
+    pub commits: GroupCommitConfig,
+    /// Of every session.
+    pub edits_in_flight: u32,
+    /// Of every session's outbox, in bytes.
+    pub outbox_high: usize,
+    /// Bytes that the network holds of one connection.
+    pub socket_bytes: usize,
+    /// A packet's delay, in microseconds, on average.
+    pub delay_us: u64,
+    /// A message's time in an actor's mailbox, in microseconds, on average.
+    pub mailbox_us: u64,
+    /// A store operation's time, in microseconds, on average.
+    pub store_us: u64,
+    /// Since when an empty brane is closed, in microseconds.
+    pub idle_us: u64,
+    /// How long journal chunks are kept, in milliseconds.
+    pub retention_ms: u64,
+    /// How often each thing is done, as weights.
+    pub weights: Weights,
+    /// How often store operations go wrong, in millionths.
+    pub store_fail_ppm: u64,
+    /// How often the power goes at a store operation, in millionths.
+    pub store_cut_ppm: u64,
+    /// How often a packet takes a hundred times as long, in millionths.
+    pub spike_ppm: u64,
+    /// How often a store operation takes a hundred times as long, in millionths.
+    pub slow_store_ppm: u64,
+}
+
+/// The driver's actions, by how often each is drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights {
+    /// A client submits edits.
+    pub edit: u64,
+    /// A connection is cut.
+    pub cut: u64,
+    /// A client stops or goes on reading.
+    pub pause: u64,
+    /// A client leaves a brane, or joins one again.
+    pub wander: u64,
+    /// A client goes away for good and another comes.
+    pub replace: u64,
+    /// A client stays away for long.
+    pub absent: u64,
+    /// A client asks for the state hash.
+    pub hash: u64,
+    /// A brane's actor crashes.
+    pub brane_crash: u64,
+    /// The process crashes.
+    pub crash: u64,
+    /// The journal is compacted.
+    pub compact: u64,
+    /// An actor is held up.
+    pub stall: u64,
+}
+
+impl Setup {
+    /// Draws a setup.
+    pub fn draw(rng: &mut Rng) -> Self {
+        let some = |rng: &mut Rng, weight: u64| if rng.below(4) == 0 { 0 } else { weight };
+        let weights = Weights {
+            edit: 600,
+            cut: some(rng, 20),
+            pause: some(rng, 25),
+            wander: some(rng, 12),
+            replace: some(rng, 4),
+            absent: some(rng, 3),
+            hash: 10,
+            brane_crash: some(rng, 8),
+            crash: some(rng, 8),
+            compact: some(rng, 8),
+            stall: some(rng, 8),
+        };
+        let outcomes = *rng.pick(&[4, 12, 64, 256]).unwrap_or(&256);
+        Self {
+            clients: rng.range(2, 6),
+            branes: rng.range(1, 2),
+            brane: brane(rng, outcomes),
+            fan_out: fan_out(rng),
+            commits: commits(rng),
+            edits_in_flight: *rng.pick(&[1, 4, 16, 64]).unwrap_or(&64),
+            outbox_high: *rng.pick(&[600, 4_000, 64_000]).unwrap_or(&64_000),
+            socket_bytes: *rng.pick(&[200, 2_000, 16_000]).unwrap_or(&16_000),
+            delay_us: rng.range(100, 20_000),
+            mailbox_us: rng.range(1, 200),
+            store_us: rng.range(50, 20_000),
+            idle_us: rng.range(200_000, 5_000_000),
+            retention_ms: *rng.pick(&[0, 500, 600_000]).unwrap_or(&0),
+            weights,
+            store_fail_ppm: some(rng, 30_000),
+            store_cut_ppm: some(rng, 4_000),
+            spike_ppm: some(rng, 5_000),
+            slow_store_ppm: some(rng, 20_000),
+        }
+    }
+}
+
+fn brane(rng: &mut Rng, outcomes: usize) -> BraneConfig {
+    let limits = WorldLimits {
+        max_objects: *rng.pick(&[12, 60, 1_000, 1_000]).unwrap_or(&60),
+        max_depth: *rng.pick(&[3, 8, 64, 64]).unwrap_or(&8),
+        max_batch: 6,
+        max_touched: *rng.pick(&[4, 100, 100]).unwrap_or(&100),
+        outcomes_per_client: outcomes,
+        client_memory_ms: if rng.below(6) == 0 { 30_000 } else { 7 * 24 * 3_600_000 },
+        ..WorldLimits::default()
+    };
+    let flush = FlushWindowConfig {
+        flush_every_edit: rng.below(8) == 0,
+        flush_window_max_ms: rng.range(2, 33) as u32,
+        fan_out_budget_percent: rng.range(5, 50) as u32,
+        burst_windows: rng.range(1, 8) as u32,
+        delivery_cost_ns: *rng.pick(&[0, 3_000, 3_000_000]).unwrap_or(&0),
+        max_window_events: rng.range(1, 40) as usize,
+        max_window_bytes: *rng.pick(&[300, 4_000, 256 * 1024]).unwrap_or(&4_000),
+    };
+    BraneConfig {
+        flush,
+        limits,
+        max_sessions: if rng.below(8) == 0 { 2 } else { 4_096 },
+        max_journal_bytes: *rng.pick(&[500, 20_000, 64 << 20]).unwrap_or(&20_000),
+        max_unpublished_edits: *rng.pick(&[8, 65_536]).unwrap_or(&8),
+        replay_max_edits: *rng.pick(&[20, 100_000]).unwrap_or(&20),
+        snapshot_every_edits: rng.range(10, 200),
+        snapshot_every_bytes: *rng.pick(&[2_000, 64 << 20]).unwrap_or(&2_000),
+        snapshot_retry_ms: rng.range(10, 2_000) as u32,
+        durable_tells: rng.below(3) as usize,
+    }
+}
+
+fn fan_out(rng: &mut Rng) -> FanOutConfig {
+    FanOutConfig {
+        ring_max_windows: *rng.pick(&[1, 4, 30, 4_096]).unwrap_or(&30),
+        ring_max_bytes: *rng.pick(&[400, 10_000, 16 << 20]).unwrap_or(&10_000),
+        bite_windows: rng.range(1, 8) as usize,
+        bite_parts: rng.range(1, 3) as usize,
+        slow_session_timeout_ms: rng.range(500, 5_000) as u32,
+        load_timeout_ms: rng.range(2_000, 20_000) as u32,
+        max_resyncs: rng.range(1, 4) as u32,
+    }
+}
+
+fn commits(rng: &mut Rng) -> GroupCommitConfig {
+    GroupCommitConfig {
+        max_commit_bytes: *rng.pick(&[300, 5_000, 8 << 20]).unwrap_or(&5_000),
+        max_commit_chunks: *rng.pick(&[1, 3, 4_096]).unwrap_or(&3),
+        max_queued_bytes: *rng.pick(&[3_000, 256 << 20]).unwrap_or(&3_000),
+        retry_initial_ms: rng.range(1, 50) as u32,
+        retry_max_ms: rng.range(50, 1_000) as u32,
+    }
+}
