@@ -79,7 +79,9 @@ impl Connection {
             reader,
             socket: Arc::new(Socket::new(direct, outbox)),
             context: WebSocketContext::from_partially_read(
-                already_read.into(),
+                // A copy: the bytes lie in a buffer of the HTTP side that is
+                // many times larger, and would stay with the connection.
+                already_read.to_vec(),
                 Role::Server,
                 Some(config),
             ),

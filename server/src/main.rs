@@ -8,6 +8,7 @@ use clap::Parser;
 
 /// Many small and long-lived allocations of many threads: less memory and
 /// time than the system's allocator takes for them.
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
