@@ -396,7 +396,7 @@ impl ClientMachine {
             let joining = self.branes.iter().any(Membership::is_joining);
             let due = |m: &&mut Membership| m.wants_join_at().is_some_and(|at| now_ms >= at);
             if !joining && let Some(next) = self.branes.iter_mut().find(due) {
-                next.join(now_ms, out);
+                next.join(now_ms, limits.message_bytes, out);
             }
             // The bound is the connection's: branes share it.
             let under_way: u32 = self.branes.iter().map(|m| m.edits().in_flight()).sum();
