@@ -6,12 +6,6 @@ use avvy_server::cli::{Cli, Command};
 use avvy_server::{demo, inspect, serve, token};
 use clap::Parser;
 
-/// Many small and long-lived allocations of many threads: less memory and
-/// time than the system's allocator takes for them.
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(arguments) => serve::run(&arguments).map(|()| ExitCode::SUCCESS),
