@@ -257,10 +257,11 @@ impl Session {
 
     fn on_hash(&self, channel: Channel, permit: Permit) {
         let route = self.shared.routes().iter().find(|r| r.channel == channel).cloned();
-        let sent = route.map(|r| {
-            r.actor.send_message(BraneMsg::Hash { session: self.shared.key, permit: Some(permit) })
+        let sent = route.is_some_and(|route| {
+            let hash = BraneMsg::Hash { session: self.shared.key, permit: Some(permit) };
+            route.actor.send_message(hash).is_ok()
         });
-        if !matches!(sent, Some(Ok(()))) {
+        if !sent {
             self.shared.refuse(Code::NotJoined, Some("brane.hash"), Some(channel), None);
         }
     }

@@ -6,8 +6,8 @@
 //! setting that nobody made has its default. `config.toml` at the top of the
 //! repository documents each one; a test holds it to the defaults here.
 //!
-//! To add a setting: a field in [`sections`], its text in `config.toml`, its
-//! range in [`rules`].
+//! To add a setting: a field in `sections`, its text in `config.toml`, its
+//! range in `rules`.
 
 mod problem;
 mod rules;
