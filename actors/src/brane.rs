@@ -324,6 +324,7 @@ impl Brane {
             writer.fail(code);
         }
         if let Some(wire) = self.members.remove(&session) {
+            self.context.registry.join_refused(session, self.record.id);
             let retry_after_ms = (code == Code::Unavailable).then_some(1_000);
             let error = ServerMessage::Error(ErrorMessage {
                 code,

@@ -41,6 +41,13 @@ impl Registry {
         self.sessions.len()
     }
 
+    /// The brane did not let the session in: a later join is not a second one.
+    pub(crate) fn join_refused(&self, session: SessionKey, brane: BraneId) {
+        if let Some(entry) = self.sessions.get(&session) {
+            entry.shared.routes().retain(|route| route.brane != brane);
+        }
+    }
+
     /// Tells the sessions that have joined a brane that its actor is gone.
     pub(crate) fn brane_lost(&self, brane: BraneId) {
         for entry in &self.sessions {

@@ -212,6 +212,24 @@ async fn an_idle_brane_closes_and_opens_again() {
 }
 
 #[tokio::test]
+async fn a_refused_join_can_be_tried_again() {
+    let mut config = SystemConfig::default();
+    config.brane.max_sessions = 1;
+    let world = World::new(config).await;
+    let mut first = world.connect().await;
+    let (channel, _) = first.join(world.brane, client(), None).await;
+    let mut second = world.connect().await;
+    let join = Join { brane: world.brane, client: client(), known: false, resume: None };
+    second.say(&ClientMessage::Join(join));
+    let refused = second.until(|m| matches!(m, ServerMessage::Error(_))).await;
+    let ServerMessage::Error(error) = refused else { unreachable!() };
+    assert_eq!(error.code, Code::BraneFull);
+    first.say(&ClientMessage::Leave { channel });
+    first.until(|m| matches!(m, ServerMessage::Left { code: None, .. })).await;
+    second.join(world.brane, client(), None).await;
+}
+
+#[tokio::test]
 async fn a_request_writes_as_a_session_does() {
     let world = World::new(SystemConfig::default()).await;
     let mut session = world.connect().await;
