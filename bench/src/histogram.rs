@@ -94,7 +94,11 @@ mod tests {
             let largest = largest_in(bucket(us) as u32);
             assert!(largest >= us, "{us}");
             assert!(f64::from(largest - us) <= f64::from(us) / 100.0, "{us}: {largest}");
-            assert!(us == 0 || bucket(us) == bucket(us - 1) || largest_in(bucket(us - 1) as u32) == us - 1);
+            assert!(
+                us == 0
+                    || bucket(us) == bucket(us - 1)
+                    || largest_in(bucket(us - 1) as u32) == us - 1
+            );
         }
     }
 

@@ -54,7 +54,7 @@ pub fn create_brane(server: SocketAddr, token: &str, id: BraneId) -> Result<()> 
         visibility: Visibility::Public,
     };
     let head = format!(
-        "POST /api/v1/branes\r\nAuthorization: Bearer {token}\r\nContent-Type: application/cbor"
+        "POST /api/v1/brane\r\nAuthorization: Bearer {token}\r\nContent-Type: application/cbor"
     );
     let answer = ask(server, &head, &rest::encode(&body, Format::Cbor))?;
     let text = String::from_utf8_lossy(&answer.body);

@@ -93,6 +93,16 @@ impl Server {
     /// # Errors
     /// When it ends or is not ready in 30 seconds; with its log.
     pub fn start_at(options: &ServerOptions, address: SocketAddr) -> Result<Self> {
+        let mut server = Self::spawn(options, address)?;
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    /// Starts a server at an address and does not wait for it.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn spawn(options: &ServerOptions, address: SocketAddr) -> Result<Self> {
         fs::create_dir_all(&options.data)?;
         let log = options.data.with_extension("log");
         let file = File::options().create(true).append(true).open(&log)?;
@@ -114,9 +124,7 @@ impl Server {
             None => command.spawn(),
         };
         let child = child.with_context(|| format!("starting {}", options.binary.display()))?;
-        let mut server = Self { child, address, options: options.clone(), log };
-        server.wait_until_ready()?;
-        Ok(server)
+        Ok(Self { child, address, options: options.clone(), log })
     }
 
     /// Where it listens.

@@ -87,15 +87,15 @@ impl Crowd {
     pub fn join(&mut self, server: SocketAddr, tokens: &[String]) -> Result<()> {
         let deadline = Instant::now() + COME_IN * (1 + tokens.len() as u32 / 1_000);
         let first = self.sessions.len();
+        let count = tokens.len();
         let mut tokens = tokens.iter();
         loop {
             let coming = self.sessions[first..].iter().filter(|s| s.phase != Phase::Live).count();
-            let places = COMING.saturating_sub(coming);
-            for token in tokens.by_ref().take(places) {
-                self.open(server, token)?;
-            }
-            if coming == 0 && tokens.len() == 0 {
+            if coming == 0 && self.sessions.len() - first == count {
                 return Ok(());
+            }
+            for token in tokens.by_ref().take(COMING.saturating_sub(coming)) {
+                self.open(server, token)?;
             }
             ensure!(Instant::now() < deadline, "{coming} sessions do not come in");
             self.turn(Duration::from_millis(10), None)?;
@@ -127,7 +127,8 @@ impl Crowd {
             let created = &self.shared.windows.created;
             let mut missing = 0;
             for session in &mut self.sessions[..senders] {
-                session.object = session.object.or_else(|| created.get(&session.object_id).copied());
+                session.object =
+                    session.object.or_else(|| created.get(&session.object_id).copied());
                 missing += usize::from(session.object.is_none());
             }
             if missing == 0 {
@@ -151,6 +152,7 @@ impl Crowd {
         let counter = session.counter.next();
         let edits = vec![NumberedEdit { counter, edit: Edit::One(operation) }];
         let update = Update { channel: session.channel, trace: None, edits };
+        self.shared.tally.all_sent += 1;
         session.send_edit(&encode_client(&ClientMessage::Update(update)), now_us)
     }
 
@@ -254,6 +256,7 @@ impl Crowd {
         let stamp = Stamp { sent_us: now_us as u32, sender: sender as u32, number };
         session.send_edit(&stamp.update(session.channel, object, counter), now_us)?;
         self.shared.tally.sent += 1;
+        self.shared.tally.all_sent += 1;
         if session.has_unsent() {
             self.poller.wait_to_write(&session.stream, sender, true)?;
         }

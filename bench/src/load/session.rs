@@ -262,6 +262,7 @@ impl Session {
         {
             self.applied.pop_front();
             tally.durable_edits += 1;
+            tally.all_durable += 1;
             tally.durable.record((now_us - sent_us) as u32);
         }
     }

@@ -25,6 +25,10 @@ pub struct Tally {
     pub applied: u64,
     /// Edits whose sender was told that they are durable.
     pub durable_edits: u64,
+    /// Edits sent since the crowd is there, the making of objects included.
+    pub all_sent: u64,
+    /// Those of them whose sender was told that they are durable.
+    pub all_durable: u64,
     /// Edits refused.
     pub refused: u64,
     /// Edits that a session did not get though it was live.
@@ -42,6 +46,8 @@ impl Tally {
     /// happen at all goes on being counted.
     pub fn restart(&mut self) {
         *self = Self {
+            all_sent: self.all_sent,
+            all_durable: self.all_durable,
             missed: self.missed,
             resyncs: self.resyncs,
             refused: self.refused,

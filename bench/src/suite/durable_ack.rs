@@ -30,9 +30,8 @@ pub(super) fn run(setup: &Setup) -> Result<Report> {
     std::fs::remove_file(&file)?;
     report.expect(room.crowd.lost() == 0, "edits were lost");
     room.server.stop()?;
-    let own = |percent| {
-        median(samples.iter().map(|s| s.tally.durable.percentile_ms(percent)).collect())
-    };
+    let own =
+        |percent| median(samples.iter().map(|s| s.tally.durable.percentile_ms(percent)).collect());
     let bare = |percent| median(appends.iter().map(|a| a.percentile_ms(percent)).collect());
     report.show(Figure::new("p99 until durable, ms", own(99.0)).beside(bare(99.0)).at_most(3.0));
     report.show(Figure::new("p50 until durable, ms", own(50.0)).beside(bare(50.0)));

@@ -12,9 +12,9 @@ use super::report::round;
 use super::room::start;
 use super::{Figure, Report, Setup};
 use crate::bare::{self, BareProgram, Drain};
+use crate::http;
 use crate::load::Crowd;
 use crate::machine::{self, Memory};
-use crate::http;
 
 /// How long memory may take to come to rest.
 const REST: Duration = Duration::from_secs(3);

@@ -101,10 +101,7 @@ impl Report {
     /// Prints the table.
     pub fn print(&self) {
         println!("\n{}", self.name);
-        println!(
-            "  {:<44} {:>10} {:>10} {:>8} {:>9}",
-            "", "figure", "baseline", "ratio", "goal"
-        );
+        println!("  {:<44} {:>10} {:>10} {:>8} {:>9}", "", "figure", "baseline", "ratio", "goal");
         for figure in &self.figures {
             let number = |value: Option<f64>| value.map(short).unwrap_or_default();
             let mark = match figure.is_met() {
@@ -181,7 +178,9 @@ mod tests {
 
     #[test]
     fn figures_have_four_digits() {
-        for (value, text) in [(12_345.6, "12346"), (1.23456, "1.235"), (0.0123456, "0.01235"), (0.0, "0")] {
+        for (value, text) in
+            [(12_345.6, "12346"), (1.23456, "1.235"), (0.0123456, "0.01235"), (0.0, "0")]
+        {
             assert_eq!(short(value), text);
         }
     }

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::Setup;
 use super::report::round;
+use crate::http;
 use crate::load::{Crowd, Tally, Work};
 use crate::machine::{self, CpuTime};
 use crate::process::{Server, ServerOptions};
-use crate::http;
 
 /// See the module.
 pub(super) struct Room {

@@ -20,9 +20,8 @@ pub(super) fn run(setup: &Setup) -> Result<Report> {
     report.expect(room.crowd.lost() == 0, "deliveries were lost");
     report.expect(room.crowd.tally().resyncs == 0, "sessions were resynced");
     room.server.stop()?;
-    let p = |percent| {
-        median(samples.iter().map(|s| s.tally.latency.percentile_ms(percent)).collect())
-    };
+    let p =
+        |percent| median(samples.iter().map(|s| s.tally.latency.percentile_ms(percent)).collect());
     report.show(Figure::new("p99, ms", p(99.0)).at_most(5.0));
     report.show(Figure::new("p50, ms", p(50.0)));
     report.raw("p99_ms", p(99.0));
