@@ -12,9 +12,10 @@
 mod copy;
 mod edits;
 mod membership;
+mod predict;
 mod types;
 
-use avvy_model::{BraneId, ClientId, Code, Edit, Position};
+use avvy_model::{BraneId, ClientId, Code, Edit, Object, Position, Target, UserId};
 use avvy_protocol::{
     Channel, ClientMessage, ErrorMessage, Hello, MIN_VERSION, RefusedEdit, ServerMessage, VERSION,
     Welcome,
@@ -38,6 +39,8 @@ pub type DrawClientId = Box<dyn FnMut() -> ClientId + Send>;
 pub struct ClientMachine {
     options: MachineOptions,
     token: String,
+    /// As whom the server took the token; nobody before it has.
+    user: UserId,
     draw: DrawClientId,
     link: Link,
     branes: Vec<Membership>,
@@ -65,6 +68,7 @@ impl ClientMachine {
         Self {
             options,
             token,
+            user: UserId::from_bytes([0; 16]),
             draw,
             link: Link::Down,
             branes: Vec::new(),
@@ -188,6 +192,14 @@ impl ClientMachine {
         self.brane(brane)?.replica()
     }
 
+    /// How an object will look when the own edits on their way have been
+    /// applied, if nothing comes between: for showing them at once. Looking
+    /// up by id goes through the whole copy.
+    pub fn predicted(&self, brane: BraneId, target: Target) -> Option<Object> {
+        let (replica, edits) = (self.replica(brane)?, self.edits(brane));
+        predict::predict(replica, edits, self.user, target)
+    }
+
     /// The copy, for its state hash.
     pub fn replica_mut(&mut self, brane: BraneId) -> Option<&mut Replica> {
         self.branes.iter_mut().find(|m| m.brane == brane)?.replica_mut()
@@ -291,6 +303,7 @@ impl ClientMachine {
             return self.close(CloseReason::Version, out);
         }
         let Welcome { user, expires, .. } = welcome;
+        self.user = user;
         self.link = Link::Up(welcome);
         out.push(Output::Notify(Notify::Ready { user, expires }));
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use avvy_model::{BraneId, Code, Edit, Position, Refusal};
+use avvy_model::{BraneId, Code, Edit, Object, Position, Refusal, Target};
 use avvy_protocol::Flush;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -246,6 +246,17 @@ impl Brane {
         });
         self.client.command(Command::Read { brane: self.brane, read }).await?;
         answer.await.map_err(|_| ClientError::Closed)?.ok_or(ClientError::NoCopy)
+    }
+
+    /// How an object will look when the own edits on their way have been
+    /// applied, if nothing comes between: for showing them at once.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn predicted(&self, target: Target) -> Result<Option<Object>, ClientError> {
+        let (reply, answer) = oneshot::channel();
+        self.client.command(Command::Predict { brane: self.brane, target, reply }).await?;
+        answer.await.map_err(|_| ClientError::Closed)
     }
 
     /// Every change of the copy from now on. A subscriber that falls behind

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use avvy_model::{BraneId, Edit};
+use avvy_model::{BraneId, Edit, Object, Target};
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -22,6 +22,7 @@ pub(super) enum Command {
     Submit { brane: BraneId, edit: Edit, progress: watch::Sender<Progress> },
     Subscribe { brane: BraneId, sender: mpsc::Sender<WorldChange> },
     Read { brane: BraneId, read: ReadCopy },
+    Predict { brane: BraneId, target: Target, reply: oneshot::Sender<Option<Object>> },
     Hash { brane: BraneId, reply: oneshot::Sender<HashCheck> },
     Refresh { token: String },
     Close { reply: oneshot::Sender<()> },
@@ -117,6 +118,10 @@ impl Task {
             }
             Command::Subscribe { brane, sender } => self.subscribers.push((brane, sender)),
             Command::Read { brane, read } => read(self.session.machine.replica_mut(brane)),
+            Command::Predict { brane, target, reply } => {
+                // Whoever asked may be gone.
+                let _ = reply.send(self.session.machine.predicted(brane, target));
+            }
             Command::Hash { brane, reply } => {
                 if self.session.machine.channel(brane).is_some() {
                     self.session.act(|machine, now_ms, out| machine.ask_hash(now_ms, brane, out));
