@@ -2,6 +2,7 @@
 //! through apply, fan-out and the store.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use avvy_flow::SessionKey;
@@ -39,6 +40,8 @@ pub(crate) struct Probe {
     brane: BraneId,
     user: UserId,
     client: ClientId,
+    /// The number of the last edit.
+    last: AtomicU64,
 }
 
 impl Probe {
@@ -46,8 +49,12 @@ impl Probe {
     /// to nobody who can sign in.
     pub(crate) async fn prepare(store: &dyn Store) -> Result<Self, StoreError> {
         let id = Uuid::from_u128(0x6176_7679_0000_4000_8000_7072_6f62_6500);
-        let probe =
-            Self { brane: BraneId::new(id), user: UserId::new(id), client: ClientId::new(id) };
+        let probe = Self {
+            brane: BraneId::new(id),
+            user: UserId::new(id),
+            client: ClientId::new(id),
+            last: AtomicU64::new(0),
+        };
         store
             .create_brane(BraneRecord {
                 id: probe.brane,
@@ -91,8 +98,7 @@ impl Probe {
         session: SessionKey,
         mut messages: mpsc::Receiver<ServerMessage>,
     ) -> Result<Report, Code> {
-        // The clock gives rising numbers over restarts without a memory of one's own.
-        let counter = Counter(clock::unix_ms());
+        let counter = self.next_counter();
         let update = BraneMsg::Update {
             session,
             update: self.update(handle.channel, counter),
@@ -129,6 +135,15 @@ impl Probe {
             }
         }
         Err(Code::Unavailable)
+    }
+
+    /// The clock gives numbers that rise over restarts without a memory of
+    /// one's own; two probes may be in the same millisecond.
+    fn next_counter(&self) -> Counter {
+        let now = clock::unix_ms();
+        let next = |last: u64| Some(now.max(last + 1));
+        let last = self.last.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        Counter(now.max(last.unwrap_or_default() + 1))
     }
 
     fn update(&self, channel: Channel, counter: Counter) -> Update {
