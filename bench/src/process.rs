@@ -235,6 +235,17 @@ pub fn free_port() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
+/// A free port of an address of the loopback that nobody else uses, so that
+/// it stays free while a server is away: no other program is given it, and no
+/// connection attempt can meet itself there.
+///
+/// # Errors
+/// When there is none.
+pub fn own_port(draw: &mut Draw) -> io::Result<SocketAddr> {
+    let mut byte = || 1 + draw.below(250) as u8;
+    TcpListener::bind((Ipv4Addr::new(127, byte(), byte(), byte()), 0))?.local_addr()
+}
+
 #[expect(clippy::disallowed_methods, reason = "no runtime here; this thread only waits")]
 fn pause() {
     std::thread::sleep(LOOK);

@@ -9,6 +9,8 @@ pub mod demo;
 mod demo_brane;
 pub mod inspect;
 mod logging;
+#[cfg(feature = "powercut")]
+mod powercut;
 pub mod serve;
 mod settings;
 pub mod token;

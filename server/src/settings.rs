@@ -27,6 +27,8 @@ pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
         StoreKind::Memory => Ok(Arc::new(MemoryStore::new())),
         StoreKind::Sqlite => {
             let options = sqlite(config);
+            #[cfg(feature = "powercut")]
+            let options = crate::powercut::through(options)?;
             let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&options));
             let store = opening.await?.context("the store did not open")?;
             Ok(Arc::new(store))

@@ -1,5 +1,7 @@
 //! `avvyland inspect`, as the crash test reads it.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::process::Command;
 
@@ -35,6 +37,19 @@ impl Inspection {
         serde_json::from_str(&text).context("reading what `avvyland inspect` says")
     }
 
+    /// The same of a copy, which is removed: opening the data directory itself
+    /// would change what is known to be synced.
+    ///
+    /// # Errors
+    /// When it is not in order.
+    pub(super) fn take_of_copy(binary: &Path, data: &Path) -> Result<Self> {
+        let copy = data.with_extension("copy");
+        copy_files(data, &copy)?;
+        let found = Self::take(binary, &copy)?;
+        fs::remove_dir_all(&copy)?;
+        Ok(found)
+    }
+
     fn brane(&self, id: BraneId) -> Result<&Brane> {
         let id = id.to_string();
         self.branes.iter().find(|brane| brane.id == id).context("the brane is gone")
@@ -51,4 +66,13 @@ impl Inspection {
         let hash = u128::from_str_radix(text, 16).context("a state hash is hexadecimal")?;
         Ok(hash.to_be_bytes())
     }
+}
+
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
 }

@@ -18,7 +18,7 @@ mod writers;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -29,7 +29,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::draw::Draw;
 use crate::http;
-use crate::process::{Server, ServerOptions, free_port};
+use crate::process::{Server, ServerOptions, own_port};
 use inspection::Inspection;
 use prober::Prober;
 use writers::{Shared, Writers};
@@ -141,7 +141,7 @@ impl<'a> Trial<'a> {
         ensure!(!options.data.exists(), "{} is there already", options.data.display());
         let mut draw = Draw::new(options.seed);
         let server_options = server_options(options);
-        let address = free_port()?;
+        let address = own_port(&mut draw)?;
         let server = start(&server_options, address).await?;
         let owner = server.tokens(&mut draw, 1, Role::Owner)?.remove(0);
         let brane = BraneId::new(draw.uuid());
@@ -169,6 +169,7 @@ impl<'a> Trial<'a> {
     }
 
     async fn run(mut self, mut tell: impl FnMut(&str)) -> Result<Summary> {
+        self.settle_prober().await?;
         for round in 1..=self.options.rounds {
             let in_flight = self.kill_under_load().await.context(Round(round))?;
             let head = self.restart_and_verify().await.context(Round(round))?;
@@ -211,6 +212,12 @@ impl<'a> Trial<'a> {
             0 => Keep::Synced,
             _ => Keep::Some { seed: self.draw.number() },
         };
+        ensure!(
+            std::fs::read_dir(&self.options.data)?
+                .flatten()
+                .any(|entry| entry.file_name().to_string_lossy().ends_with(".synced")),
+            "the server does not keep count of what it synced: build it with `--features powercut`"
+        );
         self.summary.lost_sectors += powercut::restore(&self.options.data, keep)?.lost;
         Ok(())
     }
@@ -227,10 +234,7 @@ impl<'a> Trial<'a> {
             self.inspect().await?;
         }
         self.server = Some(start(&self.server_options, self.address).await?);
-        let mut prober = self.prober.take().context("the prober is back")?;
-        let prober = spawn_blocking(move || prober.settle().map(|()| prober)).await??;
-        self.summary.confirmed = prober.confirmed;
-        self.prober = Some(prober);
+        self.settle_prober().await?;
         self.writers.settle().await?;
         let (head, _, world) = self.writers.compare().await?;
         let mut oracle = self.oracle.lock();
@@ -243,10 +247,18 @@ impl<'a> Trial<'a> {
         Ok(head)
     }
 
+    async fn settle_prober(&mut self) -> Result<()> {
+        let mut prober = self.prober.take().context("the prober is back")?;
+        let prober = spawn_blocking(move || prober.settle().map(|()| prober)).await??;
+        self.summary.confirmed = prober.confirmed;
+        self.prober = Some(prober);
+        Ok(())
+    }
+
     /// What a killed server left must be in order and reach as far as any
     /// client was told.
     async fn inspect(&self) -> Result<()> {
-        let found = inspect(&self.options.binary, &self.options.data).await?;
+        let found = inspect(self.options).await?;
         let head = found.head(self.brane)?;
         let told = self.oracle.lock().highest_told();
         ensure!(head >= told, "durable edits are lost: told up to {told}, found up to {head}");
@@ -259,7 +271,7 @@ impl<'a> Trial<'a> {
         let (head, hash, _) = self.writers.compare().await?;
         let server = self.server.take().context("a server runs")?;
         spawn_blocking(move || server.stop()).await??;
-        let found = inspect(&self.options.binary, &self.options.data).await?;
+        let found = inspect(self.options).await?;
         ensure!(found.head(self.brane)? == head, "a drained server stored another end of the log");
         ensure!(found.state_hash(self.brane)? == hash, "a drained server stored another state");
         Ok(())
@@ -281,9 +293,13 @@ async fn start(options: &ServerOptions, address: SocketAddr) -> Result<Server> {
     spawn_blocking(move || Server::start_at(&options, address)).await?
 }
 
-async fn inspect(binary: &Path, data: &Path) -> Result<Inspection> {
-    let (binary, data) = (binary.to_owned(), data.to_owned());
-    spawn_blocking(move || Inspection::take(&binary, &data)).await?
+async fn inspect(options: &Options) -> Result<Inspection> {
+    let Options { binary, data, cut, .. } = options.clone();
+    spawn_blocking(move || match cut {
+        Cut::Process => Inspection::take(&binary, &data),
+        Cut::Power { .. } => Inspection::take_of_copy(&binary, &data),
+    })
+    .await?
 }
 
 /// Snapshots and compaction often, so that kills meet them, and no bound on

@@ -45,6 +45,7 @@ pub(super) struct Prober {
     client: ClientId,
     script: Script,
     probes: Vec<Probe>,
+    connection: Option<Connection>,
     oracle: Shared,
     /// Outcomes that were asked for again and were the same.
     pub(super) confirmed: u64,
@@ -73,13 +74,14 @@ impl Prober {
             client: ClientId::new(draw.uuid()),
             script: Script::new(Draw::new(draw.number())),
             probes: Vec::new(),
+            connection: None,
             oracle: oracle.clone(),
             confirmed: 0,
         }
     }
 
     /// Joins, sends the last edits again, checks the answers, and waits until
-    /// all of them are durable.
+    /// all of them are durable. The connection stays for the next burst.
     pub(super) fn settle(&mut self) -> Result<()> {
         let mut connection = self.connect()?;
         let first = self.probes.len().saturating_sub(AGAIN);
@@ -110,12 +112,13 @@ impl Prober {
                 oracle.durable(key, at);
             }
         }
+        self.connection = Some(connection);
         Ok(())
     }
 
     /// Sends so many new edits at once and listens until the server is gone.
     pub(super) fn burst(&mut self, count: usize) -> Result<()> {
-        let mut connection = self.connect()?;
+        let mut connection = self.connection.take().context("settled before")?;
         let first = self.probes.len();
         for _ in 0..count {
             let content = self.script.next();

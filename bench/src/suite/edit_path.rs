@@ -29,7 +29,7 @@ pub(super) fn run(setup: &Setup) -> Result<Report> {
     let objects = setup.size(100_000, 10_000) as u32;
     let apply = apply_ns(objects)?;
     let events = moves(WINDOW as u64);
-    let journal = per_event_ns(&events, |events| journal::encode(events));
+    let journal = per_event_ns(&events, journal::encode);
     let flush = per_event_ns(&events, |events| {
         let epoch = avvy_model::Epoch(1);
         encode_flush(Channel(1), epoch, Seq(1_000_000), Seq(1), 1_760_000_000_000, events)
