@@ -1,7 +1,7 @@
 //! A real server in a process of its own.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -192,11 +192,18 @@ impl Server {
         }
     }
 
+    /// What it and the servers before it on this data directory have said.
+    ///
+    /// # Errors
+    /// When the file is gone.
+    pub fn log(&self) -> io::Result<String> {
+        fs::read_to_string(&self.log)
+    }
+
     /// The end of its log, for error messages.
     pub fn last_words(&self) -> String {
-        let mut text = String::new();
-        let read = File::open(&self.log).and_then(|mut file| file.read_to_string(&mut text));
-        if read.is_err() || text.is_empty() {
+        let text = self.log().unwrap_or_default();
+        if text.is_empty() {
             return String::new();
         }
         let lines: Vec<_> = text.lines().rev().take(20).collect();

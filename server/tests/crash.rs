@@ -31,6 +31,8 @@ fn without_power_it_keeps_its_promises() {
 
 #[test]
 fn without_power_and_syncing_it_does_not() {
-    let broken = run(10, Cut::Power { synchronous: false }).unwrap_err();
-    eprintln!("as it must be: {broken:#}");
+    let broken = format!("{:#}", run(10, Cut::Power { synchronous: false }).unwrap_err());
+    eprintln!("as it must be: {broken}");
+    let losses = ["durable edits are lost", "the brane is gone", "the data are not in order"];
+    assert!(losses.iter().any(|loss| broken.contains(loss)), "{broken}");
 }

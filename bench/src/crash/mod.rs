@@ -50,6 +50,9 @@ const FILL: Duration = Duration::from_secs(30);
 /// The longest after a start at which a starting server is killed again.
 const STARTING: Duration = Duration::from_millis(150);
 
+/// What a server that remembers what it synced says at its start.
+const POWERCUT_LINE: &str = "the store remembers what was synced";
+
 /// What is lost with the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cut {
@@ -143,6 +146,10 @@ impl<'a> Trial<'a> {
         let server_options = server_options(options);
         let address = own_port(&mut draw)?;
         let server = start(&server_options, address).await?;
+        ensure!(
+            options.cut == Cut::Process || server.log()?.contains(POWERCUT_LINE),
+            "this server does not remember what it synced: build it with `--features powercut`"
+        );
         let owner = server.tokens(&mut draw, 1, Role::Owner)?.remove(0);
         let brane = BraneId::new(draw.uuid());
         http::create_brane(address, &owner, brane)?;
@@ -212,12 +219,6 @@ impl<'a> Trial<'a> {
             0 => Keep::Synced,
             _ => Keep::Some { seed: self.draw.number() },
         };
-        ensure!(
-            std::fs::read_dir(&self.options.data)?
-                .flatten()
-                .any(|entry| entry.file_name().to_string_lossy().ends_with(".synced")),
-            "the server does not keep count of what it synced: build it with `--features powercut`"
-        );
         self.summary.lost_sectors += powercut::restore(&self.options.data, keep)?.lost;
         Ok(())
     }
