@@ -93,6 +93,12 @@ impl Person {
         self.open.len()
     }
 
+    /// Whether a joined brane's copy is not what the server has yet.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        let machine = &self.machine;
+        self.branes.iter().any(|b| machine.channel(*b).is_some() && !machine.is_live(*b))
+    }
+
     /// What waits, and since when.
     pub(crate) fn unrest(&self) -> String {
         let open: Vec<_> = self

@@ -71,6 +71,7 @@ impl Sim {
         self.heal();
         let setup = &mut self.env.setup;
         (setup.spike_ppm, setup.slow_store_ppm) = (0, 0);
+        setup.weights.cut = 0;
         let is_too_small = (setup.brane.max_sessions as u64) < setup.clients;
         setup.brane.max_sessions = 4_096;
         if is_too_small {
@@ -140,7 +141,14 @@ impl Sim {
     }
 
     fn do_cut(&mut self) {
-        let conns: Vec<_> = self.net.conns.keys().copied().collect();
+        // Every other cut is where it hurts: while a copy is being brought up to date.
+        let catching_up = self.people.iter().filter(|person| person.is_catching_up());
+        let mut conns: Vec<_> = catching_up.filter_map(|person| person.conn).collect();
+        if conns.is_empty() || self.env.rng.below(2) == 0 {
+            conns = self.net.conns.keys().copied().collect();
+        } else {
+            self.env.count("connection cut while catching up");
+        }
         let Some(conn) = self.env.rng.pick(&conns).copied() else { return };
         // Some ends find out at once, others keep a dead connection for long.
         let notice_us = *self.env.rng.pick(&[1_000, 500_000, 40_000_000]).unwrap_or(&1_000);

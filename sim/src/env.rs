@@ -28,6 +28,8 @@ pub(crate) enum Event {
     ToServer(ConnId),
     /// Packets may have come to the client.
     ToClient(ConnId),
+    /// A connection is cut.
+    Cut(ConnId),
     /// The server finds out that a connection is gone.
     ServerNotices(ConnId),
     /// The client finds out that its connection is gone.

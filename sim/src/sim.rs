@@ -16,6 +16,9 @@ use crate::rng::Rng;
 use crate::server::{Ctx, Process};
 use crate::setup::Setup;
 
+/// Events of one moment, beyond which it has no end.
+const MOMENT_EVENTS: u64 = 100_000;
+
 /// The world of a run.
 pub(crate) struct Sim {
     pub(crate) env: Env,
@@ -108,7 +111,11 @@ impl Sim {
 
     /// Lets everything happen up to this time.
     pub(crate) fn run_until(&mut self, until_us: u64) {
+        let (mut moment_us, mut events) = (self.env.now_us, 0);
         while let Some(event) = self.env.next(until_us) {
+            events = if self.env.now_us == moment_us { events + 1 } else { 0 };
+            moment_us = self.env.now_us;
+            self.env.check(events < MOMENT_EVENTS, || "time stands still".to_owned());
             self.on_event(event);
             if self.env.failure().is_some() {
                 return;
@@ -180,6 +187,12 @@ impl Sim {
                         person.read(outside, conn);
                     }
                 });
+            }
+            Event::Cut(conn) => {
+                if self.net.conns.contains_key(&conn) {
+                    self.env.count("connection cut while catching up");
+                    self.net.cut(&mut self.env, conn, 100_000);
+                }
             }
             Event::ServerNotices(conn) if self.process.is_none() => {
                 self.net.server_lets_go(conn);

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use avvy_sim::{Counts, Failure, run};
 
-const SEEDS: u64 = 5_000;
+const SEEDS: u64 = 3_000;
 const STEPS: u64 = 500;
 const THREADS: u64 = 2;
 
@@ -23,6 +23,7 @@ const KINDS: &[&str] = &[
     "client stays away for long",
     "compaction",
     "connection cut",
+    "connection cut while catching up",
     "copy compared",
     "copy compared at the end",
     "crash of a brane",

@@ -7,6 +7,7 @@ use avvy_protocol::{Channel, ServerMessage};
 
 use super::viewer::Viewer;
 use super::{Outside, Person, Submitted};
+use crate::env::Event;
 
 impl Person {
     /// A message before the machine gets it.
@@ -189,6 +190,13 @@ impl Person {
         lost: &[Ticket],
     ) {
         outside.env.count("rewind seen by a client");
+        // The worst moment to lose the connection: half mended.
+        if let Some(conn) = self.conn.filter(|_| outside.env.setup.weights.cut > 0)
+            && outside.env.rng.below(4) == 0
+        {
+            let after_us = outside.env.rng.below(10 * outside.env.setup.delay_us);
+            outside.env.after(after_us, Event::Cut(conn));
+        }
         let Some(reference) = outside.references.get(&brane) else { return };
         let stands = self.machine.position(brane);
         let fork = stands.map(|stands| reference.fork_of(stands));
