@@ -3,9 +3,11 @@
 //!
 //! An idle brane flushes at once. A busy one collects, because a write to a
 //! socket costs about the same whatever is in it: the mean time between two
-//! publications is chosen so that fan-out takes a set share of the time, and
-//! is never longer than a set maximum. A few publications may come early, so
-//! that edits that are seldom enough in the mean never wait for each other
+//! publications is chosen so that fan-out takes a set share of the time. The
+//! share falls as a publication grows: a small room's is short, so it may
+//! come often and nobody waits; a thousand sessions' would take a core, so it
+//! waits for company, up to a set maximum. A few publications may come early,
+//! so that edits that are seldom enough in the mean never wait for each other
 //! (this is GCRA, the leaky bucket of ITU-T I.371). One publication is under
 //! way at a time, so a fan-out that cannot keep up makes windows larger, not
 //! queues longer. A window that grows too large, or too old while fan-out is busy,
@@ -17,12 +19,17 @@ pub struct FlushWindowConfig {
     /// Publishes every edit alone and at once, whatever it costs. Default
     /// false. With it, the cost of fan-out rises with every edit.
     pub flush_every_edit: bool,
-    /// The longest that an edit waits for company, in milliseconds. Default
-    /// 25. Longer windows save writes and add as much delay.
+    /// The longest from an edit to the end of its fan-out, in milliseconds,
+    /// as long as fan-out keeps up. Default 33. Longer windows save writes and
+    /// add as much delay.
     pub flush_window_max_ms: u32,
     /// The share of the time that fan-out may take, in percent (1 to 100).
-    /// Default 16. A smaller share makes longer windows.
+    /// Default 50. A smaller share makes longer windows.
     pub fan_out_budget_percent: u32,
+    /// The longest publication, in microseconds, that has the whole share.
+    /// Default 2,000. One that takes n times as long has an nth of it, but
+    /// never has to wait beyond `flush_window_max_ms`.
+    pub fan_out_cheap_us: u32,
     /// Publications that may come at once after a quiet time, whatever their
     /// share. Default 8. 1 keeps the least distance between any two.
     pub burst_windows: u32,
@@ -41,8 +48,9 @@ impl Default for FlushWindowConfig {
     fn default() -> Self {
         Self {
             flush_every_edit: false,
-            flush_window_max_ms: 25,
-            fan_out_budget_percent: 16,
+            flush_window_max_ms: 33,
+            fan_out_budget_percent: 50,
+            fan_out_cheap_us: 2_000,
             burst_windows: 8,
             delivery_cost_ns: 3_000,
             max_window_events: 1_024,
@@ -159,10 +167,7 @@ impl FlushWindow {
     /// The fan-out has finished all that was published.
     pub fn ready(&mut self, now_us: u64) {
         if let Some(began) = self.in_flight_us.take() {
-            let sample = now_us.saturating_sub(began);
-            // Smoothed over about eight publications.
-            self.cost_us =
-                if self.cost_us == 0 { sample } else { (7 * self.cost_us + sample).div_ceil(8) };
+            self.measured(now_us.saturating_sub(began));
             self.schedule_us = self.schedule_us.max(began) + self.interval_us(self.viewers);
         }
     }
@@ -178,12 +183,26 @@ impl FlushWindow {
         let assumed_us = viewers as u64 * u64::from(self.config.delivery_cost_ns) / 1_000;
         let cost_us = self.cost_us.max(assumed_us);
         let percent = u64::from(self.config.fan_out_budget_percent.clamp(1, 100));
-        (cost_us.saturating_mul(100) / percent).min(self.max_us())
+        let whole_us = cost_us.saturating_mul(100) / percent;
+        let cheap_us = u64::from(self.config.fan_out_cheap_us.max(1));
+        let shared_us = whole_us.saturating_mul(cost_us.max(cheap_us)) / cheap_us;
+        // What is too much for the maximum leaves a third of the time to edits.
+        let longest_us = self.max_us().saturating_sub(cost_us).max(cost_us + cost_us / 2);
+        shared_us.min(longest_us)
     }
 
     /// What a publication was measured to take, smoothed, in microseconds.
     pub fn cost_us(&self) -> u64 {
         self.cost_us
+    }
+
+    /// Smooths over about eight publications. One that took far longer than
+    /// usual, as the process did not run, counts as twice the usual.
+    fn measured(&mut self, sample_us: u64) {
+        self.cost_us = match self.cost_us {
+            0 => sample_us,
+            usual_us => (7 * usual_us + sample_us.min(2 * usual_us)).div_ceil(8),
+        };
     }
 
     /// When the next publication may begin.
@@ -244,8 +263,8 @@ mod tests {
         window.push(0, 80);
         publish(&mut window, 0, 800);
         window.push(1_000, 80);
-        assert_eq!(window.decide(1_000, 0), Verdict::Wait(Some(5_000)), "800 us are 16 %");
-        assert_eq!(window.decide(5_000, 0), Verdict::Publish);
+        assert_eq!(window.decide(1_000, 0), Verdict::Wait(Some(1_600)), "800 us are 50 %");
+        assert_eq!(window.decide(1_600, 0), Verdict::Publish);
     }
 
     #[test]
@@ -260,7 +279,7 @@ mod tests {
             window.published(now_us, 200);
             window.ready(now_us);
         }
-        let wait = Verdict::Wait(Some(1_003_750));
+        let wait = Verdict::Wait(Some(1_001_200));
         assert_eq!(waits, [Verdict::Publish, Verdict::Publish, Verdict::Publish, wait]);
     }
 
@@ -270,7 +289,7 @@ mod tests {
         window.push(0, 80);
         window.published(0, 1_000_000);
         window.ready(1);
-        assert_eq!(window.decide(2, 1), Verdict::Wait(Some(25_000)));
+        assert_eq!(window.decide(2, 1), Verdict::Wait(Some(33_000)));
     }
 
     #[test]
@@ -280,21 +299,22 @@ mod tests {
         window.closed();
         window.published(0, 1);
         window.push(100, 80);
-        assert_eq!(window.decide(100, 1), Verdict::Wait(Some(25_100)));
-        assert_eq!(window.decide(25_100, 1), Verdict::Close, "the journal does not wait");
+        assert_eq!(window.decide(100, 1), Verdict::Wait(Some(33_100)));
+        assert_eq!(window.decide(33_100, 1), Verdict::Close, "the journal does not wait");
         window.closed();
-        assert_eq!(window.decide(25_100, 1), Verdict::Wait(None));
-        window.ready(30_000);
-        assert_eq!(window.decide(30_000, 1), Verdict::Publish, "what was closed is due");
+        assert_eq!(window.decide(33_100, 1), Verdict::Wait(None));
+        window.ready(40_000);
+        assert_eq!(window.decide(40_000, 1), Verdict::Publish, "what was closed is due");
     }
 
     #[test]
     fn the_interval_grows_with_viewers_and_has_a_ceiling() {
         let window = machine();
         assert_eq!(window.interval_us(0), 0);
-        assert_eq!(window.interval_us(200), 3_750);
-        assert_eq!(window.interval_us(1_000), 18_750);
-        assert_eq!(window.interval_us(100_000), 25_000);
+        assert_eq!(window.interval_us(200), 1_200, "600 us, half of the time");
+        assert_eq!(window.interval_us(1_000), 9_000, "3 ms, a third of the time");
+        assert_eq!(window.interval_us(2_000), 27_000, "6 ms, and 33 ms with them");
+        assert_eq!(window.interval_us(10_000), 45_000, "30 ms, two thirds of the time");
     }
 
     #[test]
@@ -333,6 +353,6 @@ mod tests {
             window.push(now, 80);
             publish(&mut window, now, takes);
         }
-        assert!((800..2_000).contains(&window.cost_us()), "{}", window.cost_us());
+        assert_eq!(window.cost_us(), 888, "an outlier counts as twice the usual");
     }
 }

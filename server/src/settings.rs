@@ -146,6 +146,7 @@ fn flush(config: &Config) -> FlushWindowConfig {
         flush_every_edit: brane.flush_every_edit,
         flush_window_max_ms: brane.flush_window_max_ms,
         fan_out_budget_percent: brane.fan_out_budget_percent,
+        fan_out_cheap_us: brane.fan_out_cheap_us,
         burst_windows: brane.burst_windows,
         delivery_cost_ns: brane.delivery_cost_ns,
         max_window_events: brane.max_window_events as usize,

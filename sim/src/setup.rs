@@ -130,6 +130,7 @@ fn brane(rng: &mut Rng, outcomes: usize) -> BraneConfig {
         flush_every_edit: rng.below(8) == 0,
         flush_window_max_ms: rng.range(2, 33) as u32,
         fan_out_budget_percent: rng.range(5, 50) as u32,
+        fan_out_cheap_us: rng.range(1, 5_000) as u32,
         burst_windows: rng.range(1, 8) as u32,
         delivery_cost_ns: *rng.pick(&[0, 3_000, 3_000_000]).unwrap_or(&0),
         max_window_events: rng.range(1, 40) as usize,

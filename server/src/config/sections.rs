@@ -156,10 +156,12 @@ section! {
         idle_close_s: u64 = 300,
         /// Publishes every edit alone and at once.
         flush_every_edit: bool = false,
-        /// The longest that an edit waits for company, in milliseconds.
-        flush_window_max_ms: u32 = 25,
+        /// The longest from an edit to the end of its fan-out, in milliseconds.
+        flush_window_max_ms: u32 = 33,
         /// The share of the time that fan-out may take, in percent.
-        fan_out_budget_percent: u32 = 16,
+        fan_out_budget_percent: u32 = 50,
+        /// The longest publication that may take all of it, in microseconds.
+        fan_out_cheap_us: u32 = 2_000,
         /// Windows that may come at once after a quiet time.
         burst_windows: u32 = 8,
         /// What one delivery is taken to cost at least, in nanoseconds.
