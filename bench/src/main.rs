@@ -49,8 +49,8 @@ struct Bench {
     /// A setting of the server, as AVVY_SECTION_KEY=VALUE; more than once for more
     #[arg(long = "set", value_name = "SETTING")]
     settings: Vec<String>,
-    /// Directory for data, on a real disk
-    #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
+    /// Directory for data, on a real disk [default: target, beside the results of builds]
+    #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target"), hide_default_value = true)]
     scratch: PathBuf,
     /// Directory of the results [default: bench/results; none for --quick]
     #[arg(long, value_name = "DIR")]
