@@ -1,7 +1,7 @@
 //! From the settings of `config.toml` to the options of each crate.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use avvy_actors::{SessionConfig, SystemConfig};
@@ -10,13 +10,16 @@ use avvy_flow::fan_out::FanOutConfig;
 use avvy_flow::flush_window::FlushWindowConfig;
 use avvy_flow::group_commit::GroupCommitConfig;
 use avvy_net::{NetConfig, OutboxLimits};
-use avvy_persistence::Store;
 use avvy_persistence::memory::MemoryStore;
 use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
+use avvy_persistence::{Store, StoreError};
 use avvy_protocol::DecodeLimits;
 
 use crate::config::{Config, StoreKind};
 use crate::upkeep::Upkeep;
+
+/// How often a start looks whether the data directory is free.
+const LOCK_POLL: Duration = Duration::from_millis(50);
 
 /// Opens the store that the settings name.
 ///
@@ -29,9 +32,24 @@ pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
             let options = sqlite(config);
             #[cfg(feature = "powercut")]
             let options = crate::powercut::through(options)?;
-            let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&options));
-            let store = opening.await?.context("the store did not open")?;
-            Ok(Arc::new(store))
+            let wait = Duration::from_millis(config.store.lock_wait_ms);
+            Ok(Arc::new(open_sqlite(options, wait).await?))
+        }
+    }
+}
+
+/// Opens the embedded store, and waits for whoever has its directory: a
+/// process that was killed keeps it until the system has cleared it away.
+async fn open_sqlite(options: SqliteOptions, wait: Duration) -> Result<SqliteStore> {
+    let give_up = Instant::now() + wait;
+    loop {
+        let options = options.clone();
+        let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&options));
+        match opening.await? {
+            Err(StoreError::InUse(_)) if Instant::now() < give_up => {
+                tokio::time::sleep(LOCK_POLL).await;
+            }
+            opened => return opened.context("the store did not open"),
         }
     }
 }

@@ -79,6 +79,18 @@ fn one_process_has_a_data_directory() {
 }
 
 #[test]
+fn a_start_waits_for_a_process_that_is_ending() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let first = Server::start(&data);
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| Server::start(&data));
+        first.kill();
+        assert_eq!(second.join().unwrap().drain().code(), Some(0));
+    });
+}
+
+#[test]
 fn wrong_settings_are_refused_with_line_and_reason() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.toml");

@@ -70,6 +70,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("brane.journal_pending_bytes", KIB, 16 * GIB),
     ("brane.snapshot_every_events", 1, 1_000_000_000_000),
     ("brane.snapshot_every_bytes", KIB, 1_024 * GIB),
+    ("store.lock_wait_ms", 0, HOUR_MS),
     ("store.operation_timeout_ms", 1, HOUR_MS),
     ("store.queue_bytes", KIB, 64 * GIB),
     ("store.max_commit_bytes", KIB, GIB),

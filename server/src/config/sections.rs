@@ -196,6 +196,8 @@ section! {
     Store {
         /// Which store.
         kind: StoreKind = StoreKind::Sqlite,
+        /// How long a start waits for the data directory, in milliseconds.
+        lock_wait_ms: u64 = 3_000,
         /// How long one operation may take, in milliseconds.
         operation_timeout_ms: u64 = 10_000,
         /// Bytes of journal, of all branes, that wait for the store.
