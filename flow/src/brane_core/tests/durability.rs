@@ -66,7 +66,7 @@ fn durable_is_never_told_before_the_edit_is_shown() {
     let mut bench = Bench::joined();
     bench.eager = false;
     bench.update(ONE, [(1, create(1))]).update(TWO, [(1, create(2))]);
-    bench.pass_us(25_000).tick();
+    bench.pass_us(33_000).tick();
     assert_eq!(bench.take().journal.len(), 2, "the second window is closed, not published");
     bench.durable(2);
     assert_eq!(bench.take().durable, [(at(1, 1), vec![ONE])]);
