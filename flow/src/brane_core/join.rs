@@ -77,6 +77,10 @@ impl BraneCore {
     pub(super) fn on_leave(&mut self, session: SessionKey, effects: &mut Vec<BraneEffect>) {
         let Some(left) = self.sessions.remove(&session) else { return };
         self.waiting.retain(|waiting| waiting.session() != session);
+        if !left.acks.is_empty() {
+            // It may come back before the window is closed, and is then one editor, not two.
+            self.open_editors.retain(|editor| *editor != session);
+        }
         if !self.sessions.values().any(|other| other.client == left.client) {
             self.clients.release(left.client);
         }

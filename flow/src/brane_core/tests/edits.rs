@@ -60,6 +60,22 @@ fn an_edit_repeated_before_its_window_goes_out_is_told_after_it() {
 }
 
 #[test]
+fn who_leaves_and_comes_back_within_a_window_learns_every_outcome() {
+    let mut bench = Bench::joined();
+    bench.eager = false;
+    bench.update(ONE, [(1, create(1))]);
+    bench.update(ONE, [(2, create(2))]).input(BraneInput::Leave { session: ONE });
+    bench.resume(ONE, at(1, 1)).update(ONE, [(3, create(3)), (2, create(2))]);
+    bench.take();
+    bench.pass_us(50_000).ready(Seq(1));
+    let done = bench.take();
+    assert_eq!(acks(&done.windows[0]), [(1, vec![(3, 3)])], "one answer, which is not empty");
+    assert_eq!(done.told, [(ONE, applied(2, 2))]);
+    bench.durable(3);
+    assert_eq!(bench.take().durable, [(at(1, 3), vec![ONE])]);
+}
+
+#[test]
 fn a_repeated_edit_that_is_durable_is_said_to_be() {
     let mut bench = Bench::joined();
     bench.update(ONE, [(1, create(1))]).durable(1);
