@@ -2,6 +2,8 @@
 //! decides and never waits for anything: what takes time goes out, and its end
 //! comes back as a message.
 
+mod writers;
+
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use avvy_flow::brane_core::{
     Attach, BraneConfig, BraneCore, BraneEffect, BraneInput, BraneStatus, SnapshotJob, Window,
 };
 use avvy_flow::{Now, SessionKey};
-use avvy_model::{BraneId, Code, Counter, Epoch, Position, Principal, Refusal, Seq, TraceId};
+use avvy_model::{BraneId, Code, Epoch, Position, Principal, Seq, TraceId};
 use avvy_persistence::BraneRecord;
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::encode_server;
@@ -29,8 +31,10 @@ use crate::loading::Loaded;
 use crate::metrics::count;
 use crate::persistence::PersistenceMsg;
 use crate::snapshots;
-use crate::system::{View, WriteRequest, Written};
+use crate::system::{View, WriteRequest};
 use crate::wire::Wire;
+pub(crate) use writers::Write;
+use writers::Writers;
 
 /// An open brane, for whoever wants something of it.
 #[derive(Clone)]
@@ -89,15 +93,6 @@ pub(crate) enum BraneMsg {
     Fail,
 }
 
-/// Edits that come by HTTP.
-pub(crate) struct Write {
-    /// A key of its own, as if it were a session.
-    pub(crate) session: SessionKey,
-    pub(crate) principal: Principal,
-    pub(crate) request: WriteRequest,
-    pub(crate) reply: OneshotSender<Result<Written, Code>>,
-}
-
 pub(crate) struct BraneActor;
 
 pub(crate) struct BraneArguments {
@@ -118,7 +113,7 @@ pub(crate) struct Brane {
     /// Sessions with a wire.
     members: HashMap<SessionKey, Arc<dyn Wire>>,
     /// Those without.
-    writers: HashMap<SessionKey, Writer>,
+    writers: Writers,
     /// When the tick that counts comes, in monotonic microseconds.
     tick_us: Option<u64>,
     /// Since when nobody is here, in monotonic milliseconds.
@@ -126,14 +121,6 @@ pub(crate) struct Brane {
     closing: bool,
     /// Kept, so that handling a message allocates nothing.
     effects: Vec<BraneEffect>,
-}
-
-/// A request that waits for outcomes, then for their being durable.
-struct Writer {
-    waiting: Vec<Counter>,
-    outcomes: Vec<(Counter, Result<Seq, Refusal>)>,
-    last: Seq,
-    reply: OneshotSender<Result<Written, Code>>,
 }
 
 impl Actor for BraneActor {
@@ -176,7 +163,7 @@ impl Actor for BraneActor {
             directory,
             fan_out,
             members: HashMap::new(),
-            writers: HashMap::new(),
+            writers: Writers::default(),
             tick_us: None,
             empty_since_ms: None,
             closing: false,
@@ -211,7 +198,6 @@ impl Actor for BraneActor {
             BraneMsg::View(reply) => brane.on_view(reply),
             BraneMsg::Durable { epoch, seq } => {
                 brane.feed(&myself, BraneInput::Durable { epoch, seq });
-                brane.finish_writers(&myself);
             }
             BraneMsg::Superseded { epoch } => return brane.on_superseded(epoch),
             BraneMsg::Pressure(on) => brane.feed(&myself, BraneInput::Pressure(on)),
@@ -237,6 +223,7 @@ impl Actor for BraneActor {
             #[cfg(test)]
             BraneMsg::Fail => panic!("a test wants to see this"),
         }
+        brane.finish_writers(&myself);
         if brane.closing && brane.core.is_drained() {
             myself.stop(None);
         }
@@ -298,16 +285,7 @@ impl Brane {
     }
 
     fn publish(&mut self, mut window: Window) {
-        if !self.writers.is_empty() {
-            window.acks.retain(|(session, edits)| {
-                let writer = self.writers.get_mut(session);
-                let is_writer = writer.is_some();
-                if let Some(writer) = writer {
-                    edits.iter().for_each(|(counter, seq)| writer.settle(*counter, Ok(*seq)));
-                }
-                !is_writer
-            });
-        }
+        self.writers.take_acks(&mut window);
         self.tell_fan_out(FanOutMsg::Publish(window));
     }
 
@@ -320,9 +298,7 @@ impl Brane {
     }
 
     fn refuse(&mut self, session: SessionKey, code: Code) {
-        if let Some(writer) = self.writers.remove(&session) {
-            writer.fail(code);
-        }
+        self.writers.fail(session, code);
         if let Some(wire) = self.members.remove(&session) {
             self.context.registry.join_refused(session, self.record.id);
             let retry_after_ms = (code == Code::Unavailable).then_some(1_000);
@@ -340,21 +316,8 @@ impl Brane {
     }
 
     fn tell(&mut self, session: SessionKey, message: ServerMessage) {
-        let Some(writer) = self.writers.get_mut(&session) else {
-            return self.tell_fan_out(FanOutMsg::Tell { session, message });
-        };
-        match message {
-            ServerMessage::Applied { edits, .. } => {
-                edits.into_iter().for_each(|(counter, seq)| writer.settle(counter, Ok(seq)));
-            }
-            ServerMessage::Refused { edits, .. } => {
-                for edit in edits {
-                    let refusal = Refusal { code: edit.code, operation: edit.operation };
-                    writer.settle(edit.counter, Err(refusal));
-                }
-            }
-            // Nothing else concerns edits; the watermark is looked at below.
-            _ => {}
+        if let Some(message) = self.writers.take_told(session, message) {
+            self.tell_fan_out(FanOutMsg::Tell { session, message });
         }
     }
 
@@ -390,7 +353,7 @@ impl Brane {
         session: SessionKey,
         farewell: Option<Frame>,
     ) {
-        self.writers.remove(&session);
+        self.writers.remove(session);
         let wire = self.members.remove(&session);
         if let (Some(wire), Some(farewell)) = (wire, farewell) {
             // Attached sessions get it from the fan-out, after the last window.
@@ -427,8 +390,7 @@ impl Brane {
         let Write { session, principal, request, reply } = write;
         let WriteRequest { client, known, edits, trace } = request;
         let waiting = edits.iter().map(|edit| edit.counter).collect();
-        let writer = Writer { waiting, outcomes: Vec::new(), last: Seq(0), reply };
-        self.writers.insert(session, writer);
+        self.writers.insert(session, waiting, reply);
         // It stands at the head, so it is let in at once.
         let status = self.core.status();
         let version = Position { epoch: status.epoch, seq: status.published };
@@ -437,22 +399,17 @@ impl Brane {
         self.feed(myself, BraneInput::Join { session, principal, join });
         let update = Update { channel: self.channel, trace: Some(trace), edits };
         self.feed(myself, BraneInput::Update { session, update });
-        self.finish_writers(myself);
     }
 
     /// Answers the requests whose edits all have outcomes and are durable.
+    /// Whatever was handled may have been the last thing that one of them
+    /// waited for: the watermark can come before the window is published.
     fn finish_writers(&mut self, myself: &ActorRef<BraneMsg>) {
         if self.writers.is_empty() {
             return;
         }
-        let status = self.core.status();
-        let done = |writer: &Writer| writer.waiting.is_empty() && writer.last <= status.durable;
-        let finished: Vec<SessionKey> =
-            self.writers.iter().filter(|(_, w)| done(w)).map(|(session, _)| *session).collect();
-        for session in finished {
-            if let Some(writer) = self.writers.remove(&session) {
-                writer.finish(status.epoch, status.durable);
-            }
+        let BraneStatus { epoch, durable, .. } = self.core.status();
+        for session in self.writers.finish(epoch, durable) {
             self.feed(myself, BraneInput::Leave { session });
         }
     }
@@ -492,27 +449,6 @@ impl Brane {
     fn tell_fan_out(&self, message: FanOutMsg) {
         // A fan-out that has failed takes this actor with it.
         let _ = self.fan_out.send_message(message);
-    }
-}
-
-impl Writer {
-    fn settle(&mut self, counter: Counter, outcome: Result<Seq, Refusal>) {
-        let Some(at) = self.waiting.iter().position(|c| *c == counter) else { return };
-        self.waiting.swap_remove(at);
-        if let Ok(seq) = outcome {
-            self.last = self.last.max(seq);
-        }
-        self.outcomes.push((counter, outcome));
-    }
-
-    fn finish(mut self, epoch: Epoch, durable: Seq) {
-        self.outcomes.sort_unstable_by_key(|(counter, _)| *counter);
-        // Whoever asked may have stopped waiting.
-        let _ = self.reply.send(Ok(Written { epoch, outcomes: self.outcomes, durable }));
-    }
-
-    fn fail(self, code: Code) {
-        let _ = self.reply.send(Err(code));
     }
 }
 

@@ -126,7 +126,16 @@ impl Probe {
                     flush.durable
                 }
                 ServerMessage::Durable { durable, .. } => durable.seq,
-                _ => continue,
+                ServerMessage::Welcome(_)
+                | ServerMessage::Refreshed { .. }
+                | ServerMessage::Expiring { .. }
+                | ServerMessage::Joined(_)
+                | ServerMessage::Left { .. }
+                | ServerMessage::Rewind { .. }
+                | ServerMessage::Snapshot(_)
+                | ServerMessage::VersionComplete { .. }
+                | ServerMessage::Hash { .. }
+                | ServerMessage::Pong { .. } => continue,
             };
             if let (Some(seq), Some(fan_out_us)) = (seq, fan_out_us)
                 && durable >= seq

@@ -294,9 +294,8 @@ impl Session {
 
     fn not_authenticated(&self, code: Code, operation: &str) {
         self.shared.refuse(code, Some(operation), None, None);
-        self.shared.close(match code {
-            Code::TokenExpired => CloseCode::TokenExpired,
-            _ => CloseCode::NotAuthenticated,
-        });
+        let is_expired = code == Code::TokenExpired;
+        let close = if is_expired { CloseCode::TokenExpired } else { CloseCode::NotAuthenticated };
+        self.shared.close(close);
     }
 }

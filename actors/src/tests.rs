@@ -2,13 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod requests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use avvy_auth::{Claims, Issuer, Keys, Policy};
 use avvy_model::{
     BraneId, ClientId, Code, Counter, Edit, Handle, Kind, NumberedEdit, ObjectId, Operation,
-    Position, Props, Role, Seq, Target, TraceId, Transform, UserId, Visibility,
+    Position, Props, Role, Seq, Target, Transform, UserId, Visibility,
 };
 use avvy_persistence::memory::MemoryStore;
 use avvy_persistence::{BraneKind, BraneRecord, Store};
@@ -20,8 +22,8 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::brane::BraneMsg;
-use crate::wire::Inbox;
-use crate::{SessionPort, System, SystemConfig, WriteRequest};
+use crate::wire::{Inbox, Wire};
+use crate::{SessionPort, System, SystemConfig};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -62,9 +64,13 @@ impl World {
     }
 
     async fn connect(&self) -> Session {
+        self.connect_by(|inbox| Arc::new(inbox)).await
+    }
+
+    /// Connects by a wire of the test's own.
+    async fn connect_by(&self, wire: impl FnOnce(Inbox) -> Arc<dyn Wire>) -> Session {
         let (inbox, messages) = mpsc::channel(1_024);
-        let port =
-            self.system.connect(Arc::new(Inbox(inbox)), Box::new(|| {}), None).await.unwrap();
+        let port = self.system.connect(wire(Inbox(inbox)), Box::new(|| {}), None).await.unwrap();
         let mut session = Session { port, messages };
         session.say(&ClientMessage::Hello(Hello {
             min_version: 1,
@@ -126,18 +132,15 @@ impl Session {
         }
     }
 
+    fn submit(&mut self, channel: Channel, counter: u64, operation: Operation) {
+        let edits = vec![NumberedEdit { counter: Counter(counter), edit: Edit::One(operation) }];
+        self.say(&ClientMessage::Update(Update { channel, trace: None, edits }));
+    }
+
     /// Creates a block and waits until it is durable.
     async fn create(&mut self, channel: Channel, counter: u64) -> Position {
-        let operation = Operation::Create {
-            id: ObjectId::new(Uuid::new_v4()),
-            parent: Target::Handle(Handle::ROOT),
-            kind: Kind::Block,
-            transform: Transform::IDENTITY,
-            props: Props::default(),
-        };
+        self.submit(channel, counter, create(Kind::Block, Props::default()));
         let counter = Counter(counter);
-        let edits = vec![NumberedEdit { counter, edit: Edit::One(operation) }];
-        self.say(&ClientMessage::Update(Update { channel, trace: None, edits }));
         let applied = self.until(|m| matches!(m, ServerMessage::Applied { .. })).await;
         let ServerMessage::Applied { edits, .. } = applied else { unreachable!() };
         assert_eq!(edits[0].0, counter);
@@ -147,6 +150,16 @@ impl Session {
             .await;
         let ServerMessage::Durable { durable, .. } = durable else { unreachable!() };
         durable
+    }
+}
+
+fn create(kind: Kind, props: Props) -> Operation {
+    Operation::Create {
+        id: ObjectId::new(Uuid::new_v4()),
+        parent: Target::Handle(Handle::ROOT),
+        kind,
+        transform: Transform::IDENTITY,
+        props,
     }
 }
 
@@ -227,40 +240,6 @@ async fn a_refused_join_can_be_tried_again() {
     first.say(&ClientMessage::Leave { channel });
     first.until(|m| matches!(m, ServerMessage::Left { code: None, .. })).await;
     second.join(world.brane, client(), None).await;
-}
-
-#[tokio::test]
-async fn a_request_writes_as_a_session_does() {
-    let world = World::new(SystemConfig::default()).await;
-    let mut session = world.connect().await;
-    session.join(world.brane, client(), None).await;
-    let create = Operation::Create {
-        id: ObjectId::new(Uuid::new_v4()),
-        parent: Target::Handle(Handle::ROOT),
-        kind: Kind::Group,
-        transform: Transform::IDENTITY,
-        props: Props::default(),
-    };
-    let missing = Operation::Delete {
-        target: Target::Handle(Handle(99)),
-        mode: avvy_model::DeleteMode::Subtree,
-    };
-    let edits = [create, missing]
-        .into_iter()
-        .zip(1..)
-        .map(|(operation, n)| NumberedEdit { counter: Counter(n), edit: Edit::One(operation) })
-        .collect::<Vec<_>>();
-    let me = client();
-    for _ in 0..2 {
-        let trace = TraceId::new(Uuid::new_v4());
-        let request = WriteRequest { client: me, known: false, edits: edits.clone(), trace };
-        let written = world.system.write(world.brane, &world.claims, request).await.unwrap();
-        assert_eq!(written.outcomes[0].1, Ok(Seq(1)));
-        assert_eq!(written.outcomes[1].1.unwrap_err().code, Code::ObjectNotFound);
-        assert!(written.durable >= Seq(1));
-    }
-    let seen = |m: &ServerMessage| matches!(m, ServerMessage::Flush(flush) if flush.to == Seq(1));
-    session.until(seen).await;
 }
 
 #[tokio::test]
