@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use avvy_flow::SessionKey;
 use avvy_model::{
@@ -12,16 +11,13 @@ use avvy_model::{
 };
 use avvy_persistence::{BraneKind, BraneRecord, Store, StoreError};
 use avvy_protocol::{Channel, Join, ServerMessage, Update};
+use ractor::ActorRef;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::brane::{BraneHandle, BraneMsg};
 use crate::clock;
 use crate::wire::Inbox;
-
-/// The longest that the probe waits for its edit.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Messages that may wait for the probe; a brane of one edit sends few.
 const INBOX: usize = 256;
@@ -72,6 +68,8 @@ impl Probe {
         self.brane
     }
 
+    /// Waits for as long as it takes. Dropping this ends it: the session
+    /// leaves the brane either way.
     pub(crate) async fn run(
         &self,
         handle: &BraneHandle,
@@ -86,10 +84,8 @@ impl Probe {
             permit: None,
         };
         handle.actor.send_message(join).map_err(|_| Code::Unavailable)?;
-        let result = timeout(PATIENCE, self.edit(handle, session, messages)).await;
-        // If the brane is gone, so is the session.
-        let _ = handle.actor.send_message(BraneMsg::Leave { session, farewell: None });
-        result.unwrap_or(Err(Code::Timeout))
+        let _leaves = Leaves { actor: &handle.actor, session };
+        self.edit(handle, session, messages).await
     }
 
     async fn edit(
@@ -164,5 +160,20 @@ impl Probe {
         let operation = Operation::Update { target: Target::Handle(Handle::ROOT), patch };
         let edits = vec![NumberedEdit { counter, edit: Edit::One(operation) }];
         Update { channel, trace: None, edits }
+    }
+}
+
+/// A session in a brane that nobody else looks after: it leaves when this is
+/// dropped, also when whoever waits for it stops waiting.
+pub(crate) struct Leaves<'a> {
+    pub(crate) actor: &'a ActorRef<BraneMsg>,
+    pub(crate) session: SessionKey,
+}
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        // If the brane is gone, so is the session.
+        let leave = BraneMsg::Leave { session: self.session, farewell: None };
+        let _ = self.actor.send_message(leave);
     }
 }

@@ -24,7 +24,7 @@ use crate::config::SystemConfig;
 use crate::directory::{DirectoryActor, DirectoryContext, DirectoryMsg};
 use crate::metrics::{Metrics, count};
 use crate::persistence::{PersistenceActor, PersistenceArguments, PersistenceMsg};
-use crate::probe::{self, Probe};
+use crate::probe::{self, Leaves, Probe};
 use crate::registry::Registry;
 use crate::session::{SessionPort, Shared};
 use crate::session_actor::{SessionActor, SessionArguments, SessionContext};
@@ -271,20 +271,19 @@ impl System {
             .actor
             .send_message(BraneMsg::Write(Box::new(write)))
             .map_err(|_| Code::Unavailable)?;
+        // Whether it is answered, takes too long or is no longer waited for.
+        let _leaves = Leaves { actor: &handle.actor, session };
         let patience = Duration::from_millis(self.inner.config.durable_timeout_ms);
         match timeout(patience, answer).await {
             Ok(Ok(written)) => written,
             Ok(Err(_)) => Err(Code::Unavailable),
-            Err(_) => {
-                // If the actor is gone, so is the session.
-                let _ = handle.actor.send_message(BraneMsg::Leave { session, farewell: None });
-                Err(Code::Timeout)
-            }
+            Err(_) => Err(Code::Timeout),
         }
     }
 
     /// Makes an edit in the private probe brane and waits until it has come
-    /// back by fan-out and is durable.
+    /// back by fan-out and is durable, for as long as that takes. Dropping
+    /// this ends it and leaves nothing behind.
     ///
     /// # Errors
     /// What went wrong on the way.

@@ -4,9 +4,15 @@
 
 mod common;
 
+use std::time::Duration;
+
+use avvy_net::NetConfig;
 use avvy_persistence::memory::{Fault, Operation};
-use common::TestServer;
+use common::{PATIENCE, TestServer};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 const JSON: (&str, &str) = ("accept", "application/json");
 
@@ -55,6 +61,69 @@ async fn a_sick_store_is_seen() {
     assert_eq!(client.ask("GET", "/livez", &[], b"").await.status, 200);
     server.disk.heal();
     server.end().await;
+}
+
+/// Whoever asks may hang up at once: all who ask share one probe, which goes
+/// on without them and leaves nobody in its brane.
+#[tokio::test]
+async fn a_health_check_that_hangs_up_leaves_nobody_behind() {
+    let config = NetConfig { health_timeout: 3 * PATIENCE, ..NetConfig::default() };
+    let server = TestServer::with(config).await;
+    let mut client = server.client().await;
+    server.system.probe().await.unwrap();
+    // From here on a probe takes until the store is well again.
+    server.disk.plan(|operation, _: u64| match operation {
+        Operation::Append => Fault::FailBefore,
+        _ => Fault::None,
+    });
+    for _ in 0..50 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+        sessions(&server, |sessions| sessions > 0).await;
+        stream.shutdown().await.unwrap();
+        // The server ends the connection, and with it the request.
+        let end = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await.unwrap();
+        assert_eq!(end.unwrap_or_default(), 0);
+    }
+    assert_eq!(sessions(&server, |_| true).await, 1, "one probe for all");
+    server.disk.heal();
+    let answer = client.ask("GET", "/healthz", &[JSON], b"").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    sessions(&server, |sessions| sessions == 0).await;
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_health_check_that_takes_too_long_leaves_nobody_behind() {
+    let config = NetConfig { health_timeout: Duration::from_millis(100), ..NetConfig::default() };
+    let server = TestServer::with(config).await;
+    let mut client = server.client().await;
+    server.system.probe().await.unwrap();
+    server.disk.plan(|operation, _: u64| match operation {
+        Operation::Append => Fault::FailBefore,
+        _ => Fault::None,
+    });
+    let answer = client.ask("GET", "/healthz", &[JSON], b"").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("timeout"), "{}", answer.text());
+    sessions(&server, |sessions| sessions == 0).await;
+    server.disk.heal();
+    server.end().await;
+}
+
+/// Sessions in all branes, as soon as they are as wanted.
+async fn sessions(server: &TestServer, wanted: impl Fn(usize) -> bool) -> usize {
+    let look = async {
+        loop {
+            let status = server.system.status().await.unwrap();
+            let sessions = status.branes.iter().map(|brane| brane.core.sessions).sum();
+            if wanted(sessions) {
+                return sessions;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, look).await.expect("not as many sessions as there should be")
 }
 
 #[tokio::test]

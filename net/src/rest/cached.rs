@@ -1,37 +1,50 @@
 //! An answer that is worth keeping for a moment.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use avvy_model::Code;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 /// Keeps the last value of something that is dear to make. One is made at a
-/// time; whoever asks meanwhile waits for it.
-pub(super) struct Cached<T>(Mutex<Option<(Instant, T)>>);
+/// time, in a task of its own: whoever asks meanwhile waits for it, and it is
+/// finished and kept also when nobody waits any more.
+pub(super) struct Cached<T>(Arc<Mutex<Last<T>>>);
+
+type Last<T> = Option<(Instant, Result<T, Code>)>;
 
 impl<T> Default for Cached<T> {
     fn default() -> Self {
-        Self(Mutex::const_new(None))
+        Self(Arc::default())
     }
 }
 
-impl<T: Clone> Cached<T> {
-    /// A value that is not older than `max_age`.
-    pub(super) async fn get<F: Future<Output = T>>(
+impl<T: Clone + Send + 'static> Cached<T> {
+    /// A value that is not older than `max_age`, or why there is none.
+    pub(super) async fn get<F>(
         &self,
         max_age: Duration,
         make: impl FnOnce() -> F,
-    ) -> T {
-        let mut last = self.0.lock().await;
-        match &*last {
-            Some((made, value)) if made.elapsed() < max_age => value.clone(),
-            _ => {
-                let value = make().await;
-                *last = Some((Instant::now(), value.clone()));
-                value
-            }
+    ) -> Result<T, Code>
+    where
+        F: Future<Output = Result<T, Code>> + Send + 'static,
+    {
+        let mut last = Arc::clone(&self.0).lock_owned().await;
+        if let Some((made, value)) = &*last
+            && made.elapsed() < max_age
+        {
+            return value.clone();
         }
+        let work = make();
+        let making = tokio::spawn(async move {
+            let value = work.await;
+            *last = Some((Instant::now(), value.clone()));
+            value
+        });
+        // It has panicked, or the runtime ends.
+        making.await.unwrap_or(Err(Code::Internal))
     }
 }
 
@@ -45,14 +58,35 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn makes_one_at_a_time_and_keeps_it() {
-        let (cached, made) = (Cached::default(), AtomicU32::new(0));
-        let make = || async {
-            tokio::time::sleep(MAX_AGE / 2).await;
-            made.fetch_add(1, Ordering::Relaxed)
-        };
-        let ask = || cached.get(MAX_AGE, make);
-        assert_eq!(tokio::join!(ask(), ask(), ask()), (0, 0, 0));
+        let (cached, made) = (Cached::default(), Arc::default());
+        let ask = || cached.get(MAX_AGE, || slowly(&made));
+        assert_eq!(tokio::join!(ask(), ask(), ask()), (Ok(0), Ok(0), Ok(0)));
         tokio::time::advance(MAX_AGE).await;
-        assert_eq!(ask().await, 1);
+        assert_eq!(ask().await, Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn goes_on_without_who_asked() {
+        let (cached, made) = (Cached::default(), Arc::default());
+        let ask = || cached.get(MAX_AGE, || slowly(&made));
+        assert!(tokio::time::timeout(MAX_AGE / 4, ask()).await.is_err());
+        assert_eq!(tokio::join!(ask(), ask()), (Ok(0), Ok(0)));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_internal_and_not_kept() {
+        let cached = Cached::default();
+        let panics = async { panic!("as a test wants it") };
+        assert_eq!(cached.get(MAX_AGE, || panics).await, Err::<u32, _>(Code::Internal));
+        assert_eq!(cached.get(MAX_AGE, || async { Ok(7) }).await, Ok(7));
+    }
+
+    /// How many were made before, after half of the time that one is kept.
+    fn slowly(made: &Arc<AtomicU32>) -> impl Future<Output = Result<u32, Code>> + use<> {
+        let made = Arc::clone(made);
+        async move {
+            tokio::time::sleep(MAX_AGE / 2).await;
+            Ok(made.fetch_add(1, Ordering::Relaxed))
+        }
     }
 }

@@ -22,8 +22,8 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 /// The last answers.
 #[derive(Default)]
 pub(super) struct Health {
-    ready: Cached<Result<(), Code>>,
-    probe: Cached<Result<ProbeReport, Code>>,
+    ready: Cached<()>,
+    probe: Cached<ProbeReport>,
 }
 
 #[derive(Serialize)]
@@ -47,7 +47,8 @@ pub(super) async fn ready(State(app): State<App>, arrival: Arrival) -> Result<Re
     if app.is_stopping() {
         return Err(Failure::new(Code::Unavailable).details("the server is about to stop"));
     }
-    let store = || within(app.config.health_timeout, store_answers(&app.system));
+    let (patience, system) = (app.config.health_timeout, app.system.clone());
+    let store = || within(patience, async move { store_answers(&system).await });
     match app.health.ready.get(MAX_AGE, store).await {
         Ok(()) => Ok(arrival.reply(StatusCode::OK, &OK)),
         Err(code) => Err(sick("the store does not answer", code)),
@@ -57,7 +58,8 @@ pub(super) async fn ready(State(app): State<App>, arrival: Arrival) -> Result<Re
 /// `GET /healthz`: an edit in a brane of the probe's own comes back by
 /// fan-out and is durable.
 pub(super) async fn probe(State(app): State<App>, arrival: Arrival) -> Result<Response, Failure> {
-    let probe = || within(app.config.health_timeout, app.system.probe());
+    let (patience, system) = (app.config.health_timeout, app.system.clone());
+    let probe = || within(patience, async move { system.probe().await });
     match app.health.probe.get(MAX_AGE, probe).await {
         Ok(ProbeReport { fan_out_us, durable_us }) => {
             let body =

@@ -5,11 +5,11 @@
 //! only the branes with the most sessions are shown one by one.
 
 use std::fmt::{Display, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use avvy_actors::{Metrics, OpenBrane, SystemStatus};
-use avvy_model::Code;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -29,7 +29,7 @@ pub(super) struct HttpMetrics {
     /// Answers from 1xx to 5xx.
     by_class: [AtomicU64; 5],
     rate_limited: AtomicU64,
-    page: Cached<Result<String, Code>>,
+    page: Cached<String>,
 }
 
 impl HttpMetrics {
@@ -54,11 +54,12 @@ impl HttpMetrics {
 
 /// The page; made at most once a second.
 pub(super) async fn page(State(app): State<App>) -> Result<impl IntoResponse, Failure> {
-    let make = || async {
-        let status = app.system.status().await?;
+    let (of, metrics) = (app.system.clone(), Arc::clone(&app.metrics));
+    let make = || async move {
+        let status = of.status().await?;
         let mut out = Exposition::default();
-        process(app.system.metrics(), &mut out);
-        app.metrics.write(&mut out);
+        process(of.metrics(), &mut out);
+        metrics.write(&mut out);
         system(&status, &mut out);
         branes(&status.branes, &mut out);
         Ok(out.0)
