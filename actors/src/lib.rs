@@ -30,6 +30,8 @@ mod system;
 mod tests;
 mod wire;
 
+pub use avvy_flow::brane_core::BraneStatus;
+pub use avvy_flow::fan_out::FanOutStatus;
 pub use avvy_persistence::{BraneCursor, BraneKind, BranePage, BraneRecord, MAX_NAME_BYTES};
 pub use config::{SessionConfig, SystemConfig};
 pub use loading::recover;

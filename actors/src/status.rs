@@ -3,13 +3,15 @@
 use avvy_flow::brane_core::BraneStatus;
 use avvy_flow::fan_out::FanOutStatus;
 use avvy_flow::group_commit::GroupCommitStatus;
-use avvy_model::BraneId;
+use avvy_model::{BraneId, Visibility};
 
 /// One open brane.
 #[derive(Clone, Debug)]
 pub struct OpenBrane {
     /// Which.
     pub brane: BraneId,
+    /// Who may see it.
+    pub visibility: Visibility,
     /// Its core.
     pub core: BraneStatus,
     /// Its fan-out.

@@ -305,7 +305,9 @@ impl System {
             let core = ask(&handle.actor, BraneMsg::Status).await;
             let fan_out = ask(&handle.fan_out, crate::fan_out::FanOutMsg::Status).await;
             if let (Ok(core), Ok(fan_out)) = (core, fan_out) {
-                branes.push(OpenBrane { brane: handle.brane, core, fan_out });
+                let BraneHandle { brane, record, .. } = handle;
+                let visibility = record.visibility;
+                branes.push(OpenBrane { brane, visibility, core, fan_out });
             }
         }
         Ok(SystemStatus { sessions: inner.registry.len(), branes, group_commit })

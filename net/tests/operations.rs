@@ -146,11 +146,37 @@ async fn figures_are_what_prometheus_reads() {
             _ => panic!("{line}"),
         }
     }
-    let expected = ["avvy_branes 1\n", "avvy_http_responses_total{class=\"4xx\"} 1\n"];
+    // The probe's brane is nobody's business, but is counted.
+    let expected = [
+        "avvy_branes 1\n",
+        "avvy_http_responses_total{class=\"4xx\"} 1\n",
+        "avvy_brane_edits_accepted_total{brane=\"other\"} 1\n",
+    ];
     for sample in expected {
         assert!(answer.text().contains(sample), "{sample} is not in\n{}", answer.text());
     }
-    assert!(answer.text().contains("avvy_brane_edits_accepted_total{brane=\""));
+    server.end().await;
+}
+
+/// Knowing the id of an unlisted brane is what lets one in.
+#[tokio::test]
+async fn figures_name_only_public_branes() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let mut ids = Vec::new();
+    for visibility in ["public", "unlisted", "private"] {
+        let body = json!({"name": visibility, "visibility": visibility});
+        let (_, brane) = client.json("POST", "/api/v1/brane", Some(body)).await;
+        let id = brane["id"].as_str().unwrap().to_owned();
+        let (status, _) = client.json("GET", &format!("/api/v1/brane/{id}/objects"), None).await;
+        assert_eq!(status, 200);
+        ids.push(id);
+    }
+    client.token = None;
+    let answer = client.ask("GET", "/metrics", &[], b"").await;
+    let named: Vec<bool> = ids.iter().map(|id| answer.text().contains(id)).collect();
+    assert_eq!(named, [true, false, false], "{}", answer.text());
+    assert!(answer.text().contains("avvy_branes 3\n"), "{}", answer.text());
     server.end().await;
 }
 

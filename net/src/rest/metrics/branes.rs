@@ -1,0 +1,248 @@
+//! Figures of branes.
+//!
+//! Those of a public brane carry its id; its counters start anew with each
+//! opening, which Prometheus takes for the restart that it is. So that ids
+//! cannot flood it, only the public branes with the most sessions are shown
+//! one by one. All others are shown as one: whoever has the id of an unlisted
+//! brane is let in, so it is not told to those who show no token.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+
+use avvy_actors::OpenBrane;
+use avvy_model::{BraneId, Epoch, Visibility};
+
+use super::Exposition;
+
+/// Public branes that are shown one by one.
+const MAX_SHOWN: usize = 100;
+
+/// The label of all others together.
+const OTHER: &str = "other";
+
+/// What a figure is, and how those of several branes become one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    /// Rises from 0 while the brane is open. Added up over all openings.
+    Counter,
+    /// A gauge that is added up.
+    Sum,
+    /// A gauge of which the highest counts.
+    Most,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Sum | Self::Most => "gauge",
+        }
+    }
+}
+
+/// A figure of a brane: name, kind, help, value.
+type Figure = (&'static str, Kind, &'static str, fn(&OpenBrane) -> u64);
+
+const FIGURES: &[Figure] = &[
+    ("avvy_brane_sessions", Kind::Sum, "Sessions in the brane.", |b| b.core.sessions as u64),
+    ("avvy_brane_objects", Kind::Sum, "Objects in the brane.", |b| u64::from(b.core.objects)),
+    ("avvy_brane_window_microseconds", Kind::Most, "Time between two windows.", |b| {
+        b.core.window_us
+    }),
+    (
+        "avvy_brane_fan_out_microseconds",
+        Kind::Most,
+        "Time that the fan-out of a window takes.",
+        |b| b.core.fan_out_us,
+    ),
+    ("avvy_brane_durable_lag_edits", Kind::Sum, "Edits accepted and not yet durable.", |b| {
+        b.core.durable_lag_edits
+    }),
+    ("avvy_brane_journal_pending_bytes", Kind::Sum, "Journal bytes not yet durable.", |b| {
+        b.core.journal_pending_bytes as u64
+    }),
+    ("avvy_brane_edits_accepted_total", Kind::Counter, "Edits accepted.", |b| b.core.accepted),
+    ("avvy_brane_edits_refused_total", Kind::Counter, "Edits refused.", |b| b.core.refused),
+    (
+        "avvy_brane_edits_repeated_total",
+        Kind::Counter,
+        "Edits sent again and answered as before.",
+        |b| b.core.repeated,
+    ),
+    ("avvy_brane_windows_total", Kind::Counter, "Windows published.", |b| b.core.windows),
+    ("avvy_brane_rewinds_total", Kind::Counter, "Joins of copies that held lost edits.", |b| {
+        b.core.rewinds
+    }),
+    ("avvy_brane_resyncs_total", Kind::Counter, "Sessions that fell out of the ring.", |b| {
+        b.fan_out.resyncs
+    }),
+    ("avvy_brane_slow_closes_total", Kind::Counter, "Sessions closed as too slow.", |b| {
+        b.fan_out.closed_slow
+    }),
+];
+
+type Values = [u64; FIGURES.len()];
+
+/// What has to be remembered between two pages, so that the counters of all
+/// others never fall while branes come and go among them. What a brane counts
+/// between the last page and its closing is not seen.
+#[derive(Default)]
+pub(super) struct BraneFigures {
+    /// Of every open brane, as the last page saw it.
+    last: HashMap<BraneId, (Epoch, Values)>,
+    /// Of the others, since the process began; only counters.
+    totals: Values,
+}
+
+impl BraneFigures {
+    /// Adds the figures of the open branes to a page.
+    pub(super) fn write(&mut self, open: &[OpenBrane], out: &mut Exposition) {
+        let shown = shown(open);
+        let ids: HashSet<BraneId> = shown.iter().map(|(_, brane)| brane.brane).collect();
+        let others: Vec<&OpenBrane> =
+            open.iter().filter(|brane| !ids.contains(&brane.brane)).collect();
+        self.count(open, &ids);
+        for ((name, kind, help, value), total) in FIGURES.iter().zip(self.totals) {
+            let others = others.iter().map(|brane| value(brane));
+            let other = match kind {
+                Kind::Counter => total,
+                Kind::Sum => others.sum(),
+                Kind::Most => others.max().unwrap_or_default(),
+            };
+            let samples = shown.iter().map(|(id, brane)| (id.as_str(), value(brane)));
+            let samples = samples.chain([(OTHER, other)]);
+            let samples = samples.map(|(brane, value)| (Some(("brane", brane)), value));
+            out.many(name, kind.name(), help, samples);
+        }
+        let help = "Open branes that are shown as one, as `other`.";
+        out.gauge("avvy_branes_omitted", help, others.len());
+    }
+
+    /// Adds what the others have counted since the last page.
+    fn count(&mut self, open: &[OpenBrane], shown: &HashSet<BraneId>) {
+        let mut seen = HashMap::with_capacity(open.len());
+        for brane in open {
+            let (epoch, values) = (brane.core.epoch, values(brane));
+            let before = self.last.get(&brane.brane).filter(|(before, _)| *before == epoch);
+            if !shown.contains(&brane.brane) {
+                for (at, total) in self.totals.iter_mut().enumerate() {
+                    let before = before.map_or(0, |(_, before)| before[at]);
+                    *total += values[at].saturating_sub(before);
+                }
+            }
+            seen.insert(brane.brane, (epoch, values));
+        }
+        self.last = seen;
+    }
+}
+
+/// The branes that are shown one by one, with their labels.
+fn shown(open: &[OpenBrane]) -> Vec<(String, &OpenBrane)> {
+    let is_public = |brane: &&OpenBrane| brane.visibility == Visibility::Public;
+    let mut shown: Vec<&OpenBrane> = open.iter().filter(is_public).collect();
+    shown.sort_by_key(|brane| (Reverse(brane.core.sessions), brane.brane));
+    shown.truncate(MAX_SHOWN);
+    shown.into_iter().map(|brane| (brane.brane.to_string(), brane)).collect()
+}
+
+fn values(brane: &OpenBrane) -> Values {
+    let mut values = Values::default();
+    for ((.., value), slot) in FIGURES.iter().zip(&mut values) {
+        *slot = value(brane);
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use avvy_actors::{BraneStatus, FanOutStatus};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn brane(n: u128, visibility: Visibility, epoch: u64, figures: u64) -> OpenBrane {
+        OpenBrane {
+            brane: BraneId::new(Uuid::from_u128(n)),
+            visibility,
+            core: BraneStatus {
+                epoch: Epoch(epoch),
+                accepted: figures,
+                sessions: figures as usize,
+                window_us: figures,
+                ..BraneStatus::default()
+            },
+            fan_out: FanOutStatus::default(),
+        }
+    }
+
+    fn page(figures: &mut BraneFigures, open: &[OpenBrane]) -> String {
+        let mut out = Exposition::default();
+        figures.write(open, &mut out);
+        out.0
+    }
+
+    #[track_caller]
+    fn holds(page: &str, samples: &[(&str, u64)]) {
+        for (name, value) in samples {
+            let sample = format!("{name}{{brane=\"other\"}} {value}\n");
+            assert!(page.contains(&sample), "{sample} is not in\n{page}");
+        }
+    }
+
+    #[test]
+    fn every_counter_and_no_gauge_ends_in_total() {
+        for (name, kind, ..) in FIGURES {
+            assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+            assert!(name.starts_with("avvy_brane_"));
+        }
+    }
+
+    #[test]
+    fn only_public_branes_are_named() {
+        let open = [
+            brane(0xa1, Visibility::Public, 1, 1),
+            brane(0xa2, Visibility::Unlisted, 1, 20),
+            brane(0xa3, Visibility::Private, 1, 300),
+        ];
+        let page = page(&mut BraneFigures::default(), &open);
+        let labels: HashSet<&str> =
+            page.split("brane=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        let public = open[0].brane.to_string();
+        assert_eq!(labels, HashSet::from([public.as_str(), OTHER]));
+        let names = ["edits_accepted_total", "sessions"].map(|name| format!("avvy_brane_{name}"));
+        holds(&page, &[(&names[0], 320), (&names[1], 320)]);
+        holds(&page, &[("avvy_brane_window_microseconds", 300)]);
+        assert!(page.contains("avvy_branes_omitted 2\n"), "{page}");
+    }
+
+    #[test]
+    fn too_many_branes_are_shown_as_one() {
+        let most = MAX_SHOWN as u64;
+        let open: Vec<OpenBrane> =
+            (1..=most + 2).map(|n| brane(u128::from(n), Visibility::Public, 1, n)).collect();
+        let page = page(&mut BraneFigures::default(), &open);
+        // The two with the fewest sessions.
+        holds(&page, &[("avvy_brane_sessions", 1 + 2)]);
+    }
+
+    #[test]
+    fn counters_of_all_others_never_fall() {
+        let mut figures = BraneFigures::default();
+        let accepted = "avvy_brane_edits_accepted_total";
+        let hidden = Visibility::Private;
+        let steps: &[(&[OpenBrane], u64)] = &[
+            (&[brane(1, hidden, 1, 10), brane(2, hidden, 1, 5)], 15),
+            (&[brane(1, hidden, 1, 12), brane(2, hidden, 1, 5)], 17),
+            // One is closed.
+            (&[brane(1, hidden, 1, 12)], 17),
+            // And opened again, the other was opened anew.
+            (&[brane(1, hidden, 2, 13), brane(2, hidden, 3, 1)], 17 + 13 + 1),
+            // What a public brane counts under its own name is no other's.
+            (&[brane(1, Visibility::Public, 2, 50)], 31),
+            (&[brane(1, hidden, 2, 51)], 32),
+        ];
+        for (open, total) in steps {
+            holds(&page(&mut figures, open), &[(accepted, *total)]);
+        }
+    }
+}
