@@ -11,6 +11,8 @@ pub struct NetConfig {
     pub max_connections: usize,
     /// The longest that a request's head may take to come.
     pub header_read_timeout: Duration,
+    /// The longest that the peer of a request may take none of the answer.
+    pub write_timeout: Duration,
     /// The longest that a TLS handshake may take.
     pub tls_handshake_timeout: Duration,
     /// Bytes of a request head, at least 8192.
@@ -40,6 +42,7 @@ impl Default for NetConfig {
         Self {
             max_connections: 20_000,
             header_read_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
             tls_handshake_timeout: Duration::from_secs(10),
             max_header_bytes: 16 * 1024,
             max_headers: 64,

@@ -24,6 +24,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig, WebSocketContext};
 
+use crate::http_stream::Place;
 use crate::socket::{OutboxLimits, Socket};
 
 /// Bytes asked of the kernel in one read, and what an idle connection keeps
@@ -50,6 +51,7 @@ enum Reader {
 
 /// A connection after its upgrade to WebSocket.
 pub(crate) struct Connection {
+    place: Place,
     reader: Reader,
     socket: Arc<Socket>,
     context: WebSocketContext,
@@ -59,6 +61,7 @@ impl Connection {
     /// Takes over a stream of which `already_read` was read too much during the upgrade.
     pub(crate) fn new(
         transport: Transport,
+        place: Place,
         already_read: Bytes,
         max_message_bytes: usize,
         outbox: OutboxLimits,
@@ -76,6 +79,7 @@ impl Connection {
             .max_message_size(Some(max_message_bytes))
             .max_frame_size(Some(max_message_bytes));
         Self {
+            place,
             reader,
             socket: Arc::new(Socket::new(direct, outbox)),
             context: WebSocketContext::from_partially_read(
@@ -96,6 +100,8 @@ impl Connection {
     /// Serves the connection until it ends.
     pub(crate) async fn run(mut self, session: SessionPort) {
         poll_fn(|cx| self.poll(cx, &session)).await;
+        // First: who sees the end of the connection finds its place free.
+        drop(self.place);
         self.socket.cut();
         session.ended();
     }
@@ -165,7 +171,7 @@ impl Connection {
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
-        let Self { reader, socket, context } = self;
+        let Self { reader, socket, context, .. } = self;
         match context.read(&mut Stream { reader, socket, cx }) {
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
             result => Poll::Ready(result),

@@ -20,6 +20,7 @@ use tracing::{debug, warn};
 
 use crate::config::NetConfig;
 use crate::connection::Transport;
+use crate::http_stream::{HttpStream, Place};
 
 /// How long to wait before accepting again when the process is out of file
 /// descriptors or the like.
@@ -55,10 +56,10 @@ pub(crate) async fn accept(
         };
         let (router, tls, config) = (router.clone(), tls.clone(), Arc::clone(&config));
         tokio::spawn(async move {
-            if let Err(error) = serve(stream, peer, router, tls, &config).await {
+            let place = Place::new(place);
+            if let Err(error) = serve(stream, peer, place, router, tls, &config).await {
                 debug!(%peer, %error, "connection ended");
             }
-            drop(place);
         });
     }
 }
@@ -66,6 +67,7 @@ pub(crate) async fn accept(
 async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
+    place: Place,
     router: Router,
     tls: Option<TlsAcceptor>,
     config: &NetConfig,
@@ -78,6 +80,8 @@ async fn serve(
             Transport::Tls(Box::new(handshake.await.map_err(|_| io::ErrorKind::TimedOut)??))
         }
     };
+    // An upgrade takes it over, and the place with it.
+    let stream = HttpStream::new(transport, place, config.write_timeout);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
         router.clone().oneshot(request.map(Body::new))
@@ -87,7 +91,7 @@ async fn serve(
         .header_read_timeout(config.header_read_timeout)
         .max_buf_size(config.max_header_bytes)
         .max_headers(config.max_headers)
-        .serve_connection(TokioIo::new(transport), service)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await
         .map_err(io::Error::other)

@@ -11,7 +11,8 @@ use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tracing::debug;
 
-use crate::connection::{Connection, Transport};
+use crate::connection::Connection;
+use crate::http_stream::HttpStream;
 use crate::rest::{App, Failure, bearer};
 
 /// Answers the upgrade and leaves a connection behind that serves itself.
@@ -32,12 +33,14 @@ pub(crate) async fn upgrade(
             Ok(upgraded) => upgraded,
             Err(error) => return debug!(%error, "an upgrade did not complete"),
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<Transport>>() else {
+        let Ok(parts) = upgraded.downcast::<TokioIo<HttpStream>>() else {
             return debug!("an upgrade on a connection that is not ours");
         };
         let config = &app.config;
+        let (transport, place) = parts.io.into_inner().into_parts();
         let connection = Connection::new(
-            parts.io.into_inner(),
+            transport,
+            place,
             parts.read_buf,
             config.max_message_bytes,
             config.outbox,

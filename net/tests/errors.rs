@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use avvy_model::Role;
 use avvy_net::NetConfig;
-use common::TestServer;
+use common::{PATIENCE, TestServer};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 const NOWHERE: &str = "/api/v1/brane/6f1b7f7c-8a43-4a52-9f39-0d8c0c1f2a11";
 const JSON: (&str, &str) = ("accept", "application/json");
@@ -259,6 +262,57 @@ async fn slow_senders_are_not_waited_for() {
 }
 
 #[tokio::test]
+async fn who_asks_and_never_reads_is_not_waited_for() {
+    let config = NetConfig {
+        max_connections: 1,
+        requests_burst: 1_000_000,
+        write_timeout: Duration::from_millis(100),
+        ..NetConfig::default()
+    };
+    let server = TestServer::with(config).await;
+    let mut greedy = TcpStream::connect(server.address).await.unwrap();
+    let requests = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n".repeat(100);
+    let ask = async { while greedy.write_all(&requests).await.is_ok() {} };
+    timeout(PATIENCE, ask).await.expect("the server waits");
+    // Its place is free for who reads.
+    let mut client = server.client().await;
+    assert_eq!(client.ask("GET", "/livez", &[], b"").await.status, 200);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn websockets_count_as_connections() {
+    let config = NetConfig { max_connections: 2, ..NetConfig::default() };
+    let server = TestServer::with(config).await;
+    let (mut first, mut second) = (server.client().await, server.client().await);
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.ask("GET", "/ws", &HANDSHAKE, b"").await.status, 101);
+    }
+    assert!(is_turned_away(&server).await);
+    first.stream.get_mut().shutdown().await.unwrap();
+    assert!(first.ended().await);
+    let mut third = server.client().await;
+    assert_eq!(third.ask("GET", "/livez", &[], b"").await.status, 200);
+    assert!(is_turned_away(&server).await);
+    drop(second);
+    server.end().await;
+}
+
+/// Whether a new connection is closed unanswered.
+async fn is_turned_away(server: &TestServer) -> bool {
+    let mut client = server.client().await;
+    client.say(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    client.answer("GET").await.is_none()
+}
+
+const HANDSHAKE: [(&str, &str); 4] = [
+    ("connection", "upgrade"),
+    ("upgrade", "websocket"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
+#[tokio::test]
 async fn a_websocket_needs_its_handshake() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
@@ -268,13 +322,7 @@ async fn a_websocket_needs_its_handshake() {
     let answer = client.ask("GET", "/ws", &[], b"").await;
     assert_eq!((answer.status, answer.code().as_str()), (401, "token_invalid"));
     client.token = None;
-    let handshake = [
-        ("connection", "upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
-    let answer = client.ask("GET", "/ws", &handshake, b"").await;
+    let answer = client.ask("GET", "/ws", &HANDSHAKE, b"").await;
     assert_eq!(answer.status, 101);
     assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     server.end().await;

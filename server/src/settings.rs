@@ -115,6 +115,7 @@ pub fn net(config: &Config) -> NetConfig {
     NetConfig {
         max_connections: limits.max_connections as usize,
         header_read_timeout: Duration::from_millis(limits.header_read_timeout_ms),
+        write_timeout: Duration::from_millis(limits.write_timeout_ms),
         tls_handshake_timeout: Duration::from_millis(limits.tls_handshake_timeout_ms),
         max_header_bytes: limits.http_max_header_bytes as usize,
         max_headers: limits.http_max_headers as usize,

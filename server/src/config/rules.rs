@@ -38,6 +38,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("limits.http_max_page_items", 1, 10_000),
     ("limits.header_read_timeout_ms", 1, HOUR_MS),
     ("limits.request_timeout_ms", 1, HOUR_MS),
+    ("limits.write_timeout_ms", 1, HOUR_MS),
     ("limits.tls_handshake_timeout_ms", 1, HOUR_MS),
     ("session.hello_timeout_ms", 1, HOUR_MS),
     ("session.heartbeat_ms", 100, HOUR_MS),

@@ -94,6 +94,8 @@ section! {
         header_read_timeout_ms: u64 = 10_000,
         /// How long a request may take from its headers to its answer, in milliseconds.
         request_timeout_ms: u64 = 30_000,
+        /// How long the peer of a request may take none of the answer, in milliseconds.
+        write_timeout_ms: u64 = 30_000,
         /// How long a TLS handshake may take, in milliseconds.
         tls_handshake_timeout_ms: u64 = 10_000,
     }
