@@ -1,16 +1,17 @@
-//! Opening a brane: its newest snapshot, then the journal's tail, and of that
-//! tail the windows that clients may still lack.
+//! Opening a brane: reads from the store what the [`Loading`] machine asks for.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use avvy_brane::{Clients, World, snapshot};
 use avvy_flow::brane_core::Recovered;
 use avvy_flow::group_commit::JournalChunk;
 use avvy_flow::lineage::Lineage;
+use avvy_flow::loading::{
+    LoadConfig, LoadError, Loading, Need, ReadFailure, SnapshotSource, Sources,
+};
 use avvy_flow::recovery::{Recovery, TailBounds};
 use avvy_model::{BraneId, Code, Seq, WorldLimits};
-use avvy_persistence::{BraneRecord, Chunk, SnapshotInfo, Store, StoreError};
+use avvy_persistence::{BraneRecord, Chunk, SnapshotId, SnapshotInfo, Store, StoreError};
 use avvy_protocol::{Channel, Flush};
 use ractor::concurrency::oneshot;
 use tokio::time::timeout;
@@ -66,15 +67,15 @@ async fn open(
     let fan_out = &context.config.fan_out;
     let bounds =
         TailBounds { max_windows: fan_out.ring_max_windows, max_bytes: fan_out.ring_max_bytes };
-    let recovery = recover(store, &record, opened.snapshot, opened.head, limits, bounds).await?;
+    let recovery = recover(store, &record, &opened.snapshots, opened.head, limits, bounds).await?;
     let lineage = Lineage::new(opened.lineage).map_err(|error| damaged(brane, &error))?;
     info!(%brane, epoch = %opened.epoch, head = %opened.head, "opened a brane");
     let (recovered, windows) = recovery.finish(channel, lineage);
     Ok(Loaded { record, channel, recovered, windows })
 }
 
-/// Puts a brane together from its newest snapshot and the journal's chunks up
-/// to `head`, without opening it.
+/// Puts a brane together from one of its snapshots, newest first, and the
+/// journal's chunks up to `head`, without opening it.
 ///
 /// # Errors
 /// `damaged` when what is stored does not fit together, which is logged, or
@@ -82,16 +83,47 @@ async fn open(
 pub async fn recover(
     store: &dyn Store,
     record: &BraneRecord,
-    snapshot: Option<SnapshotInfo>,
+    snapshots: &[SnapshotInfo],
     head: Seq,
     limits: &WorldLimits,
-    bounds: TailBounds,
+    tail: TailBounds,
 ) -> Result<Recovery, Code> {
-    let (world, clients, at) = match snapshot {
-        Some(info) => read_snapshot(store, record.id, info, limits).await?,
-        None => (World::new(record.id, record.owner), Clients::new(limits), Seq(0)),
-    };
-    read_journal(store, record.id, Recovery::new(world, clients, at, bounds), head).await
+    let brane = record.id;
+    let snapshots = snapshots
+        .iter()
+        .map(|info| SnapshotSource { id: info.id.0, at: info.at, parts: info.parts })
+        .collect();
+    let sources = Sources { brane, owner: record.owner, snapshots, head };
+    let config = LoadConfig { limits: *limits, tail, tail_edits: TAIL_EDITS };
+    let mut loading = Loading::new(sources, config);
+    let mut warnings = Vec::new();
+    loop {
+        let read = match loading.need() {
+            Need::Nothing => break,
+            Need::Part { snapshot, index } => store
+                .read_snapshot_part(brane, SnapshotId(snapshot), index)
+                .await
+                .map(|part| loading.part(&part, &mut warnings)),
+            Need::Chunks { after } => {
+                let read = store.read_chunks(brane, after, BITE_BYTES).await;
+                let chunks = read.map(|chunks| chunks.into_iter().map(journal_chunk).collect());
+                chunks.map(|chunks: Vec<_>| loading.chunks(&chunks, &mut warnings))
+            }
+        };
+        let taken = match read {
+            Ok(taken) => taken.map_err(|error| damaged(brane, &error)),
+            Err(error) => loading
+                .failed(read_failure(&error), &mut warnings)
+                .map_err(|reason| unreadable(brane, error, &reason)),
+        };
+        for warning in warnings.drain(..) {
+            error!(%brane, %warning, "something stored is damaged");
+        }
+        taken?;
+        tokio::task::yield_now().await;
+    }
+    // Nothing is needed and nothing has failed.
+    loading.finish().ok_or(Code::Internal)
 }
 
 /// A brane that was open until now may still have chunks on their way; they
@@ -105,51 +137,22 @@ async fn settle(context: &DirectoryContext, brane: BraneId) -> Result<(), Code> 
     settled.await.map_err(|_| Code::Unavailable)
 }
 
-async fn read_snapshot(
-    store: &dyn Store,
-    brane: BraneId,
-    info: SnapshotInfo,
-    limits: &WorldLimits,
-) -> Result<(World, Clients, Seq), Code> {
-    let mut decoder = snapshot::Decoder::new(limits);
-    for index in 0..info.parts {
-        let part = store.read_snapshot_part(brane, info.id, index).await.map_err(store_code)?;
-        decoder.feed(&part).map_err(|error| damaged(brane, &error))?;
-        tokio::task::yield_now().await;
+fn read_failure(error: &StoreError) -> ReadFailure {
+    match error {
+        StoreError::Compacted { oldest } => ReadFailure::Compacted { oldest: *oldest },
+        StoreError::Damaged { .. } | StoreError::UnknownSnapshot { .. } => {
+            ReadFailure::Damaged(error.to_string())
+        }
+        _ => ReadFailure::Away(error.to_string()),
     }
-    let restored = decoder.finish().map_err(|error| damaged(brane, &error))?;
-    Ok((restored.world, restored.clients, restored.position.seq))
 }
 
-/// Reads the chunks up to the head, from somewhat before the snapshot on.
-async fn read_journal(
-    store: &dyn Store,
-    brane: BraneId,
-    mut recovery: Recovery,
-    head: Seq,
-) -> Result<Recovery, Code> {
-    let mut at = Seq(recovery.head().0.saturating_sub(TAIL_EDITS));
-    while at < head {
-        let chunks = match store.read_chunks(brane, at, BITE_BYTES).await {
-            // What lies before the snapshot is not needed, only welcome.
-            Err(StoreError::Compacted { oldest }) if at < recovery.head() => {
-                at = oldest.min(recovery.head());
-                store.read_chunks(brane, at, BITE_BYTES).await
-            }
-            read => read,
-        };
-        let chunks = chunks.map_err(store_code)?;
-        let Some(last) = chunks.last() else {
-            error!(%brane, %at, %head, "the journal ends before its head");
-            return Err(Code::Damaged);
-        };
-        at = last.to;
-        for chunk in chunks {
-            recovery.chunk(&journal_chunk(chunk)).map_err(|error| damaged(brane, &error))?;
-        }
-        tokio::task::yield_now().await;
+/// What it amounts to that a brane cannot be read.
+fn unreadable(brane: BraneId, error: StoreError, reason: &LoadError) -> Code {
+    match reason {
+        LoadError::Damaged(_) => damaged(brane, reason),
+        LoadError::Away(_) => store_code(error),
     }
-    Ok(recovery)
 }
 
 fn journal_chunk(chunk: Chunk) -> JournalChunk {

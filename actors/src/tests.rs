@@ -12,8 +12,8 @@ use avvy_model::{
     BraneId, ClientId, Code, Counter, Edit, Handle, Kind, NumberedEdit, ObjectId, Operation,
     Position, Props, Role, Seq, Target, Transform, UserId, Visibility,
 };
-use avvy_persistence::memory::MemoryStore;
-use avvy_persistence::{BraneKind, BraneRecord, Store};
+use avvy_persistence::memory::MemoryDisk;
+use avvy_persistence::{BraneKind, BraneRecord, CompactPolicy, Place, Store};
 use avvy_protocol::{
     CatchUp, Channel, ClientMessage, Hello, Join, Resume, ServerMessage, Update, codec,
 };
@@ -32,6 +32,8 @@ struct World {
     issuer: Issuer,
     claims: Claims,
     brane: BraneId,
+    disk: MemoryDisk,
+    store: Arc<dyn Store>,
 }
 
 impl World {
@@ -49,8 +51,9 @@ impl World {
             expires_s: now_s + 600,
         };
         let brane = BraneId::new(Uuid::new_v4());
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        let system = System::start(store, issuer.verifier(), config).await.unwrap();
+        let disk = MemoryDisk::new();
+        let store: Arc<dyn Store> = Arc::new(disk.mount());
+        let system = System::start(Arc::clone(&store), issuer.verifier(), config).await.unwrap();
         let record = BraneRecord {
             id: brane,
             owner: claims.user,
@@ -60,7 +63,7 @@ impl World {
             created_ms: 1,
         };
         system.create_brane(record).await.unwrap();
-        Self { system, issuer, claims, brane }
+        Self { system, issuer, claims, brane, disk, store }
     }
 
     async fn connect(&self) -> Session {
@@ -81,6 +84,46 @@ impl World {
         let welcomed = |m: &ServerMessage| matches!(m, ServerMessage::Welcome(_));
         session.until(welcomed).await;
         session
+    }
+
+    /// The last session leaves; waits until the brane is closed.
+    async fn close_brane(&self, session: &mut Session, channel: Channel) {
+        session.say(&ClientMessage::Leave { channel });
+        session.until(|m| matches!(m, ServerMessage::Left { code: None, .. })).await;
+        let closed = async {
+            while !self.system.status().await.unwrap().branes.is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, closed).await.unwrap();
+    }
+
+    /// A brane with one block for every time that it was open; each time left
+    /// a snapshot.
+    async fn with_snapshots(count: u64) -> Self {
+        let config = SystemConfig { idle_close_ms: 50, ..SystemConfig::default() };
+        let world = Self::new(config).await;
+        let mut session = world.connect().await;
+        let me = client();
+        for counter in 1..=count {
+            let (channel, _) = session.join(world.brane, me, None).await;
+            session.create(channel, counter).await;
+            world.close_brane(&mut session, channel).await;
+        }
+        world
+    }
+
+    /// Opens the brane: its objects without the root, and its last edit.
+    async fn opened(&self) -> Result<(u32, Seq), Code> {
+        let view = self.system.view(self.brane, &self.claims).await?;
+        Ok((view.world.len() - 1, view.at.seq))
+    }
+
+    /// Spoils the first part of the nth newest snapshot.
+    async fn spoil_snapshot(&self, nth: usize) {
+        let report = self.store.verify_brane(self.brane).await.unwrap();
+        let snapshot = report.snapshots[nth].id;
+        assert!(self.disk.damage(&Place::Part { brane: self.brane, snapshot, index: 0 }));
     }
 
     /// Makes the brane's actor fail.
@@ -211,14 +254,7 @@ async fn an_idle_brane_closes_and_opens_again() {
     let mut session = world.connect().await;
     let (channel, _) = session.join(world.brane, client(), None).await;
     session.create(channel, 1).await;
-    session.say(&ClientMessage::Leave { channel });
-    session.until(|m| matches!(m, ServerMessage::Left { code: None, .. })).await;
-    let closed = async {
-        while !world.system.status().await.unwrap().branes.is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, closed).await.unwrap();
+    world.close_brane(&mut session, channel).await;
     let view = world.system.view(world.brane, &world.claims).await.unwrap();
     assert_eq!((view.world.len(), view.at.seq), (2, Seq(1)));
     assert_eq!(world.system.metrics().snapshots.load(std::sync::atomic::Ordering::Relaxed), 1);
@@ -267,4 +303,52 @@ async fn another_users_private_brane_does_not_exist() {
     let stranger = Claims { user: UserId::new(Uuid::new_v4()), ..world.claims.clone() };
     assert_eq!(world.system.view(world.brane, &stranger).await.err(), Some(Code::NotFound));
     assert_eq!(world.system.brane(world.brane, &stranger).await.err(), Some(Code::NotFound));
+}
+
+#[tokio::test]
+async fn a_brane_opens_when_nothing_of_its_journal_is_kept() {
+    let world = World::with_snapshots(2).await;
+    let policy = CompactPolicy {
+        now_ms: u64::MAX,
+        retention_ms: 0,
+        max_journal_bytes: None,
+        keep_snapshots: 1,
+    };
+    assert_eq!(world.store.compact(policy).await.unwrap().chunks, 2);
+    assert_eq!(world.opened().await, Ok((2, Seq(2))));
+}
+
+#[tokio::test]
+async fn a_brane_opens_from_an_older_snapshot_when_the_newest_is_damaged() {
+    let world = World::with_snapshots(3).await;
+    let policy = CompactPolicy {
+        now_ms: u64::MAX,
+        retention_ms: 0,
+        max_journal_bytes: None,
+        keep_snapshots: 2,
+    };
+    assert_eq!(world.store.compact(policy).await.unwrap().chunks, 2);
+    world.spoil_snapshot(0).await;
+    assert_eq!(world.opened().await, Ok((3, Seq(3))));
+}
+
+#[tokio::test]
+async fn a_brane_of_which_too_much_is_damaged_does_not_open() {
+    let world = World::with_snapshots(2).await;
+    for nth in 0..2 {
+        world.spoil_snapshot(nth).await;
+    }
+    let damaged = world.disk.damage(&Place::Chunk { brane: world.brane, from: Seq(0), to: Seq(1) });
+    assert!(damaged);
+    assert_eq!(world.opened().await, Err(Code::Damaged));
+}
+
+#[tokio::test]
+async fn damage_that_a_snapshot_covers_keeps_no_brane_closed() {
+    let world = World::with_snapshots(2).await;
+    for to in 1..=2 {
+        let place = Place::Chunk { brane: world.brane, from: Seq(to - 1), to: Seq(to) };
+        assert!(world.disk.damage(&place));
+    }
+    assert_eq!(world.opened().await, Ok((2, Seq(2))));
 }

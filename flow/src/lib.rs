@@ -14,6 +14,7 @@ pub mod fan_out;
 pub mod flush_window;
 pub mod group_commit;
 pub mod lineage;
+pub mod loading;
 pub mod recovery;
 
 pub use brane_core::{BraneConfig, BraneCore, BraneStatus};

@@ -2,7 +2,8 @@
 //!
 //! A store keeps, for every brane, its record, its journal (a chain of chunks,
 //! each a window of accepted edits) and its snapshots. Chunks are the truth;
-//! a brane opens from its newest snapshot and the chunks after it. What a
+//! a brane opens from its newest snapshot and the chunks after it, or from an
+//! older snapshot and more chunks. What a
 //! chunk or a snapshot part says is the business of others: here it is bytes
 //! with a checksum and a place.
 //!

@@ -14,13 +14,15 @@ pub const MAX_DAMAGES: usize = 100;
 pub struct CompactPolicy {
     /// The time now, in Unix milliseconds.
     pub now_ms: u64,
-    /// Chunks written longer ago than this are deleted if the newest snapshot
-    /// covers them. In milliseconds.
+    /// Chunks written longer ago than this are deleted if every snapshot that
+    /// is kept covers them. In milliseconds.
     pub retention_ms: u64,
     /// While all journals together are longer than this, in bytes, the oldest
     /// covered chunks of the longest journals are deleted, however young.
     pub max_journal_bytes: Option<u64>,
-    /// Newest snapshots kept of every brane; at least 1.
+    /// Newest snapshots kept of every brane; at least 1. A brane that has
+    /// fewer keeps its whole journal. With 2, a brane still opens when its
+    /// newest snapshot is damaged.
     pub keep_snapshots: u32,
 }
 

@@ -46,8 +46,10 @@ pub struct Opened {
     pub lineage: Lineage,
     /// The last edit stored.
     pub head: Seq,
-    /// The newest finished snapshot.
-    pub snapshot: Option<SnapshotInfo>,
+    /// The finished snapshots whose entries are whole, newest first. The brane
+    /// opens from the first; the others are there in case its parts are not
+    /// what was written.
+    pub snapshots: Vec<SnapshotInfo>,
     /// The end of the journal that this opening had to cut off.
     pub torn: Option<TornTail>,
 }
@@ -87,13 +89,14 @@ pub trait Store: Send + Sync + 'static {
     /// Opens a brane for a new writer: from now on chunks and snapshots of
     /// every earlier epoch are refused.
     ///
-    /// Verifies the journal after the newest snapshot. If what is not whole is
-    /// its very end, that is cut at the last good chunk and reported. Each
-    /// call takes an epoch, even one that fails.
+    /// Verifies the journal after the newest snapshot, but no parts of
+    /// snapshots. If what is not whole is its very end, that is cut at the last
+    /// good chunk and reported. Each call takes an epoch, even one that fails.
     ///
     /// # Errors
     /// `UnknownBrane`; `Damaged` if something before the last good chunk is
-    /// not whole: then nothing is cut.
+    /// not whole, or the end is not and neither is a snapshot's entry, which
+    /// may be all that is left of those edits: then nothing is cut.
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>>;
 
     /// The chunks that hold the edits after `after`, in order, verified and
@@ -189,9 +192,12 @@ pub trait Store: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<Bytes, StoreError>>;
 
     /// Deletes what the policy lets go, in small bites between which journal
-    /// commits go on. Never deletes a chunk that the newest snapshot does not
-    /// cover, nor the newest snapshot. Each bite is bounded in time, the whole
-    /// is not; a caller that drops the future stops after a bite.
+    /// commits go on. Never deletes a chunk that one of the
+    /// [`CompactPolicy::keep_snapshots`] newest snapshots does not cover, nor
+    /// any chunk of a brane that has fewer: each snapshot that is kept can
+    /// be opened from. Never deletes the newest snapshot. Each bite is bounded
+    /// in time, the whole is not; a caller that drops the future stops after a
+    /// bite.
     fn compact(&self, policy: CompactPolicy) -> BoxFuture<'_, Result<Compaction, StoreError>>;
 
     /// Reads everything of a brane and says what is there and what is not

@@ -115,12 +115,16 @@ async fn ask(directory: &Path, tally: &mut Tally) {
         match store.open(brane(nth)).await {
             Ok(opened) => {
                 assert_eq!(opened.lineage.first(), Some(&(Epoch(1), Seq(0))), "the lineage");
-                assert_eq!(opened.snapshot.map(|info| info.at), Some(Seq(AT)), "the snapshot");
+                assert_eq!(
+                    opened.snapshots.first().map(|info| info.at),
+                    Some(Seq(AT)),
+                    "the snapshot"
+                );
                 assert_eq!(opened.torn.is_some(), opened.head < Seq(CHUNKS), "a silent cut");
                 head = opened.head.0;
                 torn += u32::from(opened.torn.is_some());
                 for index in 0..3 {
-                    let id = opened.snapshot.unwrap().id;
+                    let id = opened.snapshots[0].id;
                     match store.read_snapshot_part(brane(nth), id, index).await {
                         Ok(found) => assert_eq!(found, part(nth, AT, index), "a part"),
                         Err(error) => note(error),

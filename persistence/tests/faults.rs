@@ -84,6 +84,6 @@ fn an_operation_that_fails_after_its_effect_can_be_repeated() {
         _ => Fault::None,
     });
     assert!(now(snapshot(&store, 1, epoch, 1)).is_err());
-    let info = now(store.open(brane(1))).unwrap().snapshot.unwrap();
+    let info = now(store.open(brane(1))).unwrap().snapshots[0];
     assert_eq!(now(store.finish_snapshot(brane(1), info.id, 3)), Ok(()));
 }

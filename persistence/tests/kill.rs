@@ -73,7 +73,7 @@ async fn verify(directory: &Path, acknowledged: u64) {
     assert!(opened.head.0 >= acknowledged, "{} of {acknowledged} edits", opened.head);
     assert!(opened.head.0 <= acknowledged + 1, "edits from nowhere");
     assert_eq!(opened.torn, None);
-    let mut after = opened.snapshot.map_or(Seq(0), |info| info.at);
+    let mut after = opened.snapshots.first().map_or(Seq(0), |info| info.at);
     while after < opened.head {
         for chunk in store.read_chunks(brane(1), after, 10_000).await.unwrap() {
             assert_eq!(chunk.body, body(1, chunk.from.0, chunk.to.0));

@@ -74,9 +74,9 @@ async fn open(store: &SqliteStore, nth: u8, told: &mut Told) -> Result<(), Store
     let head = opened.head.0;
     assert!(head >= told.durable, "LOST: {head} of {} edits", told.durable);
     assert!(head <= told.perhaps.max(told.durable), "edits from nowhere");
-    let at = opened.snapshot.map(|info| info.at.0);
+    let at = opened.snapshots.first().map(|info| info.at.0);
     assert!(at >= told.snapshot, "LOST: snapshot {at:?}, not {:?}", told.snapshot);
-    if let Some(info) = opened.snapshot {
+    if let Some(info) = opened.snapshots.first() {
         for index in 0..info.parts {
             let found = store.read_snapshot_part(brane(nth), info.id, index).await?;
             assert_eq!(found, part(nth, info.at.0, index), "a part of a snapshot");

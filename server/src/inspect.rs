@@ -122,9 +122,8 @@ async fn open_pretended(
     report: &BraneReport,
 ) -> Result<(u32, String)> {
     let head = report.torn.as_ref().map_or(report.head, |torn| torn.kept);
-    let snapshot = report.snapshots.first().copied();
     let limits = WorldLimits::default();
-    let recovery = recover(store, record, snapshot, head, &limits, NO_TAIL)
+    let recovery = recover(store, record, &report.snapshots, head, &limits, NO_TAIL)
         .await
         .map_err(|code| anyhow::anyhow!("does not open: {code}"))?;
     let lineage = Lineage::new(vec![(Epoch(1), head)])?;

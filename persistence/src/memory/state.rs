@@ -1,5 +1,6 @@
 //! What a memory store holds: the stored things themselves, without faults.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use avvy_model::{BraneId, Epoch, Seq};
@@ -14,6 +15,9 @@ use crate::record::{BraneCursor, BraneRecord};
 use crate::scan::{Link, Scan, Verdict};
 use crate::snapshot::{SnapshotId, SnapshotInfo, SnapshotStart};
 use crate::store::Opened;
+
+/// What is wrong with a snapshot's entry that was spoiled.
+pub(super) const SPOILED: &str = "its checksum is wrong";
 
 /// A chunk with its checksum.
 pub(super) struct Stored {
@@ -44,6 +48,14 @@ pub(super) struct Parts {
     pub(super) parts: BTreeMap<u32, (Bytes, u64)>,
 }
 
+/// A finished snapshot.
+pub(super) struct Finished {
+    pub(super) info: SnapshotInfo,
+    pub(super) parts: Parts,
+    /// Its entry is not what was written.
+    pub(super) is_spoiled: bool,
+}
+
 pub(super) struct Brane {
     pub(super) record: BraneRecord,
     pub(super) epoch: Epoch,
@@ -52,16 +64,27 @@ pub(super) struct Brane {
     /// By their last edit.
     pub(super) chunks: BTreeMap<Seq, Stored>,
     pub(super) unfinished: Option<(SnapshotId, Parts)>,
-    pub(super) snapshots: BTreeMap<SnapshotId, (SnapshotInfo, Parts)>,
+    pub(super) snapshots: BTreeMap<SnapshotId, Finished>,
 }
 
 impl Brane {
-    pub(super) fn newest(&self) -> Option<SnapshotInfo> {
-        self.snapshots.values().map(|(info, _)| *info).max_by_key(|info| (info.at, info.id))
+    /// The snapshots whose entries are whole, newest first.
+    pub(super) fn newest_first(&self) -> Vec<SnapshotInfo> {
+        let whole = self.snapshots.values().filter(|found| !found.is_spoiled);
+        let mut infos: Vec<_> = whole.map(|found| found.info).collect();
+        infos.sort_unstable_by_key(|info| Reverse((info.at, info.id)));
+        infos
     }
 
+    /// The last edit that the newest snapshot includes.
     pub(super) fn covered(&self) -> Seq {
-        self.newest().map_or(Seq(0), |info| info.at)
+        self.newest_first().first().map_or(Seq(0), |info| info.at)
+    }
+
+    /// The first snapshot whose entry is not what was written.
+    pub(super) fn spoiled(&self) -> Option<Place> {
+        let spoiled = self.snapshots.values().find(|found| found.is_spoiled)?;
+        Some(Place::Snapshot { brane: self.record.id, snapshot: spoiled.info.id })
     }
 }
 
@@ -120,6 +143,9 @@ impl State {
         let torn = match verdict {
             Verdict::Whole => None,
             Verdict::Torn(torn) => {
+                if let Some(place) = brane.spoiled() {
+                    return Err(StoreError::Damaged { place, why: SPOILED.into() });
+                }
                 brane.chunks.split_off(&torn.kept.next());
                 brane.head = torn.kept;
                 Some(torn)
@@ -130,7 +156,7 @@ impl State {
             epoch: brane.epoch,
             lineage: brane.lineage.clone(),
             head: brane.head,
-            snapshot: brane.newest(),
+            snapshots: brane.newest_first(),
             torn,
         })
     }
@@ -230,7 +256,7 @@ impl State {
         let SnapshotStart { epoch, at, taken_ms, .. } = put.start;
         let bytes = put.parts.values().map(|(body, _)| body.len() as u64).sum();
         let info = SnapshotInfo { id: snapshot, epoch, at, parts, bytes, taken_ms };
-        brane.snapshots.insert(snapshot, (info, put));
+        brane.snapshots.insert(snapshot, Finished { info, parts: put, is_spoiled: false });
         Ok(())
     }
 
@@ -241,12 +267,16 @@ impl State {
         index: u32,
     ) -> Result<Bytes, StoreError> {
         let unknown = StoreError::UnknownSnapshot { brane, snapshot };
-        let (info, parts) = self.brane(brane)?.snapshots.get(&snapshot).ok_or(unknown.clone())?;
-        if index >= info.parts {
+        let found = self.brane(brane)?.snapshots.get(&snapshot).ok_or(unknown.clone())?;
+        if found.is_spoiled {
+            let place = Place::Snapshot { brane, snapshot };
+            return Err(StoreError::Damaged { place, why: SPOILED.into() });
+        }
+        if index >= found.info.parts {
             return Err(unknown);
         }
         let place = Place::Part { brane, snapshot, index };
-        match parts.parts.get(&index) {
+        match found.parts.parts.get(&index) {
             None => Err(StoreError::Damaged { place, why: "missing".into() }),
             Some((body, sum)) if checksum::part(brane, snapshot, index, body) == *sum => {
                 Ok(body.clone())

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use avvy_model::{BraneId, Seq};
 
-use super::state::{Brane, State};
+use super::state::{Brane, SPOILED, State};
 use crate::error::{Place, StoreError};
 use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
 use crate::scan::{Scan, Verdict};
@@ -13,26 +13,31 @@ impl State {
     pub(super) fn compact(&mut self, policy: CompactPolicy) -> Compaction {
         let mut done = Compaction::default();
         let oldest_ms = policy.now_ms.saturating_sub(policy.retention_ms);
+        let keep = policy.keep_snapshots.max(1) as usize;
         for brane in self.branes.values_mut() {
-            drop_snapshots(brane, policy.keep_snapshots, &mut done);
-            while oldest_covered(brane).is_some_and(|(_, at_ms)| at_ms < oldest_ms) {
+            if brane.spoiled().is_some() {
+                done.skipped += 1;
+                continue;
+            }
+            drop_snapshots(brane, keep, &mut done);
+            while oldest_covered(brane, keep).is_some_and(|(_, at_ms)| at_ms < oldest_ms) {
                 drop_oldest(brane, &mut done);
             }
         }
         if let Some(cap) = policy.max_journal_bytes {
-            self.cut_to(cap, &mut done);
+            self.cut_to(cap, keep, &mut done);
         }
         done
     }
 
-    fn cut_to(&mut self, cap: u64, done: &mut Compaction) {
+    fn cut_to(&mut self, cap: u64, keep: usize, done: &mut Compaction) {
         let mut total: u64 = self.branes.values().map(length).sum();
         let mut longest: Vec<_> =
             self.branes.iter().map(|(id, brane)| (Reverse(length(brane)), *id)).collect();
         longest.sort_unstable();
         for (_, id) in longest {
             let Some(brane) = self.branes.get_mut(&id) else { continue };
-            while total > cap && oldest_covered(brane).is_some() {
+            while total > cap && oldest_covered(brane, keep).is_some() {
                 let before = done.chunk_bytes;
                 drop_oldest(brane, done);
                 total -= done.chunk_bytes - before;
@@ -43,14 +48,12 @@ impl State {
     pub(super) fn verify_brane(&self, id: BraneId) -> Result<BraneReport, StoreError> {
         let brane = self.brane(id)?;
         let oldest = brane.chunks.values().next().map_or(brane.head, |first| first.write.from);
-        let mut snapshots: Vec<_> = brane.snapshots.values().map(|(info, _)| *info).collect();
-        snapshots.sort_unstable_by_key(|info| Reverse((info.at, info.id)));
         let mut report = BraneReport {
             epoch: brane.epoch,
             head: brane.head,
             oldest,
             epochs: brane.lineage.len() as u64,
-            snapshots,
+            snapshots: brane.newest_first(),
             ..BraneReport::default()
         };
         let covered = brane.covered();
@@ -65,6 +68,9 @@ impl State {
         let verdict = scan.finish(brane.head, &mut |damage| report.add(damage.place, damage.why));
         if let Verdict::Torn(torn) = verdict {
             report.torn = Some(torn);
+        }
+        if let Some(place) = brane.spoiled() {
+            report.add(place, SPOILED.into());
         }
         for info in report.snapshots.clone() {
             for index in 0..info.parts {
@@ -91,8 +97,13 @@ impl State {
             Place::Part { brane, snapshot, index } => {
                 let brane = self.branes.get_mut(brane);
                 let found = brane.and_then(|brane| brane.snapshots.get_mut(snapshot));
-                let part = found.and_then(|(_, parts)| parts.parts.get_mut(index));
+                let part = found.and_then(|found| found.parts.parts.get_mut(index));
                 part.map(|(_, checksum)| *checksum ^= 1).is_some()
+            }
+            Place::Snapshot { brane, snapshot } => {
+                let brane = self.branes.get_mut(brane);
+                let found = brane.and_then(|brane| brane.snapshots.get_mut(snapshot));
+                found.map(|found| found.is_spoiled = true).is_some()
             }
             _ => false,
         }
@@ -103,8 +114,9 @@ fn length(brane: &Brane) -> u64 {
     brane.chunks.values().map(|stored| stored.write.body.len() as u64).sum()
 }
 
-fn oldest_covered(brane: &Brane) -> Option<(Seq, u64)> {
-    let covered = brane.covered();
+/// The oldest chunk, if every snapshot of those that are kept covers it.
+fn oldest_covered(brane: &Brane, keep: usize) -> Option<(Seq, u64)> {
+    let covered = brane.newest_first().get(keep - 1).filter(|_| brane.spoiled().is_none())?.at;
     let first = brane.chunks.first_key_value().filter(|(to, _)| **to <= covered);
     first.map(|(to, stored)| (*to, stored.write.at_ms))
 }
@@ -116,11 +128,9 @@ fn drop_oldest(brane: &mut Brane, done: &mut Compaction) {
     }
 }
 
-fn drop_snapshots(brane: &mut Brane, keep: u32, done: &mut Compaction) {
-    let mut order: Vec<_> = brane.snapshots.values().map(|(info, _)| (info.at, info.id)).collect();
-    order.sort_unstable_by_key(|entry| Reverse(*entry));
-    for (_, id) in order.into_iter().skip(keep.max(1) as usize) {
-        brane.snapshots.remove(&id);
+fn drop_snapshots(brane: &mut Brane, keep: usize, done: &mut Compaction) {
+    for info in brane.newest_first().into_iter().skip(keep) {
+        brane.snapshots.remove(&info.id);
         done.snapshots += 1;
     }
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 
 use super::directory::JOURNAL;
 use super::fault;
-use super::journal::{Write, snapshots};
+use super::journal::{Snapshots, Write};
 use super::rows::key;
 use crate::error::StoreError;
 use crate::snapshot::SnapshotId;
@@ -25,19 +25,22 @@ pub(super) struct Bitten {
 }
 
 impl Write<'_> {
-    /// Deletes the oldest chunks that the newest snapshot covers and that were
-    /// written before `before_ms`, about `wanted` bytes at most.
+    /// Deletes the oldest chunks that each of the `keep` newest snapshots
+    /// covers and that were written before `before_ms`, about `wanted` bytes
+    /// at most. What the oldest of those snapshots lacks is what the brane
+    /// opens from if the newer ones are damaged.
     pub(super) fn compact_bite(
         &mut self,
         brane: BraneId,
+        keep: u32,
         before_ms: u64,
         wanted: u64,
     ) -> Result<Bitten, StoreError> {
         let Some(mut known) = self.known(brane)? else {
             return Ok(Bitten::default());
         };
-        let newest = snapshots(&self.transaction, known.no, brane)?.into_iter().next();
-        let covered = newest.map_or(Seq(0), |info| info.at);
+        let all = Snapshots::read(&self.transaction, known.no, brane)?.all_whole()?;
+        let covered = all.get(keep.max(1) as usize - 1).map_or(Seq(0), |info| info.at);
         let wanted = wanted.min(BITE_BYTES);
         let range = (key(known.no, Seq(0)), key(known.no, covered));
         let (bitten, last) =
@@ -64,7 +67,7 @@ impl Write<'_> {
         let Some(known) = self.known(brane)? else {
             return Ok(Vec::new());
         };
-        let all = snapshots(&self.transaction, known.no, brane)?;
+        let all = Snapshots::read(&self.transaction, known.no, brane)?.all_whole()?;
         let old: Vec<_> = all.iter().skip(keep.max(1) as usize).map(|info| info.id).collect();
         for id in &old {
             let sql = "DELETE FROM snapshots WHERE snapshot = ?1";

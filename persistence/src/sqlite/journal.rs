@@ -18,6 +18,7 @@ use crate::chunk::{AppendRefusal, ChunkWrite};
 use crate::error::{Place, StoreError};
 use crate::lineage;
 use crate::record::BraneRecord;
+use crate::report::Damage;
 use crate::scan::Verdict;
 use crate::snapshot::{SnapshotId, SnapshotInfo};
 use crate::store::Opened;
@@ -270,8 +271,8 @@ impl Write<'_> {
         let sum = rows::lineage_checksum(known.no, &body);
         let sql = "INSERT OR REPLACE INTO lineages (no, body, checksum) VALUES (?1, ?2, ?3)";
         self.transaction.execute(sql, params![known.no, body, sum]).map_err(fault::of(JOURNAL))?;
-        let snapshot = snapshots(&self.transaction, known.no, brane)?.into_iter().next();
-        Ok(Opened { epoch, lineage, head, snapshot, torn })
+        let snapshots = Snapshots::read(&self.transaction, known.no, brane)?.whole;
+        Ok(Opened { epoch, lineage, head, snapshots, torn })
     }
 
     /// Deletes the chunks after `kept`, and counts what is left.
@@ -382,24 +383,45 @@ pub(super) fn read_lineage(
     found.ok_or_else(|| damaged(Place::Brane(brane), "its lineage's checksum is wrong"))
 }
 
-/// A brane's finished snapshots, newest first.
-pub(super) fn snapshots(
-    db: &Connection,
-    no: i64,
-    brane: BraneId,
-) -> Result<Vec<SnapshotInfo>, StoreError> {
-    let broken = fault::of(JOURNAL);
-    let columns = rows::SNAPSHOT_COLUMNS;
-    let sql = format!(
-        "SELECT {columns} FROM snapshots WHERE no = ?1 ORDER BY at_seq DESC, snapshot DESC"
-    );
-    let mut statement = db.prepare_cached(&sql).map_err(&broken)?;
-    let mut found = statement.query([no]).map_err(&broken)?;
-    let mut snapshots = Vec::new();
-    while let Some(row) = found.next().map_err(&broken)? {
-        snapshots.push(rows::snapshot(row, no, brane)?);
+/// A brane's finished snapshots.
+#[derive(Default)]
+pub(super) struct Snapshots {
+    /// Those whose entries are what was written, newest first.
+    pub(super) whole: Vec<SnapshotInfo>,
+    /// What is wrong with the others.
+    pub(super) damages: Vec<Damage>,
+}
+
+impl Snapshots {
+    /// Reads the entries of a brane.
+    pub(super) fn read(db: &Connection, no: i64, brane: BraneId) -> Result<Self, StoreError> {
+        let broken = fault::of(JOURNAL);
+        let columns = rows::SNAPSHOT_COLUMNS;
+        let sql = format!(
+            "SELECT {columns} FROM snapshots WHERE no = ?1 ORDER BY at_seq DESC, snapshot DESC"
+        );
+        let mut statement = db.prepare_cached(&sql).map_err(&broken)?;
+        let mut found = statement.query([no]).map_err(&broken)?;
+        let mut snapshots = Self::default();
+        while let Some(row) = found.next().map_err(&broken)? {
+            match rows::snapshot(row, no, brane) {
+                Ok(info) => snapshots.whole.push(info),
+                Err(StoreError::Damaged { place, why }) => {
+                    snapshots.damages.push(Damage { place, why });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(snapshots)
     }
-    Ok(snapshots)
+
+    /// All of them, newest first; fails if the entry of one is damaged.
+    pub(super) fn all_whole(self) -> Result<Vec<SnapshotInfo>, StoreError> {
+        match self.damages.into_iter().next() {
+            None => Ok(self.whole),
+            Some(Damage { place, why }) => Err(StoreError::Damaged { place, why }),
+        }
+    }
 }
 
 /// A finished snapshot of a brane.

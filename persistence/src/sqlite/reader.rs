@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter, typ
 
 use super::directory::{JOURNAL, PARTS};
 use super::fault;
-use super::journal::{find_snapshot, number, read_lineage, read_record, snapshots};
+use super::journal::{Snapshots, find_snapshot, number, read_lineage, read_record};
 use super::rows::{self, Head, MAX_SEQ, READ_HEAD, damaged, key, key_seq};
 use crate::chain::Chain;
 use crate::checksum;
@@ -14,7 +14,7 @@ use crate::chunk::Chunk;
 use crate::error::{Place, StoreError};
 use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_PAGE};
 use crate::scan::Link;
-use crate::snapshot::{SnapshotId, SnapshotInfo};
+use crate::snapshot::SnapshotId;
 
 /// How many bytes of chunks one bite of a scan reads.
 const BITE_BYTES: usize = 4 << 20;
@@ -30,13 +30,13 @@ pub(super) struct Outline {
     pub(super) no: i64,
     pub(super) head: Head,
     pub(super) epochs: u64,
-    pub(super) snapshots: Vec<SnapshotInfo>,
+    pub(super) snapshots: Snapshots,
 }
 
 impl Outline {
-    /// The last edit that the newest snapshot includes.
+    /// The last edit that the newest snapshot whose entry is whole includes.
     pub(super) fn covered(&self) -> Seq {
-        self.snapshots.first().map_or(Seq(0), |info| info.at)
+        self.snapshots.whole.first().map_or(Seq(0), |info| info.at)
     }
 }
 
@@ -199,8 +199,8 @@ fn head(db: &Connection, no: i64, brane: BraneId) -> Result<Head, StoreError> {
 fn outline(db: &Connection, brane: BraneId) -> Result<Outline, StoreError> {
     let no = number(db, brane)?.ok_or(StoreError::UnknownBrane(brane))?;
     let head = head(db, no, brane)?;
-    let snapshots = snapshots(db, no, brane)?;
-    if snapshots.first().is_some_and(|info| info.at > head.seq) {
+    let snapshots = Snapshots::read(db, no, brane)?;
+    if snapshots.whole.first().is_some_and(|info| info.at > head.seq) {
         return Err(damaged(Place::Brane(brane), "its head is before its newest snapshot"));
     }
     let epochs = read_lineage(db, no, brane)?.len() as u64;

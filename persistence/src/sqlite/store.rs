@@ -11,8 +11,8 @@ use super::worker::{Lane, Worker};
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite, MAX_CHUNK_BYTES};
 use crate::error::StoreError;
 use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_NAME_BYTES};
-use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
-use crate::scan::Scan;
+use crate::report::{BraneReport, CompactPolicy, Compaction, Damage, StoreReport};
+use crate::scan::{Scan, Verdict};
 use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
 use crate::store::{BoxFuture, MAX_META_KEY_BYTES, MAX_META_VALUE_BYTES, Opened, Store};
 
@@ -31,6 +31,9 @@ impl SqliteStore {
         let reader = self.reader();
         let outline = reader.call(Lane::Urgent, 0, move |reader| reader.outline(brane)).await?;
         let covered = outline.covered();
+        for Damage { place, why } in &outline.snapshots.damages {
+            tracing::error!(%place, why, "a snapshot's entry is damaged: it is passed over");
+        }
         let mut damage = None;
         let mut found = |found| {
             damage.get_or_insert(found);
@@ -45,6 +48,10 @@ impl SqliteStore {
             after = bite.next;
         }
         let verdict = scan.finish(outline.head.seq, &mut found);
+        if matches!(verdict, Verdict::Torn(_)) {
+            // What is missing may be in the snapshot whose entry cannot be read.
+            outline.snapshots.damages.into_iter().for_each(&mut found);
+        }
         if let Some(damage) = damage {
             return Err(StoreError::Damaged { place: damage.place, why: damage.why });
         }
@@ -82,7 +89,7 @@ impl SqliteStore {
         let Some(info) = sealed else {
             let reader = self.reader();
             let outline = reader.call(Lane::Urgent, 0, move |reader| reader.outline(brane)).await?;
-            let is_there = outline.snapshots.iter().any(|info| info.id == snapshot);
+            let is_there = outline.snapshots.whole.iter().any(|info| info.id == snapshot);
             let unknown = StoreError::UnknownSnapshot { brane, snapshot };
             return if is_there { Ok(()) } else { Err(unknown) };
         };

@@ -37,7 +37,7 @@ impl SqliteStore {
             }
         }
         if let Some(cap) = policy.max_journal_bytes {
-            self.cut_to(cap, &mut done).await?;
+            self.cut_to(cap, policy.keep_snapshots, &mut done).await?;
         }
         Ok(done)
     }
@@ -60,7 +60,7 @@ impl SqliteStore {
             done.snapshots += 1;
             self.delete_parts(snapshot).await?;
         }
-        while self.bite(brane, before_ms, u64::MAX, done).await?.1 {}
+        while self.bite(brane, keep, before_ms, u64::MAX, done).await?.1 {}
         Ok(())
     }
 
@@ -69,6 +69,7 @@ impl SqliteStore {
     async fn bite(
         &self,
         brane: BraneId,
+        keep: u32,
         before_ms: u64,
         wanted: u64,
         done: &mut Compaction,
@@ -76,7 +77,7 @@ impl SqliteStore {
         let bitten = self
             .journal
             .call(Lane::Patient, 0, move |journal| {
-                journal.write(|write| write.compact_bite(brane, before_ms, wanted))
+                journal.write(|write| write.compact_bite(brane, keep, before_ms, wanted))
             })
             .await?;
         done.chunks += bitten.chunks;
@@ -86,13 +87,13 @@ impl SqliteStore {
 
     /// Deletes covered chunks of the longest journals while all together are
     /// longer than `cap`.
-    async fn cut_to(&self, cap: u64, done: &mut Compaction) -> Result<(), StoreError> {
+    async fn cut_to(&self, cap: u64, keep: u32, done: &mut Compaction) -> Result<(), StoreError> {
         let longest = |reader: &mut Reader| reader.longest();
         let (mut total, branes) = self.reader().call(Lane::Patient, 0, longest).await?;
         for brane in branes {
             let mut more = total > cap;
             while more {
-                let result = self.bite(brane, u64::MAX, total - cap, done).await;
+                let result = self.bite(brane, keep, u64::MAX, total - cap, done).await;
                 let (bytes, goes_on) = match result {
                     Ok(bitten) => bitten,
                     Err(error) => {
@@ -122,10 +123,13 @@ impl SqliteStore {
         report.head = outline.head.seq;
         report.oldest = outline.head.seq;
         report.epochs = outline.epochs;
-        report.snapshots.clone_from(&outline.snapshots);
+        report.snapshots.clone_from(&outline.snapshots.whole);
+        for damage in &outline.snapshots.damages {
+            report.add(damage.place.clone(), damage.why.clone());
+        }
         let result = self.inspect_chunks(brane, &outline, &mut report).await;
         note_damage(result, &mut report)?;
-        for info in outline.snapshots {
+        for info in outline.snapshots.whole {
             for index in 0..info.parts {
                 let result = self.inspect_part(brane, info.id, index).await;
                 note_damage(result, &mut report)?;

@@ -50,8 +50,8 @@ pub trait Fixture: Send + Sync {
     /// Opens the store on the data as a process that was killed left it.
     fn crash(&mut self) -> BoxFuture<'_, Verdict>;
 
-    /// Spoils what is stored at a place, a chunk's or a part's, so that its
-    /// checksum does not fit any more, and opens the store again. A chunk is
+    /// Spoils what is stored at a place, that of a chunk, a part or a
+    /// snapshot's entry, so that its checksum does not fit any more, and opens the store again. A chunk is
     /// found by its last edit.
     fn damage(&mut self, place: Place) -> BoxFuture<'_, Verdict>;
 }
@@ -178,6 +178,10 @@ impl SqliteFixture {
                 let sql = "UPDATE parts SET body = zeroblob(length(body)) \
                     WHERE key = (?1 << 20) | ?2";
                 open("snapshots.sqlite")?.execute(sql, params![snapshot.0 as i64, index])
+            }
+            Place::Snapshot { snapshot, .. } => {
+                let sql = "UPDATE snapshots SET taken_ms = taken_ms + 1 WHERE snapshot = ?1";
+                open("avvyland.sqlite")?.execute(sql, [snapshot.0 as i64])
             }
             _ => Ok(0),
         }

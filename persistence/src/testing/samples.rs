@@ -178,6 +178,11 @@ pub(super) async fn snapshot(
     Ok(id)
 }
 
+/// The newest snapshot's name.
+pub(super) fn newest(opened: &Opened) -> Option<SnapshotId> {
+    opened.snapshots.first().map(|info| info.id)
+}
+
 /// A small generator of pseudo-random numbers, the same for the same seed.
 pub(super) struct Draw(pub(super) u64);
 

@@ -5,14 +5,18 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use avvy_brane::{Clients, World, snapshot};
+use avvy_brane::snapshot;
 use avvy_flow::brane_core::{Recovered, SnapshotJob};
 use avvy_flow::group_commit::{JournalChunk, QueuedChunk};
 use avvy_flow::lineage::Lineage;
-use avvy_flow::recovery::{Recovery, TailBounds};
-use avvy_model::{BraneId, Code, Epoch, Seq};
+use avvy_flow::loading::{
+    LoadConfig, LoadError, LoadWarning, Loading, Need, ReadFailure, SnapshotSource, Sources,
+};
+use avvy_flow::recovery::TailBounds;
+use avvy_model::{BraneId, Code, Epoch, UserId};
 use avvy_persistence::{
-    AppendRefusal, ChunkWrite, CompactPolicy, Opened, SnapshotId, SnapshotStart, Store, StoreError,
+    AppendRefusal, Chunk, ChunkWrite, CompactPolicy, Opened, SnapshotId, SnapshotStart, Store,
+    StoreError,
 };
 use avvy_protocol::{Channel, Flush};
 use bytes::Bytes;
@@ -74,10 +78,7 @@ impl SnapshotRun {
 pub(super) struct LoadRun {
     brane: BraneId,
     channel: Channel,
-    opened: Option<Opened>,
-    decoder: Option<(snapshot::Decoder, u32)>,
-    recovery: Option<Recovery>,
-    read_to: Seq,
+    opened: Option<(Opened, Loading)>,
 }
 
 impl Process {
@@ -95,14 +96,7 @@ impl Process {
     pub(super) fn start_load(&mut self, ctx: &mut Ctx<'_>, brane: BraneId, channel: Channel) {
         self.last_job += 1;
         let id = JobId(self.last_job);
-        let run = LoadRun {
-            brane,
-            channel,
-            opened: None,
-            decoder: None,
-            recovery: None,
-            read_to: Seq(0),
-        };
+        let run = LoadRun { brane, channel, opened: None };
         self.jobs.insert(id, Job::Load(Box::new(run)));
         // A brane that was open until now may still have chunks on their way.
         self.send(ctx, ActorId::Persistence, Msg::Settle { brane, job: id });
@@ -229,65 +223,56 @@ impl Process {
     /// One store operation. True when nothing is left to read.
     fn step_load(&mut self, ctx: &mut Ctx<'_>, run: &mut LoadRun) -> Result<bool, StoreError> {
         let brane = run.brane;
-        let limits = ctx.env.setup.brane.limits;
-        let bounds = TailBounds {
-            max_windows: ctx.env.setup.fan_out.ring_max_windows,
-            max_bytes: ctx.env.setup.fan_out.ring_max_bytes,
-        };
-        let Some(opened) = &run.opened else {
+        let Some((_, loading)) = &mut run.opened else {
             let opened = self.ask(self.store.open(brane))?;
             ctx.env.check(opened.torn.is_none(), || format!("a torn tail: {:?}", opened.torn));
-            match opened.snapshot {
-                Some(_) => run.decoder = Some((snapshot::Decoder::new(&limits), 0)),
-                None => {
-                    let owner = self.owners.get(&brane).copied();
-                    let owner = owner.ok_or(StoreError::UnknownBrane(brane))?;
-                    let world = World::new(brane, owner);
-                    run.begin(Recovery::new(world, Clients::new(&limits), Seq(0), bounds));
-                }
-            }
-            run.opened = Some(opened);
+            let owner = self.owners.get(&brane).copied();
+            let owner = owner.ok_or(StoreError::UnknownBrane(brane))?;
+            let loading = Loading::new(sources(brane, owner, &opened), load_config(ctx));
+            run.opened = Some((opened, loading));
             return Ok(false);
         };
-        let head = opened.head;
-        if let (Some((decoder, index)), Some(info)) = (&mut run.decoder, opened.snapshot) {
-            let part = self.ask(self.store.read_snapshot_part(brane, info.id, *index))?;
-            let fed = decoder.feed(&part);
-            ctx.env.check(fed.is_ok(), || format!("snapshot part {index}: {fed:?}"));
-            *index += 1;
-            if *index == info.parts
-                && let Some((decoder, _)) = run.decoder.take()
-            {
-                match decoder.finish() {
-                    Ok(restored) => {
-                        let at = restored.position.seq;
-                        let (world, clients) = (restored.world, restored.clients);
-                        run.begin(Recovery::new(world, clients, at, bounds));
+        let mut warnings = Vec::new();
+        let read = match loading.need() {
+            Need::Nothing => return Ok(true),
+            Need::Part { snapshot, index } => {
+                let part = self.store.read_snapshot_part(brane, SnapshotId(snapshot), index);
+                self.ask(part).map(|part| loading.part(&part, &mut warnings))
+            }
+            Need::Chunks { after } => {
+                let read = self.ask(self.store.read_chunks(brane, after, BITE_BYTES));
+                let chunks = read.map(|read| read.into_iter().map(journal_chunk).collect());
+                chunks.map(|chunks: Vec<_>| loading.chunks(&chunks, &mut warnings))
+            }
+        };
+        let taken = match read {
+            Err(_) if self.is_dead() => return Err(StoreError::Closed),
+            Err(error) => {
+                let failure = match &error {
+                    StoreError::Compacted { oldest } => {
+                        ctx.env.count("opening after compaction");
+                        ReadFailure::Compacted { oldest: *oldest }
                     }
-                    Err(error) => ctx.env.fail(|| format!("the snapshot of {brane}: {error}")),
+                    StoreError::Io(why) => ReadFailure::Away(why.clone()),
+                    error => ReadFailure::Damaged(error.to_string()),
+                };
+                match loading.failed(failure, &mut warnings) {
+                    Err(LoadError::Away(_)) => return Err(error),
+                    taken => taken,
                 }
             }
-            return Ok(false);
-        }
-        let Some(recovery) = &mut run.recovery else { return Ok(true) };
-        if run.read_to >= head {
-            return Ok(true);
-        }
-        let chunks = match self.ask(self.store.read_chunks(brane, run.read_to, BITE_BYTES)) {
-            Err(StoreError::Compacted { oldest }) if run.read_to < recovery.head() => {
-                run.read_to = oldest.min(recovery.head());
-                ctx.env.count("opening after compaction");
-                return Ok(false);
-            }
-            read => read?,
+            Ok(taken) => taken,
         };
-        for chunk in chunks {
-            run.read_to = chunk.to;
-            let avvy_persistence::Chunk { epoch, from, to, at_ms, body } = chunk;
-            let taken = recovery.chunk(&JournalChunk { epoch, from, to, at_ms, body });
-            ctx.env.check(taken.is_ok(), || format!("chunk ({from}..{to}] of {brane}: {taken:?}"));
+        for warning in warnings {
+            match warning {
+                LoadWarning::EarlierJournal { .. } => {
+                    ctx.env.count("opening without earlier journal");
+                }
+                LoadWarning::FallingBack { .. } => ctx.env.fail(|| format!("{brane}: {warning}")),
+            }
         }
-        Ok(run.read_to >= head)
+        ctx.env.check(taken.is_ok(), || format!("{brane}: {taken:?}"));
+        Ok(taken.is_err() || loading.need() == Need::Nothing)
     }
 
     fn run_compact(&mut self, ctx: &mut Ctx<'_>) {
@@ -318,17 +303,32 @@ impl Process {
     }
 }
 
-impl LoadRun {
-    fn begin(&mut self, recovery: Recovery) {
-        self.read_to = Seq(recovery.head().0.saturating_sub(TAIL_EDITS));
-        self.recovery = Some(recovery);
-    }
+fn sources(brane: BraneId, owner: UserId, opened: &Opened) -> Sources {
+    let snapshots = opened
+        .snapshots
+        .iter()
+        .map(|info| SnapshotSource { id: info.id.0, at: info.at, parts: info.parts })
+        .collect();
+    Sources { brane, owner, snapshots, head: opened.head }
+}
+
+fn load_config(ctx: &Ctx<'_>) -> LoadConfig {
+    let fan_out = &ctx.env.setup.fan_out;
+    let tail =
+        TailBounds { max_windows: fan_out.ring_max_windows, max_bytes: fan_out.ring_max_bytes };
+    LoadConfig { limits: ctx.env.setup.brane.limits, tail, tail_edits: TAIL_EDITS }
+}
+
+fn journal_chunk(chunk: Chunk) -> JournalChunk {
+    let Chunk { epoch, from, to, at_ms, body } = chunk;
+    JournalChunk { epoch, from, to, at_ms, body }
 }
 
 fn finish_load(ctx: &mut Ctx<'_>, run: LoadRun) -> Result<(BraneId, Loaded), BraneId> {
-    let LoadRun { brane, channel, opened: Some(opened), recovery: Some(recovery), .. } = run else {
+    let LoadRun { brane, channel, opened: Some((opened, loading)) } = run else {
         return Err(run.brane);
     };
+    let Some(recovery) = loading.finish() else { return Err(brane) };
     let head = recovery.head();
     ctx.env.check(head == opened.head, || format!("{brane}: read to {head} of {}", opened.head));
     let Ok(lineage) = Lineage::new(opened.lineage) else {

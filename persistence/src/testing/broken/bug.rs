@@ -31,6 +31,8 @@ pub enum Bug {
     FinishesStaleSnapshots,
     /// Shows the first snapshot for ever.
     OpensFromAnOldSnapshot,
+    /// Does not show older snapshots.
+    ShowsTheNewestSnapshotOnly,
     /// Reads nothing where a chunk is damaged.
     SwallowsDamagedChunks,
     /// Hands out zeros where a part is damaged.
@@ -49,6 +51,8 @@ pub enum Bug {
     ForgetsTheLineage,
     /// Deletes covered chunks however young they are.
     CompactsTooMuch,
+    /// Deletes the chunks that only the newest snapshot covers.
+    LeavesNothingToFallBackOn,
     /// Deletes nothing.
     NeverCompacts,
     /// Keeps one snapshot less than it should.
@@ -67,7 +71,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::AcknowledgesWithoutStoring,
         Self::LosesTheLastChunkInACrash,
         Self::DropsTheEndOfAGroup,
@@ -82,6 +86,7 @@ impl Bug {
         Self::FinishesIncompleteSnapshots,
         Self::FinishesStaleSnapshots,
         Self::OpensFromAnOldSnapshot,
+        Self::ShowsTheNewestSnapshotOnly,
         Self::SwallowsDamagedChunks,
         Self::SwallowsDamagedParts,
         Self::InspectsWithClosedEyes,
@@ -91,6 +96,7 @@ impl Bug {
         Self::NeverRaisesTheEpoch,
         Self::ForgetsTheLineage,
         Self::CompactsTooMuch,
+        Self::LeavesNothingToFallBackOn,
         Self::NeverCompacts,
         Self::DropsASnapshotTooMany,
         Self::IgnoresBudgets,

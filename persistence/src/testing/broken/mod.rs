@@ -35,6 +35,8 @@ struct State {
     held: BTreeMap<BraneId, ChunkWrite>,
     begun: BTreeMap<BraneId, (SnapshotId, SnapshotStart)>,
     first: BTreeMap<BraneId, SnapshotInfo>,
+    /// Edits up to here are deleted.
+    gone: BTreeMap<BraneId, Seq>,
     values: BTreeMap<String, Bytes>,
 }
 
@@ -46,6 +48,18 @@ impl Broken {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes as if the chunks that the newest snapshot covers were deleted.
+    async fn delete_up_to_the_newest(&self) -> Result<(), StoreError> {
+        let branes: Vec<BraneId> = self.state().epochs.keys().copied().collect();
+        for brane in branes {
+            let report = self.inner.verify_brane(brane).await?;
+            if let Some(info) = report.snapshots.first() {
+                self.state().gone.insert(brane, info.at);
+            }
+        }
+        Ok(())
     }
 
     /// The epoch that a brane was last opened under.
@@ -207,6 +221,7 @@ impl Store for Broken {
             match self.bug {
                 Bug::NeverCompacts => return Ok(Compaction::default()),
                 Bug::CompactsTooMuch => policy.retention_ms = 0,
+                Bug::LeavesNothingToFallBackOn => self.delete_up_to_the_newest().await?,
                 Bug::DropsASnapshotTooMany => {
                     policy.keep_snapshots = policy.keep_snapshots.saturating_sub(1);
                 }

@@ -33,10 +33,12 @@ impl Broken {
             }
             Bug::ShowsUnfinishedSnapshots => self.show_unfinished(brane, &mut opened),
             Bug::OpensFromAnOldSnapshot => {
-                if let Some(info) = opened.snapshot {
-                    opened.snapshot = Some(*self.state().first.entry(brane).or_insert(info));
+                if let Some(info) = opened.snapshots.first().copied() {
+                    let first = *self.state().first.entry(brane).or_insert(info);
+                    opened.snapshots.insert(0, first);
                 }
             }
+            Bug::ShowsTheNewestSnapshotOnly => opened.snapshots.truncate(1),
             _ => {}
         }
         Ok(opened)
@@ -44,14 +46,15 @@ impl Broken {
 
     fn show_unfinished(&self, brane: BraneId, opened: &mut Opened) {
         if let Some((id, start)) = self.state().begun.get(&brane) {
-            opened.snapshot = Some(SnapshotInfo {
+            let unfinished = SnapshotInfo {
                 id: *id,
                 epoch: start.epoch,
                 at: start.at,
                 parts: 1,
                 bytes: 0,
                 taken_ms: start.taken_ms,
-            });
+            };
+            opened.snapshots.insert(0, unfinished);
         }
     }
 
@@ -69,7 +72,7 @@ impl Broken {
             epoch: report.epoch,
             lineage: vec![(report.epoch, *from)],
             head: *from,
-            snapshot: None,
+            snapshots: Vec::new(),
             torn: Some(TornTail { kept: *from, claimed: report.head, chunks: 1, why }),
         })
     }
@@ -89,6 +92,10 @@ impl Broken {
                 chunks.push(Chunk { epoch, from, to, at_ms, body });
             }
             return Ok(chunks);
+        }
+        let gone = self.state().gone.get(&brane).copied().filter(|gone| after < *gone);
+        if let Some(oldest) = gone {
+            return Err(StoreError::Compacted { oldest });
         }
         let max_bytes = if self.bug == Bug::IgnoresBudgets { usize::MAX } else { max_bytes };
         match self.inner.read_chunks(brane, after, max_bytes).await {

@@ -69,7 +69,7 @@ async fn open(fixture: &dyn Fixture, nth: u8, model: &mut Model) -> Verdict {
     let opened = fixture.store().open(brane(nth)).await?;
     ensure!(opened.epoch.0 > model.epoch, "epoch {} after {}", opened.epoch, model.epoch);
     ensure_eq!((opened.head, opened.torn), (Seq(model.head), None), "head and tail");
-    ensure_eq!(opened.snapshot.map(|info| info.at.0), model.snapshot, "the snapshot");
+    ensure_eq!(opened.snapshots.first().map(|info| info.at.0), model.snapshot, "the snapshot");
     ensure_eq!(opened.lineage.last(), Some(&(opened.epoch, opened.head)), "the lineage's end");
     model.epoch = opened.epoch.0;
     Ok(())

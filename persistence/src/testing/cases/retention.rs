@@ -4,11 +4,11 @@ use avvy_model::Seq;
 
 use super::Case;
 use super::list;
-use crate::error::StoreError;
+use crate::error::{Place, StoreError};
 use crate::report::CompactPolicy;
 use crate::testing::fixture::{Failure, Fixture, Verdict};
 use crate::testing::samples::{
-    brane, ensure, ensure_eq, expect_filled, fill, opened, part, snapshot,
+    brane, ensure, ensure_eq, expect_filled, fill, newest, opened, part, snapshot,
 };
 
 pub(super) const CASES: &[Case] = list![
@@ -18,6 +18,8 @@ pub(super) const CASES: &[Case] = list![
     deletes_down_to_a_cap,
     keeps_the_newest_snapshots,
     compacts_long_journals,
+    keeps_something_to_fall_back_on,
+    keeps_the_journal_of_a_single_snapshot,
 ];
 
 /// Chunks are written at the second of their last edit.
@@ -26,8 +28,13 @@ fn policy(now_s: u64, retention_s: u64) -> CompactPolicy {
         now_ms: now_s * 1_000,
         retention_ms: retention_s * 1_000,
         max_journal_bytes: None,
-        keep_snapshots: 2,
+        keep_snapshots: 1,
     }
+}
+
+/// The same, with something to fall back on.
+fn careful(now_s: u64, retention_s: u64) -> CompactPolicy {
+    CompactPolicy { keep_snapshots: 2, ..policy(now_s, retention_s) }
 }
 
 async fn deletes_old_covered_chunks(fixture: &mut dyn Fixture) -> Verdict {
@@ -67,8 +74,8 @@ async fn keeps_what_no_snapshot_covers(fixture: &mut dyn Fixture) -> Verdict {
     let compacted = Err(StoreError::Compacted { oldest: Seq(10) });
     ensure_eq!(store.read_chunks(brane(1), Seq(3), 100).await, compacted, "after 3");
     let opened = store.open(brane(1)).await?;
+    ensure_eq!(newest(&opened), Some(covered), "the snapshot");
     ensure_eq!((opened.head, opened.torn), (Seq(10), None), "head and tail of an empty journal");
-    ensure_eq!(opened.snapshot.map(|info| info.id), Some(covered), "the snapshot");
     fill(&store, 1, opened.epoch, 10..13).await?;
     expect_filled(fixture, 1, 10..13).await
 }
@@ -110,7 +117,7 @@ async fn keeps_the_newest_snapshots(fixture: &mut dyn Fixture) -> Verdict {
     for at in [2, 4, 6, 8] {
         ids.push(snapshot(&fixture.store(), 1, epoch, at, 2).await?);
     }
-    let done = fixture.store().compact(policy(0, 1_000)).await?;
+    let done = fixture.store().compact(careful(0, 1_000)).await?;
     ensure_eq!((done.snapshots, done.chunks), (2, 0), "snapshots and chunks deleted");
     fixture.crash().await?;
     let store = fixture.store();
@@ -124,8 +131,8 @@ async fn keeps_the_newest_snapshots(fixture: &mut dyn Fixture) -> Verdict {
     }
     let none = CompactPolicy { keep_snapshots: 0, ..policy(0, 1_000) };
     store.compact(none).await?;
-    let newest = store.open(brane(1)).await?.snapshot.map(|info| info.id);
-    ensure_eq!(newest, ids.last().copied(), "the newest snapshot is always kept");
+    let left = newest(&store.open(brane(1)).await?);
+    ensure_eq!(left, ids.last().copied(), "the newest snapshot is always kept");
     Ok(())
 }
 
@@ -141,4 +148,41 @@ async fn compacts_long_journals(fixture: &mut dyn Fixture) -> Verdict {
         return Err(Failure(format!("{done:?}, not 990 chunks")));
     }
     expect_filled(fixture, 1, 990..1_000).await
+}
+
+async fn keeps_something_to_fall_back_on(fixture: &mut dyn Fixture) -> Verdict {
+    let epoch = opened(&fixture.store(), 1).await?.epoch;
+    fill(&fixture.store(), 1, epoch, 0..10).await?;
+    let mut ids = Vec::new();
+    for at in [2, 4, 8] {
+        ids.push(snapshot(&fixture.store(), 1, epoch, at, 2).await?);
+    }
+    let hard = CompactPolicy { max_journal_bytes: Some(0), ..careful(1_000_000, 0) };
+    let done = fixture.store().compact(hard).await?;
+    ensure_eq!((done.snapshots, done.chunks), (1, 4), "snapshots and chunks deleted");
+    fixture.damage(Place::Part { brane: brane(1), snapshot: ids[2], index: 0 }).await?;
+    let opened = fixture.store().open(brane(1)).await?;
+    let found: Vec<_> = opened.snapshots.iter().map(|info| (info.id, info.at)).collect();
+    ensure_eq!(found, vec![(ids[2], Seq(8)), (ids[1], Seq(4))], "the snapshots");
+    for index in 0..2 {
+        let read = fixture.store().read_snapshot_part(brane(1), ids[1], index).await?;
+        ensure!(read == part(4, index), "part {index} of the snapshot to fall back on");
+    }
+    expect_filled(fixture, 1, 4..10).await
+}
+
+async fn keeps_the_journal_of_a_single_snapshot(fixture: &mut dyn Fixture) -> Verdict {
+    let epoch = opened(&fixture.store(), 1).await?.epoch;
+    fill(&fixture.store(), 1, epoch, 0..10).await?;
+    let id = snapshot(&fixture.store(), 1, epoch, 8, 1).await?;
+    let hard = CompactPolicy { max_journal_bytes: Some(0), ..careful(1_000_000, 0) };
+    ensure_eq!(fixture.store().compact(hard).await?.chunks, 0, "chunks deleted");
+    expect_filled(fixture, 1, 0..10).await?;
+    // A second one at the same edit is as good to fall back on.
+    let again = snapshot(&fixture.store(), 1, epoch, 8, 1).await?;
+    ensure_eq!(fixture.store().compact(hard).await?.chunks, 8, "chunks deleted");
+    let opened = fixture.store().open(brane(1)).await?;
+    let found: Vec<_> = opened.snapshots.iter().map(|info| info.id).collect();
+    ensure_eq!(found, vec![again, id], "the snapshots");
+    expect_filled(fixture, 1, 8..10).await
 }

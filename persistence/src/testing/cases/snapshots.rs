@@ -6,10 +6,11 @@ use bytes::Bytes;
 use super::Case;
 use super::list;
 use crate::error::{Place, StoreError};
+use crate::report::CompactPolicy;
 use crate::snapshot::{MAX_PART_BYTES, SnapshotInfo};
 use crate::testing::fixture::{Failure, Fixture, Verdict};
 use crate::testing::samples::{
-    brane, ensure, ensure_eq, expect_filled, fill, opened, part, snapshot, start,
+    brane, ensure, ensure_eq, expect_filled, fill, newest, opened, part, snapshot, start,
 };
 
 pub(super) const CASES: &[Case] = list![
@@ -21,6 +22,8 @@ pub(super) const CASES: &[Case] = list![
     gives_up_a_snapshot,
     appends_while_a_snapshot_is_written,
     reads_no_damaged_part,
+    opens_past_a_damaged_entry,
+    cuts_nothing_that_a_damaged_entry_may_hold,
 ];
 
 async fn keeps_a_snapshot(fixture: &mut dyn Fixture) -> Verdict {
@@ -34,7 +37,7 @@ async fn keeps_a_snapshot(fixture: &mut dyn Fixture) -> Verdict {
     for life in 0..3 {
         let store = fixture.store();
         let opened = store.open(brane(1)).await?;
-        ensure_eq!(opened.snapshot, Some(expected), "the snapshot, life {life}");
+        ensure_eq!(opened.snapshots, vec![expected], "the snapshot, life {life}");
         ensure_eq!(opened.head, Seq(5), "the head, life {life}");
         for index in 0..3 {
             let found = store.read_snapshot_part(brane(1), id, index).await?;
@@ -63,11 +66,15 @@ async fn opens_from_the_newest_snapshot(fixture: &mut dyn Fixture) -> Verdict {
         fixture.crash().await?;
         let opened = fixture.store().open(brane(1)).await?;
         epoch = opened.epoch;
-        let newest = opened.snapshot.map(|info| (info.id, info.at));
+        let newest = opened.snapshots.first().map(|info| (info.id, info.at));
         // The furthest one; of two at the same edit the later one.
         let expected = if at == 8 { (ids[3], Seq(9)) } else { (id, Seq(at)) };
         ensure_eq!(newest, Some(expected), "the newest snapshot");
     }
+    let found = fixture.store().open(brane(1)).await?.snapshots;
+    let found: Vec<_> = found.iter().map(|info| (info.id, info.at.0)).collect();
+    let expected = vec![(ids[3], 9), (ids[4], 8), (ids[2], 6), (ids[1], 3), (ids[0], 3)];
+    ensure_eq!(found, expected, "all snapshots, newest first");
     Ok(())
 }
 
@@ -81,7 +88,7 @@ async fn hides_an_unfinished_snapshot(fixture: &mut dyn Fixture) -> Verdict {
     for life in 0..3 {
         let store = fixture.store();
         let opened = store.open(brane(1)).await?;
-        ensure_eq!(opened.snapshot, None, "the snapshot, life {life}");
+        ensure_eq!(opened.snapshots, vec![], "the snapshots, life {life}");
         let read = store.read_snapshot_part(brane(1), id, 0).await;
         ensure_eq!(read, Err(unknown.clone()), "its part, life {life}");
         if life > 0 {
@@ -129,7 +136,7 @@ async fn refuses_a_snapshot_ahead_of_the_journal(fixture: &mut dyn Fixture) -> V
     fill(&store, 1, epoch, 0..5).await?;
     let answer = snapshot(&store, 1, epoch, 6, 1).await;
     ensure_eq!(answer, Err(StoreError::SnapshotAhead { head: Seq(5) }), "a snapshot at 6");
-    ensure_eq!(store.open(brane(1)).await?.snapshot, None, "the snapshot");
+    ensure_eq!(store.open(brane(1)).await?.snapshots, vec![], "the snapshots");
     Ok(())
 }
 
@@ -153,8 +160,8 @@ async fn gives_up_a_snapshot(fixture: &mut dyn Fixture) -> Verdict {
     let third = snapshot(&store, 1, epoch, 5, 2).await?;
     ensure!(third != first && third != second, "a snapshot's name is used again");
     store.abort_snapshot(brane(1), third).await?;
-    let newest = store.open(brane(1)).await?.snapshot.map(|info| info.id);
-    ensure_eq!(newest, Some(third), "a finished snapshot is not given up");
+    let left = newest(&store.open(brane(1)).await?);
+    ensure_eq!(left, Some(third), "a finished snapshot is not given up");
     Ok(())
 }
 
@@ -171,7 +178,7 @@ async fn appends_while_a_snapshot_is_written(fixture: &mut dyn Fixture) -> Verdi
     fixture.crash().await?;
     let opened = fixture.store().open(brane(1)).await?;
     ensure_eq!(opened.head, Seq(15), "the head");
-    ensure_eq!(opened.snapshot.map(|info| info.at), Some(Seq(5)), "the snapshot");
+    ensure_eq!(opened.snapshots.first().map(|info| info.at), Some(Seq(5)), "the snapshot");
     expect_filled(fixture, 1, 0..15).await
 }
 
@@ -193,4 +200,54 @@ async fn reads_no_damaged_part(fixture: &mut dyn Fixture) -> Verdict {
         }
         other => Err(Failure(format!("a damaged part was read: {other:?}"))),
     }
+}
+
+async fn opens_past_a_damaged_entry(fixture: &mut dyn Fixture) -> Verdict {
+    let epoch = opened(&fixture.store(), 1).await?.epoch;
+    fill(&fixture.store(), 1, epoch, 0..10).await?;
+    let older = snapshot(&fixture.store(), 1, epoch, 4, 1).await?;
+    let newer = snapshot(&fixture.store(), 1, epoch, 8, 1).await?;
+    let place = Place::Snapshot { brane: brane(1), snapshot: newer };
+    fixture.damage(place.clone()).await?;
+    let store = fixture.store();
+    let opened = store.open(brane(1)).await?;
+    let found: Vec<_> = opened.snapshots.iter().map(|info| info.id).collect();
+    ensure_eq!((found, opened.head), (vec![older], Seq(10)), "the snapshots and the head");
+    let read = store.read_snapshot_part(brane(1), newer, 0).await;
+    ensure!(matches!(read, Err(StoreError::Damaged { .. })), "its part: {read:?}");
+    let report = store.verify_brane(brane(1)).await?;
+    let places: Vec<_> = report.damages.into_iter().map(|damage| damage.place).collect();
+    ensure_eq!(places, vec![place], "what an inspection finds");
+    // What it covers is not known, so nothing is deleted for it.
+    let policy = CompactPolicy {
+        now_ms: u64::MAX,
+        retention_ms: 0,
+        max_journal_bytes: Some(0),
+        keep_snapshots: 1,
+    };
+    let done = store.compact(policy).await?;
+    ensure_eq!((done.chunks, done.snapshots), (0, 0), "chunks and snapshots deleted");
+    ensure!(done.skipped > 0, "the compaction does not say that it skipped a brane");
+    expect_filled(fixture, 1, 0..10).await
+}
+
+async fn cuts_nothing_that_a_damaged_entry_may_hold(fixture: &mut dyn Fixture) -> Verdict {
+    let epoch = opened(&fixture.store(), 1).await?.epoch;
+    fill(&fixture.store(), 1, epoch, 0..10).await?;
+    let id = snapshot(&fixture.store(), 1, epoch, 10, 1).await?;
+    let policy = CompactPolicy {
+        now_ms: u64::MAX,
+        retention_ms: 0,
+        max_journal_bytes: None,
+        keep_snapshots: 1,
+    };
+    ensure_eq!(fixture.store().compact(policy).await?.chunks, 10, "chunks deleted");
+    fixture.damage(Place::Snapshot { brane: brane(1), snapshot: id }).await?;
+    for attempt in 0..2 {
+        let answer = fixture.store().open(brane(1)).await;
+        let is_refused = matches!(answer, Err(StoreError::Damaged { .. }));
+        ensure!(is_refused, "a brane without journal and snapshot, attempt {attempt}: {answer:?}");
+    }
+    ensure_eq!(fixture.store().verify_brane(brane(1)).await?.head, Seq(10), "the head");
+    Ok(())
 }
