@@ -74,7 +74,7 @@ pub enum BraneInput {
     /// The snapshot could not be stored.
     SnapshotFailed,
     /// The brane will close: no joins and edits any more, everything out at
-    /// once, a last snapshot. See [`super::BraneCore::is_drained`].
+    /// once, one attempt at a last snapshot. See [`super::BraneCore::is_drained`].
     Drain,
 }
 

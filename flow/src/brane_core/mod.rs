@@ -183,8 +183,9 @@ impl BraneCore {
         self.settle(now, effects);
     }
 
-    /// Whether all is published, durable and in a stored snapshot after
-    /// [`BraneInput::Drain`]; the brane can then be closed without loss.
+    /// Whether all is published and durable after [`BraneInput::Drain`], and a
+    /// last snapshot is stored or could not be; the brane can then be closed
+    /// without loss.
     pub fn is_drained(&self) -> bool {
         self.draining && self.at_boundary() && self.durable == self.head && self.snapshots.idle()
     }

@@ -115,9 +115,14 @@ impl BraneCore {
         }
     }
 
+    /// It is tried again after a pause, unless the brane closes: a snapshot
+    /// only makes opening faster, and nobody should wait for that.
     pub(super) fn on_snapshot_failed(&mut self, now: Now) {
-        if self.snapshots.storing.take().is_some() {
-            self.counters.snapshot_failures += 1;
+        if self.snapshots.storing.take().is_none() {
+            return;
+        }
+        self.counters.snapshot_failures += 1;
+        if !self.draining {
             let pause_us = u64::from(self.config.snapshot_retry_ms) * 1_000;
             self.snapshots.wanted_us = Some(now.us + pause_us);
         }

@@ -115,3 +115,22 @@ fn draining_what_is_stored_takes_nothing_new() {
     untouched.input(BraneInput::Drain);
     assert!(untouched.core.is_drained());
 }
+
+#[test]
+fn draining_does_not_wait_for_a_snapshot_that_cannot_be_stored() {
+    let mut bench = every(2);
+    edit(&mut bench, 1..=3);
+    bench.input(BraneInput::Drain);
+    assert_eq!(bench.take().snapshots.len(), 0);
+    // The one that was under way fails, and so does the last one.
+    for at_end in [false, true] {
+        bench.durable(3);
+        assert_eq!(bench.take().snapshots.len(), 1);
+        assert!(!bench.core.is_drained());
+        bench.input(BraneInput::SnapshotFailed);
+        assert_eq!(bench.core.is_drained(), at_end);
+    }
+    let done = bench.take();
+    assert_eq!((done.snapshots.len(), done.wakes.len()), (0, 0), "it is not tried again");
+    assert_eq!(bench.core.status().snapshot_failures, 2);
+}
