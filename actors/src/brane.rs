@@ -11,6 +11,7 @@ use std::time::Duration;
 use avvy_flow::brane_core::{
     Attach, BraneConfig, BraneCore, BraneEffect, BraneInput, BraneStatus, SnapshotJob, Window,
 };
+use avvy_flow::group_commit::Rejected;
 use avvy_flow::{Now, SessionKey};
 use avvy_model::{BraneId, Code, Epoch, Position, Principal, Seq, TraceId};
 use avvy_persistence::BraneRecord;
@@ -68,8 +69,8 @@ pub(crate) enum BraneMsg {
     View(OneshotSender<View>),
     /// The journal is durable up to here.
     Durable { epoch: Epoch, seq: Seq },
-    /// Another opening has taken over from this one.
-    Superseded { epoch: Epoch },
+    /// The store will never take what this opening writes.
+    Rejected(Rejected),
     /// The journal's queue is too long, or short again.
     Pressure(bool),
     /// The fan-out has finished what was published.
@@ -92,6 +93,11 @@ pub(crate) enum BraneMsg {
     #[cfg(test)]
     Fail,
 }
+
+/// Why a brane's actor failed whose journal the store will never take.
+#[derive(Debug, thiserror::Error)]
+#[error("the store will never take what was written under epoch {}: {:?}", .0.epoch, .0.why)]
+pub(crate) struct RejectedError(pub(crate) Rejected);
 
 pub(crate) struct BraneActor;
 
@@ -199,7 +205,7 @@ impl Actor for BraneActor {
             BraneMsg::Durable { epoch, seq } => {
                 brane.feed(&myself, BraneInput::Durable { epoch, seq });
             }
-            BraneMsg::Superseded { epoch } => return brane.on_superseded(epoch),
+            BraneMsg::Rejected(opening) => return brane.on_rejected(opening),
             BraneMsg::Pressure(on) => brane.feed(&myself, BraneInput::Pressure(on)),
             BraneMsg::FanOutReady { published, floor } => {
                 brane.feed(&myself, BraneInput::FanOutReady { published, floor });
@@ -379,11 +385,11 @@ impl Brane {
         }
     }
 
-    fn on_superseded(&self, epoch: Epoch) -> Result<(), ActorProcessingErr> {
-        if epoch != self.core.status().epoch {
+    fn on_rejected(&self, opening: Rejected) -> Result<(), ActorProcessingErr> {
+        if opening.epoch != self.core.status().epoch {
             return Ok(());
         }
-        Err(format!("brane {} was opened elsewhere since epoch {epoch}", self.record.id).into())
+        Err(Box::new(RejectedError(opening)))
     }
 
     fn on_write(&mut self, myself: &ActorRef<BraneMsg>, write: Write) {

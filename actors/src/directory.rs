@@ -2,9 +2,11 @@
 //! a brane when someone asks for it, restarts one whose actor has failed, and
 //! closes one that nobody has joined for a while.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use avvy_flow::group_commit::{Rejected, Rejection};
 use avvy_model::{BraneId, Code};
 use avvy_persistence::Store;
 use avvy_protocol::Channel;
@@ -12,7 +14,7 @@ use ractor::concurrency::OneshotSender;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tracing::{error, info, warn};
 
-use crate::brane::{BraneActor, BraneArguments, BraneHandle, BraneMsg};
+use crate::brane::{BraneActor, BraneArguments, BraneHandle, BraneMsg, RejectedError};
 use crate::config::SystemConfig;
 use crate::loading::{self, Loaded};
 use crate::metrics::Metrics;
@@ -30,6 +32,8 @@ pub(crate) enum DirectoryMsg {
     Loaded { brane: BraneId, result: Result<Box<Loaded>, Code> },
     /// Nobody has joined this brane for a while: it asks to be closed.
     Idle { brane: BraneId },
+    /// Whoever waits for a brane to have closed has waited for long enough.
+    Overdue { brane: BraneId, channel: Channel },
     /// The branes that are open.
     List(OneshotSender<Vec<BraneHandle>>),
     /// Close every brane and answer when all are closed.
@@ -52,15 +56,24 @@ pub(crate) struct Directory {
     context: DirectoryContext,
     branes: HashMap<BraneId, Entry>,
     actors: HashMap<ActorId, BraneId>,
+    /// Opened again, these would fail again in the same way. They stay closed
+    /// while this process lives.
+    broken: HashSet<BraneId>,
     next_channel: u32,
-    draining: Option<OneshotSender<()>>,
+    /// No brane is opened any more.
+    is_draining: bool,
+    /// Who waits until all are closed.
+    drained: Option<OneshotSender<()>>,
 }
 
 enum Entry {
     Opening(Vec<OpenReply>),
     Open(BraneHandle),
     /// Asked to close; whoever asks meanwhile gets it opened anew.
-    Closing(Vec<OpenReply>),
+    Closing {
+        channel: Channel,
+        waiting: Vec<OpenReply>,
+    },
 }
 
 impl Actor for DirectoryActor {
@@ -77,8 +90,10 @@ impl Actor for DirectoryActor {
             context,
             branes: HashMap::new(),
             actors: HashMap::new(),
+            broken: HashSet::new(),
             next_channel: 1,
-            draining: None,
+            is_draining: false,
+            drained: None,
         })
     }
 
@@ -94,6 +109,7 @@ impl Actor for DirectoryActor {
                 directory.on_loaded(&myself, brane, result).await;
             }
             DirectoryMsg::Idle { brane } => directory.on_idle(brane),
+            DirectoryMsg::Overdue { brane, channel } => directory.on_overdue(brane, channel),
             DirectoryMsg::List(reply) => {
                 let _ = reply.send(directory.open().cloned().collect());
             }
@@ -113,7 +129,7 @@ impl Actor for DirectoryActor {
                 directory.on_brane_gone(&myself, actor.get_id(), None);
             }
             SupervisionEvent::ActorFailed(actor, error) => {
-                directory.on_brane_gone(&myself, actor.get_id(), Some(error.to_string()));
+                directory.on_brane_gone(&myself, actor.get_id(), Some(error));
             }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
         }
@@ -123,19 +139,41 @@ impl Actor for DirectoryActor {
 
 impl Directory {
     fn on_open(&mut self, myself: &ActorRef<DirectoryMsg>, brane: BraneId, reply: OpenReply) {
-        if self.draining.is_some() {
+        if self.is_draining {
             return reply(Err(Code::Unavailable));
         }
+        if self.broken.contains(&brane) {
+            return reply(Err(Code::Internal));
+        }
+        let max_waiting = self.context.config.max_waiting_joins;
         match self.branes.get_mut(&brane) {
             Some(Entry::Open(handle)) => reply(Ok(handle.clone())),
-            Some(Entry::Opening(waiting) | Entry::Closing(waiting)) => {
-                if waiting.len() < self.context.config.max_waiting_joins {
-                    waiting.push(reply);
-                } else {
-                    reply(Err(Code::Unavailable));
+            Some(Entry::Opening(waiting) | Entry::Closing { waiting, .. })
+                if waiting.len() >= max_waiting =>
+            {
+                reply(Err(Code::Unavailable));
+            }
+            Some(Entry::Opening(waiting)) => waiting.push(reply),
+            Some(Entry::Closing { channel, waiting }) => {
+                if waiting.is_empty() {
+                    let (patience_ms, channel) = (self.context.config.open_timeout_ms, *channel);
+                    let overdue = move || DirectoryMsg::Overdue { brane, channel };
+                    myself.send_after(Duration::from_millis(patience_ms), overdue);
                 }
+                waiting.push(reply);
             }
             None => self.start_loading(myself, brane, vec![reply]),
+        }
+    }
+
+    /// A brane closes when the store has all of it, which can be never; those
+    /// who want it opened anew do not wait for that.
+    fn on_overdue(&mut self, brane: BraneId, overdue: Channel) {
+        if let Some(Entry::Closing { channel, waiting }) = self.branes.get_mut(&brane)
+            && *channel == overdue
+        {
+            warn!(%brane, waiting = waiting.len(), "a brane does not close; the store is away");
+            refuse(waiting);
         }
     }
 
@@ -162,6 +200,9 @@ impl Directory {
         brane: BraneId,
         result: Result<Box<Loaded>, Code>,
     ) {
+        if self.is_draining {
+            return;
+        }
         let opened = match result {
             Ok(loaded) => self.spawn_brane(myself, *loaded).await,
             Err(code) => Err(code),
@@ -182,10 +223,6 @@ impl Directory {
         }
         for reply in waiting {
             reply(opened.clone());
-        }
-        if self.draining.is_some() {
-            self.on_idle(brane);
-            self.finish_draining();
         }
     }
 
@@ -219,7 +256,8 @@ impl Directory {
         if let Some(Entry::Open(handle)) = self.branes.get(&brane) {
             // If it is gone already, its end is under way to us.
             let _ = handle.actor.send_message(BraneMsg::Close);
-            self.branes.insert(brane, Entry::Closing(Vec::new()));
+            let closing = Entry::Closing { channel: handle.channel, waiting: Vec::new() };
+            self.branes.insert(brane, closing);
         }
     }
 
@@ -227,11 +265,11 @@ impl Directory {
         &mut self,
         myself: &ActorRef<DirectoryMsg>,
         actor: ActorId,
-        failure: Option<String>,
+        failure: Option<ActorProcessingErr>,
     ) {
         let Some(brane) = self.actors.remove(&actor) else { return };
         let waiting = match self.branes.remove(&brane) {
-            Some(Entry::Closing(waiting)) => waiting,
+            Some(Entry::Closing { waiting, .. }) => waiting,
             Some(Entry::Open(_)) | None => Vec::new(),
             Some(entry @ Entry::Opening(_)) => {
                 self.branes.insert(brane, entry);
@@ -239,22 +277,36 @@ impl Directory {
             }
         };
         match failure {
+            Some(error) if is_broken(&error) => {
+                error!(%brane, %error, "a brane is broken and stays closed");
+                self.broken.insert(brane);
+            }
             Some(error) => {
-                error!(%brane, error, "a brane's actor failed; it restarts from the journal");
+                error!(%brane, %error, "a brane's actor failed; it restarts from the journal");
                 self.context.metrics.brane_restarted();
             }
             None => info!(%brane, "closed a brane"),
         }
         self.context.registry.brane_lost(brane);
-        if waiting.is_empty() {
-            self.finish_draining();
-        } else {
-            self.start_loading(myself, brane, waiting);
+        for reply in waiting {
+            self.on_open(myself, brane, reply);
         }
+        self.finish_draining();
     }
 
     fn on_drain(&mut self, reply: OneshotSender<()>) {
-        self.draining = Some(reply);
+        (self.is_draining, self.drained) = (true, Some(reply));
+        self.branes.retain(|_, entry| match entry {
+            Entry::Opening(waiting) => {
+                refuse(waiting);
+                false
+            }
+            Entry::Open(_) => true,
+            Entry::Closing { waiting, .. } => {
+                refuse(waiting);
+                true
+            }
+        });
         let open: Vec<BraneId> = self.open().map(|handle| handle.brane).collect();
         for brane in open {
             self.on_idle(brane);
@@ -263,8 +315,9 @@ impl Directory {
     }
 
     fn finish_draining(&mut self) {
-        if self.branes.is_empty()
-            && let Some(reply) = self.draining.take()
+        if self.is_draining
+            && self.branes.is_empty()
+            && let Some(reply) = self.drained.take()
         {
             // Whoever drained may have stopped waiting.
             let _ = reply.send(());
@@ -274,7 +327,19 @@ impl Directory {
     fn open(&self) -> impl Iterator<Item = &BraneHandle> {
         self.branes.values().filter_map(|entry| match entry {
             Entry::Open(handle) => Some(handle),
-            Entry::Opening(_) | Entry::Closing(_) => None,
+            Entry::Opening(_) | Entry::Closing { .. } => None,
         })
+    }
+}
+
+fn refuse(waiting: &mut Vec<OpenReply>) {
+    waiting.drain(..).for_each(|reply| reply(Err(Code::Unavailable)));
+}
+
+/// Whether the brane would fail again in the same way.
+fn is_broken(error: &ActorProcessingErr) -> bool {
+    match error.downcast_ref::<RejectedError>() {
+        Some(RejectedError(Rejected { why: Rejection::Broken, .. })) => true,
+        Some(RejectedError(Rejected { why: Rejection::Superseded, .. })) | None => false,
     }
 }

@@ -4,12 +4,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use avvy_flow::group_commit::{
-    GroupCommit, GroupCommitConfig, GroupCommitEffect, GroupCommitStatus, JournalChunk, QueuedChunk,
+    GroupCommit, GroupCommitConfig, GroupCommitEffect, GroupCommitStatus, JournalChunk,
+    QueuedChunk, Rejected, Rejection,
 };
-use avvy_model::{BraneId, Epoch};
+use avvy_model::BraneId;
 use avvy_persistence::{AppendRefusal, ChunkWrite, Store, StoreError};
 use ractor::concurrency::OneshotSender;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -85,7 +87,7 @@ impl Actor for PersistenceActor {
                 state.commits.push(clock::monotonic_us(), brane, chunk, &mut effects);
             }
             PersistenceMsg::Committed { batch, result } => {
-                state.on_committed(&batch, result, &mut effects);
+                state.on_committed(&batch, result, &mut effects)?;
             }
             PersistenceMsg::Tick => state.commits.tick(clock::monotonic_us(), &mut effects),
             PersistenceMsg::Settle { brane, reply } => state.settling.push((brane, reply)),
@@ -109,46 +111,36 @@ impl Persistence {
         self.owners.insert(brane, owner);
     }
 
+    /// # Errors
+    /// The store's, when nothing that can be repeated would help: then no
+    /// brane can be kept, and the process ends.
     fn on_committed(
         &mut self,
         batch: &[QueuedChunk],
         result: AppendResult,
         effects: &mut Vec<GroupCommitEffect>,
-    ) {
+    ) -> Result<(), StoreError> {
         let now_us = clock::monotonic_us();
         match result {
             Ok(results) => {
-                let stale = self.judge(batch, &results);
+                self.commits.stored(now_us, &judge(batch, &results), effects);
+                let status = self.commits.status();
                 count(&self.metrics.commits, 1);
-                count(&self.metrics.chunks, (batch.len() - stale.len()) as u64);
-                let bytes: usize = batch.iter().map(|queued| queued.chunk.body.len()).sum();
-                count(&self.metrics.chunk_bytes, bytes as u64);
-                self.commits.stored(now_us, &stale, effects);
+                self.metrics.chunks.store(status.stored_chunks, Ordering::Relaxed);
+                self.metrics.chunk_bytes.store(status.stored_bytes, Ordering::Relaxed);
             }
-            Err(error) => {
+            Err(error) if error.is_retryable() => {
                 count(&self.metrics.commit_failures, 1);
                 warn!(%error, chunks = batch.len(), "a group commit failed and will be repeated");
                 self.commits.failed(now_us, effects);
             }
-        }
-    }
-
-    /// The openings whose chunks the store will never take.
-    fn judge(
-        &self,
-        batch: &[QueuedChunk],
-        results: &[Result<(), AppendRefusal>],
-    ) -> Vec<(BraneId, Epoch)> {
-        let mut stale: Vec<(BraneId, Epoch)> = Vec::new();
-        for (queued, result) in batch.iter().zip(results) {
-            let Err(refusal) = result else { continue };
-            let opening = (queued.brane, queued.chunk.epoch);
-            if !stale.contains(&opening) {
-                error!(brane = %queued.brane, ?refusal, "the store refused a chunk");
-                stale.push(opening);
+            Err(error) => {
+                count(&self.metrics.commit_failures, 1);
+                error!(%error, chunks = batch.len(), "the store takes nothing any more; ending");
+                return Err(error);
             }
         }
-        stale
+        Ok(())
     }
 
     fn perform(&mut self, myself: &ActorRef<PersistenceMsg>, effect: GroupCommitEffect) {
@@ -157,8 +149,8 @@ impl Persistence {
             GroupCommitEffect::Durable { brane, epoch, seq } => {
                 self.tell(brane, BraneMsg::Durable { epoch, seq });
             }
-            GroupCommitEffect::Stale { brane, epoch, .. } => {
-                self.tell(brane, BraneMsg::Superseded { epoch });
+            GroupCommitEffect::Rejected { opening, .. } => {
+                self.tell(opening.brane, BraneMsg::Rejected(opening));
             }
             GroupCommitEffect::Pressure(on) => {
                 self.owners.retain(|_, owner| tell(owner, BraneMsg::Pressure(on)));
@@ -205,6 +197,28 @@ impl Persistence {
             }
         }
     }
+}
+
+/// The openings whose chunks the store will never take. The first refusal of
+/// an opening says why; the later chunks only lack the one before them.
+fn judge(batch: &[QueuedChunk], results: &[Result<(), AppendRefusal>]) -> Vec<Rejected> {
+    let mut rejected: Vec<Rejected> = Vec::new();
+    for (queued, result) in batch.iter().zip(results) {
+        let Err(refusal) = result else { continue };
+        let (brane, epoch) = (queued.brane, queued.chunk.epoch);
+        if rejected.iter().any(|opening| (opening.brane, opening.epoch) == (brane, epoch)) {
+            continue;
+        }
+        let why = match refusal {
+            AppendRefusal::StaleEpoch { .. } => Rejection::Superseded,
+            AppendRefusal::Gap { .. } | AppendRefusal::UnknownBrane | AppendRefusal::Malformed => {
+                Rejection::Broken
+            }
+        };
+        error!(%brane, %epoch, %refusal, ?why, "the store refused a chunk");
+        rejected.push(Rejected { brane, epoch, why });
+    }
+    rejected
 }
 
 /// False when the actor is gone.

@@ -349,6 +349,12 @@ impl System {
         answer.await?
     }
 
+    /// Asks a brane to close, as if nobody had been there for long.
+    #[cfg(test)]
+    pub(crate) fn close_brane(&self, brane: BraneId) {
+        let _ = self.inner.directory.send_message(DirectoryMsg::Idle { brane });
+    }
+
     fn next_session(&self) -> SessionKey {
         SessionKey(self.inner.next_session.fetch_add(1, Ordering::Relaxed))
     }

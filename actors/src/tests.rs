@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod ends;
 mod requests;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use avvy_model::{
     BraneId, ClientId, Code, Counter, Edit, Handle, Kind, NumberedEdit, ObjectId, Operation,
     Position, Props, Role, Seq, Target, Transform, UserId, Visibility,
 };
-use avvy_persistence::memory::MemoryDisk;
+use avvy_persistence::memory::{Fault, MemoryDisk, Operation as StoreOperation};
 use avvy_persistence::{BraneKind, BraneRecord, CompactPolicy, Place, Store};
 use avvy_protocol::{
     CatchUp, Channel, ClientMessage, Hello, Join, Resume, ServerMessage, Update, codec,
@@ -28,12 +29,12 @@ use crate::{SessionPort, System, SystemConfig};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 struct World {
+    disk: MemoryDisk,
+    store: Arc<dyn Store>,
     system: System,
     issuer: Issuer,
     claims: Claims,
     brane: BraneId,
-    disk: MemoryDisk,
-    store: Arc<dyn Store>,
 }
 
 impl World {
@@ -50,20 +51,34 @@ impl World {
             issued_s: now_s,
             expires_s: now_s + 600,
         };
-        let brane = BraneId::new(Uuid::new_v4());
         let disk = MemoryDisk::new();
         let store: Arc<dyn Store> = Arc::new(disk.mount());
         let system = System::start(Arc::clone(&store), issuer.verifier(), config).await.unwrap();
+        let brane = BraneId::new(Uuid::new_v4());
+        let world = Self { disk, store, system, issuer, claims, brane };
+        world.create_brane(brane).await;
+        world
+    }
+
+    async fn create_brane(&self, id: BraneId) {
         let record = BraneRecord {
-            id: brane,
-            owner: claims.user,
+            id,
+            owner: self.claims.user,
             name: "test".to_owned(),
             kind: BraneKind::Personal,
             visibility: Visibility::Private,
             created_ms: 1,
         };
-        system.create_brane(record).await.unwrap();
-        Self { system, issuer, claims, brane, disk, store }
+        self.system.create_brane(record).await.unwrap();
+    }
+
+    /// The memory's operations of this kind fail from now on.
+    fn fail_every(&self, fails: impl Fn(StoreOperation) -> bool + Send + 'static) {
+        self.disk.plan(
+            move |operation, _| {
+                if fails(operation) { Fault::FailBefore } else { Fault::None }
+            },
+        );
     }
 
     async fn connect(&self) -> Session {
@@ -159,6 +174,14 @@ impl Session {
             }
         };
         timeout(PATIENCE, waiting).await.expect("what is waited for comes")
+    }
+
+    /// The code of the next error.
+    async fn error(&mut self) -> Code {
+        match self.until(|m| matches!(m, ServerMessage::Error(_))).await {
+            ServerMessage::Error(error) => error.code,
+            other => panic!("{other:?}"),
+        }
     }
 
     async fn join(

@@ -4,8 +4,8 @@
 //! one commit is under way, the chunks of all branes collect for the next. A
 //! failed commit keeps its chunks and is repeated in the same order after a
 //! rising pause, for as long as it takes: a chunk is only let go of when it
-//! is stored, or when its brane has been opened elsewhere since and the store
-//! calls it stale. A repetition may find its chunks stored already, so the
+//! is stored, or when the store says that it will never take it: the brane has
+//! been opened elsewhere since, or the chunk cannot be right. A repetition may find its chunks stored already, so the
 //! store takes the same chunk twice for once.
 //!
 //! Bound: chunks hold events that were applied, so none can be turned away.
@@ -94,13 +94,11 @@ pub enum GroupCommitEffect {
         /// The watermark.
         seq: Seq,
     },
-    /// This opening of the brane has been superseded; its chunks were not
-    /// stored and are dropped. Its sessions must rewind.
-    Stale {
-        /// Which brane.
-        brane: BraneId,
-        /// Which opening, and those before it.
-        epoch: Epoch,
+    /// The store will never take this opening's chunks; they are dropped. The
+    /// opening must end, and its sessions rewind.
+    Rejected {
+        /// Which, and those before it.
+        opening: Rejected,
         /// Chunks dropped.
         chunks: usize,
         /// The last edit dropped.
@@ -110,6 +108,27 @@ pub enum GroupCommitEffect {
     Pressure(bool),
     /// Call [`GroupCommit::tick`] at this time.
     WakeAt(u64),
+}
+
+/// An opening of a brane whose chunks the store will never take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rejected {
+    /// Which brane.
+    pub brane: BraneId,
+    /// Under which opening the chunks were written.
+    pub epoch: Epoch,
+    /// Why.
+    pub why: Rejection,
+}
+
+/// Why the store will never take an opening's chunks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rejection {
+    /// The brane was opened again since. Whoever holds it now has the log.
+    Superseded,
+    /// No chunk of a sound opening looks so. The next opening would write the
+    /// same again, so the brane stays closed until somebody has looked.
+    Broken,
 }
 
 /// A queue at one moment; the counters since it was made.
@@ -135,8 +154,8 @@ pub struct GroupCommitStatus {
     pub failures: u64,
     /// Failures since the last success.
     pub failures_in_a_row: u32,
-    /// Chunks dropped as stale.
-    pub stale_chunks: u64,
+    /// Chunks dropped because the store will never take them.
+    pub rejected_chunks: u64,
 }
 
 /// The machine. All times are microseconds of one monotonic clock.
@@ -182,15 +201,15 @@ impl GroupCommit {
     }
 
     /// The commit that was under way is durable, except for the chunks of
-    /// these openings, which were superseded.
+    /// these openings.
     pub fn stored(
         &mut self,
         now_us: u64,
-        stale: &[(BraneId, Epoch)],
+        rejected: &[Rejected],
         effects: &mut Vec<GroupCommitEffect>,
     ) {
-        for (brane, epoch) in stale {
-            self.drop_stale(*brane, *epoch, effects);
+        for opening in rejected {
+            self.reject(*opening, effects);
         }
         let mut watermarks: Vec<(BraneId, Epoch, Seq)> = Vec::new();
         for _ in 0..std::mem::take(&mut self.in_flight) {
@@ -285,27 +304,28 @@ impl GroupCommit {
     }
 
     /// Drops every chunk of this opening and of earlier ones.
-    fn drop_stale(&mut self, brane: BraneId, epoch: Epoch, effects: &mut Vec<GroupCommitEffect>) {
+    fn reject(&mut self, opening: Rejected, effects: &mut Vec<GroupCommitEffect>) {
+        let Rejected { brane, epoch, .. } = opening;
         let (mut chunks, mut to) = (0, Seq(0));
         let in_flight = self.in_flight;
         let mut index = 0;
         let mut dropped_bytes = Vec::new();
         self.queue.retain(|queued| {
-            let stale = queued.brane == brane && queued.chunk.epoch <= epoch;
-            if stale {
+            let is_rejected = queued.brane == brane && queued.chunk.epoch <= epoch;
+            if is_rejected {
                 chunks += 1;
                 to = to.max(queued.chunk.to);
                 dropped_bytes.push(queued.chunk.body.len());
                 self.in_flight -= usize::from(index < in_flight);
             }
             index += 1;
-            !stale
+            !is_rejected
         });
         for bytes in dropped_bytes {
             self.forget(brane, bytes);
         }
-        self.counters.stale_chunks += chunks as u64;
-        effects.push(GroupCommitEffect::Stale { brane, epoch, chunks, to });
+        self.counters.rejected_chunks += chunks as u64;
+        effects.push(GroupCommitEffect::Rejected { opening, chunks, to });
     }
 
     /// A chunk of this brane has left the queue.

@@ -1,7 +1,7 @@
 use avvy_model::{BraneId, Epoch, Seq};
 use bytes::Bytes;
 
-use super::GroupCommitEffect::{Commit, Durable, Pressure, Stale, WakeAt};
+use super::GroupCommitEffect::{Commit, Durable, Pressure, WakeAt};
 use super::*;
 
 const A: BraneId = BraneId::from_bytes([1; 16]);
@@ -37,8 +37,8 @@ impl Bench {
         std::mem::take(&mut self.effects)
     }
 
-    fn stored(&mut self, stale: &[(BraneId, Epoch)]) -> Vec<GroupCommitEffect> {
-        self.machine.stored(0, stale, &mut self.effects);
+    fn stored(&mut self, rejected: &[Rejected]) -> Vec<GroupCommitEffect> {
+        self.machine.stored(0, rejected, &mut self.effects);
         std::mem::take(&mut self.effects)
     }
 
@@ -52,6 +52,9 @@ impl Bench {
         std::mem::take(&mut self.effects)
     }
 }
+
+/// The first opening of A, as the store will not have it.
+const REJECTED: Rejected = Rejected { brane: A, epoch: Epoch(1), why: Rejection::Superseded };
 
 fn committed(effects: &[GroupCommitEffect]) -> Vec<(BraneId, u64)> {
     let [Commit(batch)] = effects else { panic!("one commit expected: {effects:?}") };
@@ -126,7 +129,7 @@ fn failures_are_repeated_in_order_after_rising_pauses() {
 }
 
 #[test]
-fn a_stale_brane_loses_only_its_own_chunks() {
+fn a_rejected_brane_loses_only_its_own_chunks() {
     let mut bench = Bench::new(GroupCommitConfig::default());
     bench.push(A, 1);
     for (brane, to) in [(B, 1), (A, 2)] {
@@ -137,23 +140,29 @@ fn a_stale_brane_loses_only_its_own_chunks() {
     bench.push(B, 2);
     bench.push_at(0, A, 3, 3, 10);
     // In flight: B 1, A 2. Queued: A 3, B 2, and A 3 of a later opening.
-    let effects = bench.stored(&[(A, Epoch(1))]);
-    assert_eq!(effects[0], Stale { brane: A, epoch: Epoch(1), chunks: 2, to: Seq(3) });
+    let effects = bench.stored(&[REJECTED]);
+    assert_eq!(
+        effects[0],
+        GroupCommitEffect::Rejected { opening: REJECTED, chunks: 2, to: Seq(3) }
+    );
     assert_eq!(effects[1], durable(B, 1));
     assert_eq!(committed(&effects[2..]), [(B, 2), (A, 3)]);
     let effects = bench.stored(&[]);
     assert_eq!(effects, [durable(B, 2), Durable { brane: A, epoch: Epoch(3), seq: Seq(3) }]);
-    assert_eq!(bench.machine.status().stale_chunks, 2);
+    assert_eq!(bench.machine.status().rejected_chunks, 2);
     assert_eq!(bench.machine.status().bytes, 0);
 }
 
 #[test]
-fn a_commit_that_was_all_stale_goes_on_with_the_next() {
+fn a_commit_that_was_all_rejected_goes_on_with_the_next() {
     let mut bench = Bench::new(GroupCommitConfig::default());
     bench.push(A, 1);
     bench.push(B, 1);
-    let effects = bench.stored(&[(A, Epoch(1))]);
-    assert_eq!(effects[0], Stale { brane: A, epoch: Epoch(1), chunks: 1, to: Seq(1) });
+    let effects = bench.stored(&[REJECTED]);
+    assert_eq!(
+        effects[0],
+        GroupCommitEffect::Rejected { opening: REJECTED, chunks: 1, to: Seq(1) }
+    );
     assert_eq!(committed(&effects[1..]), [(B, 1)]);
 }
 

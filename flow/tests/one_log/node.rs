@@ -318,7 +318,7 @@ impl Node {
                 GroupCommitEffect::Durable { epoch, seq, .. } => {
                     self.to_brane.push_back(BraneInput::Durable { epoch, seq });
                 }
-                GroupCommitEffect::Stale { .. } => panic!("there is one owner"),
+                GroupCommitEffect::Rejected { .. } => panic!("there is one owner"),
                 GroupCommitEffect::Pressure(pressure) => {
                     self.to_brane.push_back(BraneInput::Pressure(pressure));
                 }

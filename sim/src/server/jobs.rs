@@ -7,13 +7,13 @@ use std::task::{Context, Poll, Waker};
 
 use avvy_brane::snapshot;
 use avvy_flow::brane_core::{Recovered, SnapshotJob};
-use avvy_flow::group_commit::{JournalChunk, QueuedChunk};
+use avvy_flow::group_commit::{JournalChunk, QueuedChunk, Rejected, Rejection};
 use avvy_flow::lineage::Lineage;
 use avvy_flow::loading::{
     LoadConfig, LoadError, LoadWarning, Loading, Need, ReadFailure, SnapshotSource, Sources,
 };
 use avvy_flow::recovery::TailBounds;
-use avvy_model::{BraneId, Code, Epoch, UserId};
+use avvy_model::{BraneId, Code, UserId};
 use avvy_persistence::{
     AppendRefusal, Chunk, ChunkWrite, CompactPolicy, Opened, SnapshotId, SnapshotStart, Store,
     StoreError,
@@ -47,7 +47,7 @@ pub(super) enum Job {
 pub(super) struct CommitRun {
     batch: Vec<QueuedChunk>,
     /// What the store answered, once it has.
-    answer: Option<Result<Vec<(BraneId, Epoch)>, ()>>,
+    answer: Option<Result<Vec<Rejected>, ()>>,
 }
 
 impl CommitRun {
@@ -350,13 +350,19 @@ fn judge(
     ctx: &mut Ctx<'_>,
     batch: &[QueuedChunk],
     results: &[Result<(), AppendRefusal>],
-) -> Vec<(BraneId, Epoch)> {
-    let mut stale = Vec::new();
+) -> Vec<Rejected> {
+    let mut rejected = Vec::new();
     for (queued, result) in batch.iter().zip(results) {
         if let Err(refusal) = result {
             ctx.env.trace(|| format!("chunk {:?} refused: {refusal}", queued.chunk.to));
-            stale.push((queued.brane, queued.chunk.epoch));
+            let why = match refusal {
+                AppendRefusal::StaleEpoch { .. } => Rejection::Superseded,
+                AppendRefusal::Gap { .. }
+                | AppendRefusal::UnknownBrane
+                | AppendRefusal::Malformed => Rejection::Broken,
+            };
+            rejected.push(Rejected { brane: queued.brane, epoch: queued.chunk.epoch, why });
         }
     }
-    stale
+    rejected
 }

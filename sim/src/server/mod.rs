@@ -14,7 +14,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use avvy_flow::SessionKey;
-use avvy_flow::group_commit::JournalChunk;
+use avvy_flow::group_commit::{JournalChunk, Rejected};
 use avvy_model::{BraneId, Code, Epoch, Position, Principal, Role, Seq, StateHash, UserId};
 use avvy_persistence::memory::MemoryStore;
 use avvy_protocol::{Channel, ClientMessage, Join, ServerMessage, Update};
@@ -168,7 +168,7 @@ pub(crate) enum Msg {
         brane: BraneId,
         job: JobId,
     },
-    Committed(Result<Vec<(BraneId, Epoch)>, ()>),
+    Committed(Result<Vec<Rejected>, ()>),
     RetryTick,
 }
 

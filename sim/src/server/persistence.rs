@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use avvy_flow::group_commit::{GroupCommit, GroupCommitEffect, QueuedChunk};
+use avvy_flow::group_commit::{GroupCommit, GroupCommitEffect, QueuedChunk, Rejected};
 use avvy_flow::{GroupCommitConfig, GroupCommitStatus};
 use avvy_model::BraneId;
 
@@ -43,7 +43,7 @@ impl Process {
         match message {
             Msg::Append { brane, chunk } => commits.push(now_us, brane, chunk, &mut effects),
             Msg::Settle { brane, job } => self.persistence.settling.push((brane, job)),
-            Msg::Committed(Ok(stale)) => commits.stored(now_us, &stale, &mut effects),
+            Msg::Committed(Ok(rejected)) => commits.stored(now_us, &rejected, &mut effects),
             Msg::Committed(Err(())) => commits.failed(now_us, &mut effects),
             Msg::RetryTick => commits.tick(now_us, &mut effects),
             _ => ctx.env.fail(|| "the persistence actor got another's message".to_owned()),
@@ -60,8 +60,9 @@ impl Process {
             GroupCommitEffect::Durable { brane, epoch, seq } => {
                 self.tell_owner(ctx, brane, Msg::Durable { epoch, seq });
             }
-            GroupCommitEffect::Stale { brane, epoch, .. } => {
-                ctx.env.fail(|| format!("chunks of {brane} in {epoch} were refused as stale"));
+            GroupCommitEffect::Rejected { opening, .. } => {
+                ctx.env.fail(|| format!("the store will never take {opening:?}"));
+                let Rejected { brane, epoch, .. } = opening;
                 self.tell_owner(ctx, brane, Msg::Superseded { epoch });
             }
             GroupCommitEffect::Pressure(on) => {
