@@ -57,8 +57,7 @@ impl Write<'_> {
         Ok(bitten)
     }
 
-    /// Hides all but the newest snapshots of a brane; their parts are garbage
-    /// from then on.
+    /// Deletes the entries of all but the newest snapshots of a brane.
     pub(super) fn hide_snapshots(
         &mut self,
         brane: BraneId,

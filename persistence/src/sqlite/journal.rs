@@ -3,7 +3,7 @@
 //! It knows the head of every brane that it wrote to, so an append reads
 //! nothing: it inserts the chunk and rewrites the head, two pages a brane.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -44,6 +44,8 @@ pub(super) struct Journal {
     fold_pages: u32,
     /// A commit failed, and its remains may be in the log.
     log_is_spoiled: bool,
+    /// Snapshots whose parts may be deleted: they never become visible again.
+    given_up: HashSet<SnapshotId>,
 }
 
 impl Journal {
@@ -63,6 +65,7 @@ impl Journal {
             fold: None,
             fold_pages,
             log_is_spoiled: false,
+            given_up: HashSet::new(),
         })
     }
 
@@ -134,6 +137,50 @@ impl Journal {
             write.write_heads()?;
             answers
         })
+    }
+}
+
+impl Journal {
+    /// Makes a snapshot visible, if it was not given up.
+    pub(super) fn finish_snapshot(
+        &mut self,
+        brane: BraneId,
+        info: SnapshotInfo,
+    ) -> Result<(), StoreError> {
+        if self.given_up.contains(&info.id) {
+            return Err(StoreError::UnknownSnapshot { brane, snapshot: info.id });
+        }
+        self.write(|write| write.finish(brane, info))
+    }
+
+    /// Gives up a snapshot, unless it is visible; true if it was not.
+    pub(super) fn give_up(&mut self, snapshot: SnapshotId) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM snapshots WHERE snapshot = ?1";
+        let row = self.db.query_row(sql, [snapshot.0.cast_signed()], |_| Ok(()));
+        let is_visible = row.optional().map_err(fault::of(JOURNAL))?.is_some();
+        if !is_visible {
+            self.remember_given_up([snapshot]);
+        }
+        Ok(!is_visible)
+    }
+
+    /// Hides all but the newest snapshots of a brane; their parts are garbage
+    /// from then on.
+    pub(super) fn hide_snapshots(
+        &mut self,
+        brane: BraneId,
+        keep: u32,
+    ) -> Result<Vec<SnapshotId>, StoreError> {
+        let hidden = self.write(|write| write.hide_snapshots(brane, keep))?;
+        self.remember_given_up(hidden.iter().copied());
+        Ok(hidden)
+    }
+
+    fn remember_given_up(&mut self, snapshots: impl IntoIterator<Item = SnapshotId>) {
+        if self.given_up.len() > MAX_KNOWN {
+            self.given_up.clear();
+        }
+        self.given_up.extend(snapshots);
     }
 }
 
@@ -291,9 +338,14 @@ impl Write<'_> {
         count().map_err(fault::of(JOURNAL))
     }
 
-    /// Makes a snapshot visible.
-    pub(super) fn finish(&mut self, brane: BraneId, info: SnapshotInfo) -> Result<(), StoreError> {
+    /// Makes a snapshot visible; one that is visible already stays so.
+    fn finish(&mut self, brane: BraneId, info: SnapshotInfo) -> Result<(), StoreError> {
         let known = self.expect(brane)?;
+        if let Some(there) = find_snapshot(&self.transaction, known.no, brane, info.id)? {
+            let place = Place::Snapshot { brane, snapshot: info.id };
+            let other = || damaged(place, "another snapshot has its name");
+            return if there == info { Ok(()) } else { Err(other()) };
+        }
         if info.epoch != known.head.epoch {
             return Err(StoreError::StaleEpoch { current: known.head.epoch });
         }

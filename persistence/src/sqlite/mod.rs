@@ -33,6 +33,7 @@ mod parts;
 mod reader;
 mod rows;
 mod schema;
+mod snapshots;
 mod start;
 mod store;
 mod upkeep;

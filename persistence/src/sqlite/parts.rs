@@ -35,6 +35,8 @@ struct Unfinished {
     id: SnapshotId,
     start: SnapshotStart,
     lengths: BTreeMap<u32, u64>,
+    /// It was sealed, and may be visible by now.
+    is_sealed: bool,
 }
 
 /// The writer.
@@ -76,7 +78,7 @@ impl Parts {
         let row = params![start.brane.to_bytes(), epoch, at, taken];
         self.db.execute(sql, row).map_err(fault::of(PARTS))?;
         let id = SnapshotId(self.db.last_insert_rowid().cast_unsigned());
-        let unfinished = Unfinished { id, start, lengths: BTreeMap::new() };
+        let unfinished = Unfinished { id, start, lengths: BTreeMap::new(), is_sealed: false };
         let before = self.unfinished.insert(start.brane, unfinished);
         Ok((id, before.map(|before| before.id)))
     }
@@ -90,6 +92,9 @@ impl Parts {
         body: &Bytes,
     ) -> Result<(), StoreError> {
         let unfinished = find(&mut self.unfinished, brane, snapshot)?;
+        if unfinished.is_sealed {
+            return Err(StoreError::UnknownSnapshot { brane, snapshot });
+        }
         if index >= 1 << INDEX_BITS {
             return Err(StoreError::Invalid("the part's index is too high"));
         }
@@ -103,8 +108,8 @@ impl Parts {
         Ok(())
     }
 
-    /// Makes the parts of a snapshot durable, if all are there; `None` if it
-    /// is none of those under way.
+    /// Makes the parts of a snapshot durable, if all are there, and takes no
+    /// more of them; `None` if it is none of those under way.
     pub(super) fn seal(
         &mut self,
         brane: BraneId,
@@ -122,6 +127,7 @@ impl Parts {
         }
         let bytes = lengths.values().sum();
         let SnapshotStart { epoch, at, taken_ms, .. } = unfinished.start;
+        unfinished.is_sealed = true;
         self.sync(snapshot)?;
         Ok(Some(SnapshotInfo { id: snapshot, epoch, at, parts, bytes, taken_ms }))
     }

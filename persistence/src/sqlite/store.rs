@@ -61,66 +61,6 @@ impl SqliteStore {
             })
             .await
     }
-
-    async fn begin(&self, start: SnapshotStart) -> Result<SnapshotId, StoreError> {
-        let current =
-            self.reader().call(Lane::Urgent, 0, move |reader| reader.epoch(start.brane)).await?;
-        if start.epoch != current {
-            return Err(StoreError::StaleEpoch { current });
-        }
-        let (id, given_up) =
-            self.parts.call(Lane::Urgent, 0, move |parts| parts.begin(start)).await?;
-        if let Some(old) = given_up {
-            self.delete_parts(old).await?;
-        }
-        Ok(id)
-    }
-
-    async fn finish(
-        &self,
-        brane: BraneId,
-        snapshot: SnapshotId,
-        count: u32,
-    ) -> Result<(), StoreError> {
-        let sealed = self
-            .parts
-            .call(Lane::Urgent, 0, move |parts| parts.seal(brane, snapshot, count))
-            .await?;
-        let Some(info) = sealed else {
-            let reader = self.reader();
-            let outline = reader.call(Lane::Urgent, 0, move |reader| reader.outline(brane)).await?;
-            let is_there = outline.snapshots.whole.iter().any(|info| info.id == snapshot);
-            let unknown = StoreError::UnknownSnapshot { brane, snapshot };
-            return if is_there { Ok(()) } else { Err(unknown) };
-        };
-        self.journal
-            .call(Lane::Urgent, 0, move |journal| journal.write(|write| write.finish(brane, info)))
-            .await?;
-        self.parts
-            .call(Lane::Urgent, 0, move |parts| {
-                parts.forget(brane, snapshot);
-                Ok(())
-            })
-            .await
-    }
-
-    async fn abort(&self, brane: BraneId, snapshot: SnapshotId) -> Result<(), StoreError> {
-        let was = self
-            .parts
-            .call(Lane::Urgent, 0, move |parts| Ok(parts.forget(brane, snapshot)))
-            .await?;
-        if was { self.delete_parts(snapshot).await } else { Ok(()) }
-    }
-
-    /// Deletes the parts of a snapshot that nobody can see.
-    pub(super) async fn delete_parts(&self, snapshot: SnapshotId) -> Result<(), StoreError> {
-        loop {
-            let bite = move |parts: &mut super::parts::Parts| parts.delete_bite(snapshot);
-            if !self.parts.call(Lane::Patient, 0, bite).await? {
-                return Ok(());
-            }
-        }
-    }
 }
 
 impl Store for SqliteStore {

@@ -52,9 +52,7 @@ impl SqliteStore {
         let keep = policy.keep_snapshots;
         let hidden = self
             .journal
-            .call(Lane::Patient, 0, move |journal| {
-                journal.write(|write| write.hide_snapshots(brane, keep))
-            })
+            .call(Lane::Patient, 0, move |journal| journal.hide_snapshots(brane, keep))
             .await?;
         for snapshot in hidden {
             done.snapshots += 1;
