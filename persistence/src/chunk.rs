@@ -74,6 +74,10 @@ pub enum AppendRefusal {
     /// No brane has this id.
     #[error("no such brane")]
     UnknownBrane,
+    /// What the store knows of the brane is damaged: it takes no chunk of it
+    /// until somebody has seen to that. The store has logged where and what.
+    #[error("what is stored of the brane is damaged")]
+    Damaged,
     /// An empty range, or a body above [`MAX_CHUNK_BYTES`].
     #[error("the chunk is empty or too long")]
     Malformed,

@@ -88,7 +88,7 @@ impl BraneReport {
 pub struct StoreReport {
     /// The version of the stored schema.
     pub schema: u32,
-    /// Branes.
+    /// Branes whose records are whole.
     pub branes: u64,
     /// Space taken on the device, in bytes, as far as the store knows.
     pub device_bytes: u64,

@@ -79,6 +79,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// A page of the branes that `filter` shows, oldest first, after `after`;
     /// at most `limit` records, which is cut to 1..=[`crate::MAX_PAGE`].
+    /// Records that are damaged are left out; [`Store::verify_store`] names them.
     fn branes(
         &self,
         filter: BraneFilter,
@@ -120,8 +121,8 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// Each chunk is judged alone: it is stored if its epoch is the brane's
     /// newest and it begins at the brane's head, counting the chunks before
-    /// it in the group; otherwise it is refused, and the others are stored
-    /// all the same. A chunk that is stored already, with the same brane,
+    /// it in the group; otherwise it is refused, as it is when the brane's own
+    /// entries are damaged, and the others are stored all the same. A chunk that is stored already, with the same brane,
     /// epoch, range and checksum, counts as done. So a call whose outcome is
     /// unknown can be repeated as it was.
     ///

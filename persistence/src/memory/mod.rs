@@ -73,8 +73,9 @@ impl MemoryDisk {
         self.lock().powered = false;
     }
 
-    /// Spoils what is stored at the place of a chunk, a part or a snapshot's
-    /// entry; false if nothing is there. A chunk is found by its last edit.
+    /// Spoils what is stored at the place of a chunk, a part, a snapshot's
+    /// entry or a brane's; false if nothing is there. A chunk is found by its
+    /// last edit.
     pub fn damage(&self, place: &Place) -> bool {
         self.lock().state.damage(place)
     }

@@ -16,7 +16,7 @@ use crate::scan::{Link, Scan, Verdict};
 use crate::snapshot::{SnapshotId, SnapshotInfo, SnapshotStart};
 use crate::store::Opened;
 
-/// What is wrong with a snapshot's entry that was spoiled.
+/// What is wrong with an entry that was spoiled.
 pub(super) const SPOILED: &str = "its checksum is wrong";
 
 /// A chunk with its checksum.
@@ -65,6 +65,8 @@ pub(super) struct Brane {
     pub(super) chunks: BTreeMap<Seq, Stored>,
     pub(super) unfinished: Option<(SnapshotId, Parts)>,
     pub(super) snapshots: BTreeMap<SnapshotId, Finished>,
+    /// Its head is not what was written.
+    pub(super) is_spoiled: bool,
 }
 
 impl Brane {
@@ -81,8 +83,12 @@ impl Brane {
         self.newest_first().first().map_or(Seq(0), |info| info.at)
     }
 
-    /// The first snapshot whose entry is not what was written.
+    /// The brane's own entry, or that of the first snapshot, that is not what
+    /// was written.
     pub(super) fn spoiled(&self) -> Option<Place> {
+        if self.is_spoiled {
+            return Some(Place::Brane(self.record.id));
+        }
         let spoiled = self.snapshots.values().find(|found| found.is_spoiled)?;
         Some(Place::Snapshot { brane: self.record.id, snapshot: spoiled.info.id })
     }
@@ -102,7 +108,11 @@ impl State {
     }
 
     pub(super) fn brane_mut(&mut self, id: BraneId) -> Result<&mut Brane, StoreError> {
-        self.branes.get_mut(&id).ok_or(StoreError::UnknownBrane(id))
+        let brane = self.branes.get_mut(&id).ok_or(StoreError::UnknownBrane(id))?;
+        if brane.is_spoiled {
+            return Err(StoreError::Damaged { place: Place::Brane(id), why: SPOILED.into() });
+        }
+        Ok(brane)
     }
 
     pub(super) fn create(&mut self, record: BraneRecord) -> Result<(), StoreError> {
@@ -118,6 +128,7 @@ impl State {
             chunks: BTreeMap::new(),
             unfinished: None,
             snapshots: BTreeMap::new(),
+            is_spoiled: false,
             record,
         };
         self.branes.insert(brane.record.id, brane);
@@ -164,6 +175,9 @@ impl State {
     pub(super) fn append(&mut self, write: ChunkWrite) -> Result<(), AppendRefusal> {
         write.check()?;
         let brane = self.branes.get_mut(&write.brane).ok_or(AppendRefusal::UnknownBrane)?;
+        if brane.is_spoiled {
+            return Err(AppendRefusal::Damaged);
+        }
         let checksum = write.checksum();
         let is_there = brane.chunks.get(&write.to).is_some_and(|stored| {
             stored.checksum == checksum

@@ -105,6 +105,9 @@ impl State {
                 let found = brane.and_then(|brane| brane.snapshots.get_mut(snapshot));
                 found.map(|found| found.is_spoiled = true).is_some()
             }
+            Place::Brane(brane) => {
+                self.branes.get_mut(brane).map(|brane| brane.is_spoiled = true).is_some()
+            }
             _ => false,
         }
     }

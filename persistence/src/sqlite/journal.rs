@@ -236,14 +236,20 @@ impl Write<'_> {
         if chunk.to > MAX_SEQ {
             return Ok(Err(AppendRefusal::Malformed));
         }
-        let Some(mut known) = self.known(chunk.brane)? else {
-            return Ok(Err(AppendRefusal::UnknownBrane));
+        let (mut known, is_stored) = match self.look_up(chunk) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Err(AppendRefusal::UnknownBrane)),
+            Err(StoreError::Damaged { place, why }) => {
+                // Nothing was changed for this chunk: the others go on.
+                tracing::error!(brane = %chunk.brane, %place, why, "a chunk is refused");
+                return Ok(Err(AppendRefusal::Damaged));
+            }
+            Err(error) => return Err(error),
         };
-        let head = known.head;
-        let fits = chunk.epoch == head.epoch && chunk.from == head.seq;
-        if !fits && self.is_stored(known.no, chunk)? {
+        if is_stored {
             return Ok(Ok(()));
         }
+        let head = known.head;
         if chunk.epoch != head.epoch {
             return Ok(Err(AppendRefusal::StaleEpoch { current: head.epoch }));
         }
@@ -256,6 +262,14 @@ impl Write<'_> {
         known.head.bytes += chunk.body.len() as u64;
         self.set_head(chunk.brane, known);
         Ok(Ok(()))
+    }
+
+    /// What is known of a chunk's brane, and whether the chunk is there already.
+    fn look_up(&mut self, chunk: &ChunkWrite) -> Result<Option<(Known, bool)>, StoreError> {
+        let Some(known) = self.known(chunk.brane)? else { return Ok(None) };
+        let fits = chunk.epoch == known.head.epoch && chunk.from == known.head.seq;
+        let is_stored = !fits && self.is_stored(known.no, chunk)?;
+        Ok(Some((known, is_stored)))
     }
 
     fn insert(&self, no: i64, chunk: &ChunkWrite) -> rusqlite::Result<()> {
@@ -312,7 +326,7 @@ impl Write<'_> {
             }
         };
         let head = known.head.seq;
-        let mut lineage = read_lineage(&self.transaction, known.no, brane)?;
+        let mut lineage = read_lineage(&self.transaction, known, brane)?;
         lineage::push(&mut lineage, epoch, head);
         let body = lineage::encode(&lineage);
         let sum = rows::lineage_checksum(known.no, &body);
@@ -417,10 +431,11 @@ pub(super) fn number(db: &Connection, brane: BraneId) -> Result<Option<i64>, Sto
     read_record(db, brane).map(|found| found.map(|(no, _)| no))
 }
 
-/// A brane's openings.
+/// A brane's openings. There are none before the first has ended well, and
+/// nothing is stored before that.
 pub(super) fn read_lineage(
     db: &Connection,
-    no: i64,
+    Known { no, head }: Known,
     brane: BraneId,
 ) -> Result<lineage::Lineage, StoreError> {
     let broken = fault::of(JOURNAL);
@@ -428,7 +443,9 @@ pub(super) fn read_lineage(
     let mut statement = db.prepare_cached(sql).map_err(&broken)?;
     let row = statement.query_row([no], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)));
     let Some((body, sum)) = row.optional().map_err(&broken)? else {
-        return Ok(Vec::new());
+        let is_new = head.seq == Seq(0);
+        let missing = || damaged(Place::Brane(brane), "its lineage is missing");
+        return if is_new { Ok(Vec::new()) } else { Err(missing()) };
     };
     let is_good = rows::lineage_checksum(no, &body) == sum;
     let found = lineage::decode(&body).filter(|_| is_good);

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter, typ
 
 use super::directory::{JOURNAL, PARTS};
 use super::fault;
-use super::journal::{Snapshots, find_snapshot, number, read_lineage, read_record};
+use super::journal::{Known, Snapshots, find_snapshot, number, read_lineage, read_record};
 use super::rows::{self, Head, MAX_SEQ, READ_HEAD, damaged, key, key_seq};
 use crate::chain::Chain;
 use crate::checksum;
@@ -76,18 +76,26 @@ impl Reader {
         after: Option<BraneCursor>,
         limit: u32,
     ) -> Result<BranePage, StoreError> {
-        let limit = limit.clamp(1, MAX_PAGE);
-        let (sql, values) = listing(filter, after, limit);
+        let limit = limit.clamp(1, MAX_PAGE) as usize;
+        let (sql, values) = listing(filter, after);
         let broken = fault::of(JOURNAL);
         self.journal(|db| {
             let mut statement = db.prepare_cached(&sql).map_err(&broken)?;
             let mut found = statement.query(params_from_iter(values)).map_err(&broken)?;
             let mut branes = Vec::new();
-            while let Some(row) = found.next().map_err(&broken)? {
-                branes.push(rows::record(row)?.1);
+            while let Some(row) = found.next().map_err(&broken)?
+                && branes.len() <= limit
+            {
+                match rows::record(row) {
+                    Ok((_, record)) => branes.push(record),
+                    Err(StoreError::Damaged { place, why }) => {
+                        tracing::error!(%place, why, "a listing leaves a brane out");
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            let more = branes.len() > limit as usize;
-            branes.truncate(limit as usize);
+            let more = branes.len() > limit;
+            branes.truncate(limit);
             let next = branes.last().filter(|_| more).map(BraneRecord::cursor);
             Ok(BranePage { branes, next })
         })
@@ -203,7 +211,7 @@ fn outline(db: &Connection, brane: BraneId) -> Result<Outline, StoreError> {
     if snapshots.whole.first().is_some_and(|info| info.at > head.seq) {
         return Err(damaged(Place::Brane(brane), "its head is before its newest snapshot"));
     }
-    let epochs = read_lineage(db, no, brane)?.len() as u64;
+    let epochs = read_lineage(db, Known { no, head }, brane)?.len() as u64;
     Ok(Outline { no, head, epochs, snapshots })
 }
 
@@ -247,7 +255,7 @@ fn chunk(row: &Row<'_>, brane: BraneId) -> rusqlite::Result<(Seq, Found)> {
 }
 
 /// The statement of a listing, and its values.
-fn listing(filter: BraneFilter, after: Option<BraneCursor>, limit: u32) -> (String, Vec<Value>) {
+fn listing(filter: BraneFilter, after: Option<BraneCursor>) -> (String, Vec<Value>) {
     let start = after.map_or((-1, Vec::new()), |cursor| {
         (cursor.created_ms.cast_signed(), cursor.id.to_bytes().to_vec())
     });
@@ -266,10 +274,9 @@ fn listing(filter: BraneFilter, after: Option<BraneCursor>, limit: u32) -> (Stri
             "AND owner = ?3".to_owned()
         }
     };
-    let more = limit + 1;
     let sql = format!(
         "SELECT * FROM branes WHERE (created_ms, id) > (?1, ?2) {shows} \
-         ORDER BY created_ms, id LIMIT {more}"
+         ORDER BY created_ms, id"
     );
     (sql, values)
 }

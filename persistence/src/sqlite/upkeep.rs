@@ -28,10 +28,13 @@ impl SqliteStore {
         let mut after = 0;
         loop {
             let step = move |reader: &mut Reader| reader.numbers(after);
-            let branes = self.reader().call(Lane::Patient, 0, step).await?;
-            let Some((last, _)) = branes.last() else { break };
-            after = *last;
-            for (_, brane) in branes {
+            let numbers = self.reader().call(Lane::Patient, 0, step).await?;
+            let Some(last) = numbers.last else { break };
+            after = last;
+            for Damage { place, why } in numbers.damages {
+                skip_damaged(Err(StoreError::Damaged { place, why }), &mut done)?;
+            }
+            for brane in numbers.branes {
                 let result = self.compact_brane(brane, policy, before_ms, &mut done).await;
                 skip_damaged(result, &mut done)?;
             }
@@ -195,16 +198,18 @@ impl SqliteStore {
         let mut after = 0;
         loop {
             let step = move |reader: &mut Reader| reader.numbers(after);
-            let branes = match self.reader().call(Lane::Patient, 0, step).await {
+            let numbers = match self.reader().call(Lane::Patient, 0, step).await {
                 Err(StoreError::Damaged { place, why }) => {
                     report.damages.push(Damage { place, why });
                     break;
                 }
                 other => other?,
             };
-            let Some((last, _)) = branes.last() else { break };
-            after = *last;
-            report.branes += branes.len() as u64;
+            let Some(last) = numbers.last else { break };
+            after = last;
+            report.branes += numbers.branes.len() as u64;
+            let room = MAX_DAMAGES.saturating_sub(report.damages.len());
+            report.damages.extend(numbers.damages.into_iter().take(room));
         }
         let mut no = -1;
         while report.damages.len() < MAX_DAMAGES {
@@ -222,19 +227,35 @@ impl SqliteStore {
     }
 }
 
+/// A stretch of the branes, by their numbers.
+#[derive(Default)]
+struct Numbers {
+    branes: Vec<BraneId>,
+    /// Of the records that are not what was written.
+    damages: Vec<Damage>,
+    /// The last number seen; `None` if there are no more.
+    last: Option<i64>,
+}
+
 impl Reader {
-    /// Numbers and ids of some branes after a number.
-    fn numbers(&self, after: i64) -> Result<Vec<(i64, BraneId)>, StoreError> {
+    /// Some branes after a number.
+    fn numbers(&self, after: i64) -> Result<Numbers, StoreError> {
         let broken = fault::of(JOURNAL);
         let sql = "SELECT * FROM branes WHERE no > ?1 ORDER BY no LIMIT ?2";
         let mut statement = self.journal.prepare_cached(sql).map_err(&broken)?;
         let mut found = statement.query(params![after, STEP]).map_err(&broken)?;
-        let mut branes = Vec::new();
+        let mut numbers = Numbers::default();
         while let Some(row) = found.next().map_err(&broken)? {
-            let (no, record) = rows::record(row)?;
-            branes.push((no, record.id));
+            numbers.last = Some(row.get("no").map_err(&broken)?);
+            match rows::record(row) {
+                Ok((_, record)) => numbers.branes.push(record.id),
+                Err(StoreError::Damaged { place, why }) => {
+                    numbers.damages.push(Damage { place, why });
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(branes)
+        Ok(numbers)
     }
 
     /// The length of all journals, and the branes with the longest.
@@ -249,7 +270,8 @@ impl Reader {
         let mut found = statement.query([STEP]).map_err(&broken)?;
         let mut branes = Vec::new();
         while let Some(row) = found.next().map_err(&broken)? {
-            branes.push(rows::record(row)?.1.id);
+            // A damaged record was counted when the branes were gone through.
+            branes.extend(rows::record(row).ok().map(|(_, record)| record.id));
         }
         Ok((total, branes))
     }

@@ -50,8 +50,8 @@ pub trait Fixture: Send + Sync {
     /// Opens the store on the data as a process that was killed left it.
     fn crash(&mut self) -> BoxFuture<'_, Verdict>;
 
-    /// Spoils what is stored at a place, that of a chunk, a part or a
-    /// snapshot's entry, so that its checksum does not fit any more, and opens the store again. A chunk is
+    /// Spoils what is stored at a place, that of a chunk, a part, a
+    /// snapshot's entry or a brane's, so that its checksum does not fit any more, and opens the store again. A chunk is
     /// found by its last edit.
     fn damage(&mut self, place: Place) -> BoxFuture<'_, Verdict>;
 }
@@ -182,6 +182,11 @@ impl SqliteFixture {
             Place::Snapshot { snapshot, .. } => {
                 let sql = "UPDATE snapshots SET taken_ms = taken_ms + 1 WHERE snapshot = ?1";
                 open("avvyland.sqlite")?.execute(sql, [snapshot.0 as i64])
+            }
+            Place::Brane(brane) => {
+                let sql = "UPDATE heads SET checksum = checksum + 1 \
+                    WHERE no = (SELECT no FROM branes WHERE id = ?1)";
+                open("avvyland.sqlite")?.execute(sql, [brane.to_bytes()])
             }
             _ => Ok(0),
         }

@@ -359,6 +359,7 @@ fn judge(
                 AppendRefusal::StaleEpoch { .. } => Rejection::Superseded,
                 AppendRefusal::Gap { .. }
                 | AppendRefusal::UnknownBrane
+                | AppendRefusal::Damaged
                 | AppendRefusal::Malformed => Rejection::Broken,
             };
             rejected.push(Rejected { brane: queued.brane, epoch: queued.chunk.epoch, why });

@@ -46,6 +46,13 @@ impl Broken {
                 }
                 self.inner.append(chunks).await
             }
+            Bug::FailsAGroupForADamagedBrane => {
+                let answers = self.inner.append(chunks).await?;
+                match answers.contains(&Err(AppendRefusal::Damaged)) {
+                    true => Err(StoreError::Io("one of them is damaged".into())),
+                    false => Ok(answers),
+                }
+            }
             _ => self.append_one_by_one(chunks).await,
         }
     }

@@ -23,6 +23,8 @@ pub enum Bug {
     AnswersOutOfOrder,
     /// Fails a whole group because one chunk of it is stale.
     FailsAGroupForAStaleChunk,
+    /// Fails a whole group because one brane of it is damaged.
+    FailsAGroupForADamagedBrane,
     /// Shows a snapshot that was begun.
     ShowsUnfinishedSnapshots,
     /// Says that a snapshot with missing parts is finished.
@@ -71,7 +73,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::AcknowledgesWithoutStoring,
         Self::LosesTheLastChunkInACrash,
         Self::DropsTheEndOfAGroup,
@@ -82,6 +84,7 @@ impl Bug {
         Self::Reorders,
         Self::AnswersOutOfOrder,
         Self::FailsAGroupForAStaleChunk,
+        Self::FailsAGroupForADamagedBrane,
         Self::ShowsUnfinishedSnapshots,
         Self::FinishesIncompleteSnapshots,
         Self::FinishesStaleSnapshots,

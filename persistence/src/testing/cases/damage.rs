@@ -4,10 +4,13 @@ use avvy_model::{Epoch, Seq};
 
 use super::Case;
 use super::list;
+use crate::chunk::AppendRefusal;
 use crate::error::{Place, StoreError};
+use crate::record::BraneFilter;
+use crate::report::CompactPolicy;
 use crate::testing::fixture::{Failure, Fixture, Verdict};
 use crate::testing::samples::{
-    brane, ensure, ensure_eq, expect_filled, fill, newest, opened, snapshot,
+    brane, chunk, ensure, ensure_eq, expect_filled, fill, newest, opened, snapshot,
 };
 
 pub(super) const CASES: &[Case] = list![
@@ -18,6 +21,7 @@ pub(super) const CASES: &[Case] = list![
     opens_past_damage_that_a_snapshot_covers,
     says_what_it_has,
     says_where_damage_is,
+    goes_on_beside_a_damaged_brane,
 ];
 
 fn place(from: u64, to: u64) -> Place {
@@ -152,5 +156,36 @@ async fn says_where_damage_is(fixture: &mut dyn Fixture) -> Verdict {
     ensure_eq!(report.damage_count, 2, "damages");
     ensure_eq!(report.torn.map(|torn| torn.kept), Some(Seq(9)), "the torn tail");
     ensure!(fixture.store().open(brane(1)).await.is_err(), "a damaged brane was opened");
+    Ok(())
+}
+
+async fn goes_on_beside_a_damaged_brane(fixture: &mut dyn Fixture) -> Verdict {
+    let sick = ten(fixture).await?;
+    let epoch = opened(&fixture.store(), 2).await?.epoch;
+    fill(&fixture.store(), 2, epoch, 0..3).await?;
+    snapshot(&fixture.store(), 2, epoch, 3, 1).await?;
+    fixture.damage(Place::Brane(brane(1))).await?;
+    let store = fixture.store();
+    for to in 4..6 {
+        let group = vec![chunk(1, sick, 10, 11), chunk(2, epoch, to - 1, to)];
+        let answers = store.append(group).await?;
+        ensure_eq!(answers, vec![Err(AppendRefusal::Damaged), Ok(())], "the answers");
+    }
+    expect_filled(fixture, 2, 0..5).await?;
+    let answer = store.open(brane(1)).await;
+    ensure!(matches!(answer, Err(StoreError::Damaged { .. })), "the damaged brane: {answer:?}");
+    let policy = CompactPolicy {
+        now_ms: u64::MAX,
+        retention_ms: 0,
+        max_journal_bytes: None,
+        keep_snapshots: 1,
+    };
+    let done = store.compact(policy).await?;
+    ensure_eq!((done.chunks, done.skipped), (3, 1), "chunks deleted and branes skipped");
+    let report = store.verify_brane(brane(1)).await?;
+    let places: Vec<_> = report.damages.into_iter().map(|damage| damage.place).collect();
+    ensure_eq!(places, vec![Place::Brane(brane(1))], "what an inspection finds");
+    let page = store.branes(BraneFilter::All, None, 10).await?;
+    ensure_eq!(page.branes.len(), 2, "branes listed");
     Ok(())
 }
