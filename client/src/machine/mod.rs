@@ -168,11 +168,10 @@ impl ClientMachine {
     /// When [`Input::Tick`] is due, if nothing else happens before.
     pub fn wakes_at(&self) -> Option<u64> {
         let timeout_ms = self.options.answer_timeout_ms;
-        let Link::Up(welcome) = &self.link else {
-            return match self.link {
-                Link::Greeting { since_ms } => Some(since_ms + timeout_ms),
-                _ => None,
-            };
+        let welcome = match &self.link {
+            Link::Down | Link::Closing => return None,
+            Link::Greeting { since_ms } => return Some(since_ms + timeout_ms),
+            Link::Up(welcome) => welcome,
         };
         let heartbeat_ms = u64::from(welcome.heartbeat_ms);
         let asked = self.branes.iter().filter_map(Membership::asked_ms);

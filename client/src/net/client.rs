@@ -25,8 +25,8 @@ pub enum ClientError {
     /// The brane cannot be joined.
     #[error("the brane cannot be joined: {0}")]
     Join(Code),
-    /// There is no copy of the brane yet.
-    #[error("there is no copy yet")]
+    /// There is no copy of the brane that follows it, for now.
+    #[error("there is no copy for now")]
     NoCopy,
 }
 
@@ -274,11 +274,14 @@ impl Brane {
     /// Asks the server for its state hash and compares it with the copy's.
     ///
     /// # Errors
-    /// When the client is closed or the connection was cut meanwhile.
+    /// [`ClientError::NoCopy`] when the connection was cut, or the brane left,
+    /// paused or joined anew before the answer came; or when the client is closed.
     pub async fn check(&self) -> Result<HashCheck, ClientError> {
         let (reply, answer) = oneshot::channel();
         self.client.command(Command::Hash { brane: self.brane, reply }).await?;
-        answer.await.map_err(|_| ClientError::Closed)
+        let is_closed = || self.client.commands.is_closed();
+        let lost = |_| if is_closed() { ClientError::Closed } else { ClientError::NoCopy };
+        answer.await.map_err(lost)
     }
 
     /// Leaves the brane.

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use avvy_model::{BraneId, Edit, Object, Target};
+use avvy_protocol::Channel;
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -35,8 +36,17 @@ struct Task {
     ready: Option<oneshot::Sender<Result<(), ConnectError>>>,
     edits: FxHashMap<Ticket, watch::Sender<Progress>>,
     joins: Vec<(BraneId, oneshot::Sender<Result<(), ClientError>>)>,
-    hashes: Vec<(BraneId, oneshot::Sender<HashCheck>)>,
+    hashes: Vec<AskedHash>,
     subscribers: Vec<(BraneId, mpsc::Sender<WorldChange>)>,
+}
+
+/// Somebody who waits for a state hash. One question of a brane is under way
+/// at a time: the server answers two that come close together once.
+struct AskedHash {
+    brane: BraneId,
+    /// An answer comes on no other.
+    channel: Channel,
+    reply: oneshot::Sender<HashCheck>,
 }
 
 /// Runs until it is closed, all handles are gone, or the server says not to
@@ -62,6 +72,7 @@ pub(super) async fn run(
         tokio::select! {
             turned = task.session.turn(&mut events) => {
                 let flow = events.drain(..).try_for_each(|event| task.on_event(event));
+                task.forget_hashes();
                 if let Err(ended) = turned {
                     task.refuse_connection(ended);
                     break;
@@ -123,9 +134,12 @@ impl Task {
                 let _ = reply.send(self.session.machine.predicted(brane, target));
             }
             Command::Hash { brane, reply } => {
-                if self.session.machine.channel(brane).is_some() {
-                    self.session.act(|machine, now_ms, out| machine.ask_hash(now_ms, brane, out));
-                    self.hashes.push((brane, reply));
+                if let Some(channel) = self.session.machine.channel(brane) {
+                    let is_first = self.hashes.iter().all(|asked| asked.brane != brane);
+                    self.hashes.push(AskedHash { brane, channel, reply });
+                    if is_first {
+                        self.ask_hash(brane);
+                    }
                 }
             }
             Command::Refresh { token } => {
@@ -142,7 +156,7 @@ impl Task {
                 ControlFlow::Continue(())
             }
             Event::Down(ended) => {
-                // Their answers will not come on another connection.
+                // Another connection may give its channel the same number.
                 self.hashes.clear();
                 let first = self.ready.is_some();
                 self.refuse_connection(ended);
@@ -191,21 +205,38 @@ impl Task {
                 self.settle(ticket, Progress::Failed(EditError::Unknown));
             }
             Notify::Hash { brane, at, theirs, ours } => {
-                if let Some(index) = self.hashes.iter().position(|(of, _)| *of == brane) {
-                    let (_, reply) = self.hashes.remove(index);
-                    // Whoever asked may be gone.
-                    let _ = reply.send(HashCheck { at, theirs, ours });
-                }
+                self.answer_hash(brane, HashCheck { at, theirs, ours });
             }
             Notify::Broken { brane, error } => {
                 tracing::warn!(%brane, %error, "the copy does not fit and is fetched again");
-                self.hashes.retain(|(of, _)| *of != brane);
             }
             Notify::ServerError(error) => {
                 tracing::debug!(code = %error.code, trace = %error.trace, "server error");
             }
             Notify::Joined { .. } | Notify::Renamed { .. } | Notify::Paused { .. } => {}
         }
+    }
+
+    fn ask_hash(&mut self, brane: BraneId) {
+        self.session.act(|machine, now_ms, out| machine.ask_hash(now_ms, brane, out));
+    }
+
+    /// Answers who asked first, and asks again for the next.
+    fn answer_hash(&mut self, brane: BraneId, check: HashCheck) {
+        if let Some(index) = self.hashes.iter().position(|asked| asked.brane == brane) {
+            // Whoever asked may be gone.
+            let _ = self.hashes.remove(index).reply.send(check);
+        }
+        if self.hashes.iter().any(|asked| asked.brane == brane) {
+            self.ask_hash(brane);
+        }
+    }
+
+    /// Lets go of those whose answer will not come: the brane was left, is
+    /// paused, or is joined anew.
+    fn forget_hashes(&mut self) {
+        let machine = &self.session.machine;
+        self.hashes.retain(|asked| machine.channel(asked.brane) == Some(asked.channel));
     }
 
     fn settle(&mut self, ticket: Ticket, last: Progress) {

@@ -119,14 +119,19 @@ impl Membership {
     pub(in crate::machine) fn wants_join_at(&self) -> Option<u64> {
         match self.stage {
             Stage::Wanted { not_before_ms } => Some(not_before_ms),
-            _ => None,
+            Stage::Joining { .. } | Stage::Joined(_) | Stage::Leaving { .. } | Stage::Closed => {
+                None
+            }
         }
     }
 
     pub(in crate::machine) fn channel(&self) -> Option<Channel> {
         match &self.stage {
             Stage::Joined(live) => Some(live.channel),
-            _ => None,
+            Stage::Wanted { .. }
+            | Stage::Joining { .. }
+            | Stage::Leaving { .. }
+            | Stage::Closed => None,
         }
     }
 
@@ -194,7 +199,12 @@ impl Membership {
                 self.close(None, out);
             }
             Stage::Closed => {}
-            _ => self.stage = Stage::Wanted { not_before_ms: 0 },
+            Stage::Wanted { .. }
+            | Stage::Joining { leave: false, .. }
+            | Stage::Joined(_)
+            | Stage::Leaving { again: true, .. } => {
+                self.stage = Stage::Wanted { not_before_ms: 0 };
+            }
         }
     }
 

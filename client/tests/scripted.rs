@@ -1,0 +1,168 @@
+//! The client over a real socket, against a server that does just what the
+//! test says: what a whole server does too seldom to wait for.
+
+#![cfg(feature = "net")]
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use avvy_client::machine::MachineOptions;
+use avvy_client::net::{Brane, Client, ClientError, ClientOptions};
+use avvy_model::{
+    BraneId, Code, DeleteMode, Edit, Epoch, Handle, Kind, Object, ObjectAt, ObjectId, Operation,
+    Position, Props, Role, Seq, Target, TraceId, Transform, UserId,
+};
+use avvy_protocol::codec::{DecodeLimits, decode_client, encode_server};
+use avvy_protocol::{
+    CatchUp, Channel, ClientMessage, Joined, ServerMessage, SnapshotPart, VERSION, Welcome,
+};
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, accept_async};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const BRANE: BraneId = BraneId::from_bytes([5; 16]);
+const USER: UserId = UserId::from_bytes([7; 16]);
+
+/// The server's end of one connection.
+struct Peer(WebSocketStream<TcpStream>);
+
+impl Peer {
+    async fn say(&mut self, message: ServerMessage) {
+        let bytes = encode_server(&message, 1_000);
+        self.0.send(Message::Binary(bytes.into())).await.unwrap();
+    }
+
+    /// The next message.
+    async fn hear(&mut self) -> ClientMessage {
+        let message = timeout(PATIENCE, self.0.next()).await.unwrap().unwrap().unwrap();
+        decode_client(&message.into_data(), &DecodeLimits::default()).unwrap()
+    }
+
+    async fn welcome(&mut self) {
+        assert!(matches!(self.hear().await, ClientMessage::Hello(_)));
+        self.say(ServerMessage::Welcome(Welcome {
+            version: VERSION,
+            session: TraceId::from_bytes([1; 16]),
+            user: USER,
+            heartbeat_ms: 600_000,
+            max_message_bytes: 1_000_000,
+            max_edits_in_flight: 100,
+            max_channels: 4,
+            expires: 4_000_000_000,
+            ms: 1_000_000,
+        }))
+        .await;
+    }
+
+    /// Lets the client in, with a world of the root alone.
+    async fn let_in(&mut self, channel: Channel, epoch: u64) {
+        assert!(matches!(self.hear().await, ClientMessage::Join(_)));
+        let at = Position { epoch: Epoch(epoch), seq: Seq(0) };
+        let joined = Joined {
+            channel,
+            brane: BRANE,
+            role: Role::Owner,
+            head: at,
+            durable: Seq(0),
+            catch_up: CatchUp::Snapshot,
+            client_memory_s: 60,
+        };
+        self.say(ServerMessage::Joined(joined)).await;
+        let object = Object {
+            id: ObjectId::from_bytes(BRANE.to_bytes()),
+            parent: Handle::ROOT,
+            kind: Kind::Group,
+            owner: USER,
+            transform: Transform::IDENTITY,
+            props: Props::default(),
+        };
+        let objects = vec![ObjectAt { handle: Handle::ROOT, object }];
+        let part = SnapshotPart { channel, at, index: 0, last: true, objects, gone: Vec::new() };
+        self.say(ServerMessage::Snapshot(part)).await;
+    }
+
+    async fn asked_for_hash(&mut self, of: Channel) {
+        let asked = self.hear().await;
+        assert!(matches!(asked, ClientMessage::Hash { channel } if channel == of), "{asked:?}");
+    }
+
+    async fn tell_hash(&mut self, channel: Channel, epoch: u64, hash: u8) {
+        let at = Position { epoch: Epoch(epoch), seq: Seq(0) };
+        self.say(ServerMessage::Hash { channel, at, hash: [hash; 16] }).await;
+    }
+}
+
+/// A client whose server follows the script.
+async fn joined<F>(script: impl FnOnce(Peer) -> F + Send + 'static) -> (Brane, JoinHandle<()>)
+where
+    F: Future<Output = ()> + Send,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        script(Peer(accept_async(stream).await.unwrap())).await;
+    });
+    let machine = MachineOptions { join_retry_ms: 1, ..MachineOptions::default() };
+    let options = ClientOptions { machine, ..ClientOptions::default() };
+    let client = timeout(PATIENCE, Client::connect(&url, "token", options)).await.unwrap();
+    let brane = timeout(PATIENCE, client.unwrap().join(BRANE)).await.unwrap().unwrap();
+    (brane, serving)
+}
+
+#[tokio::test]
+async fn a_hash_that_is_not_answered_before_a_restart_is_not_waited_for() {
+    let (brane, serving) = joined(|mut peer| async move {
+        peer.welcome().await;
+        peer.let_in(Channel(3), 1).await;
+        peer.asked_for_hash(Channel(3)).await;
+        let code = Some(Code::Unavailable);
+        peer.say(ServerMessage::Left { channel: Channel(3), code }).await;
+        peer.let_in(Channel(4), 2).await;
+        peer.asked_for_hash(Channel(4)).await;
+        peer.tell_hash(Channel(4), 2, 9).await;
+        // Until the client is gone.
+        while peer.0.next().await.is_some() {}
+    })
+    .await;
+    let lost = timeout(PATIENCE, brane.check()).await.expect("the check hangs");
+    assert!(matches!(lost, Err(ClientError::NoCopy)), "{lost:?}");
+    let mut changes = brane.subscribe().await.unwrap();
+    while brane.read(|copy| copy.position().epoch.0).await.unwrap_or(0) < 2 {
+        timeout(PATIENCE, changes.recv()).await.unwrap().unwrap();
+    }
+    // The next answer is for whoever asked next.
+    let check = timeout(PATIENCE, brane.check()).await.unwrap().unwrap();
+    assert_eq!((check.at.epoch, check.theirs), (Epoch(2), [9; 16]));
+    assert!(check.ours.is_some());
+    drop((brane, changes));
+    timeout(PATIENCE, serving).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn two_who_ask_for_the_hash_at_once_are_answered_one_after_the_other() {
+    let (brane, serving) = joined(|mut peer| async move {
+        peer.welcome().await;
+        peer.let_in(Channel(3), 1).await;
+        peer.asked_for_hash(Channel(3)).await;
+        // A server that is asked twice before it answers, answers once.
+        assert!(matches!(peer.hear().await, ClientMessage::Update(_)));
+        peer.tell_hash(Channel(3), 1, 8).await;
+        peer.asked_for_hash(Channel(3)).await;
+        peer.tell_hash(Channel(3), 1, 9).await;
+        while peer.0.next().await.is_some() {}
+    })
+    .await;
+    let (target, mode) = (Target::Handle(Handle(1)), DeleteMode::Subtree);
+    let edit = Edit::One(Operation::Delete { target, mode });
+    let all = async { tokio::join!(brane.check(), brane.check(), brane.submit(edit)) };
+    let (first, second, submitted) = timeout(PATIENCE, all).await.unwrap();
+    assert!(submitted.is_ok());
+    assert_eq!((first.unwrap().theirs, second.unwrap().theirs), ([8; 16], [9; 16]));
+    drop(brane);
+    timeout(PATIENCE, serving).await.unwrap().unwrap();
+}
