@@ -108,10 +108,8 @@ impl Connection {
 
     /// Ends a connection that gets no session.
     pub(crate) fn refuse(mut self, code: Code) {
-        self.socket.close(match code {
-            Code::Unavailable => CloseCode::Overloaded,
-            _ => CloseCode::Internal,
-        });
+        let is_full = code == Code::Unavailable;
+        self.socket.close(if is_full { CloseCode::Overloaded } else { CloseCode::Internal });
         tokio::spawn(timeout(
             REFUSAL_TIMEOUT,
             poll_fn(move |cx| {
