@@ -7,6 +7,38 @@ mod common;
 use common::TestServer;
 
 const API: &str = include_str!("../../docs/API.md");
+const PROTOCOL: &str = include_str!("../../protocol/PROTOCOL.md");
+const ID: &str = "5f1d2c6a-3b7e-4c1d-9a52-1e0f6d7c8b90";
+
+/// Every path that the documents name is there, under the methods that they
+/// name, and every route is documented.
+#[tokio::test]
+async fn the_routes_are_those_of_the_documents() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let headings = API.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'));
+    let mut routes: Vec<(&str, &str)> =
+        headings.map(|heading| heading.split_once(' ').unwrap()).collect();
+    assert_eq!(routes.len(), 5);
+    let table = API.split("\n| path | 200 means |").nth(1).unwrap();
+    let rows = table.split("\n\n").next().unwrap().split("\n| `").skip(1);
+    routes.extend(rows.map(|row| ("GET", row.split('`').next().unwrap())));
+    routes.push(("GET", "/ws"));
+    for (method, path) in &routes {
+        let answer = client.ask(method, &path.replace("{id}", ID), &[], b"").await;
+        let details = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(!details.contains("no such path") && answer.status != 405, "{method} {path}");
+    }
+    for (name, document) in [("API.md", API), ("PROTOCOL.md", PROTOCOL)] {
+        for path in document.split("/api/v1/").skip(1) {
+            let end = path.find(|c: char| !c.is_ascii_alphanumeric() && !"-/{}".contains(c));
+            let path = format!("/api/v1/{}", &path[..end.unwrap_or(path.len())]);
+            let path = path.replace(ID, "{id}");
+            assert!(routes.iter().any(|(_, route)| *route == path), "{name} names {path}");
+        }
+    }
+    server.end().await;
+}
 
 #[tokio::test]
 async fn the_examples_can_be_pasted() {

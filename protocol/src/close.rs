@@ -81,9 +81,9 @@ close_codes! {
     HeartbeatTimeout = 4001, "heartbeat_timeout", Yes;
     /// The server failed; try again.
     Internal = 4002, "internal", Later;
-    /// Too many messages or connections in too short a time.
+    /// Too many messages in too short a time.
     RateLimited = 4003, "rate_limited", Later;
-    /// The server has as many connections as it may.
+    /// The server has as many sessions as it may.
     Overloaded = 4004, "overloaded", Later;
     /// The server did not hear a `hello` in time.
     HelloTimeout = 4005, "hello_timeout", Later;
