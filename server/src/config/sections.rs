@@ -212,7 +212,7 @@ section! {
         retry_max_ms: u64 = 5_000,
         /// How long journal is kept, in hours.
         retention_hours: u64 = 7 * 24,
-        /// Bytes of journal that one brane keeps; 0: no bound.
+        /// Bytes of all journals together; 0: no bound.
         max_journal_bytes: u64 = 16 * GIB,
         /// How often what is no longer needed is removed, in seconds.
         compaction_interval_s: u64 = 60,
