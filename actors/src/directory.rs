@@ -2,7 +2,7 @@
 //! a brane when someone asks for it, restarts one whose actor has failed, and
 //! closes one that nobody has joined for a while.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,8 +57,8 @@ pub(crate) struct Directory {
     branes: HashMap<BraneId, Entry>,
     actors: HashMap<ActorId, BraneId>,
     /// Opened again, these would fail again in the same way. They stay closed
-    /// while this process lives.
-    broken: HashSet<BraneId>,
+    /// while this process lives, and whoever asks is told this.
+    broken: HashMap<BraneId, Code>,
     next_channel: u32,
     /// No brane is opened any more.
     is_draining: bool,
@@ -90,7 +90,7 @@ impl Actor for DirectoryActor {
             context,
             branes: HashMap::new(),
             actors: HashMap::new(),
-            broken: HashSet::new(),
+            broken: HashMap::new(),
             next_channel: 1,
             is_draining: false,
             drained: None,
@@ -142,8 +142,8 @@ impl Directory {
         if self.is_draining {
             return reply(Err(Code::Unavailable));
         }
-        if self.broken.contains(&brane) {
-            return reply(Err(Code::Internal));
+        if let Some(code) = self.broken.get(&brane) {
+            return reply(Err(*code));
         }
         let max_waiting = self.context.config.max_waiting_joins;
         match self.branes.get_mut(&brane) {
@@ -277,13 +277,14 @@ impl Directory {
             }
         };
         match failure {
-            Some(error) if is_broken(&error) => {
-                error!(%brane, %error, "a brane is broken and stays closed");
-                self.broken.insert(brane);
-            }
             Some(error) => {
-                error!(%brane, %error, "a brane's actor failed; it restarts from the journal");
-                self.context.metrics.brane_restarted();
+                if let Some(code) = for_good(&error) {
+                    error!(%brane, %error, "a brane's actor failed; the brane stays closed");
+                    self.broken.insert(brane, code);
+                } else {
+                    error!(%brane, %error, "a brane's actor failed; it restarts from the journal");
+                    self.context.metrics.brane_restarted();
+                }
             }
             None => info!(%brane, "closed a brane"),
         }
@@ -336,10 +337,12 @@ fn refuse(waiting: &mut Vec<OpenReply>) {
     waiting.drain(..).for_each(|reply| reply(Err(Code::Unavailable)));
 }
 
-/// Whether the brane would fail again in the same way.
-fn is_broken(error: &ActorProcessingErr) -> bool {
-    match error.downcast_ref::<RejectedError>() {
-        Some(RejectedError(Rejected { why: Rejection::Broken, .. })) => true,
-        Some(RejectedError(Rejected { why: Rejection::Superseded, .. })) | None => false,
+/// Why the brane would fail again in the same way, if it would.
+fn for_good(error: &ActorProcessingErr) -> Option<Code> {
+    let RejectedError(Rejected { why, .. }) = error.downcast_ref()?;
+    match why {
+        Rejection::Superseded => None,
+        Rejection::Damaged => Some(Code::Damaged),
+        Rejection::Broken => Some(Code::Internal),
     }
 }

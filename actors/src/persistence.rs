@@ -211,10 +211,10 @@ fn judge(batch: &[QueuedChunk], results: &[Result<(), AppendRefusal>]) -> Vec<Re
         }
         let why = match refusal {
             AppendRefusal::StaleEpoch { .. } => Rejection::Superseded,
-            AppendRefusal::Gap { .. }
-            | AppendRefusal::UnknownBrane
-            | AppendRefusal::Damaged
-            | AppendRefusal::Malformed => Rejection::Broken,
+            AppendRefusal::Damaged => Rejection::Damaged,
+            AppendRefusal::Gap { .. } | AppendRefusal::UnknownBrane | AppendRefusal::Malformed => {
+                Rejection::Broken
+            }
         };
         error!(%brane, %epoch, %refusal, ?why, "the store refused a chunk");
         rejected.push(Rejected { brane, epoch, why });

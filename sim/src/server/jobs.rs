@@ -357,9 +357,9 @@ fn judge(
             ctx.env.trace(|| format!("chunk {:?} refused: {refusal}", queued.chunk.to));
             let why = match refusal {
                 AppendRefusal::StaleEpoch { .. } => Rejection::Superseded,
+                AppendRefusal::Damaged => Rejection::Damaged,
                 AppendRefusal::Gap { .. }
                 | AppendRefusal::UnknownBrane
-                | AppendRefusal::Damaged
                 | AppendRefusal::Malformed => Rejection::Broken,
             };
             rejected.push(Rejected { brane: queued.brane, epoch: queued.chunk.epoch, why });
