@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod ends;
-mod loading;
+mod heavy;
 mod requests;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use avvy_auth::{Claims, Issuer, Keys, Policy};
@@ -15,7 +16,7 @@ use avvy_model::{
     Position, Props, Role, Seq, Target, Transform, UserId, Visibility,
 };
 use avvy_persistence::memory::{Fault, MemoryDisk, Operation as StoreOperation};
-use avvy_persistence::{BraneKind, BraneRecord, Place, Store};
+use avvy_persistence::{BraneKind, BraneRecord, CompactPolicy, Place, Store};
 use avvy_protocol::{
     CatchUp, Channel, ClientMessage, Hello, Join, Resume, ServerMessage, Update, codec,
 };
@@ -40,6 +41,13 @@ struct World {
 
 impl World {
     async fn new(config: SystemConfig) -> Self {
+        let disk = MemoryDisk::new();
+        let store = Arc::new(disk.mount());
+        Self::on(store, disk, config).await
+    }
+
+    /// On a store of the test's own.
+    async fn on(store: Arc<dyn Store>, disk: MemoryDisk, config: SystemConfig) -> Self {
         let policy = Policy { issuer: "test".to_owned(), audience: "test".to_owned(), leeway_s: 0 };
         let issuer = Issuer::new(Keys::generate([7; 32]), policy);
         let now_s = crate::clock::unix_s();
@@ -52,8 +60,6 @@ impl World {
             issued_s: now_s,
             expires_s: now_s + 600,
         };
-        let disk = MemoryDisk::new();
-        let store: Arc<dyn Store> = Arc::new(disk.mount());
         let system = System::start(Arc::clone(&store), issuer.verifier(), config).await.unwrap();
         let brane = BraneId::new(Uuid::new_v4());
         let world = Self { disk, store, system, issuer, claims, brane };
@@ -104,10 +110,13 @@ impl World {
 
     /// The last session leaves; waits until the brane is closed.
     async fn close_brane(&self, session: &mut Session, channel: Channel) {
+        let snapshots = || self.system.metrics().snapshots.load(Ordering::Relaxed);
+        let before = snapshots();
         session.say(&ClientMessage::Leave { channel });
         session.until(|m| matches!(m, ServerMessage::Left { code: None, .. })).await;
+        // The last thing that a brane with new edits does is to store them.
         let closed = async {
-            while !self.system.status().await.unwrap().branes.is_empty() {
+            while snapshots() == before {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -281,7 +290,7 @@ async fn an_idle_brane_closes_and_opens_again() {
     world.close_brane(&mut session, channel).await;
     let view = world.system.view(world.brane, &world.claims).await.unwrap();
     assert_eq!((view.world.len(), view.at.seq), (2, Seq(1)));
-    assert_eq!(world.system.metrics().snapshots.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(world.system.metrics().snapshots.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
@@ -327,4 +336,52 @@ async fn another_users_private_brane_does_not_exist() {
     let stranger = Claims { user: UserId::new(Uuid::new_v4()), ..world.claims.clone() };
     assert_eq!(world.system.view(world.brane, &stranger).await.err(), Some(Code::NotFound));
     assert_eq!(world.system.brane(world.brane, &stranger).await.err(), Some(Code::NotFound));
+}
+
+#[tokio::test]
+async fn a_brane_opens_when_nothing_of_its_journal_is_kept() {
+    let world = World::with_snapshots(2).await;
+    let policy = CompactPolicy {
+        now_ms: u64::MAX,
+        retention_ms: 0,
+        max_journal_bytes: None,
+        keep_snapshots: 1,
+    };
+    assert_eq!(world.store.compact(policy).await.unwrap().chunks, 2);
+    assert_eq!(world.opened().await, Ok((2, Seq(2))));
+}
+
+#[tokio::test]
+async fn a_brane_opens_from_an_older_snapshot_when_the_newest_is_damaged() {
+    let world = World::with_snapshots(3).await;
+    let policy = CompactPolicy {
+        now_ms: u64::MAX,
+        retention_ms: 0,
+        max_journal_bytes: None,
+        keep_snapshots: 2,
+    };
+    assert_eq!(world.store.compact(policy).await.unwrap().chunks, 2);
+    world.spoil_snapshot(0).await;
+    assert_eq!(world.opened().await, Ok((3, Seq(3))));
+}
+
+#[tokio::test]
+async fn a_brane_of_which_too_much_is_damaged_does_not_open() {
+    let world = World::with_snapshots(2).await;
+    for nth in 0..2 {
+        world.spoil_snapshot(nth).await;
+    }
+    let damaged = world.disk.damage(&Place::Chunk { brane: world.brane, from: Seq(0), to: Seq(1) });
+    assert!(damaged);
+    assert_eq!(world.opened().await, Err(Code::Damaged));
+}
+
+#[tokio::test]
+async fn damage_that_a_snapshot_covers_keeps_no_brane_closed() {
+    let world = World::with_snapshots(2).await;
+    for to in 1..=2 {
+        let place = Place::Chunk { brane: world.brane, from: Seq(to - 1), to: Seq(to) };
+        assert!(world.disk.damage(&place));
+    }
+    assert_eq!(world.opened().await, Ok((2, Seq(2))));
 }

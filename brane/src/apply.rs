@@ -2,7 +2,7 @@
 
 use avvy_model::{
     Change, Changes, Code, DeleteMode, Edit, Handle, Kind, Object, ObjectAt, ObjectId, Operation,
-    Placement, Principal, Props, PropsPatch, Refusal, Seq, Target, Transform, WorldLimits,
+    Placement, Principal, Props, PropsPatch, Refusal, Seq, Target, Transform, WorldLimits, weight,
 };
 
 use crate::side::NONE;
@@ -16,7 +16,8 @@ impl World {
     /// put to `rights`, then its target is looked up, then the rest is
     /// checked in the order of the code. Every object that an operation
     /// writes, removes, or has to walk (the subtree of an object that goes
-    /// deeper) counts against [`WorldLimits::max_touched`].
+    /// deeper) counts against [`WorldLimits::max_touched`], and what its
+    /// outcome takes in the journal against [`WorldLimits::max_event_bytes`].
     ///
     /// # Errors
     /// A [`Refusal`], upon which the state is as if nothing had been asked.
@@ -43,6 +44,7 @@ impl World {
             rights,
             limits,
             touches_left: limits.max_touched,
+            bytes_left: limits.max_event_bytes.saturating_sub(weight::EVENT),
             changes: Changes::new(),
         };
         let refused = operations
@@ -68,6 +70,7 @@ struct Attempt<'a> {
     rights: &'a dyn Rights,
     limits: &'a WorldLimits,
     touches_left: usize,
+    bytes_left: usize,
     changes: Changes,
 }
 
@@ -100,6 +103,7 @@ impl Attempt<'_> {
                 let before = object.transform;
                 self.not_root(handle)?;
                 self.touch(1)?;
+                self.weigh(weight::CHANGE)?;
                 let after = patch.apply(&before);
                 self.world.set_transform(handle, after);
                 self.changes.push(Change::Moved { handle, parts: patch.parts(), before, after });
@@ -142,6 +146,7 @@ impl Attempt<'_> {
             return Err(Code::HandlesExhausted);
         }
         self.touch(1)?;
+        self.weigh(weight::CHANGE + weight::object_with(props))?;
         let owner = self.principal.user;
         let object = Object { id, parent, kind, owner, transform, props: props.clone() };
         self.world.next_handle = Handle(handle.0 + 1);
@@ -157,6 +162,7 @@ impl Attempt<'_> {
         self.touch(1)?;
         let object = self.world.get(handle).ok_or(Code::ObjectNotFound)?;
         let (props, before) = object.props.patched(patch, &self.limits.values)?;
+        self.weigh(weight::CHANGE + weight::patch(&before) + weight::patch(patch))?;
         self.world.set_props(handle, props);
         self.changes.push(Change::Updated { handle, before, after: patch.clone() });
         Ok(())
@@ -177,6 +183,7 @@ impl Attempt<'_> {
             return Err(Code::Cycle);
         }
         self.check_depth(handle, self.world.depth(parent).saturating_add(1))?;
+        self.weigh(weight::CHANGE)?;
         let object = self.object(handle)?;
         let before = Placement { parent: object.parent, transform: object.transform };
         let after = Placement { parent, transform: transform.unwrap_or(before.transform) };
@@ -212,10 +219,12 @@ impl Attempt<'_> {
 
     fn delete_subtree(&mut self, top: Handle) -> Result<(), Code> {
         self.not_root(top)?;
+        self.weigh(weight::CHANGE)?;
         let mut removed = Vec::new();
         let mut open = vec![top];
         while let Some(handle) = open.pop() {
             self.touch(1)?;
+            self.weigh(weight::object(self.object(handle)?))?;
             removed.push(ObjectAt { handle, object: self.object(handle)?.clone() });
             open.extend(self.children_descending(handle));
         }
@@ -230,9 +239,11 @@ impl Attempt<'_> {
     fn dissolve(&mut self, handle: Handle) -> Result<(), Code> {
         self.not_root(handle)?;
         self.touch(1)?;
+        self.weigh(weight::CHANGE + weight::object(self.object(handle)?))?;
         let top = self.object(handle)?.clone();
         let children = self.children_descending(handle);
         self.touch(children.len())?;
+        self.weigh(children.len() * weight::CHANGE)?;
         for child in children.into_iter().rev() {
             let own = self.object(child)?.transform;
             let before = Placement { parent: handle, transform: own };
@@ -259,6 +270,12 @@ impl Attempt<'_> {
 
     fn touch(&mut self, count: usize) -> Result<(), Code> {
         self.touches_left = self.touches_left.checked_sub(count).ok_or(Code::TouchesTooMany)?;
+        Ok(())
+    }
+
+    /// Before what is weighed is copied, so that a refused edit costs little.
+    fn weigh(&mut self, bytes: usize) -> Result<(), Code> {
+        self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(Code::EditTooLarge)?;
         Ok(())
     }
 

@@ -39,7 +39,7 @@ pub struct FlushWindowConfig {
     pub delivery_cost_ns: u32,
     /// Events after which a window is closed early. Default 1,024.
     pub max_window_events: usize,
-    /// Estimated bytes after which a window is closed early. Default 256 KiB.
+    /// Estimated bytes beyond which a window does not grow. Default 256 KiB.
     /// One event that is larger has a window of its own.
     pub max_window_bytes: usize,
 }
@@ -121,8 +121,15 @@ impl FlushWindow {
         self.open.bytes += bytes;
     }
 
-    /// Whether the open window must be closed before it takes another event.
-    pub fn is_full(&self) -> bool {
+    /// Whether an event of about so many bytes may go into the open window,
+    /// which is not to grow beyond its bounds. An empty one takes any.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let fits = self.open.bytes.saturating_add(bytes) <= self.config.max_window_bytes;
+        self.open.events == 0 || (fits && !self.is_full())
+    }
+
+    /// Whether the open window has reached its bounds.
+    fn is_full(&self) -> bool {
         let alone = self.config.flush_every_edit && self.open.events > 0;
         alone
             || self.open.events >= self.config.max_window_events
@@ -323,13 +330,19 @@ mod tests {
         window.push(0, 80);
         publish(&mut window, 0, 10_000);
         for _ in 0..1_024 {
-            assert!(!window.is_full());
+            assert!(window.has_room(80));
             window.push(10_500, 80);
         }
+        assert!(!window.has_room(80), "by its events");
         assert_eq!(window.decide(10_500, 0), Verdict::Close);
         window.closed();
-        window.push(10_600, 300_000);
-        assert!(window.is_full(), "by its bytes");
+        window.push(10_600, 200_000);
+        assert!(window.has_room(62_144));
+        assert!(!window.has_room(62_145), "by its bytes");
+        window.closed();
+        assert!(window.has_room(300_000), "one event has a window whatever its size");
+        window.push(10_700, 300_000);
+        assert!(!window.has_room(0));
     }
 
     #[test]

@@ -130,6 +130,8 @@ codes! {
     ClientUnknown = 2018, "client_unknown";
     /// Another user writes under this client id.
     ClientTaken = 2019, "client_taken";
+    /// What the edit changes and removes takes more bytes of the log than one edit may.
+    EditTooLarge = 2020, "edit_too_large";
 }
 
 impl fmt::Display for Code {

@@ -16,6 +16,7 @@ mod state_hash;
 mod transform;
 mod value;
 mod visibility;
+pub mod weight;
 
 pub use code::{Code, Refusal};
 pub use edit::{DeleteMode, Edit, NumberedEdit, Operation, Target};

@@ -14,6 +14,9 @@ pub struct WorldLimits {
     /// Objects that one edit may touch: a deleted subtree, children handed
     /// up, a subtree that is moved deeper.
     pub max_touched: usize,
+    /// Bytes that one edit may add to the journal at most, before-images
+    /// included, as [`crate::weight`] counts them. A chunk must hold it.
+    pub max_event_bytes: usize,
     /// Bounds of values and properties.
     pub values: ValueLimits,
     /// How many of a client's last outcomes are remembered.
@@ -29,6 +32,7 @@ impl Default for WorldLimits {
             max_depth: 64,
             max_batch: 1_000,
             max_touched: 10_000,
+            max_event_bytes: 8 << 20,
             values: ValueLimits::default(),
             outcomes_per_client: 256,
             client_memory_ms: 7 * 24 * 3_600_000,

@@ -49,6 +49,7 @@ const GIVEN: &[(u16, &str)] = &[
     (2017, "outcome_unknown"),
     (2018, "client_unknown"),
     (2019, "client_taken"),
+    (2020, "edit_too_large"),
 ];
 
 #[test]

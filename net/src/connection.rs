@@ -34,6 +34,9 @@ const READ_CHUNK: usize = 512;
 /// Messages taken from one connection before others get their turn.
 const MESSAGES_PER_TURN: usize = 32;
 
+/// The longest that a peer may take to take the close frame of a refusal.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The byte stream under a connection.
 pub(crate) enum Transport {
     Plain(TcpStream),
@@ -103,13 +106,12 @@ impl Connection {
         session.ended();
     }
 
-    /// Ends a connection that gets no session; the peer may take so long to
-    /// take the close frame.
-    pub(crate) fn refuse(mut self, code: Code, patience: Duration) {
+    /// Ends a connection that gets no session.
+    pub(crate) fn refuse(mut self, code: Code) {
         let is_full = code == Code::Unavailable;
         self.socket.close(if is_full { CloseCode::Overloaded } else { CloseCode::Internal });
         tokio::spawn(timeout(
-            patience,
+            REFUSAL_TIMEOUT,
             poll_fn(move |cx| {
                 self.socket.task.register(cx.waker());
                 match self.pump(cx) {

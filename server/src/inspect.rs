@@ -7,11 +7,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use avvy_actors::recover;
 use avvy_flow::lineage::Lineage;
-use avvy_flow::loading::LoadWarning;
 use avvy_flow::recovery::TailBounds;
 use avvy_model::{Epoch, WorldLimits};
 use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
-use avvy_persistence::{BraneFilter, BraneRecord, BraneReport, Cut, MAX_PAGE, Store, TornTail};
+use avvy_persistence::{BraneFilter, BraneRecord, BraneReport, MAX_PAGE, Store};
 use avvy_protocol::Channel;
 use serde::Serialize;
 
@@ -43,7 +42,6 @@ struct Brane {
     objects: Option<u32>,
     state_hash: Option<String>,
     torn: Option<String>,
-    cuts: Vec<String>,
     damages: Vec<String>,
 }
 
@@ -93,10 +91,7 @@ async fn inspect_brane(store: &dyn Store, record: BraneRecord) -> Result<Brane> 
     let mut state_hash = None;
     if report.damage_count == 0 {
         match open_pretended(store, &record, &report).await {
-            Ok((count, hash, warnings)) => {
-                (objects, state_hash) = (Some(count), Some(hash));
-                damages.extend(warnings.iter().map(ToString::to_string));
-            }
+            Ok((count, hash)) => (objects, state_hash) = (Some(count), Some(hash)),
             Err(error) => damages.push(format!("{error:#}")),
         }
     }
@@ -116,29 +111,19 @@ async fn inspect_brane(store: &dyn Store, record: BraneRecord) -> Result<Brane> 
         torn: report.torn.map(|torn| {
             format!("edits after {} are not whole and will be cut: {}", torn.kept, torn.why)
         }),
-        cuts: report.cuts.iter().map(cut).collect(),
         damages,
     })
 }
 
-fn cut(cut: &Cut) -> String {
-    let Cut { epoch, torn: TornTail { kept, claimed, chunks, why } } = cut;
-    format!(
-        "edits after {kept} to {claimed} were cut off by opening {epoch}: {why}; \
-         {chunks} chunks are put aside in the table cut_chunks"
-    )
-}
-
-/// The number of objects and the state hash that an opening would find, and
-/// what it would warn of.
+/// The number of objects and the state hash that an opening would find.
 async fn open_pretended(
     store: &dyn Store,
     record: &BraneRecord,
     report: &BraneReport,
-) -> Result<(u32, String, Vec<LoadWarning>)> {
+) -> Result<(u32, String)> {
     let head = report.torn.as_ref().map_or(report.head, |torn| torn.kept);
     let limits = WorldLimits::default();
-    let (recovery, warnings) = recover(store, record, &report.snapshots, head, &limits, NO_TAIL)
+    let recovery = recover(store, record, &report.snapshots, head, &limits, NO_TAIL)
         .await
         .map_err(|code| anyhow::anyhow!("does not open: {code}"))?;
     let lineage = Lineage::new(vec![(Epoch(1), head)])?;
@@ -149,7 +134,7 @@ async fn open_pretended(
         let _ = write!(text, "{byte:02x}");
         text
     });
-    Ok((recovered.world.len(), hash, warnings))
+    Ok((recovered.world.len(), hash))
 }
 
 impl Inspection {
@@ -179,9 +164,6 @@ impl Inspection {
             );
             for line in brane.torn.iter().map(|torn| format!("torn: {torn}")) {
                 text += &format!("  {line}\n");
-            }
-            for cut in &brane.cuts {
-                text += &format!("  CUT {cut}\n");
             }
             for damage in &brane.damages {
                 text += &format!("  DAMAGED {damage}\n");

@@ -1,7 +1,5 @@
 //! How branes and the system end.
 
-use std::sync::atomic::Ordering;
-
 use avvy_persistence::ChunkWrite;
 
 use super::*;

@@ -1,7 +1,7 @@
 //! Requests that write without a session.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender};
 
 use avvy_model::{DeleteMode, TraceId};
@@ -9,6 +9,7 @@ use avvy_protocol::close::CloseCode;
 use avvy_protocol::frame::Frame;
 
 use super::*;
+use crate::system::ask;
 use crate::wire::Backlog;
 use crate::{WriteRequest, Written};
 
@@ -95,7 +96,7 @@ async fn a_request_is_answered_when_its_window_is_durable_before_it_is_published
     let (system, brane, claims) = (world.system.clone(), world.brane, world.claims.clone());
     let write = tokio::spawn(async move { system.write(brane, &claims, request).await });
     let durable = async {
-        while world.system.ask(&handle.actor, BraneMsg::Status).await.unwrap().durable < Seq(2) {
+        while ask(&handle.actor, BraneMsg::Status).await.unwrap().durable < Seq(2) {
             tokio::task::yield_now().await;
         }
     };

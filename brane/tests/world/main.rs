@@ -10,3 +10,4 @@ mod model;
 mod naive;
 mod script;
 mod snapshot;
+mod weight;

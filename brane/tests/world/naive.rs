@@ -20,6 +20,7 @@ const LIMITS: WorldLimits = WorldLimits {
     max_depth: 4,
     max_batch: 4,
     max_touched: 5,
+    max_event_bytes: 1 << 20,
     values: ValueLimits {
         max_value_bytes: 40,
         max_nesting: 4,

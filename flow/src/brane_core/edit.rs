@@ -1,10 +1,7 @@
 //! Edits: each gets an outcome, and the accepted ones a place in the log.
 
 use avvy_brane::{Admission, Outcome};
-use avvy_model::{
-    Change, Code, Counter, Edit, EditId, Event, NumberedEdit, Object, PropsPatch, Refusal, Seq,
-    TraceId,
-};
+use avvy_model::{Code, Counter, Edit, EditId, Event, NumberedEdit, Refusal, Seq, TraceId, weight};
 use avvy_protocol::{RefusedEdit, ServerMessage, Update};
 
 use super::{BraneCore, BraneEffect, Session};
@@ -115,7 +112,7 @@ impl BraneCore {
     }
 
     /// Puts an accepted event into the open window, or into a new one when
-    /// that is full.
+    /// that has no room for it: a window is a chunk, and the store bounds those.
     fn push_event(
         &mut self,
         now: Now,
@@ -123,10 +120,10 @@ impl BraneCore {
         event: Event,
         effects: &mut Vec<BraneEffect>,
     ) {
-        if self.pace.is_full() {
+        let bytes = weight::event(&event);
+        if !self.pace.has_room(bytes) {
             self.close_window(effects);
         }
-        let bytes = weight(&event);
         self.pace.push(now.us, bytes);
         self.open_bytes += bytes;
         self.head = event.seq;
@@ -160,28 +157,4 @@ fn note_ack(
         editors.push(key);
     }
     session.acks.push((counter, seq));
-}
-
-/// About how many bytes an event takes in memory and in the journal.
-fn weight(event: &Event) -> usize {
-    const EVENT: usize = 96;
-    EVENT + event.changes.iter().map(change_weight).sum::<usize>()
-}
-
-fn change_weight(change: &Change) -> usize {
-    const OBJECT: usize = 80;
-    let object = |object: &Object| OBJECT + object.props.as_bytes().len();
-    match change {
-        Change::Moved { .. } | Change::Reparented { .. } => OBJECT,
-        Change::Created(created) => object(&created.object),
-        Change::Updated { before, after, .. } => patch_weight(before) + patch_weight(after),
-        Change::Deleted { removed } => removed.iter().map(|at| object(&at.object)).sum(),
-    }
-}
-
-fn patch_weight(patch: &PropsPatch) -> usize {
-    let entries = patch.entries().iter();
-    let value =
-        |value: &Option<_>| value.as_ref().map_or(0, |v: &avvy_model::Value| v.as_bytes().len());
-    entries.map(|(key, v)| key.as_str().len() + value(v)).sum()
 }

@@ -136,7 +136,8 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         | Code::OutOfRange
         | Code::ValueMalformed
         | Code::Empty
-        | Code::TouchesTooMany => StatusCode::UNPROCESSABLE_ENTITY,
+        | Code::TouchesTooMany
+        | Code::EditTooLarge => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
 

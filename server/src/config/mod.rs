@@ -58,6 +58,7 @@ impl Config {
             max_depth: self.world.max_depth,
             max_batch: self.world.max_batch_operations as usize,
             max_touched: self.world.max_touched_objects as usize,
+            max_event_bytes: self.world.max_event_bytes as usize,
             values: ValueLimits {
                 max_value_bytes: self.world.max_value_bytes as usize,
                 max_nesting: self.world.max_value_nesting,

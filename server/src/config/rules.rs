@@ -1,5 +1,7 @@
 //! What settings may be, alone and together.
 
+use avvy_model::weight;
+use avvy_persistence::MAX_CHUNK_BYTES;
 use toml::Table;
 
 use super::Config;
@@ -12,6 +14,8 @@ const DAY_S: i64 = 24 * 3_600;
 const KIB: i64 = 1_024;
 const MIB: i64 = 1_024 * KIB;
 const GIB: i64 = 1_024 * MIB;
+/// A window, and an edit that is a window of its own, is stored as one chunk.
+const CHUNK: i64 = (MAX_CHUNK_BYTES - weight::CHUNK) as i64;
 
 /// The range of every number. A test holds it to the sections.
 pub(super) const BOUNDS: &[Bounds] = &[
@@ -32,14 +36,12 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("limits.max_malformed_messages", 1, 1_000_000),
     ("limits.requests_per_second", 1, 1_000_000),
     ("limits.requests_burst", 1, 1_000_000),
-    ("limits.max_addresses", 1, 16_777_216),
     ("limits.http_max_body_bytes", KIB, 64 * MIB),
     ("limits.http_max_header_bytes", 8 * KIB, MIB),
     ("limits.http_max_headers", 16, 1_024),
     ("limits.http_max_page_items", 1, 10_000),
     ("limits.header_read_timeout_ms", 1, HOUR_MS),
     ("limits.request_timeout_ms", 1, HOUR_MS),
-    ("limits.answer_timeout_ms", 1, HOUR_MS),
     ("limits.write_timeout_ms", 1, HOUR_MS),
     ("limits.tls_handshake_timeout_ms", 1, HOUR_MS),
     ("session.hello_timeout_ms", 1, HOUR_MS),
@@ -49,21 +51,17 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("session.outbox_low_water_bytes", 0, GIB),
     ("session.outbox_max_bytes", KIB, GIB),
     ("session.slow_session_timeout_ms", 1, HOUR_MS),
-    ("session.load_timeout_ms", 1, HOUR_MS),
-    ("session.max_resyncs", 0, 1_000),
     ("session.close_timeout_ms", 1, HOUR_MS),
     ("world.max_objects", 1, u32::MAX as i64),
     ("world.max_depth", 1, 1_024),
     ("world.max_batch_operations", 1, 100_000),
     ("world.max_touched_objects", 1, u32::MAX as i64),
+    ("world.max_event_bytes", KIB, CHUNK),
     ("world.max_value_bytes", 64, MIB),
     ("world.max_value_nesting", 1, 64),
     ("world.max_key_bytes", 1, KIB),
-    // A snapshot's part of 240 KiB and one object more fit into the store's
-    // 1 MiB.
-    ("world.max_props_bytes", 64, 768 * KIB),
-    // The outcomes of one client fit into one part of a snapshot.
-    ("world.outcomes_per_client", 1, 16_384),
+    ("world.max_props_bytes", 64, MIB),
+    ("world.outcomes_per_client", 1, 65_536),
     ("world.client_memory_s", 60, 366 * DAY_S),
     ("brane.open_timeout_ms", 1, HOUR_MS),
     ("brane.idle_close_s", 1, 366 * DAY_S),
@@ -73,30 +71,19 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("brane.burst_windows", 1, 1_000),
     ("brane.delivery_cost_ns", 0, 1_000_000),
     ("brane.max_window_events", 1, 1_000_000),
-    // A window is a chunk of the journal, of at most 16 MiB, before-images and
-    // a last large edit included.
-    ("brane.max_window_bytes", KIB, 4 * MIB),
+    ("brane.max_window_bytes", KIB, CHUNK),
     ("brane.ring_bytes", KIB, GIB),
-    ("brane.ring_windows", 1, 1_000_000),
-    ("brane.replay_max_edits", 0, 1_000_000_000),
-    ("brane.max_unpublished_edits", 1, 1_000_000_000),
     ("brane.journal_pending_bytes", KIB, 16 * GIB),
     ("brane.snapshot_every_events", 1, 1_000_000_000_000),
     ("brane.snapshot_every_bytes", KIB, 1_024 * GIB),
     ("store.lock_wait_ms", 0, HOUR_MS),
-    ("brane.snapshot_retry_ms", 1, HOUR_MS),
     ("store.operation_timeout_ms", 1, HOUR_MS),
     ("store.queue_bytes", KIB, 64 * GIB),
     ("store.max_commit_bytes", KIB, GIB),
-    ("store.max_commit_chunks", 1, 1_000_000),
-    ("store.queue_calls", 1, 1_000_000),
-    ("store.wal_bytes", 64 * KIB, GIB),
-    ("store.readers", 1, 64),
     ("store.retry_min_ms", 1, HOUR_MS),
     ("store.retry_max_ms", 1, HOUR_MS),
     ("store.retention_hours", 1, 24 * 36_600),
     ("store.max_journal_bytes", 0, i64::MAX),
-    ("store.keep_snapshots", 1, 1_000),
     ("store.compaction_interval_s", 1, DAY_S),
     ("auth.token_lifetime_s", 1, 366 * DAY_S),
     ("auth.clock_leeway_s", 0, 3_600),
@@ -253,14 +240,27 @@ fn session(config: &Config) -> Broken {
 
 fn world(config: &Config) -> Broken {
     let world = &config.world;
-    list([(
-        world.max_value_bytes > world.max_props_bytes,
-        "world.max_value_bytes",
-        format!(
-            "is {}, more than world.max_props_bytes, which is {}",
-            world.max_value_bytes, world.max_props_bytes
+    // An update of all properties of an object holds the old ones and the new.
+    let needed = 2 * world.max_props_bytes + 512;
+    list([
+        (
+            world.max_value_bytes > world.max_props_bytes,
+            "world.max_value_bytes",
+            format!(
+                "is {}, more than world.max_props_bytes, which is {}",
+                world.max_value_bytes, world.max_props_bytes
+            ),
         ),
-    )])
+        (
+            world.max_event_bytes < needed,
+            "world.max_event_bytes",
+            format!(
+                "is {}, but to change an object with world.max_props_bytes of properties needs \
+                 {needed}",
+                world.max_event_bytes
+            ),
+        ),
+    ])
 }
 
 fn brane(config: &Config) -> Broken {

@@ -89,6 +89,24 @@ fn a_large_update_is_cut() {
 }
 
 #[test]
+fn a_window_is_closed_before_it_grows_beyond_its_bytes() {
+    let flush = FlushWindowConfig { max_window_bytes: 850, ..Default::default() };
+    let mut bench = Bench::joined_with(BraneConfig { flush, ..Default::default() });
+    bench.eager = false;
+    bench.update(ONE, [(1, create(1))]);
+    bench.take();
+    // A creation weighs 273 bytes, and three in a batch 627.
+    let three = [4, 5, 6].map(|n| match create(n) {
+        Edit::One(operation) => operation,
+        Edit::Batch(_) => unreachable!(),
+    });
+    let batch = Edit::Batch(three.into());
+    bench.update(ONE, [(2, create(2)), (3, create(3)), (4, batch), (5, create(7))]);
+    bench.ready(Seq(1)).pass_us(50_000).tick();
+    assert_eq!(bench.ranges(), [(1, 3), (3, 4), (4, 5)]);
+}
+
+#[test]
 fn wakes_are_asked_for_once() {
     let mut bench = Bench::joined();
     bench.eager = false;

@@ -238,9 +238,6 @@ impl Store for Broken {
                 report.damages.clear();
                 report.damage_count = 0;
             }
-            if self.bug == Bug::ForgetsCuts {
-                report.cuts.clear();
-            }
             Ok(report)
         })
     }
