@@ -24,6 +24,9 @@ pub struct SystemConfig {
     pub max_waiting_joins: usize,
     /// A brane that nobody has joined for so long is closed, in milliseconds.
     pub idle_close_ms: u64,
+    /// The longest that a request waits for the answer of an actor, in
+    /// milliseconds; then it is answered `timeout`.
+    pub answer_timeout_ms: u64,
     /// The longest that a request waits for its edits to be durable, in milliseconds.
     pub durable_timeout_ms: u64,
 }
@@ -92,6 +95,7 @@ impl Default for SystemConfig {
             open_timeout_ms: 30_000,
             max_waiting_joins: 10_000,
             idle_close_ms: 300_000,
+            answer_timeout_ms: 10_000,
             durable_timeout_ms: 10_000,
         }
     }

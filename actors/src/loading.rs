@@ -7,7 +7,7 @@ use avvy_flow::brane_core::Recovered;
 use avvy_flow::group_commit::JournalChunk;
 use avvy_flow::lineage::Lineage;
 use avvy_flow::loading::{
-    LoadConfig, LoadError, Loading, Need, ReadFailure, SnapshotSource, Sources,
+    LoadConfig, LoadError, LoadWarning, Loading, Need, ReadFailure, SnapshotSource, Sources,
 };
 use avvy_flow::recovery::{Recovery, TailBounds};
 use avvy_model::{BraneId, Code, Seq, WorldLimits};
@@ -15,9 +15,10 @@ use avvy_persistence::{BraneRecord, Chunk, SnapshotId, SnapshotInfo, Store, Stor
 use avvy_protocol::{Channel, Flush};
 use ractor::concurrency::oneshot;
 use tokio::time::timeout;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::directory::DirectoryContext;
+use crate::metrics::count;
 use crate::persistence::PersistenceMsg;
 use crate::system::store_code;
 
@@ -60,14 +61,17 @@ async fn open(
         store_code(error)
     })?;
     if let Some(torn) = &opened.torn {
-        warn!(%brane, kept = %torn.kept, claimed = %torn.claimed, chunks = torn.chunks,
-            why = torn.why, "the journal's end was torn and has been cut");
+        count(&context.metrics.journal_cuts, 1);
+        error!(%brane, from = %torn.kept, to = %torn.claimed, chunks = torn.chunks,
+            why = torn.why, "the end of a journal is not whole and has been cut off");
     }
     let limits = &context.config.brane.limits;
     let fan_out = &context.config.fan_out;
     let bounds =
         TailBounds { max_windows: fan_out.ring_max_windows, max_bytes: fan_out.ring_max_bytes };
-    let recovery = recover(store, &record, &opened.snapshots, opened.head, limits, bounds).await?;
+    let (recovery, warnings) =
+        recover(store, &record, &opened.snapshots, opened.head, limits, bounds).await?;
+    count(&context.metrics.load_warnings, warnings.len() as u64);
     let lineage = Lineage::new(opened.lineage).map_err(|error| damaged(brane, &error))?;
     info!(%brane, epoch = %opened.epoch, head = %opened.head, "opened a brane");
     let (recovered, windows) = recovery.finish(channel, lineage);
@@ -75,7 +79,8 @@ async fn open(
 }
 
 /// Puts a brane together from one of its snapshots, newest first, and the
-/// journal's chunks up to `head`, without opening it.
+/// journal's chunks up to `head`, without opening it. Also says what of them
+/// was not as it should be, which is logged.
 ///
 /// # Errors
 /// `damaged` when what is stored does not fit together, which is logged, or
@@ -87,7 +92,7 @@ pub async fn recover(
     head: Seq,
     limits: &WorldLimits,
     tail: TailBounds,
-) -> Result<Recovery, Code> {
+) -> Result<(Recovery, Vec<LoadWarning>), Code> {
     let brane = record.id;
     let snapshots = snapshots
         .iter()
@@ -96,7 +101,7 @@ pub async fn recover(
     let sources = Sources { brane, owner: record.owner, snapshots, head };
     let config = LoadConfig { limits: *limits, tail, tail_edits: TAIL_EDITS };
     let mut loading = Loading::new(sources, config);
-    let mut warnings = Vec::new();
+    let (mut warnings, mut seen) = (Vec::new(), 0);
     loop {
         let read = match loading.need() {
             Need::Nothing => break,
@@ -116,14 +121,16 @@ pub async fn recover(
                 .failed(read_failure(&error), &mut warnings)
                 .map_err(|reason| unreadable(brane, error, &reason)),
         };
-        for warning in warnings.drain(..) {
-            error!(%brane, %warning, "something stored is damaged");
+        for warning in &warnings[seen..] {
+            error!(%brane, %warning, "what is stored of a brane is not as it should be");
         }
+        seen = warnings.len();
         taken?;
         tokio::task::yield_now().await;
     }
     // Nothing is needed and nothing has failed.
-    loading.finish().ok_or(Code::Internal)
+    let recovery = loading.finish().ok_or(Code::Internal)?;
+    Ok((recovery, warnings))
 }
 
 /// A brane that was open until now may still have chunks on their way; they

@@ -36,6 +36,11 @@ pub struct Metrics {
     pub snapshot_failures: AtomicU64,
     /// Brane actors that failed and were restarted.
     pub brane_restarts: AtomicU64,
+    /// Ends of journals that were not whole and were cut off at an opening.
+    pub journal_cuts: AtomicU64,
+    /// Snapshots and stretches of journal that branes were opened without,
+    /// because they could not be read.
+    pub load_warnings: AtomicU64,
     closes: Mutex<BTreeMap<&'static str, u64>>,
 }
 

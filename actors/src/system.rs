@@ -32,9 +32,6 @@ use crate::status::{OpenBrane, SystemStatus};
 use crate::supervisor::{Supervisor, SupervisorArguments};
 use crate::wire::Wire;
 
-/// The longest that one actor may take to answer another's question.
-const ASK_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Why the system did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -247,7 +244,7 @@ impl System {
     pub async fn view(&self, brane: BraneId, claims: &Claims) -> Result<View, Code> {
         let handle = self.brane_handle(brane).await?;
         principal(&handle.record, claims)?;
-        ask(&handle.actor, BraneMsg::View).await
+        self.ask(&handle.actor, BraneMsg::View).await
     }
 
     /// Submits edits by the way that a session's take, and waits until they
@@ -299,11 +296,11 @@ impl System {
     /// brane that does not is left out.
     pub async fn status(&self) -> Result<SystemStatus, Code> {
         let inner = &self.inner;
-        let group_commit = ask(&inner.persistence, PersistenceMsg::Status).await?;
+        let group_commit = self.ask(&inner.persistence, PersistenceMsg::Status).await?;
         let mut branes = Vec::new();
-        for handle in ask(&inner.directory, DirectoryMsg::List).await? {
-            let core = ask(&handle.actor, BraneMsg::Status).await;
-            let fan_out = ask(&handle.fan_out, crate::fan_out::FanOutMsg::Status).await;
+        for handle in self.ask(&inner.directory, DirectoryMsg::List).await? {
+            let core = self.ask(&handle.actor, BraneMsg::Status).await;
+            let fan_out = self.ask(&handle.fan_out, crate::fan_out::FanOutMsg::Status).await;
             if let (Ok(core), Ok(fan_out)) = (core, fan_out) {
                 let BraneHandle { brane, record, .. } = handle;
                 let visibility = record.visibility;
@@ -342,9 +339,8 @@ impl System {
 
     /// Finds or opens a brane.
     pub(crate) async fn brane_handle(&self, brane: BraneId) -> Result<BraneHandle, Code> {
-        let answer = ask(&self.inner.directory, |reply: OneshotSender<_>| DirectoryMsg::Open {
-            brane,
-            reply: Box::new(move |result| drop(reply.send(result))),
+        let answer = self.ask(&self.inner.directory, |reply: OneshotSender<_>| {
+            DirectoryMsg::Open { brane, reply: Box::new(move |result| drop(reply.send(result))) }
         });
         answer.await?
     }
@@ -355,21 +351,23 @@ impl System {
         let _ = self.inner.directory.send_message(DirectoryMsg::Idle { brane });
     }
 
+    /// Sends a question and waits for the answer.
+    pub(crate) async fn ask<M: Message, T>(
+        &self,
+        actor: &ActorRef<M>,
+        question: impl FnOnce(OneshotSender<T>) -> M,
+    ) -> Result<T, Code> {
+        let (reply, answer) = oneshot();
+        actor.send_message(question(reply)).map_err(|_| Code::Unavailable)?;
+        let patience = Duration::from_millis(self.inner.config.answer_timeout_ms);
+        match timeout(patience, answer).await {
+            Ok(answer) => answer.map_err(|_| Code::Unavailable),
+            Err(_) => Err(Code::Timeout),
+        }
+    }
+
     fn next_session(&self) -> SessionKey {
         SessionKey(self.inner.next_session.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-/// Sends a question and waits for the answer.
-pub(crate) async fn ask<M: Message, T>(
-    actor: &ActorRef<M>,
-    question: impl FnOnce(OneshotSender<T>) -> M,
-) -> Result<T, Code> {
-    let (reply, answer) = oneshot();
-    actor.send_message(question(reply)).map_err(|_| Code::Unavailable)?;
-    match timeout(ASK_TIMEOUT, answer).await {
-        Ok(answer) => answer.map_err(|_| Code::Unavailable),
-        Err(_) => Err(Code::Timeout),
     }
 }
 

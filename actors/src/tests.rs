@@ -4,6 +4,7 @@
 
 mod ends;
 mod heavy;
+mod loading;
 mod requests;
 
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use avvy_model::{
     Position, Props, Role, Seq, Target, Transform, UserId, Visibility,
 };
 use avvy_persistence::memory::{Fault, MemoryDisk, Operation as StoreOperation};
-use avvy_persistence::{BraneKind, BraneRecord, CompactPolicy, Place, Store};
+use avvy_persistence::{BraneKind, BraneRecord, Place, Store};
 use avvy_protocol::{
     CatchUp, Channel, ClientMessage, Hello, Join, Resume, ServerMessage, Update, codec,
 };
@@ -336,52 +337,4 @@ async fn another_users_private_brane_does_not_exist() {
     let stranger = Claims { user: UserId::new(Uuid::new_v4()), ..world.claims.clone() };
     assert_eq!(world.system.view(world.brane, &stranger).await.err(), Some(Code::NotFound));
     assert_eq!(world.system.brane(world.brane, &stranger).await.err(), Some(Code::NotFound));
-}
-
-#[tokio::test]
-async fn a_brane_opens_when_nothing_of_its_journal_is_kept() {
-    let world = World::with_snapshots(2).await;
-    let policy = CompactPolicy {
-        now_ms: u64::MAX,
-        retention_ms: 0,
-        max_journal_bytes: None,
-        keep_snapshots: 1,
-    };
-    assert_eq!(world.store.compact(policy).await.unwrap().chunks, 2);
-    assert_eq!(world.opened().await, Ok((2, Seq(2))));
-}
-
-#[tokio::test]
-async fn a_brane_opens_from_an_older_snapshot_when_the_newest_is_damaged() {
-    let world = World::with_snapshots(3).await;
-    let policy = CompactPolicy {
-        now_ms: u64::MAX,
-        retention_ms: 0,
-        max_journal_bytes: None,
-        keep_snapshots: 2,
-    };
-    assert_eq!(world.store.compact(policy).await.unwrap().chunks, 2);
-    world.spoil_snapshot(0).await;
-    assert_eq!(world.opened().await, Ok((3, Seq(3))));
-}
-
-#[tokio::test]
-async fn a_brane_of_which_too_much_is_damaged_does_not_open() {
-    let world = World::with_snapshots(2).await;
-    for nth in 0..2 {
-        world.spoil_snapshot(nth).await;
-    }
-    let damaged = world.disk.damage(&Place::Chunk { brane: world.brane, from: Seq(0), to: Seq(1) });
-    assert!(damaged);
-    assert_eq!(world.opened().await, Err(Code::Damaged));
-}
-
-#[tokio::test]
-async fn damage_that_a_snapshot_covers_keeps_no_brane_closed() {
-    let world = World::with_snapshots(2).await;
-    for to in 1..=2 {
-        let place = Place::Chunk { brane: world.brane, from: Seq(to - 1), to: Seq(to) };
-        assert!(world.disk.damage(&place));
-    }
-    assert_eq!(world.opened().await, Ok((2, Seq(2))));
 }

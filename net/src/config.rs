@@ -31,6 +31,11 @@ pub struct NetConfig {
     pub requests_per_second: u32,
     /// Requests that may come from it at once.
     pub requests_burst: u32,
+    /// Addresses whose rates are told apart; those beyond share one.
+    pub max_addresses: usize,
+    /// The longest that a peer may take to take the close of a WebSocket that
+    /// gets no session.
+    pub close_timeout: Duration,
     /// Bytes of the largest WebSocket message.
     pub max_message_bytes: usize,
     /// Of every WebSocket connection.
@@ -52,6 +57,8 @@ impl Default for NetConfig {
             health_timeout: Duration::from_secs(2),
             requests_per_second: 200,
             requests_burst: 2_000,
+            max_addresses: 65_536,
+            close_timeout: Duration::from_secs(5),
             max_message_bytes: 256 * 1024,
             outbox: OutboxLimits {
                 high_water_bytes: 512 * 1024,

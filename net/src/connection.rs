@@ -34,9 +34,6 @@ const READ_CHUNK: usize = 512;
 /// Messages taken from one connection before others get their turn.
 const MESSAGES_PER_TURN: usize = 32;
 
-/// The longest that a peer may take to take the close frame of a refusal.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// The byte stream under a connection.
 pub(crate) enum Transport {
     Plain(TcpStream),
@@ -106,12 +103,13 @@ impl Connection {
         session.ended();
     }
 
-    /// Ends a connection that gets no session.
-    pub(crate) fn refuse(mut self, code: Code) {
+    /// Ends a connection that gets no session; the peer may take so long to
+    /// take the close frame.
+    pub(crate) fn refuse(mut self, code: Code, patience: Duration) {
         let is_full = code == Code::Unavailable;
         self.socket.close(if is_full { CloseCode::Overloaded } else { CloseCode::Internal });
         tokio::spawn(timeout(
-            REFUSAL_TIMEOUT,
+            patience,
             poll_fn(move |cx| {
                 self.socket.task.register(cx.waker());
                 match self.pump(cx) {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use avvy_actors::System;
 use avvy_model::Code;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -45,19 +44,19 @@ pub(crate) async fn upgrade(
             config.max_message_bytes,
             config.outbox,
         );
-        start(&app.system, connection, claims).await;
+        start(&app, connection, claims).await;
     });
     Ok(response)
 }
 
-async fn start(system: &System, connection: Connection, claims: Option<Box<avvy_auth::Claims>>) {
+async fn start(app: &App, connection: Connection, claims: Option<Box<avvy_auth::Claims>>) {
     let socket = connection.socket();
     let reader = Arc::clone(&socket);
     let wake_reader = Box::new(move || reader.task.wake());
-    match system.connect(Arc::clone(&socket) as _, wake_reader, claims).await {
+    match app.system.connect(Arc::clone(&socket) as _, wake_reader, claims).await {
         // The serving future takes the place of this one, so that an idle
         // connection does not keep what the upgrade needed.
         Ok(session) => drop(tokio::spawn(connection.run(session))),
-        Err(code) => connection.refuse(code),
+        Err(code) => connection.refuse(code, app.config.close_timeout),
     }
 }

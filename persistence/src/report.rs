@@ -48,6 +48,15 @@ pub struct Damage {
     pub why: String,
 }
 
+/// A tail that an opening cut off. The edits in it had been stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cut {
+    /// The opening.
+    pub epoch: Epoch,
+    /// What was cut.
+    pub torn: TornTail,
+}
+
 /// What an inspection of one brane found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct BraneReport {
@@ -67,6 +76,8 @@ pub struct BraneReport {
     pub snapshots: Vec<SnapshotInfo>,
     /// The tail that the next opening will cut.
     pub torn: Option<TornTail>,
+    /// The newest [`MAX_DAMAGES`] tails that openings have cut, oldest first.
+    pub cuts: Vec<Cut>,
     /// The first [`MAX_DAMAGES`] damages, without the torn tail.
     pub damages: Vec<Damage>,
     /// All damages, without the torn tail.

@@ -92,7 +92,9 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// Verifies the journal after the newest snapshot, but no parts of
     /// snapshots. If what is not whole is its very end, that is cut at the last
-    /// good chunk and reported. Each call takes an epoch, even one that fails.
+    /// good chunk and reported, here and by every later inspection; a store
+    /// with a device puts the chunks aside for whoever looks into it. Each call
+    /// takes an epoch, even one that fails.
     ///
     /// # Errors
     /// `UnknownBrane`; `Damaged` if something before the last good chunk is

@@ -26,10 +26,25 @@ fn version(directory: &Path) -> u32 {
     db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
 }
 
+/// The same file after its migration to version 2.
+const VERSION_2: &str = include_str!("fixtures/journal-v2.sql");
+
+/// The version that is written now.
+const CURRENT: u32 = 3;
+
 #[tokio::test]
 async fn version_1_becomes_the_current_one() {
+    becomes_the_current_one(VERSION_1).await;
+}
+
+#[tokio::test]
+async fn version_2_becomes_the_current_one() {
+    becomes_the_current_one(VERSION_2).await;
+}
+
+async fn becomes_the_current_one(old: &str) {
     let root = tempfile::tempdir().unwrap();
-    lay(root.path(), VERSION_1);
+    lay(root.path(), old);
     for life in 0..2 {
         let store = SqliteStore::open(&SqliteOptions::at(root.path())).unwrap();
         for nth in 1..=2 {
@@ -46,11 +61,31 @@ async fn version_1_becomes_the_current_one() {
         assert!(chunks.iter().all(|chunk| chunk.body == body(1, chunk.from.0, chunk.to.0)));
         let next = chunk(1, opened.epoch, opened.head.0, opened.head.0 + 1);
         assert_eq!(store.append(vec![next]).await.unwrap(), [Ok(())]);
-        store.put_meta("new", Bytes::from_static(b"in version 2")).await.unwrap();
+        store.put_meta("new", Bytes::from_static(b"of version 2")).await.unwrap();
         assert_eq!(store.verify_brane(brane(1)).await.unwrap().damage_count, 0);
         store.close().await.unwrap();
-        assert_eq!(version(root.path()), 2);
+        assert_eq!(version(root.path()), CURRENT);
     }
+    assert_eq!(tables(root.path()), tables(fresh().path()), "a file made now has the same tables");
+    lay(root.path(), "UPDATE chunks SET checksum = checksum + 1 WHERE key & 0xff = 5");
+    let store = SqliteStore::open(&SqliteOptions::at(root.path())).unwrap();
+    assert_eq!(store.open(brane(1)).await.unwrap().head, Seq(4));
+    assert_eq!(store.verify_brane(brane(1)).await.unwrap().cuts.len(), 1);
+}
+
+fn fresh() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    drop(SqliteStore::open(&SqliteOptions::at(root.path())).unwrap());
+    root
+}
+
+/// Every table, index and view.
+fn tables(directory: &Path) -> Vec<String> {
+    let db = Connection::open(directory.join("avvyland.sqlite")).unwrap();
+    let sql = "SELECT type || ' ' || name FROM sqlite_schema ORDER BY 1";
+    let mut statement = db.prepare(sql).unwrap();
+    let names = statement.query_map([], |row| row.get(0)).unwrap();
+    names.map(Result::unwrap).collect()
 }
 
 #[tokio::test]
@@ -69,9 +104,9 @@ async fn a_damaged_record_stops_the_migration_and_changes_nothing() {
 async fn newer_versions_and_foreign_files_are_refused() {
     let newer = tempfile::tempdir().unwrap();
     drop(SqliteStore::open(&SqliteOptions::at(newer.path())).unwrap());
-    lay(newer.path(), "PRAGMA user_version = 3");
+    lay(newer.path(), "PRAGMA user_version = 4");
     let answer = SqliteStore::open(&SqliteOptions::at(newer.path())).map(drop);
-    assert_eq!(answer, Err(StoreError::NewerSchema { found: 3, known: 2 }));
+    assert_eq!(answer, Err(StoreError::NewerSchema { found: CURRENT + 1, known: CURRENT }));
 
     let foreign = tempfile::tempdir().unwrap();
     lay(foreign.path(), "CREATE TABLE photos (name TEXT)");

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use avvy_actors::recover;
 use avvy_flow::lineage::Lineage;
+use avvy_flow::loading::LoadWarning;
 use avvy_flow::recovery::TailBounds;
 use avvy_model::{Epoch, WorldLimits};
 use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
-use avvy_persistence::{BraneFilter, BraneRecord, BraneReport, MAX_PAGE, Store};
+use avvy_persistence::{BraneFilter, BraneRecord, BraneReport, Cut, MAX_PAGE, Store, TornTail};
 use avvy_protocol::Channel;
 use serde::Serialize;
 
@@ -42,6 +43,7 @@ struct Brane {
     objects: Option<u32>,
     state_hash: Option<String>,
     torn: Option<String>,
+    cuts: Vec<String>,
     damages: Vec<String>,
 }
 
@@ -91,7 +93,10 @@ async fn inspect_brane(store: &dyn Store, record: BraneRecord) -> Result<Brane> 
     let mut state_hash = None;
     if report.damage_count == 0 {
         match open_pretended(store, &record, &report).await {
-            Ok((count, hash)) => (objects, state_hash) = (Some(count), Some(hash)),
+            Ok((count, hash, warnings)) => {
+                (objects, state_hash) = (Some(count), Some(hash));
+                damages.extend(warnings.iter().map(ToString::to_string));
+            }
             Err(error) => damages.push(format!("{error:#}")),
         }
     }
@@ -111,19 +116,29 @@ async fn inspect_brane(store: &dyn Store, record: BraneRecord) -> Result<Brane> 
         torn: report.torn.map(|torn| {
             format!("edits after {} are not whole and will be cut: {}", torn.kept, torn.why)
         }),
+        cuts: report.cuts.iter().map(cut).collect(),
         damages,
     })
 }
 
-/// The number of objects and the state hash that an opening would find.
+fn cut(cut: &Cut) -> String {
+    let Cut { epoch, torn: TornTail { kept, claimed, chunks, why } } = cut;
+    format!(
+        "edits after {kept} to {claimed} were cut off by opening {epoch}: {why}; \
+         {chunks} chunks are put aside in the table cut_chunks"
+    )
+}
+
+/// The number of objects and the state hash that an opening would find, and
+/// what it would warn of.
 async fn open_pretended(
     store: &dyn Store,
     record: &BraneRecord,
     report: &BraneReport,
-) -> Result<(u32, String)> {
+) -> Result<(u32, String, Vec<LoadWarning>)> {
     let head = report.torn.as_ref().map_or(report.head, |torn| torn.kept);
     let limits = WorldLimits::default();
-    let recovery = recover(store, record, &report.snapshots, head, &limits, NO_TAIL)
+    let (recovery, warnings) = recover(store, record, &report.snapshots, head, &limits, NO_TAIL)
         .await
         .map_err(|code| anyhow::anyhow!("does not open: {code}"))?;
     let lineage = Lineage::new(vec![(Epoch(1), head)])?;
@@ -134,7 +149,7 @@ async fn open_pretended(
         let _ = write!(text, "{byte:02x}");
         text
     });
-    Ok((recovered.world.len(), hash))
+    Ok((recovered.world.len(), hash, warnings))
 }
 
 impl Inspection {
@@ -164,6 +179,9 @@ impl Inspection {
             );
             for line in brane.torn.iter().map(|torn| format!("torn: {torn}")) {
                 text += &format!("  {line}\n");
+            }
+            for cut in &brane.cuts {
+                text += &format!("  CUT {cut}\n");
             }
             for damage in &brane.damages {
                 text += &format!("  DAMAGED {damage}\n");

@@ -59,7 +59,10 @@ pub fn sqlite(config: &Config) -> SqliteOptions {
     SqliteOptions {
         directory: config.server.data_dir.clone(),
         store_timeout_ms: config.store.operation_timeout_ms,
+        queue_calls: config.store.queue_calls as usize,
         queue_bytes: 2 * config.store.queue_bytes as usize,
+        wal_bytes: config.store.wal_bytes,
+        readers: config.store.readers as usize,
         ..SqliteOptions::default()
     }
 }
@@ -70,6 +73,7 @@ pub fn upkeep(config: &Config) -> Upkeep {
     Upkeep {
         interval: Duration::from_secs(store.compaction_interval_s),
         retention_ms: store.retention_hours * 3_600_000,
+        keep_snapshots: store.keep_snapshots,
         max_journal_bytes: (store.max_journal_bytes > 0).then_some(store.max_journal_bytes),
     }
 }
@@ -86,24 +90,33 @@ pub fn system(config: &Config) -> SystemConfig {
             max_journal_bytes: brane.journal_pending_bytes as usize,
             snapshot_every_edits: brane.snapshot_every_events,
             snapshot_every_bytes: brane.snapshot_every_bytes,
+            snapshot_retry_ms: brane.snapshot_retry_ms as u32,
+            max_unpublished_edits: brane.max_unpublished_edits,
+            replay_max_edits: brane.replay_max_edits,
+            // Which of two ways to say the same is cheaper: no setting.
             ..BraneConfig::default()
         },
         fan_out: FanOutConfig {
             ring_max_bytes: brane.ring_bytes as usize,
+            ring_max_windows: brane.ring_windows as usize,
             slow_session_timeout_ms: config.session.slow_session_timeout_ms as u32,
+            load_timeout_ms: config.session.load_timeout_ms as u32,
+            max_resyncs: config.session.max_resyncs,
+            // How its actor shares its time between sessions: no setting.
             ..FanOutConfig::default()
         },
         group_commit: GroupCommitConfig {
             max_commit_bytes: store.max_commit_bytes as usize,
             max_queued_bytes: store.queue_bytes as usize,
             retry_initial_ms: store.retry_min_ms as u32,
+            max_commit_chunks: store.max_commit_chunks as usize,
             retry_max_ms: store.retry_max_ms as u32,
-            ..GroupCommitConfig::default()
         },
         max_sessions: limits.max_sessions as usize,
         max_waiting_joins: limits.max_sessions as usize,
         open_timeout_ms: brane.open_timeout_ms,
         idle_close_ms: brane.idle_close_s * 1_000,
+        answer_timeout_ms: limits.answer_timeout_ms,
         // Answered before the request's own time is over.
         durable_timeout_ms: limits.request_timeout_ms / 4 * 3,
     }
@@ -125,7 +138,9 @@ pub fn net(config: &Config) -> NetConfig {
         health_timeout: Duration::from_millis(server.health_timeout_ms),
         requests_per_second: limits.requests_per_second,
         requests_burst: limits.requests_burst,
+        max_addresses: limits.max_addresses as usize,
         max_message_bytes: limits.max_message_bytes as usize,
+        close_timeout: Duration::from_millis(session.close_timeout_ms),
         outbox: OutboxLimits {
             high_water_bytes: session.outbox_high_water_bytes as usize,
             low_water_bytes: session.outbox_low_water_bytes as usize,

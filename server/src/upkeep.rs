@@ -9,15 +9,14 @@ use tracing::{info, warn};
 
 use crate::clock;
 
-/// Snapshots kept of every brane: the newest, and one to fall back on.
-const KEEP_SNAPSHOTS: u32 = 2;
-
 /// What is kept, and how often it is looked at.
 pub struct Upkeep {
     /// The time between two looks.
     pub interval: Duration,
     /// How long journal is kept beyond need, in milliseconds.
     pub retention_ms: u64,
+    /// Snapshots kept of every brane, the newest ones.
+    pub keep_snapshots: u32,
     /// Bytes of all journals together; `None`: no bound.
     pub max_journal_bytes: Option<u64>,
 }
@@ -32,7 +31,7 @@ pub async fn run(store: Arc<dyn Store>, upkeep: Upkeep) {
             now_ms: clock::unix_ms(),
             retention_ms: upkeep.retention_ms,
             max_journal_bytes: upkeep.max_journal_bytes,
-            keep_snapshots: KEEP_SNAPSHOTS,
+            keep_snapshots: upkeep.keep_snapshots,
         };
         match store.compact(policy).await {
             Ok(done) if done.chunks + done.snapshots > 0 => {

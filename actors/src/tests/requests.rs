@@ -9,7 +9,6 @@ use avvy_protocol::close::CloseCode;
 use avvy_protocol::frame::Frame;
 
 use super::*;
-use crate::system::ask;
 use crate::wire::Backlog;
 use crate::{WriteRequest, Written};
 
@@ -96,7 +95,7 @@ async fn a_request_is_answered_when_its_window_is_durable_before_it_is_published
     let (system, brane, claims) = (world.system.clone(), world.brane, world.claims.clone());
     let write = tokio::spawn(async move { system.write(brane, &claims, request).await });
     let durable = async {
-        while ask(&handle.actor, BraneMsg::Status).await.unwrap().durable < Seq(2) {
+        while world.system.ask(&handle.actor, BraneMsg::Status).await.unwrap().durable < Seq(2) {
             tokio::task::yield_now().await;
         }
     };

@@ -1,7 +1,7 @@
 //! How often one address may ask.
 //!
-//! Memory is bounded: as many addresses as [`MAX_ADDRESSES`] have a bucket of
-//! their own. When so many ask at once, those that are new share one bucket,
+//! Memory is bounded: as many addresses as [`crate::NetConfig::max_addresses`]
+//! have a bucket of their own. When so many ask at once, those that are new share one bucket,
 //! so that whoever asks from many addresses slows those and nobody known.
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,9 +10,6 @@ use std::sync::{Mutex, PoisonError};
 
 use avvy_auth::rate::{Bucket, RetryAfterMs};
 use dashmap::DashMap;
-
-/// Addresses that are told apart. About 6 MB when all are there.
-const MAX_ADDRESSES: usize = 65_536;
 
 /// The least time between two looks for buckets that nobody needs any more.
 const SWEEP_INTERVAL_MS: u64 = 1_000;
@@ -27,11 +24,7 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    pub(super) fn new(per_second: u32, burst: u32) -> Self {
-        Self::bounded(per_second, burst, MAX_ADDRESSES)
-    }
-
-    fn bounded(per_second: u32, burst: u32, max_addresses: usize) -> Self {
+    pub(super) fn new(per_second: u32, burst: u32, max_addresses: usize) -> Self {
         Self {
             burst,
             per_second,
@@ -98,7 +91,7 @@ mod tests {
 
     #[test]
     fn counts_each_address_alone() {
-        let limiter = Limiter::bounded(1, 2, 10);
+        let limiter = Limiter::new(1, 2, 10);
         assert_eq!(limiter.take(address(1), 0, 1), Ok(()));
         assert_eq!(limiter.take(address(1), 0, 1), Ok(()));
         assert_eq!(limiter.take(address(1), 0, 1), Err(RetryAfterMs(1_000)));
@@ -108,14 +101,14 @@ mod tests {
 
     #[test]
     fn never_asks_for_more_than_a_burst() {
-        let limiter = Limiter::bounded(1, 4, 10);
+        let limiter = Limiter::new(1, 4, 10);
         assert_eq!(limiter.take(address(1), 0, 1_000), Ok(()));
         assert_eq!(limiter.take(address(1), 0, 1_000), Err(RetryAfterMs(4_000)));
     }
 
     #[test]
     fn holds_a_bounded_number_of_addresses() {
-        let limiter = Limiter::bounded(1, 2, 100);
+        let limiter = Limiter::new(1, 2, 100);
         for n in 0..1_000 {
             let _ = limiter.take(address(n), 0, 1);
         }

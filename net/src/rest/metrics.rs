@@ -107,6 +107,16 @@ fn process(metrics: &Metrics, out: &mut Exposition) {
             "Brane actors that failed and were restarted.",
             &metrics.brane_restarts,
         ),
+        (
+            "avvy_journal_cuts_total",
+            "Damaged ends of journals that were cut off.",
+            &metrics.journal_cuts,
+        ),
+        (
+            "avvy_load_warnings_total",
+            "Snapshots and stretches of journal that branes were opened without.",
+            &metrics.load_warnings,
+        ),
     ];
     for (name, help, counter) in counters {
         out.counter(name, help, load(counter));

@@ -55,7 +55,8 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(system: System, config: Arc<NetConfig>, stop: watch::Receiver<bool>) -> Self {
-        let limiter = Limiter::new(config.requests_per_second, config.requests_burst);
+        let NetConfig { requests_per_second, requests_burst, max_addresses, .. } = *config;
+        let limiter = Limiter::new(requests_per_second, requests_burst, max_addresses);
         Self {
             system,
             config,

@@ -12,6 +12,7 @@ use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
 use crate::error::{Place, StoreError};
 use crate::lineage::{self, Lineage};
 use crate::record::{BraneCursor, BraneRecord};
+use crate::report::Cut;
 use crate::scan::{Link, Scan, Verdict};
 use crate::snapshot::{SnapshotId, SnapshotInfo, SnapshotStart};
 use crate::store::Opened;
@@ -67,6 +68,7 @@ pub(super) struct Brane {
     pub(super) snapshots: BTreeMap<SnapshotId, Finished>,
     /// Its head is not what was written.
     pub(super) is_spoiled: bool,
+    pub(super) cuts: Vec<Cut>,
 }
 
 impl Brane {
@@ -129,6 +131,7 @@ impl State {
             unfinished: None,
             snapshots: BTreeMap::new(),
             is_spoiled: false,
+            cuts: Vec::new(),
             record,
         };
         self.branes.insert(brane.record.id, brane);
@@ -159,6 +162,7 @@ impl State {
                 }
                 brane.chunks.split_off(&torn.kept.next());
                 brane.head = torn.kept;
+                brane.cuts.push(Cut { epoch: brane.epoch, torn: torn.clone() });
                 Some(torn)
             }
         };

@@ -54,6 +54,7 @@ impl State {
             oldest,
             epochs: brane.lineage.len() as u64,
             snapshots: brane.newest_first(),
+            cuts: brane.cuts.clone(),
             ..BraneReport::default()
         };
         let covered = brane.covered();

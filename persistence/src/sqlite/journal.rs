@@ -319,7 +319,7 @@ impl Write<'_> {
         let torn = match verdict {
             Verdict::Whole => None,
             Verdict::Torn(torn) => {
-                known.head = self.cut(known.no, known.head, torn.kept)?;
+                known.head = self.cut(brane, known, &torn)?;
                 self.set_head(brane, known);
                 self.write_heads()?;
                 Some(torn)
@@ -334,22 +334,6 @@ impl Write<'_> {
         self.transaction.execute(sql, params![known.no, body, sum]).map_err(fault::of(JOURNAL))?;
         let snapshots = Snapshots::read(&self.transaction, known.no, brane)?.whole;
         Ok(Opened { epoch, lineage, head, snapshots, torn })
-    }
-
-    /// Deletes the chunks after `kept`, and counts what is left.
-    fn cut(&self, no: i64, head: Head, kept: Seq) -> Result<Head, StoreError> {
-        let count = || -> rusqlite::Result<Head> {
-            let sql = "DELETE FROM chunks WHERE key > ?1 AND key <= ?2";
-            self.transaction.execute(sql, [key(no, kept), key(no, MAX_SEQ)])?;
-            let sql = "SELECT count(*), coalesce(sum(length(body)), 0) FROM chunks \
-                WHERE key > ?1 AND key <= ?2";
-            let [chunks, bytes] =
-                self.transaction.query_row(sql, [key(no, Seq(0)), key(no, MAX_SEQ)], |row| {
-                    Ok([row.get::<_, i64>(0)?, row.get(1)?].map(i64::cast_unsigned))
-                })?;
-            Ok(Head { seq: kept, chunks, bytes, ..head })
-        };
-        count().map_err(fault::of(JOURNAL))
     }
 
     /// Makes a snapshot visible; one that is visible already stays so.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! data/                    0700
-//!   avvyland.sqlite        branes, heads, lineages, chunks, snapshot entries, meta
+//!   avvyland.sqlite        branes, heads, lineages, chunks, snapshot entries, meta,
+//!                          and the tails that openings cut, with their chunks
 //!   snapshots.sqlite       the parts of snapshots
 //!   *-wal, *-shm           SQLite's logs and their indices, while it is open
 //!   avvyland.lock          held by the process that has the directory
@@ -24,6 +25,7 @@
 
 mod compact;
 mod connection;
+mod cut;
 mod directory;
 mod fault;
 mod fold;

@@ -4,6 +4,7 @@ use avvy_model::{BraneId, Epoch, Seq, UserId, Visibility};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter, types::Value};
 
+use super::cut;
 use super::directory::{JOURNAL, PARTS};
 use super::fault;
 use super::journal::{Known, Snapshots, find_snapshot, number, read_lineage, read_record};
@@ -13,6 +14,7 @@ use crate::checksum;
 use crate::chunk::Chunk;
 use crate::error::{Place, StoreError};
 use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_PAGE};
+use crate::report::Cut;
 use crate::scan::Link;
 use crate::snapshot::SnapshotId;
 
@@ -122,6 +124,11 @@ impl Reader {
     /// What is known of a brane's journal.
     pub(super) fn outline(&self, brane: BraneId) -> Result<Outline, StoreError> {
         self.journal(|db| outline(db, brane))
+    }
+
+    /// The tails that openings of a brane cut.
+    pub(super) fn cuts(&self, brane: BraneId, no: i64) -> Result<Vec<Cut>, StoreError> {
+        self.journal(|db| cut::cuts(db, no, brane))
     }
 
     /// The next bite of a scan of a brane's chunks after `after`.

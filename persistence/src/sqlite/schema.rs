@@ -18,7 +18,7 @@ use crate::record::{BraneKind, BraneRecord};
 const APPLICATION_ID: i32 = 0x4156_5659;
 
 /// The version of the journal's schema that this program writes.
-pub(super) const JOURNAL_VERSION: u32 = 2;
+pub(super) const JOURNAL_VERSION: u32 = 3;
 /// The version of the parts' schema that this program writes.
 const PARTS_VERSION: u32 = 1;
 
@@ -55,6 +55,18 @@ const JOURNAL_V2_SQL: &str = "
         FROM chunks LEFT JOIN branes ON branes.no = chunks.key >> 42;
 ";
 
+/// What version 3 added: the tails that openings cut, and their chunks as they
+/// were found. Those are damaged, so any type and no value must fit.
+const JOURNAL_V3_SQL: &str = "
+    CREATE TABLE cuts (
+        no INTEGER NOT NULL, epoch INTEGER NOT NULL, kept INTEGER NOT NULL,
+        claimed INTEGER NOT NULL, chunks INTEGER NOT NULL, why TEXT NOT NULL,
+        checksum INTEGER NOT NULL, PRIMARY KEY (no, epoch)) STRICT, WITHOUT ROWID;
+    CREATE TABLE cut_chunks (
+        no INTEGER, cut_epoch INTEGER, key INTEGER, from_seq, epoch, at_ms, checksum, body);
+    CREATE INDEX cut_chunks_by_cut ON cut_chunks (no, cut_epoch);
+";
+
 const PARTS_SQL: &str = "
     CREATE TABLE taken (
         snapshot INTEGER PRIMARY KEY AUTOINCREMENT, brane BLOB NOT NULL,
@@ -67,8 +79,11 @@ const PARTS_SQL: &str = "
 /// Makes or migrates the journal's file.
 pub(super) fn prepare_journal(db: &mut Connection) -> Result<(), StoreError> {
     match version(db, JOURNAL)? {
-        None => create(db, JOURNAL, &[JOURNAL_SQL, JOURNAL_V2_SQL], JOURNAL_VERSION),
-        Some(1) => to_version_2(db),
+        None => {
+            create(db, JOURNAL, &[JOURNAL_SQL, JOURNAL_V2_SQL, JOURNAL_V3_SQL], JOURNAL_VERSION)
+        }
+        Some(1) => to_version_2(db).and_then(|()| to_version_3(db)),
+        Some(2) => to_version_3(db),
         Some(JOURNAL_VERSION) => Ok(()),
         Some(found) => Err(StoreError::NewerSchema { found, known: JOURNAL_VERSION }),
     }
@@ -126,6 +141,17 @@ fn to_version_2(db: &mut Connection) -> Result<(), StoreError> {
     }
     transaction.pragma_update(None, "user_version", 2).map_err(&broken)?;
     transaction.commit().map_err(&broken)
+}
+
+/// Version 3 puts aside what openings cut off.
+fn to_version_3(db: &mut Connection) -> Result<(), StoreError> {
+    let mut work = || {
+        let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(JOURNAL_V3_SQL)?;
+        transaction.pragma_update(None, "user_version", 3)?;
+        transaction.commit()
+    };
+    work().map_err(fault::of(JOURNAL))
 }
 
 /// The first brane of version 1 after a number.

@@ -56,7 +56,7 @@ impl SqliteStore {
         let mut db = connection::open(&path(JOURNAL), journal_shape, Use::Write, options)?;
         schema::prepare_journal(&mut db)?;
         connection::begin_log_anew(&db, JOURNAL)?;
-        let small = ["branes", "heads", "lineages", "snapshots", "meta"];
+        let small = ["branes", "heads", "lineages", "snapshots", "meta", "cuts"];
         connection::check_tables(&db, JOURNAL, &small)?;
 
         let mut parts = connection::open(&path(PARTS), PARTS_SHAPE, Use::Write, options)?;

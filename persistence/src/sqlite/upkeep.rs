@@ -12,7 +12,7 @@ use super::start::SqliteStore;
 use super::worker::Lane;
 use crate::error::{Place, StoreError};
 use crate::report::{BraneReport, CompactPolicy, Compaction, Damage, MAX_DAMAGES, StoreReport};
-use crate::scan::{Scan, Verdict};
+use crate::scan::{Link, Scan, Verdict};
 use crate::snapshot::SnapshotId;
 
 /// Branes listed in one step.
@@ -128,6 +128,11 @@ impl SqliteStore {
         for damage in &outline.snapshots.damages {
             report.add(damage.place.clone(), damage.why.clone());
         }
+        let no = outline.no;
+        let cuts = move |reader: &mut Reader| reader.cuts(brane, no);
+        let cuts = self.reader().call(Lane::Patient, 0, cuts).await;
+        let result = cuts.map(|cuts| report.cuts = cuts);
+        note_damage(result, &mut report)?;
         let result = self.inspect_chunks(brane, &outline, &mut report).await;
         note_damage(result, &mut report)?;
         for info in outline.snapshots.whole {
@@ -147,6 +152,7 @@ impl SqliteStore {
     ) -> Result<(), StoreError> {
         let (no, covered) = (outline.no, outline.covered());
         let mut scan: Option<Scan> = None;
+        let mut count = 0;
         let mut after = Some(Seq(0));
         while let Some(from) = after {
             let step = move |reader: &mut Reader| reader.bite(brane, no, from);
@@ -162,7 +168,8 @@ impl SqliteStore {
                     report.oldest = link.from();
                     Scan::new(brane, link.from().min(covered), covered)
                 });
-                if length > 0 {
+                count += 1;
+                if let Link::Good { .. } = link {
                     report.chunks += 1;
                     report.chunk_bytes += length as u64;
                 }
@@ -174,8 +181,19 @@ impl SqliteStore {
         let verdict = scan.finish(head, &mut |damage| report.add(damage.place, damage.why));
         if let Verdict::Torn(torn) = verdict {
             report.torn = Some(torn);
+        } else if count != outline.head.chunks && self.is_still(brane, outline).await? {
+            let why =
+                format!("its head counts {} chunks, and {count} are there", outline.head.chunks);
+            report.add(Place::Brane(brane), why);
         }
         Ok(())
+    }
+
+    /// Whether nothing was stored or compacted since the outline was read.
+    async fn is_still(&self, brane: BraneId, outline: &Outline) -> Result<bool, StoreError> {
+        let again = move |reader: &mut Reader| reader.outline(brane);
+        let again = self.reader().call(Lane::Patient, 0, again).await?;
+        Ok(again.head == outline.head)
     }
 
     async fn inspect_part(

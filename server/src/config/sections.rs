@@ -82,6 +82,8 @@ section! {
         requests_per_second: u32 = 500,
         /// Requests of one address at once, after a rest.
         requests_burst: u32 = 4_096,
+        /// Addresses whose rates are told apart.
+        max_addresses: u32 = 65_536,
         /// Bytes of an HTTP request's body.
         http_max_body_bytes: u64 = MIB,
         /// Bytes of an HTTP request's line and headers.
@@ -94,6 +96,8 @@ section! {
         header_read_timeout_ms: u64 = 10_000,
         /// How long a request may take from its headers to its answer, in milliseconds.
         request_timeout_ms: u64 = 30_000,
+        /// How long a request waits for a part of the server, in milliseconds.
+        answer_timeout_ms: u64 = 10_000,
         /// How long the peer of a request may take none of the answer, in milliseconds.
         write_timeout_ms: u64 = 30_000,
         /// How long a TLS handshake may take, in milliseconds.
@@ -118,6 +122,10 @@ section! {
         outbox_max_bytes: u64 = 8 * MIB,
         /// How long a session may be slow before it is closed, in milliseconds.
         slow_session_timeout_ms: u64 = 30_000,
+        /// How long a session may take to load a snapshot, in milliseconds.
+        load_timeout_ms: u64 = 300_000,
+        /// How often a session may start anew before it has caught up.
+        max_resyncs: u32 = 3,
         /// How long a peer may take to answer a close, in milliseconds.
         close_timeout_ms: u64 = 5_000,
     }
@@ -176,12 +184,20 @@ section! {
         max_window_bytes: u64 = 256 * KIB,
         /// Bytes of recent windows that are kept at hand.
         ring_bytes: u64 = 8 * MIB,
+        /// Recent windows that are kept at hand.
+        ring_windows: u32 = 4_096,
+        /// Edits that a copy may lack and still be sent one by one.
+        replay_max_edits: u64 = 100_000,
+        /// Edits that are accepted and not yet published.
+        max_unpublished_edits: u64 = 65_536,
         /// Bytes of edits that are accepted and not yet durable.
         journal_pending_bytes: u64 = 16 * MIB,
         /// Edits after which a snapshot is stored.
         snapshot_every_events: u64 = 100_000,
         /// Bytes of journal after which a snapshot is stored.
         snapshot_every_bytes: u64 = 64 * MIB,
+        /// The pause after a snapshot that could not be stored, in milliseconds.
+        snapshot_retry_ms: u64 = 30_000,
     }
 }
 
@@ -208,6 +224,14 @@ section! {
         queue_bytes: u64 = 64 * MIB,
         /// Bytes of journal in one transaction.
         max_commit_bytes: u64 = 4 * MIB,
+        /// Chunks of journal in one transaction.
+        max_commit_chunks: u32 = 4_096,
+        /// Calls that wait for the store.
+        queue_calls: u32 = 1_024,
+        /// Bytes of the write-ahead log at which it is folded into the database.
+        wal_bytes: u32 = 8 * MIB as u32,
+        /// Threads that read.
+        readers: u32 = 2,
         /// The first pause before a failed commit is tried again, in milliseconds.
         retry_min_ms: u64 = 50,
         /// The longest such pause, in milliseconds.
@@ -216,6 +240,8 @@ section! {
         retention_hours: u64 = 7 * 24,
         /// Bytes of all journals together; 0: no bound.
         max_journal_bytes: u64 = 16 * GIB,
+        /// Snapshots that each brane keeps.
+        keep_snapshots: u32 = 2,
         /// How often what is no longer needed is removed, in seconds.
         compaction_interval_s: u64 = 60,
     }

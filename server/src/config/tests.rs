@@ -194,7 +194,7 @@ fn contradictions_are_refused_at_the_line_of_the_key() {
         "[world]\nmax_event_bytes = 33279",
         "[brane]\nflush_window_max_ms = 0",
         "[brane]\nring_bytes = 262143\nmax_window_bytes = 1024",
-        "[brane]\nmax_window_bytes = 8388609\n[session]\noutbox_max_bytes = 16777216",
+        "[brane]\nmax_window_bytes = 1048577\nring_bytes = 1048576",
         "[brane]\njournal_pending_bytes = 67108865",
         "[brane]\njournal_pending_bytes = 262143",
         "[store]\nmax_commit_bytes = 67108865",

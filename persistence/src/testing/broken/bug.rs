@@ -45,6 +45,8 @@ pub enum Bug {
     CutsTooMuch,
     /// Does not say that it cut a tail.
     CutsSilently,
+    /// Does not remember that it cut a tail.
+    ForgetsCuts,
     /// Takes damage in the middle for a torn tail.
     TakesDamageForATornTail,
     /// Gives every opening the same epoch.
@@ -73,7 +75,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::AcknowledgesWithoutStoring,
         Self::LosesTheLastChunkInACrash,
         Self::DropsTheEndOfAGroup,
@@ -95,6 +97,7 @@ impl Bug {
         Self::InspectsWithClosedEyes,
         Self::CutsTooMuch,
         Self::CutsSilently,
+        Self::ForgetsCuts,
         Self::TakesDamageForATornTail,
         Self::NeverRaisesTheEpoch,
         Self::ForgetsTheLineage,

@@ -238,6 +238,9 @@ impl Store for Broken {
                 report.damages.clear();
                 report.damage_count = 0;
             }
+            if self.bug == Bug::ForgetsCuts {
+                report.cuts.clear();
+            }
             Ok(report)
         })
     }

@@ -7,7 +7,7 @@ use super::list;
 use crate::chunk::AppendRefusal;
 use crate::error::{Place, StoreError};
 use crate::record::BraneFilter;
-use crate::report::CompactPolicy;
+use crate::report::{CompactPolicy, Cut};
 use crate::testing::fixture::{Failure, Fixture, Verdict};
 use crate::testing::samples::{
     brane, chunk, ensure, ensure_eq, expect_filled, fill, newest, opened, snapshot,
@@ -54,6 +54,9 @@ async fn cuts_a_torn_tail(fixture: &mut dyn Fixture) -> Verdict {
     expect_filled(fixture, 1, 0..12).await?;
     let again = fixture.store().open(brane(1)).await?;
     ensure_eq!((again.head, again.torn), (Seq(12), None), "the next opening");
+    let report = fixture.store().verify_brane(brane(1)).await?;
+    let cuts = vec![Cut { epoch: opened.epoch, torn }];
+    ensure_eq!((report.cuts, report.damage_count), (cuts, 0), "what an inspection finds");
     Ok(())
 }
 
