@@ -94,13 +94,13 @@ pub struct Demo {
     /// How long to edit, from 1
     #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
-    /// Address of the server: http, https, ws or wss [default: the one that runs on --data]
+    /// Address of the server, http or ws [default: the one that runs on --data]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
-    /// Token to come in with [default: the one in --data]
+    /// Token to come in with [default: the one in --data, for the server that runs on it]
     #[arg(long, value_name = "JWT")]
     pub token: Option<String>,
-    /// Brane to build in, a UUID [default: the demo brane]
+    /// Brane to build in, a UUID [default: the demo brane, else the first public one]
     #[arg(long, value_name = "UUID", value_parser = brane)]
     pub brane: Option<BraneId>,
     /// Data directory in which to look for the server's address and token
@@ -182,7 +182,7 @@ is compared by its state hash. The exit code is 0 when nothing was lost and
 all copies are equal, else 1.
 
 Without --url and --token it finds the server and the token that `avvyland
-serve` left in the data directory.";
+serve` left in the data directory. The builders speak no TLS.";
 
 const TOKEN_ABOUT: &str = "\
 Make a token that lets its bearer in, signed by the key in the data directory,

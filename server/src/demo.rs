@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use avvy_client::demo::{DemoOptions, Live, run as build};
 use avvy_model::BraneId;
 
 use crate::cli;
 use crate::data_dir::Running;
+use crate::find_brane;
 
 /// Runs the builders and prints what came of it. Fails the process when
 /// something was lost or copies differ.
@@ -15,33 +16,13 @@ use crate::data_dir::Running;
 /// # Errors
 /// When there is no server, or the builders cannot join.
 pub fn run(arguments: &cli::Demo) -> Result<ExitCode> {
-    let running = Running::read(&arguments.data);
-    let url = match (&arguments.url, &running) {
-        (Some(url), _) => url.clone(),
-        (None, Ok(running)) => running.url.clone(),
-        (None, Err(_)) => running.as_ref().map_err(|e| anyhow::anyhow!("{e:#}"))?.url.clone(),
-    };
-    let token = match &arguments.token {
-        Some(token) => token.clone(),
-        None => running.as_ref().ok().and_then(|running| running.token.clone()).context(
-            "no token: give one with --token, or run the server with auth.development_tokens",
-        )?,
-    };
-    let brane = match arguments.brane {
-        Some(brane) => brane,
-        None => running
-            .as_ref()
-            .ok()
-            .and_then(|running| running.demo_brane)
-            .map(BraneId::new)
-            .context("no brane: give one with --brane; the server has made no demo brane")?,
-    };
+    let target = find(arguments)?;
     let options = DemoOptions {
         users: arguments.users,
         edits_per_second: arguments.edits_per_second,
         seconds: arguments.seconds as f64,
         live: if arguments.json { Live::Off } else { Live::default() },
-        ..DemoOptions::new(websocket_url(&url), token, brane)
+        ..DemoOptions::new(format!("{}/ws", target.url), target.token, target.brane)
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let summary = runtime.block_on(build(options))?;
@@ -53,13 +34,93 @@ pub fn run(arguments: &cli::Demo) -> Result<ExitCode> {
     Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// `http://host` and `ws://host` alike, with the path of the WebSocket.
-fn websocket_url(url: &str) -> String {
-    let url = match url.split_once("://") {
-        Some(("http", rest)) => format!("ws://{rest}"),
-        Some(("https", rest)) => format!("wss://{rest}"),
-        _ => url.to_owned(),
+/// Where to build.
+struct Target {
+    /// Of the server, as `ws://host`.
+    url: String,
+    token: String,
+    brane: BraneId,
+}
+
+/// What the arguments say; for the rest what the server on `--data` has left
+/// there, but only for that server: a token of it is nobody else's business.
+fn find(arguments: &cli::Demo) -> Result<Target> {
+    let running = Running::read(&arguments.data);
+    let url = match (&arguments.url, &running) {
+        (Some(url), _) => url.clone(),
+        (None, Ok(running)) => running.url.clone(),
+        (None, Err(error)) => bail!("{error:#}"),
     };
-    let url = url.trim_end_matches('/');
-    if url.ends_with("/ws") { url.to_owned() } else { format!("{url}/ws") }
+    let url = websocket_url(&url)?;
+    let running = running
+        .ok()
+        .filter(|running| websocket_url(&running.url).is_ok_and(|running| running == url));
+    let running = running.as_ref();
+    let token = arguments.token.clone().or_else(|| running.and_then(|r| r.token.clone()));
+    let token = token.context(
+        "no token: give one with --token, or run the server with auth.development_tokens",
+    )?;
+    let brane = arguments.brane.or_else(|| running.and_then(|r| r.demo_brane).map(BraneId::new));
+    let brane = match brane {
+        Some(brane) => brane,
+        None => find_brane::first_public(&url.replacen("ws", "http", 1), &token)?,
+    };
+    Ok(Target { url, token, brane })
+}
+
+/// `http://host`, `ws://host` and `ws://host/ws` alike, as `ws://host`.
+fn websocket_url(url: &str) -> Result<String> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    ensure!(
+        matches!(scheme, "http" | "ws"),
+        "{url}: the builders speak no TLS; use a plain port (http:// or ws://) of the server"
+    );
+    let rest = rest.trim_end_matches('/');
+    Ok(format!("ws://{}", rest.strip_suffix("/ws").unwrap_or(rest)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn addresses_of_every_form_are_one() {
+        for url in ["http://h:7", "http://h:7/", "ws://h:7", "ws://h:7/ws", "ws://h:7/ws/", "h:7"] {
+            assert_eq!(websocket_url(url).unwrap(), "ws://h:7", "{url}");
+        }
+        for url in ["https://h:7", "wss://h:7/ws", "ftp://h"] {
+            assert!(websocket_url(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_not_sent_to_another_server() {
+        let data = tempfile::tempdir().unwrap();
+        let running = Running {
+            url: "http://127.0.0.1:7878".to_owned(),
+            token: Some("secret".to_owned()),
+            demo_brane: Some(uuid::Uuid::from_u128(7)),
+            pid: 1,
+        };
+        running.write(data.path()).unwrap();
+        let at = |url: Option<&str>| {
+            find(&cli::Demo {
+                users: 1,
+                edits_per_second: 1.0,
+                seconds: 1,
+                url: url.map(str::to_owned),
+                token: None,
+                brane: None,
+                data: data.path().to_owned(),
+                json: true,
+            })
+        };
+        for own in [None, Some("ws://127.0.0.1:7878/ws")] {
+            let target = at(own).unwrap();
+            assert_eq!((target.token.as_str(), target.brane.uuid().as_u128()), ("secret", 7));
+        }
+        let other = at(Some("ws://192.0.2.7:7878")).err().unwrap();
+        assert!(other.to_string().starts_with("no token"), "{other}");
+    }
 }

@@ -7,6 +7,8 @@ pub mod config;
 mod data_dir;
 pub mod demo;
 mod demo_brane;
+mod find_brane;
+mod hints;
 pub mod inspect;
 mod logging;
 #[cfg(feature = "powercut")]

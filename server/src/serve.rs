@@ -1,6 +1,7 @@
 //! `avvyland serve`: puts the parts together, serves, and drains.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use uuid::Uuid;
 use crate::cli;
 use crate::config::{Config, Sources};
 use crate::data_dir::{self, Running};
+use crate::hints::Hints;
 use crate::{clock, demo_brane, logging, settings, upkeep};
 
 /// Runs the server until it is told to stop.
@@ -36,12 +38,12 @@ pub fn run(arguments: &cli::Serve) -> Result<()> {
         runtime.worker_threads(config.server.worker_threads as usize);
     }
     let runtime = runtime.enable_all().build().context("the runtime did not start")?;
-    let result = runtime.block_on(serve(&config));
+    let result = runtime.block_on(serve(&config, arguments.config.as_deref()));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn serve(config: &Config) -> Result<()> {
+async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     let data_dir = &config.server.data_dir;
     data_dir::prepare(data_dir)?;
     // Before anything else: it takes the lock on the data directory.
@@ -80,7 +82,7 @@ async fn serve(config: &Config) -> Result<()> {
     let (stop, stopping) = watch::channel(false);
     let net = settings::net(config);
     let serving = tokio::spawn(avvy_net::serve(listener, tls, system.clone(), net, stopping));
-    welcome(&running, address);
+    welcome(&running, address, config, file);
 
     let failed = tokio::select! {
         signal = told_to_stop() => { info!(signal, "draining"); false }
@@ -145,20 +147,22 @@ fn developer(config: &Config, now_s: u64) -> Claims {
     }
 }
 
-fn welcome(running: &Running, address: SocketAddr) {
-    let Running { url, token, demo_brane, .. } = running;
+fn welcome(running: &Running, address: SocketAddr, config: &Config, file: Option<&Path>) {
+    let Running { url, token, .. } = running;
     println!("\nAvvyland serves on {url} (WebSocket at /ws on port {})\n", address.port());
     if let Some(token) = token {
         println!("Development token (also in the data directory):\n{token}\n");
     }
-    println!("Try next, in another terminal:");
-    println!("  avvyland demo --users 200        # simulated builders, live figures");
-    println!("  curl -s {url}/healthz -H 'Accept: application/json'");
-    if let (Some(brane), Some(_)) = (demo_brane, token) {
-        println!(
-            "  curl -s {url}/api/v1/brane/{brane}/objects?limit=3 \\\n    \
-             -H 'Accept: application/json' -H \"Authorization: Bearer <token>\""
-        );
-    }
-    println!("\nCtrl-C drains and ends.\n");
+    let program = std::env::current_exe().unwrap_or_else(|_| "avvyland".into());
+    let directory = std::env::current_dir().unwrap_or_default();
+    let hints = Hints {
+        program: &program,
+        directory: &directory,
+        config: file,
+        data: &config.server.data_dir,
+        url,
+        has_token: token.is_some(),
+        demo_brane: running.demo_brane,
+    };
+    println!("{}\nCtrl-C drains and ends.\n", hints.text());
 }

@@ -47,6 +47,49 @@ fn serves_demonstrates_drains_and_is_in_order() {
     assert!(town["objects"].as_u64().unwrap() > 300);
 }
 
+/// What the server says to try next works as it stands there.
+#[test]
+fn the_hints_can_be_pasted() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("my data");
+    let server = Server::start(&data);
+    let paste = |line: &str| {
+        let output =
+            Command::new("sh").args(["-c", line]).current_dir(directory.path()).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let greeting = &server.greeting;
+    let demo = greeting.lines().find(|line| line.contains(" demo ")).unwrap();
+    let demo = demo.replace("--users 200", "--users 2 --seconds 1 --json");
+    let summary: Value = serde_json::from_str(&paste(&demo)).unwrap();
+    assert_eq!(summary["lost"], 0, "{summary}");
+    let (_, token) = greeting.split_once("Bearer $(").unwrap();
+    let token = paste(token.split_once(')').unwrap().0);
+    assert_eq!(token.trim().split('.').count(), 3, "{token}");
+    let objects = format!(" '{}/api/v1/brane/{}/objects?limit=3' ", server.url, server.demo_brane);
+    assert!(greeting.contains(&objects), "{greeting}");
+    assert_eq!(server.drain().code(), Some(0));
+}
+
+/// Somebody elsewhere has an address and a token, and nothing else.
+#[test]
+fn the_demo_finds_a_public_brane_by_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(&directory.path().join("data"));
+    let elsewhere = directory.path().join("elsewhere");
+    for url in [server.url.clone(), format!("ws://{}/ws", server.address())] {
+        let line = ["demo", "--users", "2", "--seconds", "1", "--json", "--url", &url];
+        let demo = avvyland(&[&line[..], &["--token", &server.token]].concat(), &elsewhere);
+        let summary: Value = serde_json::from_slice(&demo.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&demo.stderr)));
+        assert!(demo.status.success(), "{summary}");
+    }
+    let wrong = avvyland(&["demo", "--url", &server.url, "--token", "a.b.c"], &elsewhere);
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("token_invalid"), "{wrong:?}");
+    assert_eq!(server.drain().code(), Some(0));
+}
+
 #[test]
 fn secrets_are_for_their_owner_only() {
     let directory = tempfile::tempdir().unwrap();

@@ -35,6 +35,8 @@ pub struct Server {
     pub url: String,
     pub token: String,
     pub demo_brane: String,
+    /// What it said when it had started.
+    pub greeting: String,
 }
 
 impl Server {
@@ -53,7 +55,7 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        wait_for_line(&mut child, "Ctrl-C drains");
+        let greeting = read_until(&mut child, "Ctrl-C drains");
         let text = std::fs::read_to_string(data.join("running.json")).unwrap();
         let running: Value = serde_json::from_str(&text).unwrap();
         let text = |key: &str| running[key].as_str().unwrap_or_default().to_owned();
@@ -63,6 +65,7 @@ impl Server {
             url: text("url"),
             token: text("token"),
             demo_brane: text("demo_brane"),
+            greeting,
         }
     }
 
@@ -129,18 +132,21 @@ impl Drop for Server {
     }
 }
 
-fn wait_for_line(child: &mut Child, wanted: &'static str) {
+/// What the server says until this line, and goes on reading after it.
+fn read_until(child: &mut Child, wanted: &'static str) -> String {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let (found, finding) = mpsc::channel();
     std::thread::spawn(move || {
+        let mut text = String::new();
         for line in lines.map_while(Result::ok) {
+            text += &format!("{line}\n");
             if line.contains(wanted) {
-                let _ = found.send(());
+                let _ = found.send(std::mem::take(&mut text));
             }
         }
     });
-    if finding.recv_timeout(PATIENCE).is_err() {
+    finding.recv_timeout(PATIENCE).unwrap_or_else(|_| {
         let _ = child.kill();
         panic!("the server did not start: {:?}", child.wait());
-    }
+    })
 }
