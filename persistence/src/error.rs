@@ -147,6 +147,21 @@ pub enum StoreError {
         /// The newest version known here.
         known: u32,
     },
+    /// The data was written by an older version, and reading it as it is
+    /// would mean to migrate it.
+    #[error(
+        "the stored schema is version {found}, this program's is {known}: a start of the \
+         server migrates it"
+    )]
+    OlderSchema {
+        /// The version found.
+        found: u32,
+        /// The version of this program.
+        known: u32,
+    },
+    /// The store was opened for reading alone.
+    #[error("the store is open for reading alone")]
+    ReadOnly,
     /// The store was closed, or lost its thread.
     #[error("the store is closed")]
     Closed,
@@ -169,6 +184,8 @@ impl StoreError {
             | Self::Damaged { .. }
             | Self::InUse(_)
             | Self::NewerSchema { .. }
+            | Self::OlderSchema { .. }
+            | Self::ReadOnly
             | Self::Closed => false,
         }
     }

@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 
 use avvy_model::Seq;
 use avvy_persistence::powercut::{self, Keep};
-use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
+use avvy_persistence::sqlite::{SqliteOptions, SqliteReader, SqliteStore};
 use avvy_persistence::{CompactPolicy, Store};
-use common::{Draw, body, brane, chunk, record, snapshot};
+use common::{Draw, body, brane, chunk, contents, record, snapshot};
 
 /// Names the directory to the child, and makes the test below one.
 const CHILD: &str = "AVVY_TEST_KILL_CHILD";
@@ -100,4 +100,20 @@ async fn acknowledged_edits_survive_kills_and_power_cuts() {
         verify(&directory, acknowledged).await;
     }
     assert!(lost > 0, "the cuts took nothing, so they prove nothing");
+}
+
+#[tokio::test]
+async fn what_a_kill_leaves_can_be_looked_at() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("data");
+    for acknowledgements in [1, 150] {
+        let acknowledged = run_and_kill(&directory, acknowledgements);
+        let before = contents(&directory);
+        let store = SqliteReader::open(&SqliteOptions::at(&directory)).unwrap();
+        let report = store.verify_brane(brane(1)).await.unwrap();
+        assert!(report.head.0 >= acknowledged && report.head.0 <= acknowledged + 1);
+        assert_eq!((report.damage_count, report.torn), (0, None));
+        drop(store);
+        assert!(contents(&directory) == before, "a file was changed, made or removed");
+    }
 }

@@ -10,7 +10,7 @@ use avvy_flow::lineage::Lineage;
 use avvy_flow::loading::LoadWarning;
 use avvy_flow::recovery::TailBounds;
 use avvy_model::{Epoch, WorldLimits};
-use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
+use avvy_persistence::sqlite::{SqliteOptions, SqliteReader};
 use avvy_persistence::{BraneFilter, BraneRecord, BraneReport, Cut, MAX_PAGE, Store, TornTail};
 use avvy_protocol::Channel;
 use serde::Serialize;
@@ -54,7 +54,7 @@ struct Brane {
 pub fn run(arguments: &cli::Inspect) -> Result<ExitCode> {
     ensure!(arguments.data.is_dir(), "{} is not a directory", arguments.data.display());
     let options = SqliteOptions { directory: arguments.data.clone(), ..SqliteOptions::default() };
-    let store = SqliteStore::open(&options).context("the data cannot be opened")?;
+    let store = SqliteReader::open(&options).context("the data cannot be opened")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let inspection = runtime.block_on(inspect(Arc::new(store)))?;
     let is_sound = inspection.is_sound();

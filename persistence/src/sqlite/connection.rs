@@ -1,7 +1,10 @@
 //! Connections: how each file is opened, and what is checked before it serves.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
@@ -53,6 +56,50 @@ pub(super) fn open(
     let db = db.map_err(&broken)?;
     set_up(&db, shape, usage, options).map_err(&broken)?;
     Ok(db)
+}
+
+/// Opens a file to read it and to leave it, and everything beside it, as it
+/// is. Nobody else may have it open.
+pub(super) fn open_untouched(
+    path: &Path,
+    shape: Shape,
+    has_log: bool,
+    options: &SqliteOptions,
+) -> Result<Connection, StoreError> {
+    let broken = fault::of(shape.name);
+    let open = || -> rusqlite::Result<Connection> {
+        if !has_log {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+                | OpenFlags::SQLITE_OPEN_URI
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            return Connection::open_with_flags(immutable(path), flags);
+        }
+        // A log is only read with a lock that needs a writable file. Alone
+        // with the file, SQLite keeps the log's index in memory.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags)?;
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        db.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))?;
+        db.pragma_update(None, "query_only", true)?;
+        Ok(db)
+    };
+    let db = open().map_err(&broken)?;
+    set_up(&db, shape, Use::Read, options).map_err(&broken)?;
+    Ok(db)
+}
+
+/// The URI of a file that nobody changes: SQLite neither locks it nor looks
+/// for a log.
+fn immutable(path: &Path) -> OsString {
+    let mut uri = OsString::from("file:");
+    for part in path.as_os_str().as_bytes().chunks(1) {
+        match part {
+            [byte @ (b'%' | b'?' | b'#')] => uri.push(format!("%{byte:02x}")),
+            part => uri.push(OsStr::from_bytes(part)),
+        }
+    }
+    uri.push("?immutable=1");
+    uri
 }
 
 fn set_up(

@@ -46,9 +46,43 @@ impl Directory {
 
     /// The length of all files in it, in bytes.
     pub(super) fn bytes(&self) -> u64 {
-        let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
+        bytes(&self.path)
     }
+}
+
+/// A data directory that this process looks at, until it is dropped.
+pub(super) struct Lookout {
+    path: PathBuf,
+    /// Shared with others that look, so that nobody takes the directory.
+    _lock: Option<File>,
+}
+
+impl Lookout {
+    /// Looks at a data directory that no process has.
+    pub(super) fn over(path: &Path) -> Result<Self, StoreError> {
+        let failed = |error: io::Error| StoreError::Io(format!("{}: {error}", path.display()));
+        let lock = match File::open(path.join(LOCK)) {
+            Ok(lock) => Some(lock),
+            // A copy of a directory need not have it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        match lock.as_ref().map_or(Ok(()), File::try_lock_shared) {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    /// The length of all files in it, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        bytes(&self.path)
+    }
+}
+
+fn bytes(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
 }
 
 fn private(path: &Path) -> io::Result<File> {

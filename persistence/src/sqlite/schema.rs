@@ -98,6 +98,20 @@ pub(super) fn prepare_parts(db: &mut Connection) -> Result<(), StoreError> {
     }
 }
 
+/// Refuses files of another version than that which this program writes.
+pub(super) fn expect_current(journal: &Connection, parts: &Connection) -> Result<(), StoreError> {
+    let files = [(journal, JOURNAL, JOURNAL_VERSION), (parts, PARTS, PARTS_VERSION)];
+    for (db, file, known) in files {
+        match version(db, file)? {
+            Some(found) if found == known => {}
+            Some(found) if found > known => return Err(StoreError::NewerSchema { found, known }),
+            Some(found) => return Err(StoreError::OlderSchema { found, known }),
+            None => return Err(damaged(Place::File(file.to_owned()), "there is nothing in it")),
+        }
+    }
+    Ok(())
+}
+
 /// The file's version; `None` if it is empty.
 fn version(db: &Connection, file: &str) -> Result<Option<u32>, StoreError> {
     let number = |sql| db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(fault::of(file));

@@ -9,6 +9,7 @@
 use avvy_model::BraneId;
 
 use super::parts::Parts;
+use super::reader::Reader;
 use super::start::SqliteStore;
 use super::worker::Lane;
 use crate::error::StoreError;
@@ -17,7 +18,7 @@ use crate::snapshot::{SnapshotId, SnapshotStart};
 impl SqliteStore {
     pub(super) async fn begin(&self, start: SnapshotStart) -> Result<SnapshotId, StoreError> {
         let current =
-            self.reader().call(Lane::Urgent, 0, move |reader| reader.epoch(start.brane)).await?;
+            self.readers.call(Lane::Urgent, move |reader| reader.epoch(start.brane)).await?;
         if start.epoch != current {
             return Err(StoreError::StaleEpoch { current });
         }
@@ -40,8 +41,8 @@ impl SqliteStore {
             .call(Lane::Urgent, 0, move |parts| parts.seal(brane, snapshot, count))
             .await?;
         let Some(info) = sealed else {
-            let reader = self.reader();
-            let outline = reader.call(Lane::Urgent, 0, move |reader| reader.outline(brane)).await?;
+            let outline = move |reader: &mut Reader| reader.outline(brane);
+            let outline = self.readers.call(Lane::Urgent, outline).await?;
             let is_there = outline.snapshots.whole.iter().any(|info| info.id == snapshot);
             let unknown = StoreError::UnknownSnapshot { brane, snapshot };
             return if is_there { Ok(()) } else { Err(unknown) };

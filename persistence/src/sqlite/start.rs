@@ -1,6 +1,7 @@
 //! Opening and closing the store.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension};
@@ -13,6 +14,7 @@ use super::journal::Journal;
 use super::options::SqliteOptions;
 use super::parts::Parts;
 use super::reader::Reader;
+use super::readers::Readers;
 use super::rows::damaged;
 use super::schema;
 use super::wal;
@@ -26,12 +28,15 @@ const JOURNAL_PAGE: u32 = 4 << 10;
 /// Pages of the parts' file: few for a part of 256 KiB.
 const PARTS_PAGE: u32 = 64 << 10;
 
+/// Tables of the journal's file that are small enough to be checked whole.
+pub(super) const SMALL_TABLES: [&str; 6] =
+    ["branes", "heads", "lineages", "snapshots", "meta", "cuts"];
+
 /// The embedded store. Dropping it closes it.
 pub struct SqliteStore {
     pub(super) journal: Worker<Journal>,
     pub(super) parts: Worker<Parts>,
-    pub(super) readers: Vec<Worker<Reader>>,
-    pub(super) next_reader: AtomicUsize,
+    pub(super) readers: Readers,
     folder: Worker<Folder>,
     pub(super) dropped_frames: u64,
     /// Let go last, when no thread has a file open any more.
@@ -49,15 +54,14 @@ impl SqliteStore {
     /// small table is broken; `Io`.
     pub fn open(options: &SqliteOptions) -> Result<Self, StoreError> {
         let directory = Directory::take(&options.directory)?;
-        let dropped_frames = check_files(&directory)?;
+        let dropped_frames = check_files(&options.directory)?;
         let journal_shape = journal_shape(options);
         let path = |name| directory.file(name);
 
         let mut db = connection::open(&path(JOURNAL), journal_shape, Use::Write, options)?;
         schema::prepare_journal(&mut db)?;
         connection::begin_log_anew(&db, JOURNAL)?;
-        let small = ["branes", "heads", "lineages", "snapshots", "meta", "cuts"];
-        connection::check_tables(&db, JOURNAL, &small)?;
+        connection::check_tables(&db, JOURNAL, &SMALL_TABLES)?;
 
         let mut parts = connection::open(&path(PARTS), PARTS_SHAPE, Use::Write, options)?;
         schema::prepare_parts(&mut parts)?;
@@ -68,12 +72,12 @@ impl SqliteStore {
 
         let folds = connection::open(&path(JOURNAL), journal_shape, Use::Write, options)?;
         let mut readers = Vec::new();
-        for nth in 0..options.readers.max(1) {
+        for _ in 0..options.readers.max(1) {
             let journal = connection::open(&path(JOURNAL), journal_shape, Use::Read, options)?;
             let parts = connection::open(&path(PARTS), PARTS_SHAPE, Use::Read, options)?;
-            let reader = Reader { journal, parts };
-            readers.push(Worker::start(&format!("store-read-{nth}"), options, reader)?);
+            readers.push(Reader { journal, parts });
         }
+        let readers = Readers::start(options, readers)?;
 
         let fold_pages = (options.wal_bytes / JOURNAL_PAGE).max(1);
         let journal = Worker::start("store-journal", options, Journal::new(db, fold_pages)?)?;
@@ -91,8 +95,7 @@ impl SqliteStore {
             });
         });
         let directory = Mutex::new(Some(directory));
-        let next_reader = AtomicUsize::new(0);
-        Ok(Self { journal, parts, readers, next_reader, folder, dropped_frames, directory })
+        Ok(Self { journal, parts, readers, folder, dropped_frames, directory })
     }
 
     /// The length of all files, in bytes.
@@ -104,9 +107,7 @@ impl SqliteStore {
     /// Waits until all threads have ended, without blocking one.
     pub(super) async fn wind_down(&self) {
         self.folder.ended().await;
-        for reader in &self.readers {
-            reader.ended().await;
-        }
+        self.readers.ended().await;
         self.parts.ended().await;
         self.journal.ended().await;
         self.shut();
@@ -116,7 +117,7 @@ impl SqliteStore {
     /// one, and SQLite folds and removes the log.
     fn shut(&self) {
         self.folder.join();
-        self.readers.iter().for_each(Worker::join);
+        self.readers.join();
         self.parts.join();
         self.journal.join();
         self.directory.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -129,7 +130,7 @@ impl Drop for SqliteStore {
     }
 }
 
-const fn journal_shape(options: &SqliteOptions) -> Shape {
+pub(super) const fn journal_shape(options: &SqliteOptions) -> Shape {
     Shape {
         name: JOURNAL,
         page_bytes: JOURNAL_PAGE,
@@ -139,7 +140,7 @@ const fn journal_shape(options: &SqliteOptions) -> Shape {
     }
 }
 
-const PARTS_SHAPE: Shape = Shape {
+pub(super) const PARTS_SHAPE: Shape = Shape {
     name: PARTS,
     page_bytes: PARTS_PAGE,
     cache_bytes: 2 << 20,
@@ -151,10 +152,10 @@ const PARTS_SHAPE: Shape = Shape {
 /// counts the frames of the journal's log that it will drop. The parts' log
 /// may end anywhere, as its commits do not wait for the device; what a
 /// finished snapshot lacks is found when it is read.
-fn check_files(directory: &Directory) -> Result<u64, StoreError> {
+pub(super) fn check_files(directory: &Path) -> Result<u64, StoreError> {
     let length =
-        |name: &str| std::fs::metadata(directory.file(name)).map_or(0, |metadata| metadata.len());
-    let journal = wal::inspect(&directory.file(&format!("{JOURNAL}-wal")))?;
+        |name: &str| std::fs::metadata(directory.join(name)).map_or(0, |metadata| metadata.len());
+    let journal = wal::inspect(&directory.join(format!("{JOURNAL}-wal")))?;
     let others = length(PARTS) > 0 || journal.is_some_and(|tail| tail.committed > 0);
     if length(JOURNAL) == 0 && others {
         let file = Place::File(JOURNAL.to_owned());

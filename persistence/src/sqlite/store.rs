@@ -1,13 +1,11 @@
 //! The store's contract, carried out by its threads.
 
-use std::sync::atomic::Ordering;
-
 use avvy_model::{BraneId, Seq};
 use bytes::Bytes;
 
 use super::reader::Reader;
 use super::start::SqliteStore;
-use super::worker::{Lane, Worker};
+use super::worker::Lane;
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite, MAX_CHUNK_BYTES};
 use crate::error::StoreError;
 use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_NAME_BYTES};
@@ -17,18 +15,12 @@ use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
 use crate::store::{BoxFuture, MAX_META_KEY_BYTES, MAX_META_VALUE_BYTES, Opened, Store};
 
 impl SqliteStore {
-    /// The next reader in turn.
-    pub(super) fn reader(&self) -> &Worker<Reader> {
-        let turn = self.next_reader.fetch_add(1, Ordering::Relaxed);
-        &self.readers[turn % self.readers.len()]
-    }
-
     async fn open_brane(&self, brane: BraneId) -> Result<Opened, StoreError> {
         let known = self
             .journal
             .call(Lane::Urgent, 0, move |journal| journal.write(|write| write.take_epoch(brane)))
             .await?;
-        let reader = self.reader();
+        let reader = self.readers.next();
         let outline = reader.call(Lane::Urgent, 0, move |reader| reader.outline(brane)).await?;
         let covered = outline.covered();
         for Damage { place, why } in &outline.snapshots.damages {
@@ -79,7 +71,7 @@ impl Store for SqliteStore {
     }
 
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
-        Box::pin(self.reader().call(Lane::Urgent, 0, move |reader| reader.brane(brane)))
+        Box::pin(self.readers.call(Lane::Urgent, move |reader| reader.brane(brane)))
     }
 
     fn branes(
@@ -89,7 +81,7 @@ impl Store for SqliteStore {
         limit: u32,
     ) -> BoxFuture<'_, Result<BranePage, StoreError>> {
         let page = move |reader: &mut Reader| reader.branes(filter, after, limit);
-        Box::pin(self.reader().call(Lane::Urgent, 0, page))
+        Box::pin(self.readers.call(Lane::Urgent, page))
     }
 
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
@@ -104,7 +96,7 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'_, Result<Vec<Chunk>, StoreError>> {
         let max_bytes = max_bytes.min(4 * MAX_CHUNK_BYTES);
         let read = move |reader: &mut Reader| reader.chunks(brane, after, max_bytes);
-        Box::pin(self.reader().call(Lane::Urgent, 0, read))
+        Box::pin(self.readers.call(Lane::Urgent, read))
     }
 
     fn append(
@@ -165,7 +157,7 @@ impl Store for SqliteStore {
         index: u32,
     ) -> BoxFuture<'_, Result<Bytes, StoreError>> {
         let read = move |reader: &mut Reader| reader.part(brane, snapshot, index);
-        Box::pin(self.reader().call(Lane::Urgent, 0, read))
+        Box::pin(self.readers.call(Lane::Urgent, read))
     }
 
     fn compact(&self, policy: CompactPolicy) -> BoxFuture<'_, Result<Compaction, StoreError>> {
@@ -173,16 +165,19 @@ impl Store for SqliteStore {
     }
 
     fn verify_brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneReport, StoreError>> {
-        Box::pin(self.inspect(brane))
+        Box::pin(self.readers.inspect(brane))
     }
 
     fn verify_store(&self) -> BoxFuture<'_, Result<StoreReport, StoreError>> {
-        Box::pin(self.inspect_store())
+        Box::pin(async move {
+            let bytes = self.device_bytes()?;
+            self.readers.inspect_store(bytes, self.dropped_frames).await
+        })
     }
 
     fn meta(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
         let key = key.to_owned();
-        Box::pin(self.reader().call(Lane::Urgent, 0, move |reader| reader.meta(&key)))
+        Box::pin(self.readers.call(Lane::Urgent, move |reader| reader.meta(&key)))
     }
 
     fn put_meta(&self, key: &str, value: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {

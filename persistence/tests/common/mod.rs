@@ -1,6 +1,11 @@
 //! What the tests of the SQLite store share.
 #![allow(clippy::unwrap_used, dead_code)]
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
 use avvy_model::{BraneId, Epoch, Seq, UserId, Visibility};
 use avvy_persistence::{BraneKind, BraneRecord, ChunkWrite, SnapshotStart, Store};
 use bytes::Bytes;
@@ -62,4 +67,15 @@ pub async fn snapshot(
         store.put_snapshot_part(brane(nth), id, index, part(nth, at, index)).await?;
     }
     store.finish_snapshot(brane(nth), id, 3).await
+}
+
+/// What is in a directory, and when it was changed.
+pub fn contents(directory: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
+    let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
+    let content = |entry: fs::DirEntry| {
+        let changed = entry.metadata().unwrap().modified().unwrap();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        (name, (fs::read(entry.path()).unwrap(), changed))
+    };
+    entries.map(content).collect()
 }
