@@ -120,6 +120,8 @@ pub(crate) struct Brane {
     members: HashMap<SessionKey, Arc<dyn Wire>>,
     /// Those without.
     writers: Writers,
+    /// Of messages whose answers have not all been given to the fan-out.
+    permits: Vec<Permit>,
     /// When the tick that counts comes, in monotonic microseconds.
     tick_us: Option<u64>,
     /// Since when nobody is here, in monotonic milliseconds.
@@ -170,6 +172,7 @@ impl Actor for BraneActor {
             fan_out,
             members: HashMap::new(),
             writers: Writers::default(),
+            permits: Vec::new(),
             tick_us: None,
             empty_since_ms: None,
             closing: false,
@@ -188,17 +191,17 @@ impl Actor for BraneActor {
         match message {
             BraneMsg::Join { session, wire, principal, join, permit } => {
                 brane.members.insert(session, wire);
+                brane.permits.extend(permit);
                 brane.feed(&myself, BraneInput::Join { session, principal, join });
-                drop(permit);
             }
             BraneMsg::Leave { session, farewell } => brane.on_leave(&myself, session, farewell),
             BraneMsg::Update { session, update, permit } => {
+                brane.permits.extend(permit);
                 brane.feed(&myself, BraneInput::Update { session, update });
-                drop(permit);
             }
             BraneMsg::Hash { session, permit } => {
+                brane.permits.extend(permit);
                 brane.feed(&myself, BraneInput::Hash { session });
-                drop(permit);
             }
             BraneMsg::Write(write) => brane.on_write(&myself, *write),
             BraneMsg::View(reply) => brane.on_view(reply),
@@ -261,6 +264,11 @@ impl Brane {
             self.perform(myself, effect);
         }
         self.effects = effects;
+        // What was not published yet is answered with its window.
+        if !self.permits.is_empty() && self.core.is_published() {
+            let permits = std::mem::take(&mut self.permits);
+            self.tell_fan_out(FanOutMsg::Answered(permits));
+        }
     }
 
     fn perform(&mut self, myself: &ActorRef<BraneMsg>, effect: BraneEffect) {

@@ -22,6 +22,7 @@ use tracing::info;
 
 use crate::brane::BraneMsg;
 use crate::clock;
+use crate::credits::Permit;
 use crate::metrics::{Metrics, count};
 use crate::wire::{Backlog, Wire};
 
@@ -40,6 +41,9 @@ pub(crate) enum FanOutMsg {
     Durable { at: Position, waiting: Vec<SessionKey> },
     /// Send this to one session.
     Tell { session: SessionKey, message: ServerMessage },
+    /// Every answer to the messages of these permits came before this; it is
+    /// only now that their senders may send more.
+    Answered(Vec<Permit>),
     /// A session's wire takes more again.
     Drained(SessionKey),
     /// Lagging sessions may go on.
@@ -110,6 +114,7 @@ impl Actor for FanOutActor {
             FanOutMsg::Publish(window) => state.on_publish(now_us, window, &mut effects),
             FanOutMsg::Durable { at, waiting } => state.on_durable(at, &waiting),
             FanOutMsg::Tell { session, message } => state.on_tell(session, &message),
+            FanOutMsg::Answered(permits) => drop(permits),
             FanOutMsg::Drained(session) => {
                 state.machine.drained(now_us, session, &mut effects);
             }

@@ -215,6 +215,11 @@ impl BraneCore {
         self.channel
     }
 
+    /// Whether every edit so far was published, so that each has its answer.
+    pub fn is_published(&self) -> bool {
+        self.at_boundary()
+    }
+
     /// Does what became possible: closes and publishes windows, serves who
     /// waited for a boundary, takes snapshots, and asks to be woken.
     fn settle(&mut self, now: Now, effects: &mut Vec<BraneEffect>) {
