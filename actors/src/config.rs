@@ -34,9 +34,12 @@ pub struct SystemConfig {
 /// Options of a session.
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
-    /// Weight of the messages that may be under way inside the server; beyond,
-    /// the connection is not read.
+    /// Operations of one session that may be under way inside the server;
+    /// beyond, its connection is not read.
     pub max_edits_in_flight: u32,
+    /// Bytes of its messages that may be under way; beyond, its connection is
+    /// not read. At least `max_message_bytes`.
+    pub max_bytes_in_flight: u32,
     /// Branes that one connection may join.
     pub max_channels: u32,
     /// Malformed messages after which a connection is closed.
@@ -52,9 +55,9 @@ pub struct SessionConfig {
     pub close_timeout_ms: u64,
     /// How long before its end a token is called expiring, in seconds.
     pub token_warning_s: u64,
-    /// Edits a second that one session may submit in the long run.
+    /// Operations a second that one session may submit in the long run.
     pub edits_per_second: u32,
-    /// Edits that it may submit at once.
+    /// Operations that it may submit at once.
     pub edits_burst: u32,
     /// Messages other than edits a second; above, the connection is closed.
     pub messages_per_second: u32,
@@ -67,7 +70,8 @@ pub struct SessionConfig {
 impl Default for SessionConfig {
     fn default() -> Self {
         Self {
-            max_edits_in_flight: 256,
+            max_edits_in_flight: 1_024,
+            max_bytes_in_flight: 4 * 1024 * 1024,
             max_channels: 16,
             max_malformed_messages: 8,
             max_message_bytes: 256 * 1024,
@@ -76,7 +80,7 @@ impl Default for SessionConfig {
             close_timeout_ms: 5_000,
             token_warning_s: 60,
             edits_per_second: 100,
-            edits_burst: 1_000,
+            edits_burst: 2_048,
             messages_per_second: 200,
             messages_burst: 2_000,
             decode: DecodeLimits::default(),

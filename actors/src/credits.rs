@@ -3,12 +3,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use avvy_flow::credits::{Credits, Take};
+use avvy_flow::credits::{Credits, Load, Take};
 
 /// The credits of one connection.
 pub(crate) struct CreditPool {
     credits: Mutex<Credits>,
-    /// Called when credits came back to a connection that waits for some.
+    /// Called when a connection that waits may read on.
     wake_reader: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -20,14 +20,13 @@ pub(crate) enum Granted {
 }
 
 impl CreditPool {
-    pub(crate) fn new(max: u32, wake_reader: Box<dyn Fn() + Send + Sync>) -> Arc<Self> {
+    pub(crate) fn new(max: Load, wake_reader: Box<dyn Fn() + Send + Sync>) -> Arc<Self> {
         Arc::new(Self { credits: Mutex::new(Credits::new(max)), wake_reader })
     }
 
-    pub(crate) fn take(self: &Arc<Self>, weight: usize) -> Granted {
-        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        match self.lock().take(weight) {
-            Take::Taken => Granted::Permit(Permit { pool: Arc::clone(self), weight }),
+    pub(crate) fn take(self: &Arc<Self>, load: Load) -> Granted {
+        match self.lock().take(load) {
+            Take::Taken => Granted::Permit(Permit { pool: Arc::clone(self), load }),
             Take::Wait => Granted::Wait,
             Take::TooMany => Granted::TooMany,
         }
@@ -38,6 +37,11 @@ impl CreditPool {
         self.lock().may_read(outbox_full)
     }
 
+    /// Lets the connection ask again whether it may read.
+    pub(crate) fn wake_reader(&self) {
+        (self.wake_reader)();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Credits> {
         self.credits.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -46,17 +50,17 @@ impl CreditPool {
 /// Credits in use. Dropping it gives them back.
 pub(crate) struct Permit {
     pool: Arc<CreditPool>,
-    weight: u32,
+    load: Load,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut credits = self.pool.lock();
         let was_short = credits.status().waits > 0 || !credits.may_read(false);
-        credits.give(self.weight);
+        credits.give(self.load);
         drop(credits);
         if was_short {
-            (self.pool.wake_reader)();
+            self.pool.wake_reader();
         }
     }
 }

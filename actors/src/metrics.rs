@@ -16,7 +16,7 @@ pub struct Metrics {
     pub sessions_refused: AtomicU64,
     /// Typed errors sent to clients.
     pub errors: AtomicU64,
-    /// Updates refused for their rate.
+    /// Updates that had to wait for the rate of their session.
     pub rate_limited: AtomicU64,
     /// Messages handed to sockets by fan-out.
     pub deliveries: AtomicU64,

@@ -7,14 +7,15 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use avvy_auth::rate::Bucket;
-use avvy_flow::SessionKey;
-use avvy_model::{Code, NumberedEdit, TraceId};
+use avvy_auth::rate::{Bucket, RetryAfterMs};
+use avvy_flow::{Load, SessionKey};
+use avvy_model::{Code, TraceId};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::{self, DecodeError, PartialUpdate};
 use avvy_protocol::frame::Frame;
-use avvy_protocol::{Channel, ClientMessage, ErrorMessage, RefusedEdit, ServerMessage, Update};
+use avvy_protocol::{Channel, ClientMessage, ErrorMessage, ServerMessage, Update};
 use ractor::ActorRef;
 
 use crate::brane::{BraneHandle, BraneMsg};
@@ -28,6 +29,16 @@ use crate::wire::Wire;
 
 const UPDATE: &str = "object.update";
 
+/// A message that was read and is on its way.
+struct Waiting {
+    message: ClientMessage,
+    load: Load,
+    /// Whether it has come through the rate of edits.
+    admitted: bool,
+    /// When to ask again whether it may, in monotonic milliseconds.
+    not_before_ms: u64,
+}
+
 /// The state that both sides of a session see.
 pub(crate) struct Shared {
     pub(crate) key: SessionKey,
@@ -36,9 +47,9 @@ pub(crate) struct Shared {
     pub(crate) config: Arc<SessionConfig>,
     pub(crate) metrics: Arc<Metrics>,
     credits: Arc<CreditPool>,
-    /// A message that was read and waits for credits. While there is one,
+    /// A message that waits for its rate or for credits. While there is one,
     /// nothing more is read.
-    parked: Mutex<Option<ClientMessage>>,
+    parked: Mutex<Option<Waiting>>,
     routes: Mutex<Vec<BraneHandle>>,
     edits: Mutex<Bucket>,
     messages: Mutex<Bucket>,
@@ -67,7 +78,10 @@ impl Shared {
             id,
             wire,
             metrics,
-            credits: CreditPool::new(config.max_edits_in_flight, wake_reader),
+            credits: CreditPool::new(
+                Load { operations: config.max_edits_in_flight, bytes: config.max_bytes_in_flight },
+                wake_reader,
+            ),
             parked: Mutex::default(),
             routes: Mutex::default(),
             edits: Mutex::new(Bucket::new(config.edits_burst, config.edits_per_second, now)),
@@ -165,6 +179,12 @@ impl Shared {
     }
 }
 
+impl Waiting {
+    fn new(message: ClientMessage, bytes: usize) -> Self {
+        Self { load: Load::of(&message, bytes), message, admitted: false, not_before_ms: 0 }
+    }
+}
+
 /// A connection's handle on its session.
 pub struct SessionPort {
     pub(crate) shared: Arc<Shared>,
@@ -176,9 +196,10 @@ impl SessionPort {
     /// says that its peer does not read what it is sent. When not, the
     /// connection is woken as soon as asking again is worth it.
     pub fn may_read(&self, outbox_full: bool) -> bool {
-        let parked = self.parked().take();
-        if let Some(message) = parked {
-            self.dispatch(message);
+        let now_ms = clock::monotonic_ms();
+        let due = self.parked().take_if(|waiting| now_ms >= waiting.not_before_ms);
+        if let Some(waiting) = due {
+            self.dispatch(waiting);
         }
         self.parked().is_none() && self.shared.credits.may_read(outbox_full)
     }
@@ -200,13 +221,8 @@ impl SessionPort {
             Ok(ClientMessage::Ping { nonce }) => {
                 self.shared.tell(&ServerMessage::Pong { nonce, ms: clock::unix_ms() });
             }
-            Ok(ClientMessage::Update(update)) => {
-                if let Some(update) = self.within_rate(update) {
-                    self.dispatch(ClientMessage::Update(update));
-                }
-            }
-            Ok(message) => self.dispatch(message),
-            Err(error) => self.malformed(error),
+            Ok(message) => self.dispatch(Waiting::new(message, payload.len())),
+            Err(error) => self.malformed(error, payload.len()),
         }
     }
 
@@ -223,25 +239,30 @@ impl SessionPort {
         self.tell_actor(SessionMsg::Ended);
     }
 
-    /// Sends a message on its way, or parks it until there are credits.
-    fn dispatch(&self, message: ClientMessage) {
-        let weight = match &message {
-            ClientMessage::Update(update) => update.edits.len().max(1),
-            _ => 1,
-        };
-        match (self.shared.credits.take(weight), message) {
+    /// Sends a message on its way, or parks it until its rate allows it and
+    /// there are credits.
+    fn dispatch(&self, mut waiting: Waiting) {
+        if let Err(RetryAfterMs(pause_ms)) = self.admit(&mut waiting) {
+            return self.park_for(waiting, pause_ms);
+        }
+        let credits = self.shared.credits.take(waiting.load);
+        if let Granted::Wait = credits {
+            *self.parked() = Some(waiting);
+            return;
+        }
+        match (credits, waiting.message) {
             (Granted::Permit(permit), ClientMessage::Update(update)) => {
                 self.update(update, permit);
             }
             (Granted::Permit(permit), message) => {
                 self.tell_actor(SessionMsg::Received(message, permit));
             }
-            (Granted::Wait, message) => *self.parked() = Some(message),
-            (Granted::TooMany, ClientMessage::Update(update)) => {
-                self.refuse_all(&update, Code::TooLarge);
+            (_, ClientMessage::Update(update)) => {
+                self.take_message_token();
+                self.shared.refuse(Code::TooLarge, Some(UPDATE), Some(update.channel), None);
             }
-            // Unreachable: the weight is 1, and there is at least one credit.
-            (Granted::TooMany, _) => self.shared.refuse(Code::TooLarge, None, None, None),
+            // Other messages weigh one, and their bytes are within the bound.
+            (_, _) => self.shared.refuse(Code::TooLarge, None, None, None),
         }
     }
 
@@ -258,30 +279,33 @@ impl SessionPort {
         }
     }
 
-    /// The update, unless it comes too soon after the ones before.
-    fn within_rate(&self, update: Update) -> Option<Update> {
-        let edits = update.edits.len() as u64;
-        let taken = lock(&self.shared.edits).take(clock::monotonic_ms(), edits);
-        let Err(wait) = taken else { return Some(update) };
-        count(&self.shared.metrics.rate_limited, 1);
-        self.refuse_all(&update, Code::RateLimited);
-        let channel = Some(update.channel);
-        self.shared.refuse(Code::RateLimited, Some(UPDATE), channel, Some(wait.0));
-        None
+    /// Takes an update's share of the rate of edits, once. One that is more
+    /// than a burst takes all of it, so that waiting always helps.
+    fn admit(&self, waiting: &mut Waiting) -> Result<(), RetryAfterMs> {
+        if !waiting.admitted && matches!(waiting.message, ClientMessage::Update(_)) {
+            let operations = waiting.load.operations.min(self.shared.config.edits_burst);
+            lock(&self.shared.edits).take(clock::monotonic_ms(), u64::from(operations))?;
+        }
+        waiting.admitted = true;
+        Ok(())
     }
 
-    fn refuse_all(&self, update: &Update, code: Code) {
-        let refused =
-            |edit: &NumberedEdit| RefusedEdit { counter: edit.counter, code, operation: None };
-        self.shared.tell(&ServerMessage::Refused {
-            channel: update.channel,
-            edits: update.edits.iter().map(refused).collect(),
+    /// Reads on only after a pause. Refusing instead would not be true of
+    /// edits that are sent again and may be in the log already.
+    fn park_for(&self, mut waiting: Waiting, pause_ms: u64) {
+        count(&self.shared.metrics.rate_limited, 1);
+        waiting.not_before_ms = clock::monotonic_ms().saturating_add(pause_ms);
+        *self.parked() = Some(waiting);
+        let credits = Arc::clone(&self.shared.credits);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            credits.wake_reader();
         });
     }
 
-    fn malformed(&self, mut error: DecodeError) {
+    fn malformed(&self, mut error: DecodeError, bytes: usize) {
         if let Some(partial) = error.partial.take() {
-            return self.partly_malformed(*partial);
+            return self.partly_malformed(*partial, bytes);
         }
         count(&self.shared.metrics.errors, 1);
         self.shared.tell(&ServerMessage::Error(error.to_message(self.shared.id)));
@@ -293,13 +317,11 @@ impl SessionPort {
 
     /// Some edits of an update could not be read: they are refused, the others
     /// are served.
-    fn partly_malformed(&self, partial: PartialUpdate) {
+    fn partly_malformed(&self, partial: PartialUpdate, bytes: usize) {
         let PartialUpdate { update, refused } = partial;
         self.shared.tell(&ServerMessage::Refused { channel: update.channel, edits: refused });
-        if !update.edits.is_empty()
-            && let Some(update) = self.within_rate(update)
-        {
-            self.dispatch(ClientMessage::Update(update));
+        if !update.edits.is_empty() {
+            self.dispatch(Waiting::new(ClientMessage::Update(update), bytes));
         }
     }
 
@@ -314,7 +336,7 @@ impl SessionPort {
         }
     }
 
-    fn parked(&self) -> MutexGuard<'_, Option<ClientMessage>> {
+    fn parked(&self) -> MutexGuard<'_, Option<Waiting>> {
         lock(&self.shared.parked)
     }
 

@@ -6,6 +6,7 @@ mod ends;
 mod heavy;
 mod loading;
 mod requests;
+mod sessions;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -98,14 +99,7 @@ impl World {
         let (inbox, messages) = mpsc::channel(1_024);
         let port = self.system.connect(wire(Inbox(inbox)), Box::new(|| {}), None).await.unwrap();
         let mut session = Session { port, messages };
-        session.say(&ClientMessage::Hello(Hello {
-            min_version: 1,
-            max_version: 1,
-            token: Some(self.issuer.issue(&self.claims)),
-            agent: None,
-        }));
-        let welcomed = |m: &ServerMessage| matches!(m, ServerMessage::Welcome(_));
-        session.until(welcomed).await;
+        session.hello(self).await;
         session
     }
 
@@ -173,6 +167,16 @@ impl Session {
     fn say(&mut self, message: &ClientMessage) {
         assert!(self.port.may_read(false));
         self.port.receive(&codec::encode_client(message));
+    }
+
+    async fn hello(&mut self, world: &World) {
+        self.say(&ClientMessage::Hello(Hello {
+            min_version: 1,
+            max_version: 1,
+            token: Some(world.issuer.issue(&world.claims)),
+            agent: None,
+        }));
+        self.until(|m| matches!(m, ServerMessage::Welcome(_))).await;
     }
 
     async fn until(&mut self, wanted: impl Fn(&ServerMessage) -> bool) -> ServerMessage {

@@ -86,7 +86,11 @@ impl Talk {
     }
 
     fn submit(&mut self) -> Ticket {
-        let taken = self.machine.submit(self.now_ms, BRANE, edit(), &mut self.out);
+        self.submit_edit(edit())
+    }
+
+    fn submit_edit(&mut self, edit: Edit) -> Ticket {
+        let taken = self.machine.submit(self.now_ms, BRANE, edit, &mut self.out);
         taken.expect("the brane is joined")
     }
 
@@ -192,6 +196,19 @@ fn edits_are_sent_as_far_as_the_server_takes_them() {
     assert_eq!(talk.sent(), [1, 2, 3, 4], "four may be under way");
     talk.applied(&[(1, 1), (2, 2)]);
     assert_eq!(talk.sent(), [5, 6]);
+}
+
+#[test]
+fn a_batch_counts_for_each_of_its_operations() {
+    let mut talk = Talk::joined();
+    let batch = |n| Edit::Batch(vec![edit().operations()[0].clone(); n]);
+    for edit in [batch(2), batch(3), edit(), batch(5)] {
+        talk.submit_edit(edit);
+    }
+    assert_eq!(talk.sent(), [1], "four operations may be under way, and the order stays");
+    talk.applied(&[(1, 1)]);
+    assert_eq!(talk.sent(), [2, 3]);
+    assert_eq!(talk.machine.edits(BRANE).count(), 3, "five at once are never let in");
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub mod loading;
 pub mod recovery;
 
 pub use brane_core::{BraneConfig, BraneCore, BraneStatus};
-pub use credits::{Credits, CreditsStatus};
+pub use credits::{Credits, CreditsStatus, Load};
 pub use fan_out::{FanOut, FanOutConfig, FanOutStatus};
 pub use flush_window::{FlushWindow, FlushWindowConfig};
 pub use group_commit::{GroupCommit, GroupCommitConfig, GroupCommitStatus};

@@ -198,18 +198,21 @@ async fn edits_count_as_requests() {
     let config = NetConfig { requests_per_second: 1, requests_burst: 10, ..NetConfig::default() };
     let server = TestServer::with(config).await;
     let mut client = server.client().await;
-    let edit = |n: u32| format!(r#"{{"n": {n}, "op": "update", "t": 0, "set": {{"a": 1}}}}"#);
-    let edits: Vec<String> = (1..=9).map(edit).collect();
-    let body = format!(
-        r#"{{"client": "6f1b7f7c-8a43-4a52-9f39-0d8c0c1f2a11", "edits": [{}]}}"#,
-        edits.join(",")
-    );
+    let operation = r#""op": "update", "t": 0, "set": {"a": 1}"#;
+    let edits: Vec<String> = (1..=3).map(|n| format!(r#"{{"n": {n}, {operation}}}"#)).collect();
+    let batch = vec![format!("{{{operation}}}"); 7].join(",");
+    let bodies = [edits.join(","), format!(r#"{{"n": 4, "op": "batch", "ops": [{batch}]}}"#)];
+    let bodies = bodies.map(|edits| {
+        format!(r#"{{"client": "6f1b7f7c-8a43-4a52-9f39-0d8c0c1f2a11", "edits": [{edits}]}}"#)
+    });
     let json = ("content-type", "application/json");
     let path = format!("{NOWHERE}/edits");
-    let first = client.ask("POST", &path, &[json], body.as_bytes()).await;
-    assert_eq!(first.code(), "not_found");
-    let second = client.ask("POST", &path, &[json], body.as_bytes()).await;
-    assert_eq!((second.status, second.code().as_str()), (429, "rate_limited"));
+    for body in &bodies {
+        let answer = client.ask("POST", &path, &[json], body.as_bytes()).await;
+        assert_eq!(answer.code(), "not_found", "three and seven are as many as may come at once");
+    }
+    let answer = client.ask("POST", &path, &[json], bodies[0].as_bytes()).await;
+    assert_eq!((answer.status, answer.code().as_str()), (429, "rate_limited"));
     server.end().await;
 }
 

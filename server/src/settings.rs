@@ -153,6 +153,7 @@ fn session(config: &Config) -> SessionConfig {
     let Config { limits, session, world, .. } = config;
     SessionConfig {
         max_edits_in_flight: limits.max_edits_in_flight,
+        max_bytes_in_flight: limits.max_bytes_in_flight as u32,
         max_channels: limits.max_channels_per_session,
         max_malformed_messages: limits.max_malformed_messages,
         max_message_bytes: limits.max_message_bytes as u32,

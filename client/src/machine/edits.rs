@@ -34,6 +34,8 @@ struct Kept {
     ticket: Ticket,
     edit: Edit,
     bytes: usize,
+    /// Operations: what it counts for among what is under way.
+    weight: u32,
     counter: Option<Counter>,
     first_sent_ms: u64,
     sent_ms: u64,
@@ -46,7 +48,9 @@ struct Kept {
 /// What may be sent at once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SendLimits {
-    /// More edits that may be under way.
+    /// Operations that may be under way on the connection.
+    pub(super) most_in_flight: u32,
+    /// How many more there may be now.
     pub(super) in_flight: u32,
     pub(super) message_bytes: u32,
 }
@@ -66,7 +70,7 @@ pub(super) struct Edits {
     kept: VecDeque<Kept>,
     /// How many of the first ones were sent on this connection.
     sent: usize,
-    /// How many of these have no outcome yet.
+    /// How many operations these have of which no outcome is known yet.
     in_flight: u32,
     next: Counter,
     /// How far the oldest unsettled edit and the newest sent one may lie
@@ -89,7 +93,7 @@ impl Edits {
         self.kept.len()
     }
 
-    /// Edits sent on this connection that have no outcome yet.
+    /// Operations sent on this connection that have no outcome yet.
     pub(super) fn in_flight(&self) -> u32 {
         self.in_flight
     }
@@ -106,10 +110,12 @@ impl Edits {
 
     pub(super) fn push(&mut self, ticket: Ticket, edit: Edit) {
         let bytes = bytes_at_most(&edit);
+        let weight = u32::try_from(edit.operations().len().max(1)).unwrap_or(u32::MAX);
         self.kept.push_back(Kept {
             ticket,
             edit,
             bytes,
+            weight,
             counter: None,
             first_sent_ms: 0,
             sent_ms: 0,
@@ -122,18 +128,26 @@ impl Edits {
     pub(super) fn next(&mut self, now_ms: u64, limits: SendLimits) -> Next {
         let mut batch = Vec::new();
         let mut bytes = UPDATE_BYTES;
+        let (mut room, most) = (limits.in_flight, limits.most_in_flight);
         let max_bytes = limits.message_bytes as usize;
-        while self.sent < self.kept.len() && batch.len() < limits.in_flight as usize {
-            let fits = bytes + self.kept[self.sent].bytes <= max_bytes;
-            if !fits && batch.is_empty() && self.kept[self.sent].counter.is_none() {
+        while let Some(kept) = self.kept.get(self.sent) {
+            let fits = bytes + kept.bytes <= max_bytes;
+            let fits_alone = UPDATE_BYTES + kept.bytes <= max_bytes;
+            if !(fits_alone && kept.weight <= most) && kept.counter.is_none() {
+                if !batch.is_empty() {
+                    break;
+                }
                 let kept = self.kept.remove(self.sent);
                 return kept.map_or(Next::Nothing, |kept| Next::TooLarge(kept.ticket));
             }
             // One that was sent before was small enough then.
-            if (!fits && !batch.is_empty()) || !self.within_memory() {
+            if (!fits && !batch.is_empty()) || kept.weight.min(most) > room || !self.within_memory()
+            {
                 break;
             }
             let kept = &mut self.kept[self.sent];
+            room = room.saturating_sub(kept.weight);
+            self.in_flight += kept.weight;
             let counter = *kept.counter.get_or_insert_with(|| {
                 kept.first_sent_ms = now_ms;
                 let counter = self.next;
@@ -144,7 +158,6 @@ impl Edits {
             bytes += kept.bytes;
             batch.push(NumberedEdit { counter, edit: kept.edit.clone() });
             self.sent += 1;
-            self.in_flight += 1;
         }
         if batch.is_empty() { Next::Nothing } else { Next::Send(batch) }
     }
@@ -165,7 +178,7 @@ impl Edits {
         let kept = &mut self.kept[index];
         if !kept.applied && index < self.sent {
             kept.applied = true;
-            self.in_flight = self.in_flight.saturating_sub(1);
+            self.in_flight = self.in_flight.saturating_sub(kept.weight);
         }
         let news = kept.at.map(|at| at.seq) != Some(at.seq);
         kept.at = Some(at);
@@ -257,7 +270,7 @@ impl Edits {
         if index < self.sent {
             self.sent -= 1;
             if !kept.applied {
-                self.in_flight = self.in_flight.saturating_sub(1);
+                self.in_flight = self.in_flight.saturating_sub(kept.weight);
             }
         }
         Some(kept)

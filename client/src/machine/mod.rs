@@ -401,8 +401,10 @@ impl ClientMachine {
     /// Joins and sends what has become possible, and notes that something was sent.
     fn go_on(&mut self, now_ms: u64, out: &mut Vec<Output>) {
         if let Link::Up(welcome) = &self.link {
+            let most_in_flight = welcome.max_edits_in_flight.max(1);
             let mut limits = SendLimits {
-                in_flight: welcome.max_edits_in_flight.max(1),
+                most_in_flight,
+                in_flight: most_in_flight,
                 message_bytes: welcome.max_message_bytes,
             };
             let joining = self.branes.iter().any(Membership::is_joining);
@@ -414,7 +416,8 @@ impl ClientMachine {
             let under_way: u32 = self.branes.iter().map(|m| m.edits().in_flight()).sum();
             limits.in_flight = limits.in_flight.saturating_sub(under_way);
             for membership in &mut self.branes {
-                limits.in_flight -= membership.pump(now_ms, limits, out);
+                let sent = membership.pump(now_ms, limits, out);
+                limits.in_flight = limits.in_flight.saturating_sub(sent);
             }
         }
         if out.iter().any(|output| matches!(output, Output::Send(_))) {

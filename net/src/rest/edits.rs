@@ -16,8 +16,8 @@ use super::time::monotonic_ms;
 use super::{App, Failure};
 
 /// Answers when every edit has its outcome and those that were applied are
-/// durable. Each edit after the first counts as a request of its own in the
-/// address's rate, or REST would be a way around the rate of sessions.
+/// durable. Each operation after the first counts as a request of its own in
+/// the address's rate, or REST would be a way around the rate of sessions.
 pub(super) async fn submit(
     State(app): State<App>,
     Caller(claims): Caller,
@@ -30,7 +30,8 @@ pub(super) async fn submit(
         ..*app.system.decode_limits()
     };
     let submitted = decode_submit(&payload.bytes, payload.format, &limits)?;
-    let count = submitted.edits.len() + submitted.refused.len();
+    let operations = submitted.edits.iter().map(|edit| edit.edit.operations().len().max(1));
+    let count = operations.sum::<usize>() + submitted.refused.len();
     if count == 0 {
         return Err(Failure::new(Code::Malformed).details("edits: at least one"));
     }

@@ -83,7 +83,7 @@ fn process(metrics: &Metrics, out: &mut Exposition) {
         ("avvy_session_errors_total", "Typed errors sent to sessions.", &metrics.errors),
         (
             "avvy_session_rate_limited_total",
-            "Updates of sessions refused for their rate.",
+            "Updates that had to wait for the rate of their session.",
             &metrics.rate_limited,
         ),
         ("avvy_deliveries_total", "Messages handed to sockets by fan-out.", &metrics.deliveries),

@@ -29,6 +29,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("limits.max_channels_per_session", 1, 1_024),
     ("limits.max_message_bytes", KIB, 64 * MIB),
     ("limits.max_edits_in_flight", 1, 100_000),
+    ("limits.max_bytes_in_flight", KIB, GIB),
     ("limits.edits_per_second", 1, 1_000_000),
     ("limits.edits_burst", 1, 1_000_000),
     ("limits.messages_per_second", 1, 1_000_000),
@@ -186,6 +187,24 @@ fn limits(config: &Config) -> Broken {
                 "is {}, less than limits.max_edits_in_flight ({}): a message with so many edits \
                  would never be let in",
                 limits.edits_burst, limits.max_edits_in_flight
+            ),
+        ),
+        (
+            limits.max_edits_in_flight < config.world.max_batch_operations,
+            "limits.max_edits_in_flight",
+            format!(
+                "is {}, less than world.max_batch_operations ({}): a batch with so many \
+                 operations would never be let in",
+                limits.max_edits_in_flight, config.world.max_batch_operations
+            ),
+        ),
+        (
+            limits.max_bytes_in_flight < limits.max_message_bytes,
+            "limits.max_bytes_in_flight",
+            format!(
+                "is {}, less than limits.max_message_bytes ({}): a message of so many bytes \
+                 would never be let in",
+                limits.max_bytes_in_flight, limits.max_message_bytes
             ),
         ),
         (

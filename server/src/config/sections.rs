@@ -66,11 +66,13 @@ section! {
         max_channels_per_session: u32 = 16,
         /// Bytes of the largest WebSocket message that is read.
         max_message_bytes: u64 = MIB,
-        /// Edits of one session without an outcome.
+        /// Operations of one session without an outcome.
         max_edits_in_flight: u32 = 1_024,
-        /// Edits of one session a second, in the long run.
+        /// Bytes of one session's messages without an answer.
+        max_bytes_in_flight: u64 = 4 * MIB,
+        /// Operations of one session a second, in the long run.
         edits_per_second: u32 = 1_000,
-        /// Edits of one session at once, after a rest.
+        /// Operations of one session at once, after a rest.
         edits_burst: u32 = 2_048,
         /// Other messages of one session a second, in the long run.
         messages_per_second: u32 = 100,

@@ -187,6 +187,8 @@ fn contradictions_are_refused_at_the_line_of_the_key() {
         "[limits]\nmax_sessions = 20001",
         "[limits]\nmax_sessions_per_brane = 10001",
         "[limits]\nedits_burst = 1023",
+        "[limits]\nmax_edits_in_flight = 999",
+        "[limits]\nmax_bytes_in_flight = 1048575",
         "[limits]\nmax_message_bytes = 16384",
         "[limits]\nhttp_max_body_bytes = 16384",
         "[limits]\nheader_read_timeout_ms = 30001",

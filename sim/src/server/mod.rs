@@ -13,8 +13,8 @@ mod session;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use avvy_flow::SessionKey;
 use avvy_flow::group_commit::{JournalChunk, Rejected};
+use avvy_flow::{Load, SessionKey};
 use avvy_model::{BraneId, Code, Epoch, Position, Principal, Role, Seq, StateHash, UserId};
 use avvy_persistence::memory::MemoryStore;
 use avvy_protocol::{Channel, ClientMessage, Join, ServerMessage, Update};
@@ -48,7 +48,7 @@ pub(crate) struct JobId(pub(crate) u64);
 #[derive(Debug)]
 pub(crate) struct Permit {
     session: SessionKey,
-    weight: u32,
+    load: Load,
 }
 
 /// An open brane, as sessions know it.

@@ -1,7 +1,7 @@
 //! A connection's end and its session actor. Edits go straight to the brane,
 //! against credits; everything else goes through the session's mailbox.
 
-use avvy_flow::credits::Take;
+use avvy_flow::credits::{Load, Take};
 use avvy_flow::{Credits, SessionKey};
 use avvy_model::{Code, Principal, TraceId, UserId};
 use avvy_protocol::codec::{DecodeLimits, decode_client, encode_server};
@@ -35,7 +35,7 @@ impl Session {
             conn,
             outbox,
             user,
-            credits: Credits::new(max),
+            credits: Credits::new(Load { operations: max, bytes: u32::MAX }),
             routes: Vec::new(),
             opening: Vec::new(),
             parked: None,
@@ -110,9 +110,9 @@ impl Process {
 
     /// Gives credits back; reading may go on.
     pub(super) fn give(&mut self, ctx: &mut Ctx<'_>, permit: Permit) {
-        let Permit { session, weight } = permit;
+        let Permit { session, load } = permit;
         if let Some(session) = self.sessions.get_mut(&session) {
-            session.credits.give(weight);
+            session.credits.give(load);
             ctx.env.after(0, Event::ToServer(session.conn));
         }
     }
@@ -131,21 +131,18 @@ impl Process {
 
     fn dispatch(&mut self, ctx: &mut Ctx<'_>, key: SessionKey, message: ClientMessage) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        let weight = match &message {
-            ClientMessage::Update(update) => update.edits.len().max(1) as u32,
-            _ => 1,
-        };
-        match session.credits.take(weight) {
+        let load = Load::of(&message, 0);
+        match session.credits.take(load) {
             Take::Taken => {}
             Take::Wait => {
                 session.parked = Some(message);
                 return;
             }
             Take::TooMany => {
-                return ctx.env.fail(|| format!("an update of {weight} edits at once"));
+                return ctx.env.fail(|| format!("an update of {} operations", load.operations));
             }
         }
-        let permit = Permit { session: key, weight };
+        let permit = Permit { session: key, load };
         match message {
             ClientMessage::Update(update) => self.update(ctx, key, update, permit),
             message => self.send(ctx, ActorId::Session(key), Msg::Received(message, permit)),
@@ -214,7 +211,8 @@ impl Process {
         match message {
             ClientMessage::Hello(_) => {
                 session.greeted = true;
-                let welcome = welcome(session.user, session.credits.status().max, now_ms);
+                let welcome =
+                    welcome(session.user, session.credits.status().max.operations, now_ms);
                 session.tell(now_ms, &ServerMessage::Welcome(welcome));
             }
             _ if !session.greeted => ctx.env.fail(|| "a message before hello".to_owned()),

@@ -13,7 +13,7 @@ impl Membership {
         self.edits.push(ticket, edit);
     }
 
-    /// Sends what may be sent; says how many edits that was.
+    /// Sends what may be sent; says how many operations that was.
     pub(in crate::machine) fn pump(
         &mut self,
         now_ms: u64,
@@ -21,11 +21,11 @@ impl Membership {
         out: &mut Vec<Output>,
     ) -> u32 {
         let Stage::Joined(Live { channel, .. }) = self.stage else { return 0 };
-        let before = self.edits.in_flight();
+        let (before, room) = (self.edits.in_flight(), limits.in_flight);
         loop {
+            limits.in_flight = room.saturating_sub(self.edits.in_flight() - before);
             match self.edits.next(now_ms, limits) {
                 Next::Send(edits) => {
-                    limits.in_flight -= u32::try_from(edits.len()).unwrap_or(u32::MAX);
                     let update = Update { channel, trace: None, edits };
                     out.push(Output::Send(ClientMessage::Update(update)));
                 }
