@@ -4,6 +4,7 @@
 //! clone starts within seconds.
 
 mod bench;
+mod fuzz;
 mod licences;
 mod lint;
 mod python;
@@ -25,6 +26,8 @@ Usage: cargo xtask COMMAND
   lint                format, clippy, documentation, licences, advisories
   bench [NAME] [ARGS] run all benchmarks or one; results are in bench/results
   crash [--rounds N]  kill -9 a server under load N times and verify what it promised (200)
+  fuzz [NAME] [--seconds N]
+                      fuzz what reads bytes from outside, or one of it, N seconds each (600)
   help                this text
 ";
 
@@ -50,6 +53,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "test" => suite::run(rest),
         "lint" => lint::run(rest),
         "bench" => bench::bench(rest),
+        "fuzz" => fuzz::run(rest),
         "crash" => bench::crash(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

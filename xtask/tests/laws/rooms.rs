@@ -35,6 +35,7 @@ pub const ROOMS: &[Room] = &[
         &["model", "brane", "flow", "protocol", "auth", "persistence", "actors", "net", "client"],
     ),
     room("sim", &["model", "brane", "flow", "protocol", "auth", "client", "persistence"]),
+    room("fuzz", &["model", "brane", "protocol", "auth", "client"]),
     room("bench", &["model", "brane", "flow", "protocol", "auth", "client", "persistence"]),
     room("xtask", &[]),
 ];
