@@ -153,12 +153,22 @@ Examples:
   avvyland inspect
   avvyland inspect --data /var/lib/avvyland --json")]
 pub struct Inspect {
-    /// The data directory
-    #[arg(long, value_name = "DIR", default_value = "data")]
-    pub data: PathBuf,
+    /// File of settings [default: config.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The data directory [setting: server.data_dir]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+impl Inspect {
+    /// The settings that the flags make.
+    pub fn arguments(&self) -> Vec<Argument> {
+        data_argument(self.data.as_ref()).into_iter().collect()
+    }
 }
 
 const SERVE_ABOUT: &str = "\
@@ -194,9 +204,12 @@ brane is its owner only by a token of that role.";
 const INSPECT_ABOUT: &str = "\
 Show what a data directory holds, and verify it: every brane with its
 snapshots and journal, every checksum, and the state hash of each brane as it
-would open. Changes nothing.
+would open. Changes nothing, not even the log that a killed server left. No
+server may have the directory meanwhile.
 
-The exit code is 0 when everything is in order, else 1.";
+The exit code is 0 when everything is in order, else 1: something is damaged,
+or the end of a journal is torn and the next opening will cut it off. What
+earlier openings have cut off is shown and does not count.";
 
 fn data_argument(data: Option<&PathBuf>) -> Option<Argument> {
     let value = data?.to_string_lossy().into_owned();

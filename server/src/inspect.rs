@@ -4,26 +4,35 @@ use std::fmt::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use avvy_actors::recover;
 use avvy_flow::lineage::Lineage;
 use avvy_flow::loading::LoadWarning;
 use avvy_flow::recovery::TailBounds;
 use avvy_model::{Epoch, WorldLimits};
-use avvy_persistence::sqlite::{SqliteOptions, SqliteReader};
-use avvy_persistence::{BraneFilter, BraneRecord, BraneReport, Cut, MAX_PAGE, Store, TornTail};
+use avvy_persistence::sqlite::SqliteReader;
+use avvy_persistence::{
+    BraneFilter, BraneRecord, BraneReport, Cut, Damage, MAX_PAGE, Store, StoreReport, TornTail,
+};
 use avvy_protocol::Channel;
 use serde::Serialize;
 
-use crate::cli;
+use crate::config::Sources;
+use crate::{cli, settings};
 
 /// Nobody will be shown the windows.
 const NO_TAIL: TailBounds = TailBounds { max_windows: 0, max_bytes: 0 };
 
+/// The file by which a data directory is known.
+const DATABASE: &str = "avvyland.sqlite";
+
 #[derive(Serialize)]
 struct Inspection {
+    in_order: bool,
     schema: u32,
     bytes: u64,
+    /// Pages of a commit that nobody was told of.
+    dropped: u64,
     damages: Vec<String>,
     branes: Vec<Brane>,
 }
@@ -40,9 +49,12 @@ struct Brane {
     chunks: u64,
     chunk_bytes: u64,
     snapshots: Vec<u64>,
+    /// What an opening would find; nothing if the brane does not open.
     objects: Option<u32>,
     state_hash: Option<String>,
+    /// What the next opening will cut off.
     torn: Option<String>,
+    /// What openings have cut off.
     cuts: Vec<String>,
     damages: Vec<String>,
 }
@@ -50,57 +62,70 @@ struct Brane {
 /// Prints what is there. Fails the process when something is not in order.
 ///
 /// # Errors
-/// When the directory cannot be opened.
+/// When the settings are wrong, or the directory cannot be opened.
 pub fn run(arguments: &cli::Inspect) -> Result<ExitCode> {
-    ensure!(arguments.data.is_dir(), "{} is not a directory", arguments.data.display());
-    let options = SqliteOptions { directory: arguments.data.clone(), ..SqliteOptions::default() };
-    let store = SqliteReader::open(&options).context("the data cannot be opened")?;
+    let config = Sources::gather(arguments.config.as_deref(), arguments.arguments())
+        .and_then(|sources| sources.load())
+        .map_err(|problems| anyhow!("{problems}"))?;
+    let data = &config.server.data_dir;
+    ensure!(data.join(DATABASE).is_file(), "there is no {DATABASE} in {}", data.display());
+    let store =
+        SqliteReader::open(&settings::sqlite(&config)).context("the data cannot be opened")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let inspection = runtime.block_on(inspect(Arc::new(store)))?;
-    let is_sound = inspection.is_sound();
+    let inspection = runtime.block_on(inspect(Arc::new(store), &config.world_limits()))?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&inspection)?);
     } else {
         print!("{}", inspection.text());
     }
-    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if inspection.in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn inspect(store: Arc<dyn Store>) -> Result<Inspection> {
+async fn inspect(store: Arc<dyn Store>, limits: &WorldLimits) -> Result<Inspection> {
     let report = store.verify_store().await?;
     let mut branes = Vec::new();
     let mut after = None;
     loop {
         let page = store.branes(BraneFilter::All, after, MAX_PAGE).await?;
         for record in page.branes {
-            branes.push(inspect_brane(store.as_ref(), record).await?);
+            branes.push(inspect_brane(store.as_ref(), record, limits).await);
         }
         after = page.next;
         if after.is_none() {
             break;
         }
     }
-    let damages = report.damages.iter().map(|d| format!("{}: {}", d.place, d.why)).collect();
     store.close().await?;
-    Ok(Inspection { schema: report.schema, bytes: report.device_bytes, damages, branes })
+    let StoreReport { schema, device_bytes: bytes, dropped, .. } = report;
+    let damages: Vec<String> = report.damages.iter().map(damage).collect();
+    let in_order = damages.is_empty() && branes.iter().all(Brane::is_in_order);
+    Ok(Inspection { in_order, schema, bytes, dropped, damages, branes })
 }
 
-async fn inspect_brane(store: &dyn Store, record: BraneRecord) -> Result<Brane> {
-    let report = store.verify_brane(record.id).await?;
-    let mut damages: Vec<String> =
-        report.damages.iter().map(|d| format!("{}: {}", d.place, d.why)).collect();
-    let mut objects = None;
-    let mut state_hash = None;
-    if report.damage_count == 0 {
-        match open_pretended(store, &record, &report).await {
-            Ok((count, hash, warnings)) => {
-                (objects, state_hash) = (Some(count), Some(hash));
-                damages.extend(warnings.iter().map(ToString::to_string));
-            }
-            Err(error) => damages.push(format!("{error:#}")),
-        }
+/// Whatever is wrong with the brane is said in its report and ends no other's.
+async fn inspect_brane(store: &dyn Store, record: BraneRecord, limits: &WorldLimits) -> Brane {
+    let mut damages = Vec::new();
+    let report = store.verify_brane(record.id).await.unwrap_or_else(|error| {
+        damages.push(format!("cannot be verified: {error}"));
+        BraneReport::default()
+    });
+    damages.extend(report.damages.iter().map(damage));
+    let unsaid = report.damage_count.saturating_sub(report.damages.len() as u64);
+    if unsaid > 0 {
+        damages.push(format!("and {unsaid} more"));
     }
-    Ok(Brane {
+    // Also where something is damaged: it may open from what is whole.
+    let (objects, state_hash) = match open_pretended(store, &record, &report, limits).await {
+        Ok((count, hash, warnings)) => {
+            damages.extend(warnings.iter().map(ToString::to_string));
+            (Some(count), Some(hash))
+        }
+        Err(error) => {
+            damages.push(format!("{error:#}"));
+            (None, None)
+        }
+    };
+    Brane {
         id: record.id.to_string(),
         name: record.name,
         owner: record.owner.to_string(),
@@ -114,11 +139,16 @@ async fn inspect_brane(store: &dyn Store, record: BraneRecord) -> Result<Brane> 
         objects,
         state_hash,
         torn: report.torn.map(|torn| {
-            format!("edits after {} are not whole and will be cut: {}", torn.kept, torn.why)
+            let TornTail { kept, claimed, why, .. } = torn;
+            format!("edits after {kept} to {claimed} are not whole and will be cut off: {why}")
         }),
         cuts: report.cuts.iter().map(cut).collect(),
         damages,
-    })
+    }
+}
+
+fn damage(damage: &Damage) -> String {
+    format!("{}: {}", damage.place, damage.why)
 }
 
 fn cut(cut: &Cut) -> String {
@@ -135,12 +165,12 @@ async fn open_pretended(
     store: &dyn Store,
     record: &BraneRecord,
     report: &BraneReport,
+    limits: &WorldLimits,
 ) -> Result<(u32, String, Vec<LoadWarning>)> {
     let head = report.torn.as_ref().map_or(report.head, |torn| torn.kept);
-    let limits = WorldLimits::default();
-    let (recovery, warnings) = recover(store, record, &report.snapshots, head, &limits, NO_TAIL)
+    let (recovery, warnings) = recover(store, record, &report.snapshots, head, limits, NO_TAIL)
         .await
-        .map_err(|code| anyhow::anyhow!("does not open: {code}"))?;
+        .map_err(|code| anyhow!("does not open: {code}"))?;
     let lineage = Lineage::new(vec![(Epoch(1), head)])?;
     let (mut recovered, _) = recovery.finish(Channel(0), lineage);
     let hash = recovered.world.state_hash().to_bytes();
@@ -153,44 +183,56 @@ async fn open_pretended(
 }
 
 impl Inspection {
-    fn is_sound(&self) -> bool {
-        self.damages.is_empty() && self.branes.iter().all(|brane| brane.damages.is_empty())
-    }
-
     fn text(&self) -> String {
         let mut text =
             format!("schema {}, {} bytes, {} branes\n", self.schema, self.bytes, self.branes.len());
-        for brane in &self.branes {
-            let unknown = || "?".to_owned();
+        if self.dropped > 0 {
             text += &format!(
-                "\n{} {:?} ({})\n  objects {}, state hash {}\n  epoch {}, edits {}, kept after {}\n  \
-                 journal {} chunks, {} bytes; snapshots at {:?}\n",
-                brane.id,
-                brane.name,
-                brane.visibility,
-                brane.objects.map_or_else(unknown, |n| n.to_string()),
-                brane.state_hash.clone().unwrap_or_else(unknown),
-                brane.epoch,
-                brane.head,
-                brane.oldest,
-                brane.chunks,
-                brane.chunk_bytes,
-                brane.snapshots,
+                "{} pages of a commit that was never acknowledged were dropped: nothing is missing\n",
+                self.dropped
             );
-            for line in brane.torn.iter().map(|torn| format!("torn: {torn}")) {
-                text += &format!("  {line}\n");
-            }
-            for cut in &brane.cuts {
-                text += &format!("  CUT {cut}\n");
-            }
-            for damage in &brane.damages {
-                text += &format!("  DAMAGED {damage}\n");
-            }
         }
+        self.branes.iter().for_each(|brane| brane.write(&mut text));
         for damage in &self.damages {
             text += &format!("DAMAGED {damage}\n");
         }
-        text += if self.is_sound() { "\nEverything is in order.\n" } else { "\nNot in order.\n" };
+        let cuts: usize = self.branes.iter().map(|brane| brane.cuts.len()).sum();
+        text += match (self.in_order, cuts) {
+            (true, 0) => "\nEverything is in order.\n",
+            (true, _) => "\nWhat is there is in order; something was cut off earlier, see above.\n",
+            (false, _) => "\nNot in order.\n",
+        };
         text
+    }
+}
+
+impl Brane {
+    fn is_in_order(&self) -> bool {
+        self.damages.is_empty() && self.torn.is_none()
+    }
+
+    fn write(&self, text: &mut String) {
+        let unknown = || "?".to_owned();
+        *text += &format!(
+            "\n{} {:?} ({})\n  objects {}, state hash {}\n  epoch {}, edits {}, kept after {}\n  \
+             journal {} chunks, {} bytes; snapshots at {:?}\n",
+            self.id,
+            self.name,
+            self.visibility,
+            self.objects.map_or_else(unknown, |n| n.to_string()),
+            self.state_hash.clone().unwrap_or_else(unknown),
+            self.epoch,
+            self.head,
+            self.oldest,
+            self.chunks,
+            self.chunk_bytes,
+            self.snapshots,
+        );
+        let torn = self.torn.iter().map(|line| ("TORN", line));
+        let cuts = self.cuts.iter().map(|line| ("CUT", line));
+        let damages = self.damages.iter().map(|line| ("DAMAGED", line));
+        for (what, line) in torn.chain(cuts).chain(damages) {
+            *text += &format!("  {what} {line}\n");
+        }
     }
 }

@@ -5,6 +5,7 @@
 mod common;
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{Server, avvyland, binary};
@@ -88,6 +89,105 @@ fn the_demo_finds_a_public_brane_by_itself() {
     let wrong = avvyland(&["demo", "--url", &server.url, "--token", "a.b.c"], &elsewhere);
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("token_invalid"), "{wrong:?}");
     assert_eq!(server.drain().code(), Some(0));
+}
+
+/// A directory whose server has ended, how it is said; with a few hundred objects.
+fn data_of_a_server_that(ended: impl FnOnce(Server), directory: &Path) -> PathBuf {
+    let data = directory.join("data");
+    ended(Server::start(&data));
+    data
+}
+
+/// Turns a bit of each of these texts wherever the database holds it.
+fn spoil(data: &Path, texts: &[&str]) {
+    let file = data.join("avvyland.sqlite");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let starts = |at: &usize| texts.iter().any(|text| bytes[*at..].starts_with(text.as_bytes()));
+    let places: Vec<usize> = (0..bytes.len()).filter(starts).collect();
+    assert!(!places.is_empty(), "{texts:?} is not there");
+    places.into_iter().for_each(|at| bytes[at] ^= 1);
+    std::fs::write(&file, bytes).unwrap();
+}
+
+/// What `inspect` finds, in both forms; whether it ends with 0.
+fn inspect(data: &Path) -> (bool, Value, String) {
+    let text = avvyland(&["inspect"], data);
+    let json = avvyland(&["inspect", "--json"], data);
+    assert_eq!(text.status.code(), json.status.code());
+    let found: Value = serde_json::from_slice(&json.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&json.stderr)));
+    assert_eq!(found["in_order"], text.status.success(), "{found}");
+    (text.status.success(), found, String::from_utf8(text.stdout).unwrap())
+}
+
+fn town(found: &Value) -> &Value {
+    let branes = found["branes"].as_array().unwrap();
+    branes.iter().find(|brane| brane["name"] == "Demo town").unwrap()
+}
+
+fn drained(server: Server) {
+    assert_eq!(server.drain().code(), Some(0));
+}
+
+#[test]
+fn damage_is_told_with_its_place_and_what_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = data_of_a_server_that(drained, directory.path());
+    let (is_well, before, text) = inspect(&data);
+    assert!(is_well && text.ends_with("\nEverything is in order.\n"), "{text}");
+    spoil(&data, &["Plot 1", "Plot 2", "Plot 3"]);
+    let (is_well, found, text) = inspect(&data);
+    assert!(!is_well && text.ends_with("\nNot in order.\n"), "{text}");
+    let damages = town(&found)["damages"].as_array().unwrap();
+    assert!(damages.iter().any(|damage| damage.as_str().unwrap().contains("chunk (")), "{found}");
+    // It opens all the same: its snapshot is whole.
+    assert_eq!(town(&found)["state_hash"], town(&before)["state_hash"]);
+}
+
+#[test]
+fn a_damaged_record_hides_no_other_brane() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = data_of_a_server_that(drained, directory.path());
+    spoil(&data, &["Demo town"]);
+    let (is_well, found, text) = inspect(&data);
+    assert!(!is_well && text.contains("DAMAGED"), "{text}");
+    let names: Vec<&Value> =
+        found["branes"].as_array().unwrap().iter().map(|brane| &brane["name"]).collect();
+    assert_eq!(names, ["health probe"], "{found}");
+}
+
+#[test]
+fn a_torn_end_is_told_and_stays_on_record_when_it_is_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    // Killed, so that no snapshot holds the end; started once more, so that
+    // the database holds the log.
+    let data = data_of_a_server_that(Server::kill, directory.path());
+    Server::start(&data).kill();
+    let plots: Vec<String> = (21..=30).map(|plot| format!("Plot {plot}")).collect();
+    spoil(&data, &plots.iter().map(String::as_str).collect::<Vec<_>>());
+    let (is_well, found, text) = inspect(&data);
+    assert!(!is_well && text.contains("TORN edits after 200 to 300"), "{text}");
+    assert!(town(&found)["state_hash"].is_string(), "{found}");
+
+    let server = Server::start(&data);
+    let path = format!("/api/v1/brane/{}/objects?limit=1000", server.demo_brane);
+    let (status, page) = server.get(&path);
+    assert_eq!((status, page["objects"].as_array().unwrap().len()), (200, 201));
+    assert_eq!(server.drain().code(), Some(0));
+    let (is_well, found, text) = inspect(&data);
+    assert!(is_well && text.contains("CUT edits after 200 to 300"), "{text}");
+    assert!(!text.contains("Everything is in order"), "{text}");
+    assert_eq!(town(&found)["torn"], Value::Null);
+}
+
+#[test]
+fn what_is_no_data_directory_stays_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let refused = avvyland(&["inspect"], directory.path());
+    assert!(!refused.status.success());
+    let reason = String::from_utf8(refused.stderr).unwrap();
+    assert!(reason.contains("there is no avvyland.sqlite in"), "{reason}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 #[test]
