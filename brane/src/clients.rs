@@ -1,6 +1,12 @@
 //! Who writes under which client id, and what became of their last edits, so
 //! that an edit sent again is answered and not applied again.
 //!
+//! Who writes is remembered until it was silent for too long, or until its
+//! user has written under too many other ids since. Who has joined is not
+//! forgotten. The log says who wrote and when, but not who joined: after a
+//! crash, of the clients of a user who has too many another one may be
+//! forgotten than before. It is answered so, and nothing is applied twice.
+//!
 //! Clients come and go by the clock that the caller passes in. Nothing that a
 //! snapshot or a comparison sees depends on it otherwise.
 
@@ -9,6 +15,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use avvy_model::{ClientId, Code, Counter, EditId, Refusal, Seq, UserId, WorldLimits};
+
+use crate::recency::Recency;
 
 /// By the first byte of the id, so that going through the shards in order goes
 /// through the clients in order. A copy shares all shards, and copies one when
@@ -36,10 +44,13 @@ pub enum Admission {
 }
 
 /// The clients of one brane. Cloning shares all but a few hundred pointers.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Clients {
     shards: Vec<Arc<BTreeMap<ClientId, Arc<Client>>>>,
+    /// Follows from the clients, but for the order of those heard at one time.
+    recency: Recency,
     max_outcomes: usize,
+    max_per_user: usize,
     memory_ms: u64,
 }
 
@@ -49,6 +60,8 @@ pub(crate) struct Client {
     pub(crate) user: UserId,
     /// Of its last edit or join.
     pub(crate) seen_ms: u64,
+    /// Sessions that have joined under its id.
+    here: u32,
     /// The highest number that has an outcome; 0 before the first.
     pub(crate) highest: Counter,
     /// By rising number.
@@ -60,12 +73,14 @@ pub(crate) struct Client {
 struct Packed(u64);
 
 impl Clients {
-    /// Nobody. Takes [`WorldLimits::outcomes_per_client`] and
-    /// [`WorldLimits::client_memory_ms`].
+    /// Nobody. Takes [`WorldLimits::outcomes_per_client`],
+    /// [`WorldLimits::clients_per_user`] and [`WorldLimits::client_memory_ms`].
     pub fn new(limits: &WorldLimits) -> Self {
         Self {
             shards: vec![Arc::default(); SHARDS],
+            recency: Recency::new(),
             max_outcomes: limits.outcomes_per_client.max(1),
+            max_per_user: limits.clients_per_user.max(1),
             memory_ms: limits.client_memory_ms,
         }
     }
@@ -80,8 +95,9 @@ impl Clients {
         self.len() == 0
     }
 
-    /// At a join. `known` says that an edit of this client was durable here
-    /// once, so that it must be remembered or have been forgotten.
+    /// At a join, which [`Self::release`] ends. `known` says that an edit of
+    /// this client was durable here once, so that it must be remembered or
+    /// have been forgotten.
     ///
     /// # Errors
     /// [`Code::ClientTaken`] when another user writes under the id,
@@ -97,16 +113,30 @@ impl Clients {
             Some(found) if found.user != user => Err(Code::ClientTaken),
             None if known => Err(Code::ClientUnknown),
             _ => {
-                self.entry(client, user, now_ms);
+                let entry = self.entry(client, user, now_ms);
+                entry.here += 1;
+                if entry.here == 1 && entry.highest > Counter(0) {
+                    self.recency.remove(user, client);
+                }
                 Ok(())
             }
         }
     }
 
-    /// When the last session of a client has left: one that never wrote need
-    /// not be remembered.
-    pub fn release(&mut self, client: ClientId) {
-        if self.get(client).is_some_and(|client| client.highest == Counter(0)) {
+    /// When a session of a client has left: one that never wrote need not be
+    /// remembered.
+    pub fn release(&mut self, client: ClientId, now_ms: u64) {
+        let Some(found) = self.get(client).filter(|found| found.here > 0) else { return };
+        let user = found.user;
+        let entry = self.entry(client, user, now_ms);
+        entry.here -= 1;
+        if entry.here > 0 {
+            return;
+        }
+        if entry.highest > Counter(0) {
+            self.recency.push(user, client, now_ms);
+            self.forget_surplus(user);
+        } else {
             Arc::make_mut(&mut self.shards[shard(client)]).remove(&client);
         }
     }
@@ -130,6 +160,7 @@ impl Clients {
     pub fn record(&mut self, id: EditId, user: UserId, outcome: Outcome, now_ms: u64) {
         let max_outcomes = self.max_outcomes;
         let client = self.entry(id.client, user, now_ms);
+        let was_silent = client.highest == Counter(0);
         let packed = Packed::new(outcome);
         if id.counter > client.highest {
             client.highest = id.counter;
@@ -142,15 +173,41 @@ impl Clients {
         while client.outcomes.len() > max_outcomes {
             client.outcomes.pop_front();
         }
+        if was_silent && client.highest > Counter(0) && client.here == 0 {
+            let user = client.user;
+            self.recency.push(user, id.client, now_ms);
+            self.forget_surplus(user);
+        }
     }
 
     /// Forgets those who were silent for longer than their outcomes are kept.
     pub fn forget(&mut self, now_ms: u64) {
         let oldest = now_ms.saturating_sub(self.memory_ms);
         for shard in &mut self.shards {
-            if shard.values().any(|client| client.seen_ms < oldest) {
-                Arc::make_mut(shard).retain(|_, client| client.seen_ms >= oldest);
+            if !shard.values().any(|client| client.here > 0 || client.seen_ms < oldest) {
+                continue;
             }
+            Arc::make_mut(shard).retain(|id, client| {
+                if client.here > 0 {
+                    // To be here is a sign of life.
+                    let client = Arc::make_mut(client);
+                    client.seen_ms = client.seen_ms.max(now_ms);
+                }
+                let is_remembered = client.seen_ms >= oldest;
+                if !is_remembered {
+                    self.recency.remove(client.user, *id);
+                }
+                is_remembered
+            });
+        }
+    }
+
+    /// Forgets those of a user's clients that are too many.
+    fn forget_surplus(&mut self, user: UserId) {
+        let shards = &self.shards;
+        let heard_ms = |id: ClientId| shards[shard(id)].get(&id).map_or(0, |client| client.seen_ms);
+        for id in self.recency.take_surplus(user, self.max_per_user, heard_ms) {
+            Arc::make_mut(&mut self.shards[shard(id)]).remove(&id);
         }
     }
 
@@ -182,8 +239,10 @@ impl Clients {
         let surplus = outcomes.len().saturating_sub(self.max_outcomes);
         let kept = outcomes.into_iter().skip(surplus);
         let outcomes = kept.map(|(counter, outcome)| (counter, Packed::new(outcome))).collect();
-        let client = Client { user, seen_ms, highest, outcomes };
+        let client = Client { user, seen_ms, here: 0, highest, outcomes };
         Arc::make_mut(&mut self.shards[shard(id)]).insert(id, Arc::new(client));
+        self.recency.insert(user, id, seen_ms);
+        self.forget_surplus(user);
     }
 
     fn get(&self, id: ClientId) -> Option<&Client> {
@@ -199,6 +258,15 @@ impl Clients {
     }
 }
 
+/// Compares what is remembered.
+impl PartialEq for Clients {
+    fn eq(&self, other: &Self) -> bool {
+        self.shards == other.shards
+    }
+}
+
+impl Eq for Clients {}
+
 impl std::fmt::Debug for Clients {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_map().entries(self.shards.iter().flat_map(|shard| shard.iter())).finish()
@@ -207,7 +275,7 @@ impl std::fmt::Debug for Clients {
 
 impl Client {
     fn new(user: UserId) -> Self {
-        Self { user, seen_ms: 0, highest: Counter(0), outcomes: VecDeque::new() }
+        Self { user, seen_ms: 0, here: 0, highest: Counter(0), outcomes: VecDeque::new() }
     }
 
     pub(crate) fn outcomes(&self) -> impl ExactSizeIterator<Item = (Counter, Outcome)> {

@@ -19,6 +19,7 @@ mod hash;
 mod ids;
 pub mod journal;
 mod pages;
+mod recency;
 mod replay;
 mod rights;
 mod side;

@@ -14,6 +14,10 @@ pub trait Rights {
         operation: &Operation,
         target: Option<(Handle, &Object)>,
     ) -> bool;
+
+    /// Whether `principal` may do anything at all. Of who may not, no outcome
+    /// is remembered: each edit is refused again as often as it comes.
+    fn may_write(&self, principal: &Principal) -> bool;
 }
 
 /// Rights by role alone: an owner may do all, a builder all but change the
@@ -34,6 +38,13 @@ impl Rights for RoleRights {
                 let of_root = target.is_some_and(|(handle, _)| handle == Handle::ROOT);
                 !(of_root && matches!(operation, Operation::Update { .. }))
             }
+            Role::Visitor => false,
+        }
+    }
+
+    fn may_write(&self, principal: &Principal) -> bool {
+        match principal.role {
+            Role::Owner | Role::Builder => true,
             Role::Visitor => false,
         }
     }

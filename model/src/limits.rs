@@ -21,6 +21,9 @@ pub struct WorldLimits {
     pub values: ValueLimits,
     /// How many of a client's last outcomes are remembered.
     pub outcomes_per_client: usize,
+    /// Clients of one user that are remembered without being there; beyond,
+    /// the one that was silent for the longest is forgotten.
+    pub clients_per_user: usize,
     /// How long a client's outcomes are remembered after its last edit, in milliseconds.
     pub client_memory_ms: u64,
 }
@@ -35,6 +38,7 @@ impl Default for WorldLimits {
             max_event_bytes: 8 << 20,
             values: ValueLimits::default(),
             outcomes_per_client: 256,
+            clients_per_user: 1_024,
             client_memory_ms: 7 * 24 * 3_600_000,
         }
     }

@@ -2,6 +2,7 @@
 
 use avvy_brane::{Admission, Clients, Outcome};
 use avvy_model::{ClientId, Code, Counter, EditId, Refusal, Seq, UserId, WorldLimits};
+use proptest::prelude::*;
 
 const DAY: u64 = 24 * 3_600_000;
 
@@ -103,6 +104,7 @@ fn silence_is_forgotten_after_seven_days() {
     assert_eq!(clients.check(edit(1, 2)), Admission::Refused(Code::ClientUnknown));
     // A join counts as a sign of life.
     clients.admit(client(2), user(2), true, 7 * DAY).unwrap();
+    clients.release(client(2), 7 * DAY);
     clients.forget(14 * DAY);
     assert_eq!(clients.check(edit(2, 1)), Admission::Known(applied(2)));
     clients.forget(u64::MAX);
@@ -115,9 +117,89 @@ fn who_never_wrote_leaves_no_trace() {
     clients.admit(client(1), user(1), false, 0).unwrap();
     clients.admit(client(2), user(2), false, 0).unwrap();
     clients.record(edit(2, 1), user(2), applied(1), 0);
-    (1..=3).for_each(|n| clients.release(client(n)));
+    (1..=3).for_each(|n| clients.release(client(n), 0));
     assert_eq!(clients.len(), 1);
     assert_eq!(clients.check(edit(2, 1)), Admission::Known(applied(1)));
+}
+
+#[test]
+fn who_is_here_is_not_forgotten() {
+    let mut clients = clients();
+    for _ in 0..2 {
+        clients.admit(client(1), user(1), false, 0).unwrap();
+    }
+    clients.record(edit(1, 1), user(1), applied(1), 0);
+    clients.release(client(1), DAY);
+    clients.forget(20 * DAY);
+    assert_eq!(clients.check(edit(1, 1)), Admission::Known(applied(1)));
+    clients.release(client(1), 21 * DAY);
+    // One more release than there were sessions changes nothing.
+    clients.release(client(1), 40 * DAY);
+    clients.forget(28 * DAY);
+    assert_eq!(clients.len(), 1);
+    clients.forget(28 * DAY + 1);
+    assert!(clients.is_empty());
+}
+
+fn few() -> Clients {
+    Clients::new(&WorldLimits { clients_per_user: 3, ..WorldLimits::default() })
+}
+
+/// As a request does: in, one edit, out.
+fn write(clients: &mut Clients, n: u8, by: u8, counter: u64, ms: u64) {
+    clients.admit(client(n), user(by), false, ms).unwrap();
+    clients.record(edit(n, counter), user(by), applied(counter), ms);
+    clients.release(client(n), ms);
+}
+
+#[test]
+fn of_a_users_clients_the_silent_ones_make_room() {
+    let mut clients = few();
+    (1..=3).for_each(|n| write(&mut clients, n, 1, 1, n.into()));
+    write(&mut clients, 9, 2, 1, 4);
+    write(&mut clients, 1, 1, 2, 5);
+    clients.admit(client(2), user(1), true, 6).unwrap();
+    write(&mut clients, 4, 1, 1, 7);
+    write(&mut clients, 5, 1, 1, 8);
+    // 3 was silent for the longest; 2 is here, and does not count.
+    assert_eq!(clients.admit(client(3), user(1), true, 9), Err(Code::ClientUnknown));
+    assert_eq!(clients.check(edit(3, 1)), Admission::Refused(Code::ClientUnknown));
+    let known = |clients: &Clients, n| clients.check(edit(n, 1)) == Admission::Known(applied(1));
+    assert!([1, 2, 4, 5, 9].into_iter().all(|n| known(&clients, n)));
+    clients.release(client(2), 9);
+    assert_eq!(clients.check(edit(1, 1)), Admission::Refused(Code::ClientUnknown));
+    assert!([2, 4, 5, 9].into_iter().all(|n| known(&clients, n)));
+}
+
+proptest! {
+    /// Requests of two users under six ids each: remembered are those that
+    /// wrote last, and the same when the log is read again.
+    #[test]
+    fn the_log_says_who_is_remembered(
+        requests in proptest::collection::vec((0..2u8, 0..6u8, 1..4u64), 1..80)
+    ) {
+        let (mut live, mut read) = (few(), few());
+        let mut last: [Vec<u8>; 2] = Default::default();
+        let mut ms = 0;
+        for ((by, n, pause_ms), counter) in requests.into_iter().zip(1..) {
+            ms += pause_ms;
+            let n = 10 * by + n + 1;
+            write(&mut live, n, by, counter, ms);
+            read.record(edit(n, counter), user(by), applied(counter), ms);
+            let wrote = &mut last[usize::from(by)];
+            wrote.retain(|other| *other != n);
+            wrote.push(n);
+            let newest = |wrote: &Vec<u8>| wrote.iter().rev().take(3).copied().collect::<Vec<_>>();
+            let mut expected: Vec<_> = last.iter().flat_map(newest).collect();
+            expected.sort_unstable();
+            for clients in [&live, &read] {
+                prop_assert_eq!(clients.check(edit(n, counter)), Admission::Known(applied(counter)));
+                let unknown = Admission::Refused(Code::ClientUnknown);
+                let known = (1..=20).filter(|n| clients.check(edit(*n, 0)) != unknown);
+                prop_assert_eq!(known.collect::<Vec<_>>(), expected.clone());
+            }
+        }
+    }
 }
 
 #[test]

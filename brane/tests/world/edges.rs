@@ -126,6 +126,10 @@ fn rights_see_the_target_of_each_operation() {
         fn allows(&self, _: &Principal, _: &Operation, target: Option<(Handle, &Object)>) -> bool {
             target.is_some_and(|(handle, object)| handle == self.0 || object.parent == self.0)
         }
+
+        fn may_write(&self, _: &Principal) -> bool {
+            true
+        }
     }
     let mut bench = Bench::new();
     bench.chain(3);

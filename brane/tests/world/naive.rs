@@ -28,6 +28,7 @@ const LIMITS: WorldLimits = WorldLimits {
         max_props_bytes: 48,
     },
     outcomes_per_client: 8,
+    clients_per_user: 4,
     client_memory_ms: 1_000_000,
 };
 

@@ -58,8 +58,11 @@ impl BraneCore {
         match self.clients.check(id) {
             Admission::New => {
                 let by = session.principal.user;
+                let may_write = self.rights.may_write(&session.principal);
                 let outcome = self.apply(now, key, id, trace, &edit, effects);
-                self.clients.record(id, by, outcome, now.unix_ms);
+                if may_write || matches!(outcome, Outcome::Applied(_)) {
+                    self.clients.record(id, by, outcome, now.unix_ms);
+                }
                 if let Outcome::Refused(refusal) = outcome {
                     self.counters.refused += 1;
                     answers.refuse(counter, refusal);

@@ -74,16 +74,19 @@ impl BraneCore {
         }
     }
 
-    pub(super) fn on_leave(&mut self, session: SessionKey, effects: &mut Vec<BraneEffect>) {
+    pub(super) fn on_leave(
+        &mut self,
+        now: Now,
+        session: SessionKey,
+        effects: &mut Vec<BraneEffect>,
+    ) {
         let Some(left) = self.sessions.remove(&session) else { return };
         self.waiting.retain(|waiting| waiting.session() != session);
         if !left.acks.is_empty() {
             // It may come back before the window is closed, and is then one editor, not two.
             self.open_editors.retain(|editor| *editor != session);
         }
-        if !self.sessions.values().any(|other| other.client == left.client) {
-            self.clients.release(left.client);
-        }
+        self.clients.release(left.client, now.unix_ms);
         if left.attached {
             effects.push(BraneEffect::Detach { session });
         }
@@ -130,16 +133,18 @@ impl BraneCore {
     }
 
     /// No one is let in any more.
-    pub(super) fn refuse_waiting_joins(&mut self, effects: &mut Vec<BraneEffect>) {
-        let sessions = &mut self.sessions;
-        self.waiting.retain(|waiting| {
+    pub(super) fn refuse_waiting_joins(&mut self, now: Now, effects: &mut Vec<BraneEffect>) {
+        let Self { sessions, clients, waiting, .. } = self;
+        waiting.retain(|waiting| {
             let session = waiting.session();
-            let joins = sessions.get(&session).is_some_and(|session| !session.attached);
-            if joins {
-                sessions.remove(&session);
-                effects.push(BraneEffect::Refuse { session, code: Code::Unavailable });
+            if sessions.get(&session).is_none_or(|session| session.attached) {
+                return true;
             }
-            !joins
+            if let Some(refused) = sessions.remove(&session) {
+                clients.release(refused.client, now.unix_ms);
+            }
+            effects.push(BraneEffect::Refuse { session, code: Code::Unavailable });
+            false
         });
     }
 

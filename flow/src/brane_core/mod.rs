@@ -164,7 +164,7 @@ impl BraneCore {
             BraneInput::Join { session, principal, join } => {
                 self.on_join(now, session, principal, join, effects);
             }
-            BraneInput::Leave { session } => self.on_leave(session, effects),
+            BraneInput::Leave { session } => self.on_leave(now, session, effects),
             BraneInput::Update { session, update } => {
                 self.on_update(now, session, update, effects);
             }
@@ -178,7 +178,7 @@ impl BraneCore {
             BraneInput::Tick => self.wake_us = None,
             BraneInput::SnapshotStored { at } => self.snapshots.stored(at),
             BraneInput::SnapshotFailed => self.on_snapshot_failed(now),
-            BraneInput::Drain => self.on_drain(effects),
+            BraneInput::Drain => self.on_drain(now, effects),
         }
         self.settle(now, effects);
     }
@@ -246,9 +246,9 @@ impl BraneCore {
         Position { epoch: self.epoch, seq }
     }
 
-    fn on_drain(&mut self, effects: &mut Vec<BraneEffect>) {
+    fn on_drain(&mut self, now: Now, effects: &mut Vec<BraneEffect>) {
         self.draining = true;
-        self.refuse_waiting_joins(effects);
+        self.refuse_waiting_joins(now, effects);
         self.snapshots.want(self.head);
     }
 }

@@ -93,7 +93,7 @@ impl BraneCore {
             self.snapshots.wanted_us = None;
             return;
         }
-        self.forget_clients(now);
+        self.clients.forget(now.unix_ms);
         let job = SnapshotJob {
             frozen: self.world.freeze(),
             clients: self.clients.clone(),
@@ -126,15 +126,6 @@ impl BraneCore {
             let pause_us = u64::from(self.config.snapshot_retry_ms) * 1_000;
             self.snapshots.wanted_us = Some(now.us + pause_us);
         }
-    }
-
-    /// Forgets who was silent for too long, except those who are here.
-    fn forget_clients(&mut self, now: Now) {
-        for session in self.sessions.values() {
-            // They were admitted before, so this only says that they are here.
-            let _ = self.clients.admit(session.client, session.principal.user, false, now.unix_ms);
-        }
-        self.clients.forget(now.unix_ms);
     }
 
     fn snapshot_is_due(&self, now: Now) -> bool {

@@ -52,7 +52,7 @@ pub struct Config {
 impl Config {
     /// The bounds of every brane.
     pub const fn world_limits(&self) -> WorldLimits {
-        let World { client_memory_s, outcomes_per_client, .. } = self.world;
+        let World { client_memory_s, clients_per_user, outcomes_per_client, .. } = self.world;
         WorldLimits {
             max_objects: self.world.max_objects,
             max_depth: self.world.max_depth,
@@ -66,6 +66,7 @@ impl Config {
                 max_props_bytes: self.world.max_props_bytes as usize,
             },
             outcomes_per_client: outcomes_per_client as usize,
+            clients_per_user: clients_per_user as usize,
             client_memory_ms: client_memory_s * 1_000,
         }
     }

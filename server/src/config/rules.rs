@@ -70,6 +70,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("world.max_props_bytes", 64, 768 * KIB),
     // The outcomes of one client fit into one part of a snapshot.
     ("world.outcomes_per_client", 1, 16_384),
+    ("world.clients_per_user", 1, 1_000_000),
     ("world.client_memory_s", 60, 366 * DAY_S),
     ("brane.open_timeout_ms", 1, HOUR_MS),
     ("brane.idle_close_s", 1, 366 * DAY_S),

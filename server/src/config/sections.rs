@@ -156,6 +156,8 @@ section! {
         max_props_bytes: u64 = 16 * KIB,
         /// Last outcomes of a client that are remembered.
         outcomes_per_client: u32 = 256,
+        /// Clients of one user that are remembered without being there.
+        clients_per_user: u32 = 1_024,
         /// How long a silent client's outcomes are remembered, in seconds.
         client_memory_s: u64 = 7 * 24 * 3_600,
     }

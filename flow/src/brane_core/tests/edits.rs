@@ -102,15 +102,59 @@ fn forgotten_outcomes_are_unknown() {
 }
 
 #[test]
-fn a_client_that_was_silent_for_too_long_is_unknown() {
+fn a_client_that_was_away_for_too_long_is_unknown() {
+    const DAY_US: u64 = 24 * 3_600_000_000;
     let mut bench = Bench::joined();
-    bench.update(ONE, [(1, create(1))]);
-    bench.now.unix_ms += 8 * 24 * 3_600_000;
+    bench.update(ONE, [(1, create(1))]).update(TWO, [(1, create(2))]);
+    bench.input(BraneInput::Leave { session: ONE }).durable(2);
+    // What is too old is forgotten when a snapshot is taken.
+    bench.pass_us(8 * DAY_US).input(BraneInput::Drain);
+    let done = bench.take();
+    assert_eq!((done.snapshots.len(), bench.core.clients().len()), (1, 1));
     bench.update(TWO, [(1, create(2))]);
-    bench.core.clients.forget(bench.now.unix_ms);
+    assert_eq!(bench.take().told[0], (TWO, applied(1, 2)), "who is here is remembered");
+}
+
+#[test]
+fn no_outcome_of_a_visitor_is_remembered() {
+    let mut bench = Bench::new();
+    let visitor = Principal { user: user(1), role: Role::Visitor };
+    bench.join_as(ONE, visitor, None);
+    for _ in 0..2 {
+        bench.update(ONE, [(1, create(1)), (2, delete_root())]);
+        let refused = [(1, Code::NotPermitted), (2, Code::NotPermitted)];
+        assert_eq!(refusals(&bench.take()), refused);
+    }
+    bench.input(BraneInput::Leave { session: ONE });
+    assert_eq!(bench.core.clients().len(), 0);
+    // What it did when it was more than that is told all the same.
+    bench.join(ONE, None).update(ONE, [(1, create(1))]).input(BraneInput::Leave { session: ONE });
+    bench.join_as(ONE, visitor, None).take();
+    bench.update(ONE, [(1, create(1)), (2, create(2))]);
+    let done = bench.take();
+    assert_eq!(refusals(&done), [(2, Code::NotPermitted)]);
+    assert_eq!(done.told[1], (ONE, applied(1, 1)));
+}
+
+#[test]
+fn a_user_who_draws_ids_without_end_is_remembered_by_the_last() {
+    let mut config = BraneConfig::default();
+    config.limits.clients_per_user = 10;
+    let mut bench = Bench::with(config);
+    let principal = Principal { user: user(1), role: Role::Builder };
+    let join = |n: u64, known| {
+        let client = client(n.into());
+        let join = Join { brane: brane_id(), client, known, resume: None };
+        BraneInput::Join { session: SessionKey(n), principal, join }
+    };
+    for n in 1..=100 {
+        bench.input(join(n, false)).update(SessionKey(n), [(1, create(n.into()))]);
+        bench.input(BraneInput::Leave { session: SessionKey(n) }).pass_us(1_000);
+    }
     bench.take();
-    bench.update(ONE, [(2, create(3))]);
-    assert_eq!(refusals(&bench.take()), [(2, Code::ClientUnknown)]);
+    assert_eq!(bench.core.clients().len(), 10);
+    bench.input(join(90, true)).input(join(91, true));
+    assert_eq!(bench.take().refused, [(SessionKey(90), Code::ClientUnknown)]);
 }
 
 #[test]

@@ -10,7 +10,6 @@ use avvy_brane::{Clients, World};
 use avvy_model::{
     BraneId, ClientId, Code, Counter, Edit, Epoch, Handle, Kind, MovePatch, NumberedEdit, ObjectId,
     Operation, Parts as Members, Position, Principal, Props, Role, Seq, Target, Transform, UserId,
-    WorldLimits,
 };
 use avvy_protocol::{Channel, Join, RefusedEdit, Resume, ServerMessage, Update};
 use uuid::Uuid;
@@ -95,7 +94,7 @@ impl Bench {
     fn with(config: BraneConfig) -> Self {
         let recovered = Recovered {
             world: World::new(brane_id(), user(0)),
-            clients: Clients::new(&WorldLimits::default()),
+            clients: Clients::new(&config.limits),
             lineage: Lineage::new(vec![(Epoch(1), Seq(0))]).expect("rising"),
             head: Seq(0),
             floor: Seq(0),
