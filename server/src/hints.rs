@@ -96,7 +96,7 @@ mod tests {
     fn hints<'a>(program: &'a str, data: &'a str) -> Hints<'a> {
         Hints {
             program: Path::new(program),
-            directory: Path::new("/home/me/avvyland"),
+            directory: Path::new("/srv/avvyland"),
             config: None,
             data: Path::new(data),
             url: "http://127.0.0.1:7878",
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_is_near_is_named_from_here() {
-        let text = hints("/home/me/avvyland/target/release/avvyland", "data").text();
+        let text = hints("/srv/avvyland/target/release/avvyland", "data").text();
         let expected = "\
 Try next, in another terminal:
   target/release/avvyland demo --users 200
@@ -131,7 +131,7 @@ Try next, in another terminal:
 
     #[test]
     fn a_shell_finds_the_program_and_every_path() {
-        let here = hints("/home/me/avvyland/avvyland", "data");
+        let here = hints("/srv/avvyland/avvyland", "data");
         assert!(here.text().contains("\n  ./avvyland demo"), "{}", here.text());
         assert_eq!(here.path(Path::new("it's")), r"'it'\''s'");
         assert_eq!(here.path(Path::new("$HOME")), "'$HOME'");
