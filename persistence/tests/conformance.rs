@@ -1,9 +1,13 @@
 //! Every store passes the suite.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::{AtomicU32, Ordering};
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use avvy_persistence::testing::{self, BrokenFixture, Bug, Fixture, MemoryFixture, SqliteFixture};
+use common::failing::FailingFixture;
 
 #[tokio::test]
 async fn memory_conforms() {
@@ -21,6 +25,24 @@ async fn sqlite_conforms() {
     };
     let failures = testing::run_all(fresh).await;
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// A device that fails now and then costs time and nothing else: a call that
+/// is repeated as it was ends as if nothing had been.
+#[tokio::test]
+async fn sqlite_conforms_on_a_failing_device() {
+    let root = tempfile::tempdir().unwrap();
+    let next = AtomicU32::new(0);
+    let met = Arc::new(AtomicU64::new(0));
+    let fresh = || -> Box<dyn Fixture> {
+        let nth = next.fetch_add(1, Ordering::Relaxed);
+        let directory = root.path().join(nth.to_string());
+        Box::new(FailingFixture::new(directory, u64::from(nth), Arc::clone(&met)))
+    };
+    let failures = testing::run_all(fresh).await;
+    assert!(failures.is_empty(), "{failures:#?}");
+    let met = met.load(Ordering::Relaxed);
+    assert!(met > 200, "only {met} calls met a failure");
 }
 
 /// The suite can fail: it finds every deliberate bug, each by other cases.

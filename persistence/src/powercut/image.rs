@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,17 +18,62 @@ static FILES: LazyLock<Mutex<HashMap<PathBuf, Arc<Image>>>> = LazyLock::new(Mute
 /// The power of the directories that this process uses.
 static POWER: LazyLock<Mutex<HashMap<PathBuf, Arc<Power>>>> = LazyLock::new(Mutex::default);
 
-/// What keeps a directory's files writable: how many more writes, truncations,
-/// syncs and deletions are done before the power goes.
-struct Power(AtomicU64);
+/// How an operation fails while the power is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// The device fails. A sync that fails so has lost what it was to bring to
+    /// the device, and the next one does not know of it, as Linux does it.
+    Io,
+    /// The same, and only syncs count.
+    Sync,
+    /// There is no room.
+    Full,
+}
+
+/// What keeps a directory's files writable.
+struct Power {
+    directory: PathBuf,
+    /// How many more writes, truncations, syncs and deletions are done before
+    /// the power goes.
+    left: AtomicU64,
+    /// How many more of them succeed before one fails, and how.
+    failing: Mutex<Option<(u64, Failure)>>,
+    /// The most bytes that all files of the directory have together.
+    room: AtomicU64,
+}
 
 impl Power {
-    fn spend(&self) -> Result<(), Dead> {
+    fn spend(&self, is_sync: bool) -> Result<(), Stop> {
         let spend = |left: u64| if left == u64::MAX { Some(left) } else { left.checked_sub(1) };
-        match self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spend) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Dead),
+        self.left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, spend)
+            .map_err(|_| Stop::Dead)?;
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        match failing.take() {
+            Some((left, Failure::Sync)) if !is_sync => {
+                *failing = Some((left, Failure::Sync));
+                Ok(())
+            }
+            Some((0, failure)) => Err(Stop::Failing(failure)),
+            Some((left, failure)) => {
+                *failing = Some((left - 1, failure));
+                Ok(())
+            }
+            None => Ok(()),
         }
+    }
+
+    /// Whether a file may grow by so much.
+    fn has_room(&self, growth: u64) -> bool {
+        let room = self.room.load(Ordering::SeqCst);
+        room == u64::MAX || growth == 0 || self.taken() + growth <= room
+    }
+
+    /// The bytes of all files of the directory but the images.
+    fn taken(&self) -> u64 {
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let files = entries.filter(|entry| !entry.file_name().as_bytes().ends_with(b".synced"));
+        files.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
     }
 }
 
@@ -55,13 +101,18 @@ struct Changes {
     all: bool,
 }
 
-/// The power is gone, or the image could not be written.
-pub(super) struct Dead;
+/// Why an operation is not done.
+pub(super) enum Stop {
+    /// The power is gone, or the image could not be written.
+    Dead,
+    /// This one fails.
+    Failing(Failure),
+}
 
-impl From<io::Error> for Dead {
+impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         tracing::error!(%error, "the image of a file could not be written");
-        Self
+        Self::Dead
     }
 }
 
@@ -82,12 +133,32 @@ pub fn cut(directory: &Path) {
 /// Lets the power go after so many more writes, truncations, syncs and
 /// deletions of a directory's files.
 pub fn cut_after(directory: &Path, operations: u64) {
-    power(&resolved(directory)).0.store(operations, Ordering::SeqCst);
+    power(&resolved(directory)).left.store(operations, Ordering::SeqCst);
 }
 
 /// Whether the power under a directory is gone.
 pub fn is_cut(directory: &Path) -> bool {
-    power(&resolved(directory)).0.load(Ordering::SeqCst) == 0
+    power(&resolved(directory)).left.load(Ordering::SeqCst) == 0
+}
+
+/// Lets one write, truncation, sync or deletion of a directory's files fail,
+/// after so many that succeed; `None`: none from now on.
+pub fn fail_after(directory: &Path, failing: Option<(u64, Failure)>) {
+    let power = power(&resolved(directory));
+    *power.failing.lock().unwrap_or_else(PoisonError::into_inner) = failing;
+}
+
+/// Whether the failure that was asked for is still to come.
+pub fn is_failing(directory: &Path) -> bool {
+    let power = power(&resolved(directory));
+    let failing = power.failing.lock().unwrap_or_else(PoisonError::into_inner);
+    failing.is_some()
+}
+
+/// Lets no file of a directory grow beyond so many bytes, all files together;
+/// `u64::MAX`: without bound.
+pub fn limit(directory: &Path, bytes: u64) {
+    power(&resolved(directory)).room.store(bytes, Ordering::SeqCst);
 }
 
 /// Forgets the files of a directory; who has them open stays without power.
@@ -100,7 +171,13 @@ pub(super) fn forget(directory: &Path) {
 fn power(directory: &Path) -> Arc<Power> {
     let mut powers = powers();
     let power = powers.entry(directory.to_owned());
-    Arc::clone(power.or_insert_with(|| Arc::new(Power(AtomicU64::new(u64::MAX)))))
+    let new = || Power {
+        directory: directory.to_owned(),
+        left: AtomicU64::new(u64::MAX),
+        failing: Mutex::new(None),
+        room: AtomicU64::new(u64::MAX),
+    };
+    Arc::clone(power.or_insert_with(|| Arc::new(new())))
 }
 
 fn powers() -> MutexGuard<'static, HashMap<PathBuf, Arc<Power>>> {
@@ -130,10 +207,10 @@ pub(super) fn of(path: &Path, source: &dyn Source) -> io::Result<Arc<Image>> {
     Ok(image)
 }
 
-/// Notes that a file is deleted; false if the power is gone.
+/// Notes that a file is deleted; false if that fails.
 pub(super) fn delete(path: &Path, synced: bool) -> bool {
     let mut files = files();
-    if power(path.parent().unwrap_or(path)).spend().is_err() {
+    if power(path.parent().unwrap_or(path)).spend(false).is_err() {
         return false;
     }
     files.remove(path);
@@ -152,29 +229,40 @@ impl Image {
     /// Notes a write and lets `write` do it, so that no sync comes between.
     pub(super) fn write<T>(
         &self,
+        source: &dyn Source,
         offset: u64,
         length: u64,
         write: impl FnOnce() -> T,
-    ) -> Result<T, Dead> {
+    ) -> Result<T, Stop> {
         let mut changes = self.lock();
-        self.power.spend()?;
+        self.power.spend(false)?;
+        let growth = (offset + length).saturating_sub(source.length()?);
+        if !self.power.has_room(growth) {
+            return Err(Stop::Failing(Failure::Full));
+        }
         let end = (offset + length).div_ceil(BLOCK);
         changes.blocks.extend(offset / BLOCK..end);
         Ok(write())
     }
 
     /// Notes a truncation and lets `truncate` do it.
-    pub(super) fn truncate<T>(&self, length: u64, truncate: impl FnOnce() -> T) -> Result<T, Dead> {
+    pub(super) fn truncate<T>(&self, length: u64, truncate: impl FnOnce() -> T) -> Result<T, Stop> {
         let mut changes = self.lock();
-        self.power.spend()?;
+        self.power.spend(false)?;
         changes.shortest = changes.shortest.min(length);
         Ok(truncate())
     }
 
     /// Brings the image up to date.
-    pub(super) fn sync(&self, source: &dyn Source) -> Result<(), Dead> {
+    pub(super) fn sync(&self, source: &dyn Source) -> Result<(), Stop> {
         let mut changes = self.lock();
-        self.power.spend()?;
+        if let Err(stop) = self.power.spend(true) {
+            if matches!(stop, Stop::Failing(_)) {
+                // What was to be synced counts as clean and is not there.
+                changes.blocks.clear();
+            }
+            return Err(stop);
+        }
         if changes.all {
             self.replace(source)?;
         } else {

@@ -14,6 +14,9 @@
 //! is not waited for: killing a process does not lose its page cache, and the
 //! tests are the faster for it. Never for service.
 //!
+//! While the power is on, single operations can fail ([`fail_after`]), and the
+//! room for a directory can be bounded ([`limit`]).
+//!
 //! What a real device adds is that any part of the unsynced writes may be
 //! there nevertheless: [`Keep::Some`] draws such parts, sector by sector.
 
@@ -21,6 +24,6 @@ mod image;
 mod restore;
 mod vfs;
 
-pub use image::{cut, cut_after, is_cut};
+pub use image::{Failure, cut, cut_after, fail_after, is_cut, is_failing, limit};
 pub use restore::{Keep, Restored, restore};
 pub use vfs::register;

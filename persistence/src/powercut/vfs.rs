@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 use rusqlite::ffi;
 
-use super::image::{self, Image, Source};
+use super::image::{self, Failure, Image, Source, Stop};
 use crate::error::StoreError;
 
 const NAME: &CStr = c"avvy-powercut";
@@ -267,8 +267,8 @@ unsafe extern "C" fn write(
     match unsafe { image_of(file) } {
         None => write(),
         Some(image) => image
-            .write(offset.cast_unsigned(), u64::from(length.unsigned_abs()), write)
-            .unwrap_or(ffi::SQLITE_IOERR_WRITE),
+            .write(&Open(file), offset.cast_unsigned(), u64::from(length.unsigned_abs()), write)
+            .unwrap_or_else(|stop| code(&stop, ffi::SQLITE_IOERR_WRITE)),
     }
 }
 
@@ -278,7 +278,8 @@ unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, length: i64) -> c_in
     match unsafe { image_of(file) } {
         None => truncate(),
         Some(image) => {
-            image.truncate(length.cast_unsigned(), truncate).unwrap_or(ffi::SQLITE_IOERR_TRUNCATE)
+            let truncated = image.truncate(length.cast_unsigned(), truncate);
+            truncated.unwrap_or_else(|stop| code(&stop, ffi::SQLITE_IOERR_TRUNCATE))
         }
     }
 }
@@ -288,6 +289,14 @@ unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, _: c_int) -> c_int {
     match unsafe { image_of(file) }.map(|image| image.sync(&Open(file))) {
         None | Some(Ok(())) => ffi::SQLITE_OK,
         Some(Err(_)) => ffi::SQLITE_IOERR_FSYNC,
+    }
+}
+
+/// SQLite's code for an operation that is not done.
+const fn code(stop: &Stop, failed: c_int) -> c_int {
+    match stop {
+        Stop::Failing(Failure::Full) => ffi::SQLITE_FULL,
+        Stop::Failing(Failure::Io | Failure::Sync) | Stop::Dead => failed,
     }
 }
 

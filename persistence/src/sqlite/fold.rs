@@ -42,12 +42,15 @@ impl Folder {
 
     /// Folds the log.
     pub(super) fn fold(&mut self) {
-        if let Err(error) = self.passes() {
-            tracing::warn!(%error, "folding the log failed; the next long log tries again");
+        let passed = self.passes();
+        if let Err(error) = &passed {
+            tracing::warn!(%error, "folding the log failed; the next commit begins it anew");
         }
         let running = Arc::clone(&self.running);
         let posted = self.writer.post(move |journal: &mut Journal| {
-            if let Err(error) = journal.fold() {
+            if passed.is_err() {
+                journal.distrust_log();
+            } else if let Err(error) = journal.fold() {
                 tracing::warn!(%error, "folding the rest of the log failed");
             }
             running.store(false, Ordering::Release);

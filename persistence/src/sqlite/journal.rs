@@ -42,7 +42,8 @@ pub(super) struct Journal {
     /// Told when the log is longer than `fold_pages`.
     fold: Option<Box<dyn Fn() + Send>>,
     fold_pages: u32,
-    /// A commit failed, and its remains may be in the log.
+    /// A commit or a fold failed: remains of the one may be in the log, and
+    /// what the other was to sync may not be on the device.
     log_is_spoiled: bool,
     /// Snapshots whose parts may be deleted: they never become visible again.
     given_up: HashSet<SnapshotId>,
@@ -78,7 +79,14 @@ impl Journal {
     /// anew if all of it was folded.
     pub(super) fn fold(&mut self) -> Result<(), StoreError> {
         let sql = "PRAGMA wal_checkpoint(PASSIVE)";
-        self.db.query_row(sql, [], |_| Ok(())).map_err(fault::of(JOURNAL))
+        let folded = self.db.query_row(sql, [], |_| Ok(())).map_err(fault::of(JOURNAL));
+        self.log_is_spoiled |= folded.is_err();
+        folded
+    }
+
+    /// Has the next commit begin the log anew, because something about it failed.
+    pub(super) const fn distrust_log(&mut self) {
+        self.log_is_spoiled = true;
     }
 
     /// Runs `work` in a transaction; what it learns of heads is kept only if

@@ -6,11 +6,14 @@
 //! journal's file. What has no entry there is garbage, removed at the start.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use avvy_model::BraneId;
 use bytes::Bytes;
 use rusqlite::{Connection, params};
 
+use super::connection;
 use super::directory::PARTS;
 use super::fault;
 use super::options::Synchronous;
@@ -20,6 +23,9 @@ use crate::snapshot::{SnapshotId, SnapshotInfo, SnapshotStart};
 
 /// How many bits of a part's key are its index: a million parts, 256 GiB.
 const INDEX_BITS: u32 = 20;
+
+/// The log is folded when it is longer than this, in pages.
+const FOLD_PAGES: u32 = 128;
 
 /// Parts deleted in one bite.
 const BITE_PARTS: i64 = 16;
@@ -44,12 +50,52 @@ pub(super) struct Parts {
     db: Connection,
     synchronous: Synchronous,
     unfinished: HashMap<BraneId, Unfinished>,
+    /// Pages in the log after the last commit.
+    wal_pages: Arc<AtomicU32>,
+    /// Something failed, so what is in the log may not be on the device, even
+    /// if the next sync succeeds.
+    log_is_spoiled: bool,
 }
 
 impl Parts {
     /// A writer on this connection.
-    pub(super) fn new(db: Connection, synchronous: Synchronous) -> Self {
-        Self { db, synchronous, unfinished: HashMap::new() }
+    pub(super) fn new(mut db: Connection, synchronous: Synchronous) -> Result<Self, StoreError> {
+        let wal_pages = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&wal_pages);
+        let hook = move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+            seen.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        };
+        db.wal_hook(Some(hook)).map_err(fault::of(PARTS))?;
+        let unfinished = HashMap::new();
+        Ok(Self { db, synchronous, unfinished, wal_pages, log_is_spoiled: false })
+    }
+
+    /// Does `work`, which writes, on a log that is known to be sound, and
+    /// folds the log when it is long.
+    fn write<T>(
+        &mut self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        if self.log_is_spoiled {
+            connection::begin_log_anew(&self.db, PARTS)?;
+            self.log_is_spoiled = false;
+        }
+        let done = work(&self.db).map_err(fault::of(PARTS));
+        if done.is_err() {
+            self.log_is_spoiled = true;
+        } else if self.wal_pages.load(Ordering::Relaxed) >= FOLD_PAGES {
+            self.fold();
+        }
+        done
+    }
+
+    fn fold(&mut self) {
+        let sql = "PRAGMA wal_checkpoint(PASSIVE)";
+        if let Err(error) = self.db.query_row(sql, [], |_| Ok(())) {
+            tracing::warn!(%error, "folding the parts' log failed; the next write begins it anew");
+            self.log_is_spoiled = true;
+        }
     }
 
     /// The highest number given to a snapshot.
@@ -76,8 +122,10 @@ impl Parts {
             VALUES (?1, ?2, ?3, ?4, 0)";
         let [epoch, at, taken] = [start.epoch.0, start.at.0, start.taken_ms].map(u64::cast_signed);
         let row = params![start.brane.to_bytes(), epoch, at, taken];
-        self.db.execute(sql, row).map_err(fault::of(PARTS))?;
-        let id = SnapshotId(self.db.last_insert_rowid().cast_unsigned());
+        let id = self.write(|db| {
+            db.execute(sql, row)?;
+            Ok(SnapshotId(db.last_insert_rowid().cast_unsigned()))
+        })?;
         let unfinished = Unfinished { id, start, lengths: BTreeMap::new(), is_sealed: false };
         let before = self.unfinished.insert(start.brane, unfinished);
         Ok((id, before.map(|before| before.id)))
@@ -101,9 +149,10 @@ impl Parts {
         let sum = checksum::part(brane, snapshot, index, body).cast_signed();
         let sql = "INSERT OR REPLACE INTO parts (key, checksum, body) VALUES (?1, ?2, ?3)";
         let bytes: &[u8] = body;
-        let put =
-            || self.db.prepare_cached(sql)?.execute(params![key(snapshot, index), sum, bytes]);
-        put().map_err(fault::of(PARTS))?;
+        self.write(|db| {
+            db.prepare_cached(sql)?.execute(params![key(snapshot, index), sum, bytes])
+        })?;
+        let unfinished = find(&mut self.unfinished, brane, snapshot)?;
         unfinished.lengths.insert(index, body.len() as u64);
         Ok(())
     }
@@ -132,25 +181,22 @@ impl Parts {
         Ok(Some(SnapshotInfo { id: snapshot, epoch, at, parts, bytes, taken_ms }))
     }
 
-    /// A commit that waits for the device has all commits before it there.
-    fn sync(&self, snapshot: SnapshotId) -> Result<(), StoreError> {
-        let sealed = || -> rusqlite::Result<()> {
-            self.db.pragma_update(None, "synchronous", self.synchronous.pragma())?;
+    /// A commit that waits for the device has all commits before it there, if
+    /// nothing has failed since the log was begun.
+    fn sync(&mut self, snapshot: SnapshotId) -> Result<(), StoreError> {
+        let synchronous = self.synchronous;
+        self.write(|db| {
+            db.pragma_update(None, "synchronous", synchronous.pragma())?;
             let sql = "UPDATE taken SET sealed = sealed + 1 WHERE snapshot = ?1";
-            let result = self.db.execute(sql, [snapshot.0.cast_signed()]);
-            self.relax()?;
+            let result = db.execute(sql, [snapshot.0.cast_signed()]);
+            relax(db, synchronous)?;
             result.map(drop)
-        };
-        sealed().map_err(fault::of(PARTS))
+        })
     }
 
     /// Lets commits not wait for the device.
-    pub(super) fn relax(&self) -> rusqlite::Result<()> {
-        let relaxed = match self.synchronous {
-            Synchronous::Full => "NORMAL",
-            Synchronous::Off => "OFF",
-        };
-        self.db.pragma_update(None, "synchronous", relaxed)
+    pub(super) fn relax(&self) -> Result<(), StoreError> {
+        relax(&self.db, self.synchronous).map_err(fault::of(PARTS))
     }
 
     /// Forgets that a snapshot is under way; true if it was.
@@ -165,21 +211,28 @@ impl Parts {
     /// Deletes some parts of a snapshot that nobody can see; false when
     /// nothing of it is left.
     pub(super) fn delete_bite(&mut self, snapshot: SnapshotId) -> Result<bool, StoreError> {
-        let delete = || -> rusqlite::Result<bool> {
+        self.write(|db| {
             let first = key(snapshot, 0);
             let last = first | ((1 << INDEX_BITS) - 1);
             let sql = "DELETE FROM parts WHERE key IN \
                 (SELECT key FROM parts WHERE key BETWEEN ?1 AND ?2 ORDER BY key LIMIT ?3)";
-            let gone = self.db.prepare_cached(sql)?.execute([first, last, BITE_PARTS])?;
+            let gone = db.prepare_cached(sql)?.execute([first, last, BITE_PARTS])?;
             if gone > 0 {
                 return Ok(true);
             }
             let sql = "DELETE FROM taken WHERE snapshot = ?1";
-            self.db.execute(sql, [snapshot.0.cast_signed()])?;
+            db.execute(sql, [snapshot.0.cast_signed()])?;
             Ok(false)
-        };
-        delete().map_err(fault::of(PARTS))
+        })
     }
+}
+
+fn relax(db: &Connection, synchronous: Synchronous) -> rusqlite::Result<()> {
+    let relaxed = match synchronous {
+        Synchronous::Full => "NORMAL",
+        Synchronous::Off => "OFF",
+    };
+    db.pragma_update(None, "synchronous", relaxed)
 }
 
 fn find(

@@ -66,8 +66,8 @@ impl SqliteStore {
         let mut parts = connection::open(&path(PARTS), PARTS_SHAPE, Use::Write, options)?;
         schema::prepare_parts(&mut parts)?;
         connection::check_tables(&parts, PARTS, &["taken"])?;
-        let mut parts = Parts::new(parts, options.synchronous);
-        parts.relax().map_err(fault::of(PARTS))?;
+        let mut parts = Parts::new(parts, options.synchronous)?;
+        parts.relax()?;
         remove_garbage(&db, &mut parts)?;
 
         let folds = connection::open(&path(JOURNAL), journal_shape, Use::Write, options)?;
@@ -135,18 +135,12 @@ pub(super) const fn journal_shape(options: &SqliteOptions) -> Shape {
         name: JOURNAL,
         page_bytes: JOURNAL_PAGE,
         cache_bytes: 8 << 20,
-        fold_pages: 0,
         max_wal_bytes: options.wal_bytes as u64 * 4,
     }
 }
 
-pub(super) const PARTS_SHAPE: Shape = Shape {
-    name: PARTS,
-    page_bytes: PARTS_PAGE,
-    cache_bytes: 2 << 20,
-    fold_pages: 128,
-    max_wal_bytes: 32 << 20,
-};
+pub(super) const PARTS_SHAPE: Shape =
+    Shape { name: PARTS, page_bytes: PARTS_PAGE, cache_bytes: 2 << 20, max_wal_bytes: 32 << 20 };
 
 /// Checks what SQLite would take for an empty database or an empty log, and
 /// counts the frames of the journal's log that it will drop. The parts' log

@@ -120,11 +120,20 @@ impl SqliteFixture {
     /// # Errors
     /// Those of [`SqliteStore::open`].
     pub fn new(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::through(root, None)
+    }
+
+    /// The same, through this VFS of SQLite's.
+    ///
+    /// # Errors
+    /// Those of [`SqliteStore::open`].
+    pub fn through(root: impl Into<PathBuf>, vfs: Option<String>) -> Result<Self, StoreError> {
         let root = root.into();
         let options = SqliteOptions {
             directory: root.join("0"),
             wal_bytes: 256 << 10,
             readers: 1,
+            vfs,
             ..SqliteOptions::default()
         };
         let store = Some(Arc::new(SqliteStore::open(&options)?));

@@ -1,6 +1,9 @@
 //! What the tests of the SQLite store share.
 #![allow(clippy::unwrap_used, dead_code)]
 
+pub mod failing;
+pub mod told;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
