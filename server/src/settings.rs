@@ -62,6 +62,7 @@ pub fn sqlite(config: &Config) -> SqliteOptions {
         queue_calls: config.store.queue_calls as usize,
         queue_bytes: 2 * config.store.queue_bytes as usize,
         wal_bytes: config.store.wal_bytes,
+        min_free_bytes: config.store.min_free_bytes,
         readers: config.store.readers as usize,
         ..SqliteOptions::default()
     }

@@ -34,10 +34,14 @@ pub async fn run(store: Arc<dyn Store>, upkeep: Upkeep) {
             keep_snapshots: upkeep.keep_snapshots,
         };
         match store.compact(policy).await {
-            Ok(done) if done.chunks + done.snapshots > 0 => {
-                info!(chunks = done.chunks, snapshots = done.snapshots, "compacted the store");
+            Ok(done) => {
+                if done.skipped > 0 {
+                    warn!(skipped = done.skipped, "damaged branes are not compacted");
+                }
+                if done.chunks + done.snapshots > 0 {
+                    info!(chunks = done.chunks, snapshots = done.snapshots, "compacted the store");
+                }
             }
-            Ok(_) => {}
             Err(error) => warn!(%error, "the store could not be compacted"),
         }
     }

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use super::connection;
 use super::directory::JOURNAL;
 use super::fault;
+use super::room::Room;
 use super::rows::{self, Head, MAX_SEQ, READ_HEAD, WRITE_HEAD, damaged, key};
 use crate::chunk::{AppendRefusal, ChunkWrite};
 use crate::error::{Place, StoreError};
@@ -47,11 +48,12 @@ pub(super) struct Journal {
     log_is_spoiled: bool,
     /// Snapshots whose parts may be deleted: they never become visible again.
     given_up: HashSet<SnapshotId>,
+    room: Room,
 }
 
 impl Journal {
     /// A writer on this connection.
-    pub(super) fn new(mut db: Connection, fold_pages: u32) -> Result<Self, StoreError> {
+    pub(super) fn new(mut db: Connection, fold_pages: u32, room: Room) -> Result<Self, StoreError> {
         let wal_pages = Arc::new(AtomicU32::new(0));
         let seen = Arc::clone(&wal_pages);
         let hook = move |_: &mut rusqlite::hooks::Wal, pages: i32| {
@@ -67,6 +69,7 @@ impl Journal {
             fold_pages,
             log_is_spoiled: false,
             given_up: HashSet::new(),
+            room,
         })
     }
 
@@ -140,6 +143,7 @@ impl Journal {
         &mut self,
         chunks: &[ChunkWrite],
     ) -> Result<Vec<Result<(), AppendRefusal>>, StoreError> {
+        self.room.check(&self.db)?;
         self.write(|write| {
             let answers = chunks.iter().map(|chunk| write.append(chunk)).collect::<Result<_, _>>();
             write.write_heads()?;

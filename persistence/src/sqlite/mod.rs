@@ -36,6 +36,7 @@ mod parts;
 mod read_only;
 mod reader;
 mod readers;
+mod room;
 mod rows;
 mod schema;
 mod snapshots;

@@ -56,6 +56,10 @@ pub struct SqliteOptions {
     /// Threads that read. More of them let more branes open at once; each
     /// takes two connections. Default 2.
     pub readers: usize,
+    /// Edits are refused while the device has less room than this, in bytes,
+    /// so that compaction and openings still have some; snapshots while it has
+    /// less than half. 0: never. Default 268435456 (256 MiB).
+    pub min_free_bytes: u64,
     /// When SQLite waits for the device. Default `full`.
     pub synchronous: Synchronous,
     /// The SQLite VFS to go through; `None` is the system's own. For tests.
@@ -72,6 +76,7 @@ impl Default for SqliteOptions {
             queue_bytes: 64 << 20,
             wal_bytes: 8 << 20,
             readers: 2,
+            min_free_bytes: 256 << 20,
             synchronous: Synchronous::Full,
             vfs: None,
         }

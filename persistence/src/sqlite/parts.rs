@@ -17,6 +17,7 @@ use super::connection;
 use super::directory::PARTS;
 use super::fault;
 use super::options::Synchronous;
+use super::room::Room;
 use crate::checksum;
 use crate::error::StoreError;
 use crate::snapshot::{SnapshotId, SnapshotInfo, SnapshotStart};
@@ -55,11 +56,16 @@ pub(super) struct Parts {
     /// Something failed, so what is in the log may not be on the device, even
     /// if the next sync succeeds.
     log_is_spoiled: bool,
+    room: Room,
 }
 
 impl Parts {
     /// A writer on this connection.
-    pub(super) fn new(mut db: Connection, synchronous: Synchronous) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        mut db: Connection,
+        synchronous: Synchronous,
+        room: Room,
+    ) -> Result<Self, StoreError> {
         let wal_pages = Arc::new(AtomicU32::new(0));
         let seen = Arc::clone(&wal_pages);
         let hook = move |_: &mut rusqlite::hooks::Wal, pages: i32| {
@@ -68,7 +74,7 @@ impl Parts {
         };
         db.wal_hook(Some(hook)).map_err(fault::of(PARTS))?;
         let unfinished = HashMap::new();
-        Ok(Self { db, synchronous, unfinished, wal_pages, log_is_spoiled: false })
+        Ok(Self { db, synchronous, unfinished, wal_pages, log_is_spoiled: false, room })
     }
 
     /// Does `work`, which writes, on a log that is known to be sound, and
@@ -118,6 +124,7 @@ impl Parts {
         &mut self,
         start: SnapshotStart,
     ) -> Result<(SnapshotId, Option<SnapshotId>), StoreError> {
+        self.room.check(&self.db)?;
         let sql = "INSERT INTO taken (brane, epoch, at_seq, taken_ms, sealed) \
             VALUES (?1, ?2, ?3, ?4, 0)";
         let [epoch, at, taken] = [start.epoch.0, start.at.0, start.taken_ms].map(u64::cast_signed);
@@ -143,6 +150,7 @@ impl Parts {
         if unfinished.is_sealed {
             return Err(StoreError::UnknownSnapshot { brane, snapshot });
         }
+        self.room.check(&self.db)?;
         if index >= 1 << INDEX_BITS {
             return Err(StoreError::Invalid("the part's index is too high"));
         }

@@ -15,6 +15,7 @@ use super::options::SqliteOptions;
 use super::parts::Parts;
 use super::reader::Reader;
 use super::readers::Readers;
+use super::room::Room;
 use super::rows::damaged;
 use super::schema;
 use super::wal;
@@ -66,7 +67,8 @@ impl SqliteStore {
         let mut parts = connection::open(&path(PARTS), PARTS_SHAPE, Use::Write, options)?;
         schema::prepare_parts(&mut parts)?;
         connection::check_tables(&parts, PARTS, &["taken"])?;
-        let mut parts = Parts::new(parts, options.synchronous)?;
+        let mut parts =
+            Parts::new(parts, options.synchronous, Room::for_snapshots(options, PARTS))?;
         parts.relax()?;
         remove_garbage(&db, &mut parts)?;
 
@@ -80,7 +82,8 @@ impl SqliteStore {
         let readers = Readers::start(options, readers)?;
 
         let fold_pages = (options.wal_bytes / JOURNAL_PAGE).max(1);
-        let journal = Worker::start("store-journal", options, Journal::new(db, fold_pages)?)?;
+        let journal = Journal::new(db, fold_pages, Room::for_edits(options, JOURNAL))?;
+        let journal = Worker::start("store-journal", options, journal)?;
         let parts = Worker::start("store-parts", options, parts)?;
         let running = Arc::new(AtomicBool::new(false));
         let folder = Folder::new(folds, journal.poster(), Arc::clone(&running));

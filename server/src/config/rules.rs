@@ -97,6 +97,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("store.queue_calls", 1, 1_000_000),
     ("store.wal_bytes", 64 * KIB, GIB),
     ("store.readers", 1, 64),
+    ("store.min_free_bytes", 0, i64::MAX),
     ("store.retry_min_ms", 1, HOUR_MS),
     ("store.retry_max_ms", 1, HOUR_MS),
     ("store.retention_hours", 1, 24 * 36_600),

@@ -236,6 +236,8 @@ section! {
         wal_bytes: u32 = 8 * MIB as u32,
         /// Threads that read.
         readers: u32 = 2,
+        /// Free bytes on the device below which edits are refused; 0: never.
+        min_free_bytes: u64 = 256 * MIB,
         /// The first pause before a failed commit is tried again, in milliseconds.
         retry_min_ms: u64 = 50,
         /// The longest such pause, in milliseconds.
