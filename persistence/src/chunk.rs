@@ -5,8 +5,10 @@ use bytes::Bytes;
 
 use crate::checksum;
 
-/// The longest body of a chunk, in bytes (16 MiB). A flush window is a few
-/// kilobytes; the bound keeps a damaged length from filling memory.
+/// The longest body of a chunk, in bytes (16 MiB). Most flush windows are far
+/// below the 256 KiB at which they are closed; one that holds a single large
+/// edit, such as the deletion of a subtree, is as large as that edit. The
+/// bound keeps a damaged length from filling memory.
 pub const MAX_CHUNK_BYTES: usize = 16 << 20;
 
 /// A chunk to be stored: one flush window of one brane.

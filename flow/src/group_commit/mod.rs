@@ -3,17 +3,20 @@
 //! Natural group commit: an idle store commits what there is at once; while
 //! one commit is under way, the chunks of all branes collect for the next. A
 //! failed commit keeps its chunks and is repeated in the same order after a
-//! rising pause, for as long as it takes: a chunk is only let go of when it
-//! is stored, or when the store says that it will never take it: the brane has
-//! been opened elsewhere since, or the chunk cannot be right. A repetition may find its chunks stored already, so the
-//! store takes the same chunk twice for once.
+//! rising pause, for as long as it takes. A chunk is only let go of when it is
+//! stored, or when the store says that it will never take it: the brane has
+//! been opened elsewhere since, what is stored of it is damaged, or the chunk
+//! cannot be right. Then it goes alone, with the later chunks of its opening;
+//! the others of the group are stored. A repetition may find its chunks stored
+//! already, so the store takes the same chunk twice for once.
 //!
 //! Bound: chunks hold events that were applied, so none can be turned away.
 //! Instead, at [`GroupCommitConfig::max_queued_bytes`] the machine asks for
 //! relief: the driver tells every brane
 //! ([`crate::brane_core::BraneInput::Pressure`]), and they refuse edits as
 //! `unavailable` until the queue is down to half. The queue grows beyond the
-//! bound by at most the windows that are open in that moment.
+//! bound by what the branes accept before they hear of it: the windows that
+//! are open in that moment, and what their sessions' credits have let in.
 
 #[cfg(test)]
 mod tests;
