@@ -42,6 +42,8 @@ pub struct Setup {
     pub store_fail_ppm: u64,
     /// How often the power goes at a store operation, in millionths.
     pub store_cut_ppm: u64,
+    /// Whether newest snapshots are spoiled while the process is down.
+    pub spoils: bool,
     /// How often a packet takes a hundred times as long, in millionths.
     pub spike_ppm: u64,
     /// How often a store operation takes a hundred times as long, in millionths.
@@ -112,6 +114,7 @@ impl Setup {
             store_cut_ppm: some(rng, 4_000),
             spike_ppm: some(rng, 5_000),
             slow_store_ppm: some(rng, 20_000),
+            spoils: rng.below(4) == 0,
         }
     }
 }

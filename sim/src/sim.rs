@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use avvy_model::{BraneId, Role, Seq, UserId, Visibility};
 use avvy_persistence::memory::{Fault, MemoryDisk, Operation};
-use avvy_persistence::{BraneKind, BraneRecord, Store};
+use avvy_persistence::{BraneKind, BraneRecord, Place, Store};
 
 use crate::client::{Outside, Person};
 use crate::env::{Env, Event};
@@ -240,11 +240,31 @@ impl Sim {
         if self.process.is_some() {
             return;
         }
+        if self.env.setup.spoils {
+            self.spoil();
+        }
         self.processes += 1;
         self.env.count("start of the process");
         let store = self.disk.mount();
         let (owners, users) = (self.owners.clone(), self.users.clone());
         self.process = Some(Process::new(&mut self.env, self.processes, store, owners, users));
+    }
+
+    /// Spoils the newest snapshots of branes that have another, as a failing
+    /// device may.
+    fn spoil(&mut self) {
+        for brane in self.owners.keys() {
+            let Ok(report) = self.disk.report(*brane) else { continue };
+            let can_do_without = report.snapshots.len() > 1 && report.damage_count == 0;
+            if !can_do_without || self.env.rng.below(2) == 0 {
+                continue;
+            }
+            let (snapshot, parts) = (report.snapshots[0].id, report.snapshots[0].parts);
+            let index = self.env.rng.below(u64::from(parts)) as u32;
+            if self.disk.damage(&Place::Part { brane: *brane, snapshot, index }) {
+                self.env.count("snapshot spoiled");
+            }
+        }
     }
 
     fn connect(&mut self, index: usize) {

@@ -40,6 +40,7 @@ const KINDS: &[&str] = &[
     "network delay spike",
     "opening after compaction",
     "opening failed",
+    "opening from an older snapshot",
     "power cut at a store operation",
     "pressure of the journal's queue",
     "resync of a slow session",

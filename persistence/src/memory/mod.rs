@@ -80,6 +80,14 @@ impl MemoryDisk {
         self.lock().state.damage(place)
     }
 
+    /// What is stored of a brane, read past the fault plan.
+    ///
+    /// # Errors
+    /// `UnknownBrane`.
+    pub fn report(&self, brane: BraneId) -> Result<BraneReport, StoreError> {
+        self.lock().state.verify_brane(brane)
+    }
+
     /// How many operations were asked for, and how many of them met a fault.
     pub fn counts(&self) -> (u64, u64) {
         let disk = self.lock();

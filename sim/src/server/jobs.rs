@@ -268,7 +268,11 @@ impl Process {
                 LoadWarning::EarlierJournal { .. } => {
                     ctx.env.count("opening without earlier journal");
                 }
-                LoadWarning::FallingBack { .. } => ctx.env.fail(|| format!("{brane}: {warning}")),
+                LoadWarning::FallingBack { .. } => {
+                    let is_planned = ctx.env.setup.spoils;
+                    ctx.env.check(is_planned, || format!("{brane}: {warning}"));
+                    ctx.env.count("opening from an older snapshot");
+                }
             }
         }
         ctx.env.check(taken.is_ok(), || format!("{brane}: {taken:?}"));
@@ -280,7 +284,8 @@ impl Process {
             now_ms: ctx.env.unix_ms(),
             retention_ms: ctx.env.setup.retention_ms,
             max_journal_bytes: None,
-            keep_snapshots: 1 + ctx.env.rng.below(2) as u32,
+            // Where snapshots are spoiled, one is not enough.
+            keep_snapshots: if ctx.env.setup.spoils { 2 } else { 1 + ctx.env.rng.below(2) as u32 },
         };
         if let Ok(done) = self.ask(self.store.compact(policy)) {
             ctx.env.check(done.skipped == 0, || format!("compaction: {done:?}"));
