@@ -4,8 +4,9 @@ use avvy_model::{BraneId, Seq};
 use rusqlite::{Connection, params};
 
 use super::directory::JOURNAL;
+use super::entries::Snapshots;
 use super::fault;
-use super::journal::{Snapshots, Write};
+use super::journal::Write;
 use super::rows::key;
 use crate::error::StoreError;
 use crate::snapshot::SnapshotId;

@@ -27,6 +27,7 @@ mod compact;
 mod connection;
 mod cut;
 mod directory;
+mod entries;
 mod fault;
 mod fold;
 mod inspection;

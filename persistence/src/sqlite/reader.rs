@@ -6,8 +6,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter, typ
 
 use super::cut;
 use super::directory::{JOURNAL, PARTS};
+use super::entries::{Snapshots, find_snapshot, number, read_lineage, read_record};
 use super::fault;
-use super::journal::{Known, Snapshots, find_snapshot, number, read_lineage, read_record};
+use super::journal::Known;
 use super::rows::{self, Head, MAX_SEQ, READ_HEAD, damaged, key, key_seq};
 use crate::chain::Chain;
 use crate::checksum;
