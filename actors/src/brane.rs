@@ -28,6 +28,7 @@ use crate::clock;
 use crate::credits::Permit;
 use crate::directory::{DirectoryContext, DirectoryMsg};
 use crate::fan_out::{FanOutActor, FanOutArguments, FanOutMsg};
+use crate::idle::Idle;
 use crate::loading::Loaded;
 use crate::metrics::count;
 use crate::persistence::PersistenceMsg;
@@ -43,6 +44,7 @@ pub(crate) struct BraneHandle {
     pub(crate) brane: BraneId,
     pub(crate) channel: Channel,
     pub(crate) record: Arc<BraneRecord>,
+    pub(crate) idle: Arc<Idle>,
     pub(crate) actor: ActorRef<BraneMsg>,
     pub(crate) fan_out: ActorRef<FanOutMsg>,
 }
@@ -107,6 +109,7 @@ pub(crate) struct BraneArguments {
     pub(crate) directory: ActorRef<DirectoryMsg>,
     /// Gets the fan-out's handle.
     pub(crate) fan_out_slot: Arc<OnceLock<ActorRef<FanOutMsg>>>,
+    pub(crate) idle: Arc<Idle>,
 }
 
 pub(crate) struct Brane {
@@ -124,8 +127,7 @@ pub(crate) struct Brane {
     permits: Vec<Permit>,
     /// When the tick that counts comes, in monotonic microseconds.
     tick_us: Option<u64>,
-    /// Since when nobody is here, in monotonic milliseconds.
-    empty_since_ms: Option<u64>,
+    idle: Arc<Idle>,
     closing: bool,
     /// Kept, so that handling a message allocates nothing.
     effects: Vec<BraneEffect>,
@@ -141,7 +143,7 @@ impl Actor for BraneActor {
         myself: ActorRef<BraneMsg>,
         arguments: BraneArguments,
     ) -> Result<Brane, ActorProcessingErr> {
-        let BraneArguments { loaded, context, directory, fan_out_slot } = arguments;
+        let BraneArguments { loaded, context, directory, fan_out_slot, idle } = arguments;
         let Loaded { record, channel, recovered, windows } = loaded;
         let floor = match windows.first() {
             Some(first) => Position { epoch: first.epoch, seq: first.from },
@@ -163,7 +165,7 @@ impl Actor for BraneActor {
         context.persistence.send_message(opened)?;
         let config: BraneConfig = context.config.brane;
         let core = BraneCore::open(record.id, channel, recovered, config, now());
-        let mut brane = Brane {
+        let brane = Brane {
             record,
             channel,
             core,
@@ -174,7 +176,7 @@ impl Actor for BraneActor {
             writers: Writers::default(),
             permits: Vec::new(),
             tick_us: None,
-            empty_since_ms: None,
+            idle,
             closing: false,
             effects: Vec::new(),
         };
@@ -188,6 +190,7 @@ impl Actor for BraneActor {
         message: BraneMsg,
         brane: &mut Brane,
     ) -> Result<(), ActorProcessingErr> {
+        let is_request = matches!(message, BraneMsg::Write(_) | BraneMsg::View(_));
         match message {
             BraneMsg::Join { session, wire, principal, join, permit } => {
                 brane.members.insert(session, wire);
@@ -233,6 +236,7 @@ impl Actor for BraneActor {
             BraneMsg::Fail => panic!("a test wants to see this"),
         }
         brane.finish_writers(&myself);
+        brane.idle.note(brane.is_empty(), is_request);
         if brane.closing && brane.core.is_drained() {
             myself.stop(None);
         }
@@ -441,23 +445,23 @@ impl Brane {
     }
 
     /// Asks to be closed when nobody has been here for long enough.
-    fn watch_idleness(&mut self, myself: &ActorRef<BraneMsg>) {
-        let now_ms = clock::monotonic_ms();
+    fn watch_idleness(&self, myself: &ActorRef<BraneMsg>) {
         let idle_close_ms = self.context.config.idle_close_ms;
-        if !self.members.is_empty() || !self.writers.is_empty() {
-            self.empty_since_ms = None;
-        } else {
-            let since = *self.empty_since_ms.get_or_insert(now_ms);
-            if now_ms - since >= idle_close_ms && !self.closing {
-                info!(brane = %self.record.id, "nobody is here; closing");
-                // Without the directory the whole system ends.
-                let idle = DirectoryMsg::Idle { brane: self.record.id };
-                let _ = self.directory.send_message(idle);
-            }
+        let long_ago_ms = clock::monotonic_ms().checked_sub(idle_close_ms);
+        let since_ms = self.idle.since_ms().filter(|_| !self.closing);
+        if since_ms.is_some_and(|since_ms| Some(since_ms) <= long_ago_ms) {
+            info!(brane = %self.record.id, "nobody is here; closing");
+            // Without the directory the whole system ends.
+            let idle = DirectoryMsg::Idle { brane: self.record.id };
+            let _ = self.directory.send_message(idle);
         }
         // Half the time is exact enough for something that is minutes long.
         let pause = Duration::from_millis((idle_close_ms / 2).max(100));
         myself.send_after(pause, || BraneMsg::IdleTick);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.writers.is_empty()
     }
 
     fn tell_fan_out(&self, message: FanOutMsg) {

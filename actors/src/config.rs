@@ -18,6 +18,12 @@ pub struct SystemConfig {
     pub group_commit: GroupCommitConfig,
     /// Sessions of the process; more are answered `unavailable`.
     pub max_sessions: usize,
+    /// Branes that are open at a time, the probe's not counted. One more closes
+    /// the one that nobody has used for the longest; without such a one it is
+    /// answered `unavailable`.
+    pub max_open_branes: usize,
+    /// Branes that one user may own; one more is answered `too_many_branes`.
+    pub max_branes_per_user: usize,
     /// The longest that opening a brane may take, in milliseconds.
     pub open_timeout_ms: u64,
     /// Joins that wait for one brane to open; more are answered `unavailable`.
@@ -96,6 +102,8 @@ impl Default for SystemConfig {
             fan_out: FanOutConfig::default(),
             group_commit: GroupCommitConfig::default(),
             max_sessions: 20_000,
+            max_open_branes: 1_024,
+            max_branes_per_user: 1_000,
             open_timeout_ms: 30_000,
             max_waiting_joins: 10_000,
             idle_close_ms: 300_000,

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use avvy_auth::Claims;
 use avvy_flow::group_commit::{Rejected, Rejection};
 use avvy_model::{BraneId, Code};
 use avvy_persistence::Store;
@@ -16,18 +17,24 @@ use tracing::{error, info, warn};
 
 use crate::brane::{BraneActor, BraneArguments, BraneHandle, BraneMsg, RejectedError};
 use crate::config::SystemConfig;
+use crate::idle::Idle;
 use crate::loading::{self, Loaded};
 use crate::metrics::Metrics;
 use crate::persistence::PersistenceMsg;
+use crate::probe;
 use crate::registry::Registry;
+use crate::system::{principal, store_code};
 
 /// Called with the brane's handle, or why there is none.
 pub(crate) type OpenReply = Box<dyn FnOnce(Result<BraneHandle, Code>) + Send>;
 
 /// What reaches the directory.
 pub(crate) enum DirectoryMsg {
-    /// Find or open a brane.
-    Open { brane: BraneId, reply: OpenReply },
+    /// Find or open a brane for whoever may see it; without claims, for the
+    /// system itself.
+    Open { brane: BraneId, claims: Option<Box<Claims>>, reply: OpenReply },
+    /// Whoever asks may see the brane, which was not open.
+    Admitted { brane: BraneId, reply: OpenReply },
     /// A brane's state was read from the store, or not.
     Loaded { brane: BraneId, result: Result<Box<Loaded>, Code> },
     /// Nobody has joined this brane for a while: it asks to be closed.
@@ -104,7 +111,12 @@ impl Actor for DirectoryActor {
         directory: &mut Directory,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            DirectoryMsg::Open { brane, reply } => directory.on_open(&myself, brane, reply),
+            DirectoryMsg::Open { brane, claims, reply } => {
+                directory.on_open(&myself, brane, claims, reply);
+            }
+            DirectoryMsg::Admitted { brane, reply } => {
+                directory.on_admitted(&myself, brane, reply);
+            }
             DirectoryMsg::Loaded { brane, result } => {
                 directory.on_loaded(&myself, brane, result).await;
             }
@@ -138,7 +150,33 @@ impl Actor for DirectoryActor {
 }
 
 impl Directory {
-    fn on_open(&mut self, myself: &ActorRef<DirectoryMsg>, brane: BraneId, reply: OpenReply) {
+    /// Nothing is opened, and nothing said of a brane, for somebody who may not
+    /// see it.
+    fn on_open(
+        &mut self,
+        myself: &ActorRef<DirectoryMsg>,
+        brane: BraneId,
+        claims: Option<Box<Claims>>,
+        reply: OpenReply,
+    ) {
+        let Some(claims) = claims else { return self.on_admitted(myself, brane, reply) };
+        if let Some(Entry::Open(handle)) = self.branes.get(&brane) {
+            return reply(principal(&handle.record, &claims).map(|_| handle.clone()));
+        }
+        let (store, directory) = (Arc::clone(&self.context.store), myself.clone());
+        tokio::spawn(async move {
+            let record = store.brane(brane).await.map_err(store_code);
+            match record.and_then(|record| principal(&record, &claims)) {
+                Ok(_) => {
+                    // Only at shutdown is there no directory any more.
+                    let _ = directory.send_message(DirectoryMsg::Admitted { brane, reply });
+                }
+                Err(code) => reply(Err(code)),
+            }
+        });
+    }
+
+    fn on_admitted(&mut self, myself: &ActorRef<DirectoryMsg>, brane: BraneId, reply: OpenReply) {
         if self.is_draining {
             return reply(Err(Code::Unavailable));
         }
@@ -162,8 +200,42 @@ impl Directory {
                 }
                 waiting.push(reply);
             }
-            None => self.start_loading(myself, brane, vec![reply]),
+            None => {
+                if self.make_room(brane) {
+                    self.start_loading(myself, brane, vec![reply]);
+                } else {
+                    reply(Err(Code::Unavailable));
+                }
+            }
         }
+    }
+
+    /// Whether one more brane may be opened, if need be because the one that
+    /// nobody has used for the longest is closed. A closing brane has its
+    /// memory until the store has all of it, so they are bounded, too. The
+    /// probe's brane is always let in: a full process is not a sick one.
+    fn make_room(&mut self, wanted: BraneId) -> bool {
+        let (mut open, mut closing) = (0, 0);
+        let mut idle: Option<(u64, BraneId)> = None;
+        for (brane, entry) in self.branes.iter().filter(|(brane, _)| **brane != probe::BRANE) {
+            match entry {
+                Entry::Opening(_) => open += 1,
+                Entry::Open(handle) => {
+                    open += 1;
+                    let since_ms = handle.idle.since_ms().map(|since_ms| (since_ms, *brane));
+                    idle = idle.into_iter().chain(since_ms).min();
+                }
+                Entry::Closing { .. } => closing += 1,
+            }
+        }
+        let max = self.context.config.max_open_branes;
+        if wanted == probe::BRANE || open < max {
+            return true;
+        }
+        let Some((_, idle)) = idle.filter(|_| closing <= max / 4) else { return false };
+        info!(brane = %idle, "closing a brane that nobody uses, to open another");
+        self.on_idle(idle);
+        true
     }
 
     /// A brane closes when the store has all of it, which can be never; those
@@ -234,16 +306,18 @@ impl Directory {
         let (brane, channel) = (loaded.record.id, loaded.channel);
         let record = Arc::clone(&loaded.record);
         let fan_out_slot = Arc::new(std::sync::OnceLock::new());
+        let idle = Arc::new(Idle::now());
         let arguments = BraneArguments {
             loaded,
             context: self.context.clone(),
             directory: myself.clone(),
             fan_out_slot: Arc::clone(&fan_out_slot),
+            idle: Arc::clone(&idle),
         };
         match BraneActor::spawn_linked(None, BraneActor, arguments, myself.get_cell()).await {
             Ok((actor, _)) => {
                 let fan_out = fan_out_slot.get().cloned().ok_or(Code::Internal)?;
-                Ok(BraneHandle { brane, channel, record, actor, fan_out })
+                Ok(BraneHandle { brane, channel, record, idle, actor, fan_out })
             }
             Err(error) => {
                 error!(%brane, %error, "a brane's actor did not start");
@@ -290,7 +364,7 @@ impl Directory {
         }
         self.context.registry.brane_lost(brane);
         for reply in waiting {
-            self.on_open(myself, brane, reply);
+            self.on_admitted(myself, brane, reply);
         }
         self.finish_draining();
     }

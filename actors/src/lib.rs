@@ -15,6 +15,7 @@ mod config;
 mod credits;
 mod directory;
 mod fan_out;
+mod idle;
 mod loading;
 mod metrics;
 mod persistence;

@@ -13,11 +13,14 @@ use avvy_persistence::{BraneKind, BraneRecord, Store, StoreError};
 use avvy_protocol::{Channel, Join, ServerMessage, Update};
 use ractor::ActorRef;
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use crate::brane::{BraneHandle, BraneMsg};
 use crate::clock;
 use crate::wire::Inbox;
+
+/// The probe's brane.
+pub(crate) const BRANE: BraneId =
+    BraneId::from_bytes(0x6176_7679_0000_4000_8000_7072_6f62_6500_u128.to_be_bytes());
 
 /// Messages that may wait for the probe; a brane of one edit sends few.
 const INBOX: usize = 256;
@@ -44,9 +47,9 @@ impl Probe {
     /// Makes sure that the probe's brane is there. It is private and belongs
     /// to nobody who can sign in.
     pub(crate) async fn prepare(store: &dyn Store) -> Result<Self, StoreError> {
-        let id = Uuid::from_u128(0x6176_7679_0000_4000_8000_7072_6f62_6500);
+        let id = BRANE.uuid();
         let probe = Self {
-            brane: BraneId::new(id),
+            brane: BRANE,
             user: UserId::new(id),
             client: ClientId::new(id),
             last: AtomicU64::new(0),

@@ -192,14 +192,15 @@ impl Session {
             return refuse(Code::AlreadyJoined);
         }
         self.opening.push(join.brane);
-        let brane = join.brane;
+        let (brane, claims) = (join.brane, self.claims.clone());
         let reply_to = myself.clone();
         let reply = Box::new(move |result| {
             // A session that has ended needs no answer.
             let _ =
                 reply_to.send_message(SessionMsg::Opened { join: Box::new(join), result, permit });
         });
-        if self.context.directory.send_message(DirectoryMsg::Open { brane, reply }).is_err() {
+        if self.context.directory.send_message(DirectoryMsg::Open { brane, claims, reply }).is_err()
+        {
             self.opening.retain(|b| *b != brane);
             refuse(Code::Unavailable);
         }

@@ -9,12 +9,14 @@ use avvy_brane::Frozen;
 use avvy_flow::SessionKey;
 use avvy_model::{
     BraneId, ClientId, Code, Counter, NumberedEdit, Position, Principal, Refusal, Seq, TraceId,
+    UserId,
 };
 use avvy_persistence::{BraneCursor, BraneFilter, BranePage, BraneRecord, Store, StoreError};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::DecodeLimits;
 use ractor::concurrency::{OneshotSender, oneshot};
 use ractor::{Actor, ActorRef, Message};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -60,6 +62,8 @@ struct Inner {
     persistence: ActorRef<PersistenceMsg>,
     directory: ActorRef<DirectoryMsg>,
     next_session: AtomicU64,
+    /// Held while a brane is created.
+    creating: Mutex<()>,
     probe: Probe,
 }
 
@@ -149,6 +153,7 @@ impl System {
                 persistence,
                 directory,
                 next_session: AtomicU64::new(1),
+                creating: Mutex::default(),
                 probe,
             }),
         })
@@ -209,9 +214,16 @@ impl System {
     /// Creates a brane.
     ///
     /// # Errors
-    /// `exists`, or what the store's failure amounts to.
+    /// `too_many_branes`, `exists`, or what the store's failure amounts to.
     pub async fn create_brane(&self, record: BraneRecord) -> Result<(), Code> {
-        self.inner.store.create_brane(record).await.map_err(store_code)
+        let Inner { store, config, creating, .. } = &*self.inner;
+        // One at a time, or two could both be the last one.
+        let _creating = creating.lock().await;
+        let max = config.max_branes_per_user;
+        if owned_branes(store.as_ref(), record.owner, max).await.map_err(store_code)? >= max {
+            return Err(Code::TooManyBranes);
+        }
+        store.create_brane(record).await.map_err(store_code)
     }
 
     /// A brane's record, if this user may see the brane.
@@ -242,8 +254,7 @@ impl System {
     /// # Errors
     /// `not_found`, `unavailable`, `timeout`, `damaged`.
     pub async fn view(&self, brane: BraneId, claims: &Claims) -> Result<View, Code> {
-        let handle = self.brane_handle(brane).await?;
-        principal(&handle.record, claims)?;
+        let handle = self.brane_handle(brane, Some(claims)).await?;
         self.ask(&handle.actor, BraneMsg::View).await
     }
 
@@ -259,7 +270,7 @@ impl System {
         claims: &Claims,
         request: WriteRequest,
     ) -> Result<Written, Code> {
-        let handle = self.brane_handle(brane).await?;
+        let handle = self.brane_handle(brane, Some(claims)).await?;
         let principal = principal(&handle.record, claims)?;
         let session = self.next_session();
         let (reply, answer) = oneshot();
@@ -285,7 +296,7 @@ impl System {
     /// # Errors
     /// What went wrong on the way.
     pub async fn probe(&self) -> Result<probe::Report, Code> {
-        let handle = self.brane_handle(self.inner.probe.brane()).await?;
+        let handle = self.brane_handle(self.inner.probe.brane(), None).await?;
         self.inner.probe.run(&handle, self.next_session()).await
     }
 
@@ -337,11 +348,20 @@ impl System {
         let _ = self.inner.supervisor.get_cell().wait(None).await;
     }
 
-    /// Finds or opens a brane.
-    pub(crate) async fn brane_handle(&self, brane: BraneId) -> Result<BraneHandle, Code> {
-        let answer = self.ask(&self.inner.directory, |reply: OneshotSender<_>| {
-            DirectoryMsg::Open { brane, reply: Box::new(move |result| drop(reply.send(result))) }
-        });
+    /// Finds or opens a brane for whoever may see it; without claims, for the
+    /// system itself.
+    pub(crate) async fn brane_handle(
+        &self,
+        brane: BraneId,
+        claims: Option<&Claims>,
+    ) -> Result<BraneHandle, Code> {
+        let claims = claims.cloned().map(Box::new);
+        let answer =
+            self.ask(&self.inner.directory, |reply: OneshotSender<_>| DirectoryMsg::Open {
+                brane,
+                claims,
+                reply: Box::new(move |result| drop(reply.send(result))),
+            });
         answer.await?
     }
 
@@ -386,7 +406,27 @@ pub(crate) fn store_code(error: StoreError) -> Code {
     }
 }
 
-fn principal(record: &BraneRecord, claims: &Claims) -> Result<Principal, Code> {
+/// How many branes a user owns; `enough` is as good as more.
+async fn owned_branes(
+    store: &dyn Store,
+    owner: UserId,
+    enough: usize,
+) -> Result<usize, StoreError> {
+    let (mut count, mut after) = (0, None);
+    while count < enough {
+        let left = u32::try_from(enough - count).unwrap_or(u32::MAX);
+        let page = store.branes(BraneFilter::OwnedBy(owner), after, left).await?;
+        count += page.branes.len();
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(count)
+}
+
+/// As whom the bearer of these claims is in a brane.
+pub(crate) fn principal(record: &BraneRecord, claims: &Claims) -> Result<Principal, Code> {
     // A brane that the user may not see does not exist for the user.
     role_for(claims, record.id, record.owner, record.visibility)
         .map(|role| Principal { user: claims.user, role })

@@ -89,6 +89,8 @@ codes! {
     Damaged = 1019, "damaged";
     /// The method does not exist on this path.
     MethodNotAllowed = 1020, "method_not_allowed";
+    /// The user owns as many branes as one may.
+    TooManyBranes = 1021, "too_many_branes";
 
     /// The object is not in the brane.
     ObjectNotFound = 2000, "object_not_found";

@@ -29,6 +29,7 @@ const GIVEN: &[(u16, &str)] = &[
     (1018, "brane_full"),
     (1019, "damaged"),
     (1020, "method_not_allowed"),
+    (1021, "too_many_branes"),
     (2000, "object_not_found"),
     (2001, "object_exists"),
     (2002, "parent_not_found"),

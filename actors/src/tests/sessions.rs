@@ -94,7 +94,7 @@ impl Client {
 impl World {
     /// Waits until the brane's actor has done what it was sent so far.
     async fn settled(&self) {
-        let actor = self.system.brane_handle(self.brane).await.unwrap().actor;
+        let actor = self.system.brane_handle(self.brane, None).await.unwrap().actor;
         self.system.ask(&actor, BraneMsg::Status).await.unwrap();
     }
 }

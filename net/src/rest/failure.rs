@@ -114,6 +114,7 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         Code::NotJoined
         | Code::AlreadyJoined
         | Code::TooManyChannels
+        | Code::TooManyBranes
         | Code::Exists
         | Code::ObjectExists
         | Code::OutcomeUnknown

@@ -26,6 +26,8 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("limits.max_connections", 1, 1_000_000),
     ("limits.max_sessions", 1, 1_000_000),
     ("limits.max_sessions_per_brane", 1, 1_000_000),
+    ("limits.max_open_branes", 1, 1_000_000),
+    ("limits.max_branes_per_user", 1, 1_000_000),
     ("limits.max_channels_per_session", 1, 1_024),
     ("limits.max_message_bytes", KIB, 64 * MIB),
     ("limits.max_edits_in_flight", 1, 100_000),

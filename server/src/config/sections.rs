@@ -62,6 +62,10 @@ section! {
         max_sessions: u32 = 10_000,
         /// Sessions in one brane.
         max_sessions_per_brane: u32 = 2_500,
+        /// Branes that are open at a time.
+        max_open_branes: u32 = 1_024,
+        /// Branes that one user may own.
+        max_branes_per_user: u32 = 1_000,
         /// Branes that one session may join.
         max_channels_per_session: u32 = 16,
         /// Bytes of the largest WebSocket message that is read.
