@@ -8,6 +8,7 @@ use avvy_protocol::frame::Frame;
 use tokio::sync::Notify;
 
 use super::*;
+use crate::fan_out::FanOutMsg;
 use crate::wire::{Backlog, Wire};
 
 /// A client's connection that stands still when it is told to.
@@ -26,9 +27,14 @@ impl Gated {
 
 impl Wire for Gated {
     fn send(&self, frames: &[Frame]) -> Backlog {
-        let shut = self.shut.lock().unwrap();
-        // A test that has failed meanwhile is not held up for ever.
-        drop(self.opened.wait_timeout_while(shut, PATIENCE, |shut| *shut).unwrap());
+        if *self.shut.lock().unwrap() {
+            // What this thread would run next goes on elsewhere. A test that
+            // has failed meanwhile is not held up for ever.
+            tokio::task::block_in_place(|| {
+                let shut = self.shut.lock().unwrap();
+                drop(self.opened.wait_timeout_while(shut, PATIENCE, |shut| *shut).unwrap());
+            });
+        }
         self.inbox.send(frames)
     }
 
@@ -57,6 +63,10 @@ impl Client {
         client.session.hello(world).await;
         let (channel, _) = client.session.join(world.brane, super::client(), None).await;
         client.readable().await;
+        // The join's own credit is back when the fan-out has done all of it.
+        world.settled().await;
+        let fan_out = world.system.brane_handle(world.brane, None).await.unwrap().fan_out;
+        world.system.ask(&fan_out, FanOutMsg::Status).await.unwrap();
         (client, channel)
     }
 
