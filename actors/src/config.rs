@@ -55,10 +55,13 @@ pub struct SessionConfig {
     /// A client is expected to be heard at least so often, in milliseconds;
     /// after twice this time of silence the connection is closed.
     pub heartbeat_ms: u64,
-    /// The longest from connecting to a valid hello, in milliseconds.
+    /// The longest from connecting to the welcome, in milliseconds.
     pub hello_timeout_ms: u64,
     /// The longest that a closed connection may take to end, in milliseconds.
     pub close_timeout_ms: u64,
+    /// The longest that what is queued for a session may stay above its
+    /// high-water mark, in milliseconds; then the session is closed.
+    pub slow_session_timeout_ms: u64,
     /// How long before its end a token is called expiring, in seconds.
     pub token_warning_s: u64,
     /// Operations a second that one session may submit in the long run.
@@ -84,6 +87,7 @@ impl Default for SessionConfig {
             heartbeat_ms: 20_000,
             hello_timeout_ms: 10_000,
             close_timeout_ms: 5_000,
+            slow_session_timeout_ms: 30_000,
             token_warning_s: 60,
             edits_per_second: 100,
             edits_burst: 2_048,

@@ -32,6 +32,11 @@ impl CreditPool {
         }
     }
 
+    /// All that there ever are.
+    pub(crate) fn all(&self) -> Load {
+        self.lock().status().max
+    }
+
     /// Whether another message may be read.
     pub(crate) fn may_read(&self, outbox_full: bool) -> bool {
         self.lock().may_read(outbox_full)

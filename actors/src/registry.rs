@@ -1,26 +1,33 @@
 //! Every open session, for what concerns all of them: time-outs, a brane's
 //! loss, shutdown.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use avvy_flow::SessionKey;
 use avvy_model::BraneId;
 use avvy_protocol::close::CloseCode;
 use dashmap::DashMap;
-use ractor::ActorRef;
+use ractor::{ActorId, ActorRef};
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 
 use crate::clock;
 use crate::session::Shared;
 use crate::session_actor::SessionMsg;
 
 /// How often time-outs are looked for. They are seconds long.
-const SWEEP_EVERY: Duration = Duration::from_millis(500);
+pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
 /// The open sessions of this process.
 #[derive(Default)]
 pub(crate) struct Registry {
     sessions: DashMap<SessionKey, Entry>,
+    /// Set at shutdown: no session is made any more.
+    ending: AtomicBool,
+    /// Woken when the last session has ended.
+    emptied: Notify,
 }
 
 struct Entry {
@@ -30,15 +37,26 @@ struct Entry {
 
 impl Registry {
     pub(crate) fn insert(&self, shared: Arc<Shared>, actor: ActorRef<SessionMsg>) {
-        self.sessions.insert(shared.key, Entry { shared, actor });
+        self.sessions.insert(shared.key, Entry { shared: Arc::clone(&shared), actor });
+        // One that came while all were being closed has not been told.
+        if self.is_ending() {
+            shared.close(CloseCode::GoingAway);
+        }
     }
 
     pub(crate) fn remove(&self, session: SessionKey) {
         self.sessions.remove(&session);
+        if self.sessions.is_empty() {
+            self.emptied.notify_waiters();
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.sessions.len()
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 
     /// The brane did not let the session in: a later join is not a second one.
@@ -58,23 +76,55 @@ impl Registry {
         }
     }
 
-    /// Closes every session.
-    pub(crate) fn close_all(&self, code: CloseCode) {
+    /// Closes one session.
+    pub(crate) fn close(&self, session: SessionKey, code: CloseCode) {
+        if let Some(entry) = self.sessions.get(&session) {
+            entry.shared.close(code);
+        }
+    }
+
+    /// A session's actor has failed: its client is told to come back, and its
+    /// branes are left.
+    pub(crate) fn failed(&self, actor: ActorId) {
+        let failed = self.sessions.iter().find(|entry| entry.actor.get_id() == actor);
+        if let Some(entry) = failed {
+            entry.shared.leave_all();
+            entry.shared.close(CloseCode::Internal);
+        }
+    }
+
+    /// Closes every session and lets no more in.
+    pub(crate) fn close_all(&self) {
+        self.ending.store(true, Ordering::Release);
         for entry in &self.sessions {
-            let _ = entry.actor.send_message(SessionMsg::Close(code));
+            entry.shared.close(CloseCode::GoingAway);
+        }
+    }
+
+    /// Returns when no session is left.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.sessions.is_empty() {
+                return;
+            }
+            emptied.await;
         }
     }
 
     /// Looks after time-outs until the registry is dropped.
-    pub(crate) async fn sweep(registry: std::sync::Weak<Self>) {
+    pub(crate) async fn sweep(registry: Weak<Self>) {
         let mut ticks = tokio::time::interval(SWEEP_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let Some(registry) = registry.upgrade() else { return };
             let (now_ms, now_s) = (clock::monotonic_ms(), clock::unix_s());
-            for entry in &registry.sessions {
-                entry.shared.sweep(now_ms, now_s);
+            let cut = |entry: &Entry| entry.shared.sweep(now_ms, now_s);
+            let over =
+                registry.sessions.iter().filter(|entry| cut(entry)).map(|entry| *entry.key());
+            for session in over.collect::<Vec<_>>() {
+                registry.remove(session);
             }
         }
     }

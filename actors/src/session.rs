@@ -24,6 +24,7 @@ use crate::config::SessionConfig;
 use crate::credits::{CreditPool, Granted, Permit};
 use crate::fan_out::FanOutMsg;
 use crate::metrics::{Metrics, count};
+use crate::registry::Registry;
 use crate::session_actor::SessionMsg;
 use crate::wire::Wire;
 
@@ -54,12 +55,18 @@ pub(crate) struct Shared {
     edits: Mutex<Bucket>,
     messages: Mutex<Bucket>,
     strikes: AtomicU32,
+    /// Monotonic milliseconds at which the connection was made.
+    opened_ms: u64,
     /// Monotonic milliseconds of the last sign of life.
     heard_ms: AtomicU64,
+    /// Monotonic milliseconds since when what is queued does not drain; 0: it does.
+    full_since_ms: AtomicU64,
     /// Monotonic milliseconds at which the connection is cut; 0: not closing.
     cut_at_ms: AtomicU64,
-    /// Unix seconds at which the token ends; 0: not authenticated.
+    /// Unix seconds at which the token ends; 0: not welcomed yet.
     pub(crate) expires_s: AtomicU64,
+    /// Seconds for which a token counts beyond its end.
+    leeway_s: u64,
     pub(crate) warned: AtomicBool,
 }
 
@@ -70,6 +77,7 @@ impl Shared {
         wire: Arc<dyn Wire>,
         config: Arc<SessionConfig>,
         metrics: Arc<Metrics>,
+        leeway_s: u64,
         wake_reader: Box<dyn Fn() + Send + Sync>,
     ) -> Self {
         let now = clock::monotonic_ms();
@@ -92,9 +100,12 @@ impl Shared {
             )),
             config,
             strikes: AtomicU32::new(0),
+            opened_ms: now,
             heard_ms: AtomicU64::new(now),
+            full_since_ms: AtomicU64::new(0),
             cut_at_ms: AtomicU64::new(0),
             expires_s: AtomicU64::new(0),
+            leeway_s,
             warned: AtomicBool::new(false),
         }
     }
@@ -124,58 +135,106 @@ impl Shared {
         }));
     }
 
-    /// Ends the connection with a number; it is cut when the peer does not follow.
+    /// Ends the connection with a number; it is cut when the peer does not
+    /// follow. The one way in which the server ends a session.
     pub(crate) fn close(&self, code: CloseCode) {
-        let cut_at = clock::monotonic_ms() + self.config.close_timeout_ms;
-        if self.cut_at_ms.compare_exchange(0, cut_at, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        if self.begin_end() {
             self.metrics.closed(code);
             self.wire.close(code);
         }
     }
 
-    pub(crate) fn is_authenticated(&self) -> bool {
+    /// Whether the end begins only now. It has the time of a close.
+    fn begin_end(&self) -> bool {
+        let cut_at = clock::monotonic_ms() + self.config.close_timeout_ms;
+        self.cut_at_ms.compare_exchange(0, cut_at, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    pub(crate) fn is_welcomed(&self) -> bool {
         self.expires_s.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether the token has ended, whatever the clocks differ by.
+    pub(crate) fn has_expired(&self, now_s: u64) -> bool {
+        let expires = self.expires_s.load(Ordering::Acquire);
+        now_s >= expires.saturating_add(self.leeway_s)
     }
 
     pub(crate) fn routes(&self) -> MutexGuard<'_, Vec<BraneHandle>> {
         lock(&self.routes)
     }
 
+    /// Leaves every brane, without a word to the client.
+    pub(crate) fn leave_all(&self) {
+        for route in self.routes().drain(..) {
+            // A brane that is gone has forgotten the session already.
+            let leave = BraneMsg::Leave { session: self.key, farewell: None };
+            let _ = route.actor.send_message(leave);
+        }
+    }
+
     /// Looks after what time alone brings about. Called about once a second.
-    pub(crate) fn sweep(&self, now_ms: u64, now_s: u64) {
+    /// True when the connection was cut: there is nothing more to look after.
+    pub(crate) fn sweep(&self, now_ms: u64, now_s: u64) -> bool {
         let cut_at = self.cut_at_ms.load(Ordering::Acquire);
         if cut_at != 0 {
-            if now_ms >= cut_at {
+            let is_over = now_ms >= cut_at;
+            if is_over {
                 self.wire.cut();
             }
-            return;
+            return is_over;
         }
+        if self.is_welcomed() {
+            self.sweep_outbox(now_ms);
+            self.sweep_silence(now_ms);
+            self.sweep_token(now_s);
+        } else if now_ms.saturating_sub(self.opened_ms) > self.config.hello_timeout_ms {
+            // Whatever else it says: a place is for those with a token.
+            self.close(CloseCode::HelloTimeout);
+        }
+        false
+    }
+
+    /// A brane looks after the sessions that lag in it, but what fills the
+    /// queue can also be answers.
+    fn sweep_outbox(&self, now_ms: u64) {
+        if !self.wire.is_full() {
+            return self.full_since_ms.store(0, Ordering::Relaxed);
+        }
+        let since_ms = match self.full_since_ms.load(Ordering::Relaxed) {
+            0 => now_ms,
+            since_ms => since_ms,
+        };
+        self.full_since_ms.store(since_ms, Ordering::Relaxed);
+        if now_ms.saturating_sub(since_ms) > self.config.slow_session_timeout_ms {
+            self.close(CloseCode::SlowConsumer);
+        }
+    }
+
+    fn sweep_silence(&self, now_ms: u64) {
         // While we do not read, the client cannot be heard.
-        if !self.credits.may_read(false) {
+        if self.wire.is_full() || self.parked().is_some() || !self.credits.may_read(false) {
             self.heard_ms.store(now_ms, Ordering::Relaxed);
         }
         let silent_ms = now_ms.saturating_sub(self.heard_ms.load(Ordering::Relaxed));
-        if !self.is_authenticated() {
-            if silent_ms > self.config.hello_timeout_ms {
-                self.close(CloseCode::HelloTimeout);
-            }
-            return;
-        }
         if silent_ms > 2 * self.config.heartbeat_ms {
             self.close(CloseCode::HeartbeatTimeout);
         }
-        self.sweep_token(now_s);
     }
 
     fn sweep_token(&self, now_s: u64) {
         let expires = self.expires_s.load(Ordering::Acquire);
-        if now_s >= expires {
+        if self.has_expired(now_s) {
             self.close(CloseCode::TokenExpired);
         } else if now_s + self.config.token_warning_s >= expires
             && !self.warned.swap(true, Ordering::AcqRel)
         {
             self.tell(&ServerMessage::Expiring { expires });
         }
+    }
+
+    fn parked(&self) -> MutexGuard<'_, Option<Waiting>> {
+        lock(&self.parked)
     }
 }
 
@@ -189,19 +248,26 @@ impl Waiting {
 pub struct SessionPort {
     pub(crate) shared: Arc<Shared>,
     pub(crate) actor: ActorRef<SessionMsg>,
+    pub(crate) registry: Arc<Registry>,
 }
 
 impl SessionPort {
-    /// Whether the connection may read another message now; `outbox_full`
-    /// says that its peer does not read what it is sent. When not, the
-    /// connection is woken as soon as asking again is worth it.
-    pub fn may_read(&self, outbox_full: bool) -> bool {
+    /// Whether the client has been welcomed. Until then it is no more than
+    /// somebody who could connect.
+    pub fn is_welcomed(&self) -> bool {
+        self.shared.is_welcomed()
+    }
+
+    /// Whether the connection may read another message now. When not, it is
+    /// woken as soon as asking again is worth it.
+    pub fn may_read(&self) -> bool {
         let now_ms = clock::monotonic_ms();
-        let due = self.parked().take_if(|waiting| now_ms >= waiting.not_before_ms);
+        let shared = &self.shared;
+        let due = shared.parked().take_if(|waiting| now_ms >= waiting.not_before_ms);
         if let Some(waiting) = due {
             self.dispatch(waiting);
         }
-        self.parked().is_none() && self.shared.credits.may_read(outbox_full)
+        shared.parked().is_none() && shared.credits.may_read(shared.wire.is_full())
     }
 
     /// The peer said something that is no message: a ping or pong of the WebSocket.
@@ -214,12 +280,22 @@ impl SessionPort {
     pub fn receive(&self, payload: &[u8]) {
         self.mark_heard();
         let decoded = codec::decode_client(payload, &self.shared.config.decode);
+        if !self.is_welcomed() && !is_for_strangers(&decoded) {
+            self.shared.refuse(Code::NotAuthenticated, None, None, None);
+            return self.shared.close(CloseCode::NotAuthenticated);
+        }
         if !matches!(&decoded, Ok(ClientMessage::Update(update)) if !update.edits.is_empty()) {
             self.take_message_token();
         }
         match decoded {
             Ok(ClientMessage::Ping { nonce }) => {
                 self.shared.tell(&ServerMessage::Pong { nonce, ms: clock::unix_ms() });
+            }
+            Ok(message @ ClientMessage::Hello(_)) => {
+                // Nothing more is read until it is answered: what may follow
+                // is up to the answer.
+                let load = self.shared.credits.all();
+                self.dispatch(Waiting { load, ..Waiting::new(message, payload.len()) });
             }
             Ok(message) => self.dispatch(Waiting::new(message, payload.len())),
             Err(error) => self.malformed(error, payload.len()),
@@ -228,15 +304,30 @@ impl SessionPort {
 
     /// The wire's queue has fallen below its low-water mark again.
     pub fn drained(&self) {
+        self.shared.full_since_ms.store(0, Ordering::Relaxed);
         for route in self.shared.routes().iter() {
             // A brane that has just gone tells its sessions so itself.
             let _ = route.fan_out.send_message(FanOutMsg::Drained(self.shared.key));
         }
     }
 
+    /// Ends the session with a number, for what only the connection can see.
+    pub fn close(&self, code: CloseCode) {
+        self.shared.close(code);
+    }
+
+    /// The peer has said goodbye: it gets the time of a close to take what is
+    /// still queued.
+    pub fn peer_closes(&self) {
+        self.shared.begin_end();
+    }
+
     /// The connection has ended.
     pub fn ended(&self) {
-        self.tell_actor(SessionMsg::Ended);
+        if self.actor.send_message(SessionMsg::Ended).is_err() {
+            // The actor has failed, or the system has ended.
+            self.registry.remove(self.shared.key);
+        }
     }
 
     /// Sends a message on its way, or parks it until its rate allows it and
@@ -247,7 +338,7 @@ impl SessionPort {
         }
         let credits = self.shared.credits.take(waiting.load);
         if let Granted::Wait = credits {
-            *self.parked() = Some(waiting);
+            *self.shared.parked() = Some(waiting);
             return;
         }
         match (credits, waiting.message) {
@@ -295,7 +386,7 @@ impl SessionPort {
     fn park_for(&self, mut waiting: Waiting, pause_ms: u64) {
         count(&self.shared.metrics.rate_limited, 1);
         waiting.not_before_ms = clock::monotonic_ms().saturating_add(pause_ms);
-        *self.parked() = Some(waiting);
+        *self.shared.parked() = Some(waiting);
         let credits = Arc::clone(&self.shared.credits);
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
@@ -336,14 +427,19 @@ impl SessionPort {
         }
     }
 
-    fn parked(&self) -> MutexGuard<'_, Option<Waiting>> {
-        lock(&self.shared.parked)
-    }
-
     fn tell_actor(&self, message: SessionMsg) {
-        // The actor outlives the connection but for a shutdown, which closes
-        // the connection too.
+        // When the actor has failed, or at a shutdown, the connection is
+        // about to be closed.
         let _ = self.actor.send_message(message);
+    }
+}
+
+/// Whether this may come from somebody who was not welcomed: a hello, or what
+/// is answered with an error anyway.
+fn is_for_strangers(decoded: &Result<ClientMessage, DecodeError>) -> bool {
+    match decoded {
+        Ok(message) => matches!(message, ClientMessage::Hello(_)),
+        Err(error) => error.partial.is_none(),
     }
 }
 

@@ -27,10 +27,11 @@ pub(crate) enum SessionMsg {
     Opened { join: Box<Join>, result: Result<BraneHandle, Code>, permit: Permit },
     /// A joined brane's actor is gone.
     BraneLost { brane: BraneId },
-    /// The server ends the session.
-    Close(CloseCode),
     /// The connection has ended.
     Ended,
+    /// Fail, as a broken invariant would make it.
+    #[cfg(test)]
+    Fail,
 }
 
 /// What every session actor is given.
@@ -82,11 +83,12 @@ impl Actor for SessionActor {
             SessionMsg::Received(message, permit) => session.on_received(&myself, message, permit),
             SessionMsg::Opened { join, result, permit } => session.on_opened(*join, result, permit),
             SessionMsg::BraneLost { brane } => session.on_brane_lost(brane),
-            SessionMsg::Close(code) => session.shared.close(code),
             SessionMsg::Ended => {
                 session.on_ended();
                 myself.stop(None);
             }
+            #[cfg(test)]
+            SessionMsg::Fail => panic!("a test wants to see this"),
         }
         Ok(())
     }
@@ -101,11 +103,6 @@ impl Session {
     ) {
         if let ClientMessage::Hello(hello) = message {
             self.on_hello(&hello);
-            return;
-        }
-        if !self.greeted {
-            self.shared.refuse(Code::NotAuthenticated, None, None, None);
-            self.shared.close(CloseCode::NotAuthenticated);
             return;
         }
         match message {
@@ -165,11 +162,27 @@ impl Session {
         if self.claims.as_ref().is_some_and(|old| old.user != claims.user) {
             return self.shared.refuse(Code::Forbidden, Some("auth.refresh"), None, None);
         }
+        self.leave_where_the_role_changes(&claims);
         let expires = claims.expires_s;
         self.shared.expires_s.store(expires, Ordering::Release);
         self.shared.warned.store(false, Ordering::Release);
         self.claims = Some(Box::new(claims));
         self.shared.tell(&ServerMessage::Refreshed { expires });
+    }
+
+    /// A brane keeps to the role that it let a session in with. Where the new
+    /// token gives another one, the client joins again and learns it.
+    fn leave_where_the_role_changes(&self, new: &Claims) {
+        let Some(old) = self.claims.as_deref() else { return };
+        let routes = self.shared.routes().clone();
+        for BraneHandle { channel, record, .. } in routes {
+            let role = |claims| role_for(claims, record.id, record.owner, record.visibility);
+            match role(new) {
+                None => self.leave(channel, Some(Code::NotFound)),
+                changed if changed != role(old) => self.leave(channel, Some(Code::Unavailable)),
+                Some(_) => true,
+            };
+        }
     }
 
     fn on_join(&mut self, myself: &ActorRef<SessionMsg>, join: Join, permit: Permit) {
@@ -231,6 +244,10 @@ impl Session {
 
     fn principal(&self, handle: &BraneHandle) -> Result<Principal, Code> {
         let claims = self.claims.as_ref().ok_or(Code::NotAuthenticated)?;
+        // Time has passed since it was asked for.
+        if self.shared.has_expired(clock::unix_s()) {
+            return Err(Code::TokenExpired);
+        }
         let record = &handle.record;
         // A brane that the user may not see does not exist for the user.
         role_for(claims, record.id, record.owner, record.visibility)
@@ -239,21 +256,28 @@ impl Session {
     }
 
     fn on_leave(&mut self, channel: Channel) {
+        if !self.leave(channel, None) {
+            self.shared.refuse(Code::NotJoined, Some("brane.leave"), Some(channel), None);
+        }
+    }
+
+    /// Leaves a brane; the client is told after the last window. False when
+    /// the channel is not joined.
+    fn leave(&self, channel: Channel, code: Option<Code>) -> bool {
         let route = {
             let mut routes = self.shared.routes();
             let at = routes.iter().position(|route| route.channel == channel);
             at.map(|at| routes.swap_remove(at))
         };
-        let Some(route) = route else {
-            return self.shared.refuse(Code::NotJoined, Some("brane.leave"), Some(channel), None);
-        };
-        let farewell = ServerMessage::Left { channel, code: None };
+        let Some(route) = route else { return false };
+        let farewell = ServerMessage::Left { channel, code };
         let farewell = Frame::binary(&codec::encode_server(&farewell, clock::unix_ms()));
         let message =
             BraneMsg::Leave { session: self.shared.key, farewell: Some(farewell.clone()) };
         if route.actor.send_message(message).is_err() {
             self.shared.wire.send(&[farewell]);
         }
+        true
     }
 
     fn on_hash(&self, channel: Channel, permit: Permit) {
@@ -285,12 +309,7 @@ impl Session {
 
     fn on_ended(&mut self) {
         self.context.registry.remove(self.shared.key);
-        for route in self.shared.routes().drain(..) {
-            // A brane that is gone has forgotten the session already.
-            let _ = route
-                .actor
-                .send_message(BraneMsg::Leave { session: self.shared.key, farewell: None });
-        }
+        self.shared.leave_all();
     }
 
     fn not_authenticated(&self, code: Code, operation: &str) {

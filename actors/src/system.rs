@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use avvy_auth::{Claims, Verifier, role_for};
 use avvy_brane::Frozen;
@@ -27,7 +27,7 @@ use crate::directory::{DirectoryActor, DirectoryContext, DirectoryMsg};
 use crate::metrics::{Metrics, count};
 use crate::persistence::{PersistenceActor, PersistenceArguments, PersistenceMsg};
 use crate::probe::{self, Leaves, Probe};
-use crate::registry::Registry;
+use crate::registry::{Registry, SWEEP_EVERY};
 use crate::session::{SessionPort, Shared};
 use crate::session_actor::{SessionActor, SessionArguments, SessionContext};
 use crate::status::{OpenBrane, SystemStatus};
@@ -117,7 +117,8 @@ impl System {
         let metrics = Arc::new(Metrics::default());
         let registry = Arc::new(Registry::default());
         let config = Arc::new(config);
-        let (supervisor, _) = Supervisor::spawn(None, Supervisor, SupervisorArguments).await?;
+        let sessions = SupervisorArguments { registry: Arc::clone(&registry) };
+        let (supervisor, _) = Supervisor::spawn(None, Supervisor, sessions).await?;
         let (persistence, _) = PersistenceActor::spawn_linked(
             None,
             PersistenceActor,
@@ -184,8 +185,10 @@ impl System {
         claims: Option<Box<Claims>>,
     ) -> Result<SessionPort, Code> {
         let inner = &self.inner;
-        if inner.registry.len() >= inner.config.max_sessions {
+        let registry = &inner.registry;
+        if registry.is_ending() || registry.len() >= inner.config.max_sessions {
             count(&inner.metrics.sessions_refused, 1);
+            inner.metrics.closed(CloseCode::Overloaded);
             return Err(Code::Unavailable);
         }
         count(&inner.metrics.sessions_opened, 1);
@@ -195,20 +198,21 @@ impl System {
             wire,
             Arc::clone(&inner.session_config),
             Arc::clone(&inner.metrics),
+            inner.verifier.leeway_s(),
             wake_reader,
         ));
         let context = SessionContext {
             verifier: Arc::clone(&inner.verifier),
             directory: inner.directory.clone(),
-            registry: Arc::clone(&inner.registry),
+            registry: Arc::clone(registry),
         };
         let arguments = SessionArguments { shared: Arc::clone(&shared), context, claims };
         let (actor, _) =
             SessionActor::spawn_linked(None, SessionActor, arguments, inner.supervisor.get_cell())
                 .await
                 .map_err(|_| Code::Unavailable)?;
-        inner.registry.insert(Arc::clone(&shared), actor.clone());
-        Ok(SessionPort { shared, actor })
+        registry.insert(Arc::clone(&shared), actor.clone());
+        Ok(SessionPort { shared, actor, registry: Arc::clone(registry) })
     }
 
     /// Creates a brane.
@@ -328,13 +332,19 @@ impl System {
 
     /// Stops taking edits, makes everything durable, stores snapshots, closes
     /// every session and ends. False when that took longer than `patience`;
-    /// what is durable is durable all the same.
+    /// what is durable is durable all the same. A session whose peer does not
+    /// end its connection is waited for as long as a close may take.
     pub async fn drain(&self, patience: Duration) -> bool {
         let inner = &self.inner;
-        inner.registry.close_all(CloseCode::GoingAway);
+        let began = Instant::now();
+        inner.registry.close_all();
         let (reply, drained) = oneshot();
         let asked = inner.directory.send_message(DirectoryMsg::Drain(reply)).is_ok();
         let drained = asked && matches!(timeout(patience, drained).await, Ok(Ok(())));
+        let close = Duration::from_millis(inner.session_config.close_timeout_ms) + 2 * SWEEP_EVERY;
+        let left = patience.saturating_sub(began.elapsed());
+        // Whoever is still there then had the time to take the last word.
+        let _ = timeout(left.min(close), inner.registry.emptied()).await;
         inner.supervisor.stop(None);
         // A store that does not close in time has its own journal to trust.
         let closed = timeout(patience, inner.store.close()).await;

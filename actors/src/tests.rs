@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use crate::brane::BraneMsg;
 use crate::wire::{Inbox, Wire};
-use crate::{SessionPort, System, SystemConfig};
+use crate::{SessionConfig, SessionPort, System, SystemConfig};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -50,7 +50,11 @@ impl World {
     }
 
     /// On a store of the test's own.
-    async fn on(store: Arc<dyn Store>, disk: MemoryDisk, config: SystemConfig) -> Self {
+    async fn on(store: Arc<dyn Store>, disk: MemoryDisk, mut config: SystemConfig) -> Self {
+        if config.session.close_timeout_ms == SessionConfig::default().close_timeout_ms {
+            // There is no peer here who could end a connection.
+            config.session.close_timeout_ms = 1;
+        }
         let policy = Policy { issuer: "test".to_owned(), audience: "test".to_owned(), leeway_s: 0 };
         let issuer = Issuer::new(Keys::generate([7; 32]), policy);
         let now_s = crate::clock::unix_s();
@@ -169,7 +173,7 @@ struct Session {
 
 impl Session {
     fn say(&mut self, message: &ClientMessage) {
-        assert!(self.port.may_read(false));
+        assert!(self.port.may_read());
         self.port.receive(&codec::encode_client(message));
     }
 
@@ -181,6 +185,10 @@ impl Session {
             agent: None,
         }));
         self.until(|m| matches!(m, ServerMessage::Welcome(_))).await;
+        // It is said a moment before reading goes on.
+        while !self.port.may_read() {
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn until(&mut self, wanted: impl Fn(&ServerMessage) -> bool) -> ServerMessage {

@@ -27,6 +27,9 @@ pub trait Wire: Send + Sync + 'static {
     /// Sends whole messages, in order, in as few system calls as it can.
     fn send(&self, frames: &[Frame]) -> Backlog;
 
+    /// Whether the queue has passed its high-water mark and not drained since.
+    fn is_full(&self) -> bool;
+
     /// Ends the connection with this code, after what is queued.
     fn close(&self, code: CloseCode);
 
@@ -46,6 +49,10 @@ impl Wire for Inbox {
             }
         }
         if self.0.is_closed() { Backlog::Gone } else { Backlog::Low }
+    }
+
+    fn is_full(&self) -> bool {
+        false
     }
 
     fn close(&self, _code: CloseCode) {}

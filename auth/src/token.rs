@@ -82,6 +82,11 @@ impl Verifier {
         payload.claims()
     }
 
+    /// How much longer than it says a token counts, in seconds.
+    pub const fn leeway_s(&self) -> u64 {
+        self.policy.leeway_s
+    }
+
     fn key(&self, kid: Option<String>) -> Result<&PublicKey, TokenError> {
         let kid = kid.ok_or(TokenError::UnknownKey)?;
         self.keys.iter().find(|key| key.kid() == kid).ok_or(TokenError::UnknownKey)

@@ -31,6 +31,10 @@ use crate::socket::{OutboxLimits, Socket};
 /// for it. Most messages of a busy client are smaller.
 const READ_CHUNK: usize = 512;
 
+/// Bytes of the largest message before the client was welcomed. A hello with
+/// the largest token has 8.5 KiB.
+const MAX_HELLO_BYTES: usize = 16 * 1024;
+
 /// Messages taken from one connection before others get their turn.
 const MESSAGES_PER_TURN: usize = 32;
 
@@ -46,12 +50,29 @@ enum Reader {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Reader {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(half) => Pin::new(half).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
+        }
+    }
+}
+
 /// A connection after its upgrade to WebSocket.
 pub(crate) struct Connection {
     place: Place,
     reader: Reader,
     socket: Arc<Socket>,
     context: WebSocketContext,
+    /// Bytes of the largest message, until that counts.
+    after_welcome: Option<usize>,
+    /// Whether the peer was told that nothing follows.
+    is_shut_down: bool,
 }
 
 impl Connection {
@@ -73,8 +94,8 @@ impl Connection {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_CHUNK)
             .write_buffer_size(0)
-            .max_message_size(Some(max_message_bytes))
-            .max_frame_size(Some(max_message_bytes));
+            .max_message_size(Some(max_message_bytes.min(MAX_HELLO_BYTES)))
+            .max_frame_size(Some(max_message_bytes.min(MAX_HELLO_BYTES)));
         Self {
             place,
             reader,
@@ -86,6 +107,8 @@ impl Connection {
                 Role::Server,
                 Some(config),
             ),
+            after_welcome: Some(max_message_bytes),
+            is_shut_down: false,
         }
     }
 
@@ -104,7 +127,7 @@ impl Connection {
     }
 
     /// Ends a connection that gets no session; the peer may take so long to
-    /// take the close frame.
+    /// take the close frame and to end, too.
     pub(crate) fn refuse(mut self, code: Code, patience: Duration) {
         let is_full = code == Code::Unavailable;
         self.socket.close(if is_full { CloseCode::Overloaded } else { CloseCode::Internal });
@@ -112,10 +135,7 @@ impl Connection {
             patience,
             poll_fn(move |cx| {
                 self.socket.task.register(cx.waker());
-                match self.pump(cx) {
-                    Ok(drained) if !drained.empty => Poll::Pending,
-                    Ok(_) | Err(_) => Poll::Ready(()),
-                }
+                self.poll_end(cx)
             }),
         ));
     }
@@ -131,22 +151,73 @@ impl Connection {
             Ok(_) => {}
             Err(_) => return Poll::Ready(()),
         }
+        if self.socket.is_closing() {
+            return self.poll_end(cx);
+        }
         for _ in 0..MESSAGES_PER_TURN {
-            if !session.may_read(self.socket.is_high()) {
+            if !session.may_read() {
                 return Poll::Pending;
             }
+            self.trust(session);
             match ready!(self.read(cx)) {
                 Ok(message) => self.received(message, session),
-                Err(end) => {
-                    self.answer(&end);
-                    // The peer's answer to the close frame, if there will be
-                    // one, does not matter; the frame itself has to go out.
-                    return self.pump(cx).map_or(Poll::Ready(()), |_| Poll::Ready(()));
-                }
+                Err(end) if self.is_cut(&end, session) => return Poll::Ready(()),
+                Err(_) => {}
+            }
+            if self.socket.is_closing() {
+                break;
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// After the last word was queued: writes it, says that nothing follows,
+    /// and drops what still comes until the peer has ended, too. An end with
+    /// unread input would reset the connection, and the last word with it.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Ok(drained) = self.pump(cx) else { return Poll::Ready(()) };
+        if drained.empty && self.shut_down(cx).is_err() {
+            return Poll::Ready(());
+        }
+        for _ in 0..MESSAGES_PER_TURN {
+            let mut dropped = [0; READ_CHUNK];
+            let mut dropped = ReadBuf::new(&mut dropped);
+            match ready!(self.reader.poll_read(cx, &mut dropped)) {
+                Ok(()) if !dropped.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads large messages, once the client was welcomed.
+    fn trust(&mut self, session: &SessionPort) {
+        if session.is_welcomed()
+            && let Some(max_message_bytes) = self.after_welcome.take()
+        {
+            self.context.set_config(|config| {
+                config.max_message_size = Some(max_message_bytes);
+                config.max_frame_size = Some(max_message_bytes);
+            });
+        }
+    }
+
+    fn shut_down(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if std::mem::replace(&mut self.is_shut_down, true) {
+            return Ok(());
+        }
+        match &mut self.reader {
+            Reader::Plain(_) => self.socket.shut_down(),
+            Reader::Tls(stream) => match Pin::new(&mut **stream).poll_shutdown(cx) {
+                Poll::Ready(result) => result,
+                Poll::Pending => {
+                    self.is_shut_down = false;
+                    Ok(())
+                }
+            },
+        }
     }
 
     fn pump(&mut self, cx: &mut Context<'_>) -> io::Result<crate::socket::Drained> {
@@ -175,12 +246,9 @@ impl Connection {
     }
 
     fn received(&self, message: Message, session: &SessionPort) {
-        if self.socket.is_closing() {
-            return;
-        }
         match message {
             Message::Binary(payload) => session.receive(&payload),
-            Message::Text(_) => self.socket.close(CloseCode::ProtocolError),
+            Message::Text(_) => session.close(CloseCode::ProtocolError),
             Message::Ping(_) | Message::Pong(_) => session.heard(),
             // The context answers a close frame itself; the next read says
             // that the connection has ended. Raw frames are not read here.
@@ -188,16 +256,22 @@ impl Connection {
         }
     }
 
-    /// Says goodbye with a number, where the connection's end was our finding.
-    fn answer(&self, end: &Error) {
+    /// Whether the connection is gone. When not, it ends with a last word.
+    fn is_cut(&self, end: &Error, session: &SessionPort) -> bool {
         match end {
             Error::Capacity(CapacityError::MessageTooLong { .. }) => {
-                self.socket.close(CloseCode::TooLarge);
+                session.close(CloseCode::TooLarge);
             }
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {}
-            Error::Protocol(_) | Error::Utf8(_) => self.socket.close(CloseCode::ProtocolError),
-            _ => {}
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return true,
+            Error::Protocol(_) | Error::Utf8(_) => session.close(CloseCode::ProtocolError),
+            Error::ConnectionClosed => {
+                session.peer_closes();
+                self.socket.end();
+            }
+            _ => return true,
         }
+        // The server may have begun to end it by itself.
+        !self.socket.is_closing()
     }
 }
 
@@ -211,11 +285,7 @@ struct Stream<'a, 'b> {
 impl Read for Stream<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut buffer = ReadBuf::new(buffer);
-        let polled = match self.reader {
-            Reader::Plain(half) => Pin::new(half).poll_read(self.cx, &mut buffer),
-            Reader::Tls(stream) => Pin::new(&mut **stream).poll_read(self.cx, &mut buffer),
-        };
-        match polled {
+        match self.reader.poll_read(self.cx, &mut buffer) {
             Poll::Ready(Ok(())) => Ok(buffer.filled().len()),
             Poll::Ready(Err(error)) => Err(error),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),

@@ -16,7 +16,7 @@ use avvy_protocol::close::CloseCode;
 use avvy_protocol::frame::Frame;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use rustix::net::{self, SendAncillaryBuffer, SendFlags};
+use rustix::net::{self, SendAncillaryBuffer, SendFlags, Shutdown};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -77,14 +77,24 @@ impl Socket {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// Whether the queue has passed its high-water mark and not drained since.
-    pub(crate) fn is_high(&self) -> bool {
-        self.outbox().high
+    /// Queues bytes that are already framed, or part of a frame's bytes.
+    /// Nothing follows a close frame.
+    pub(crate) fn send_raw(&self, bytes: &[u8]) {
+        if !self.is_closing() {
+            self.send_bytes(&[Bytes::copy_from_slice(bytes)]);
+        }
     }
 
-    /// Queues bytes that are already framed, or part of a frame's bytes.
-    pub(crate) fn send_raw(&self, bytes: &[u8]) {
-        self.send_bytes(&[Bytes::copy_from_slice(bytes)]);
+    /// The close frame is among what was queued as raw bytes: nothing follows.
+    pub(crate) fn end(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// Tells the peer that nothing follows; for a connection without TLS.
+    pub(crate) fn shut_down(&self) -> io::Result<()> {
+        let Some(direct) = &self.direct else { return Ok(()) };
+        let socket: &TcpStream = direct.as_ref();
+        Ok(net::shutdown(socket, Shutdown::Write)?)
     }
 
     /// Writes what is queued, as long as `write` takes it. `Ready(true)` when
@@ -208,6 +218,10 @@ impl Wire for Socket {
             [one, two] => self.send_bytes(&[one.as_wire().clone(), two.as_wire().clone()]),
             many => self.send_bytes(&many.iter().map(|f| f.as_wire().clone()).collect::<Vec<_>>()),
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.outbox().high
     }
 
     fn close(&self, code: CloseCode) {

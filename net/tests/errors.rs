@@ -328,5 +328,6 @@ async fn a_websocket_needs_its_handshake() {
     let answer = client.ask("GET", "/ws", &HANDSHAKE, b"").await;
     assert_eq!(answer.status, 101);
     assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    drop(client);
     server.end().await;
 }

@@ -163,6 +163,7 @@ fn session(config: &Config) -> SessionConfig {
         heartbeat_ms: session.heartbeat_ms,
         hello_timeout_ms: session.hello_timeout_ms,
         close_timeout_ms: session.close_timeout_ms,
+        slow_session_timeout_ms: session.slow_session_timeout_ms,
         token_warning_s: session.token_warning_s,
         edits_per_second: limits.edits_per_second,
         edits_burst: limits.edits_burst,

@@ -56,6 +56,10 @@ impl Wire for Gate {
         self.inbox.send(frames)
     }
 
+    fn is_full(&self) -> bool {
+        self.inbox.is_full()
+    }
+
     fn close(&self, code: CloseCode) {
         self.inbox.close(code);
     }

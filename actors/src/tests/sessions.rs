@@ -1,5 +1,6 @@
 //! What one session may have under way, and how it is held back.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Condvar, Mutex};
 
 use avvy_model::DeleteMode;
@@ -8,7 +9,9 @@ use avvy_protocol::frame::Frame;
 use tokio::sync::Notify;
 
 use super::*;
+use crate::clock;
 use crate::fan_out::FanOutMsg;
+use crate::session_actor::SessionMsg;
 use crate::wire::{Backlog, Wire};
 
 /// A client's connection that stands still when it is told to.
@@ -16,9 +19,25 @@ struct Gated {
     inbox: Inbox,
     shut: Mutex<bool>,
     opened: Condvar,
+    full: AtomicBool,
+    closed: Mutex<Vec<CloseCode>>,
 }
 
 impl Gated {
+    fn new(inbox: Inbox) -> Self {
+        Self {
+            inbox,
+            shut: Mutex::default(),
+            opened: Condvar::new(),
+            full: AtomicBool::new(false),
+            closed: Mutex::default(),
+        }
+    }
+
+    fn closed(&self) -> Vec<CloseCode> {
+        self.closed.lock().unwrap().clone()
+    }
+
     fn shut(&self, shut: bool) {
         *self.shut.lock().unwrap() = shut;
         self.opened.notify_all();
@@ -38,7 +57,13 @@ impl Wire for Gated {
         self.inbox.send(frames)
     }
 
-    fn close(&self, _code: CloseCode) {}
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    fn close(&self, code: CloseCode) {
+        self.closed.lock().unwrap().push(code);
+    }
 
     fn cut(&self) {}
 }
@@ -53,8 +78,7 @@ struct Client {
 impl Client {
     async fn joined(world: &World) -> (Self, Channel) {
         let (inbox, messages) = mpsc::channel(1_024);
-        let wire =
-            Arc::new(Gated { inbox: Inbox(inbox), shut: Mutex::default(), opened: Condvar::new() });
+        let wire = Arc::new(Gated::new(Inbox(inbox)));
         let woken = Arc::new(Notify::new());
         let waker = Arc::clone(&woken);
         let wake_reader = Box::new(move || waker.notify_one());
@@ -62,18 +86,14 @@ impl Client {
         let mut client = Self { session: Session { port, messages }, wire, woken };
         client.session.hello(world).await;
         let (channel, _) = client.session.join(world.brane, super::client(), None).await;
-        client.readable().await;
-        // The join's own credit is back when the fan-out has done all of it.
-        world.settled().await;
-        let fan_out = world.system.brane_handle(world.brane, None).await.unwrap().fan_out;
-        world.system.ask(&fan_out, FanOutMsg::Status).await.unwrap();
+        world.answered().await;
         (client, channel)
     }
 
     /// Waits until the connection may read on.
     async fn readable(&self) {
         let waiting = async {
-            while !self.session.port.may_read(false) {
+            while !self.session.port.may_read() {
                 self.woken.notified().await;
             }
         };
@@ -101,11 +121,28 @@ impl Client {
     }
 }
 
+/// Longer than any time-out.
+const LONG_MS: u64 = 3_600_000;
+
+impl Client {
+    /// Looks after the session so much later.
+    fn sweep_in(&self, ms: u64) -> bool {
+        self.session.port.shared.sweep(clock::monotonic_ms() + ms, clock::unix_s())
+    }
+}
+
 impl World {
     /// Waits until the brane's actor has done what it was sent so far.
     async fn settled(&self) {
         let actor = self.system.brane_handle(self.brane, None).await.unwrap().actor;
         self.system.ask(&actor, BraneMsg::Status).await.unwrap();
+    }
+
+    /// Waits until the answers to all that are out, too.
+    async fn answered(&self) {
+        self.settled().await;
+        let fan_out = self.system.brane_handle(self.brane, None).await.unwrap().fan_out;
+        self.system.ask(&fan_out, FanOutMsg::Status).await.unwrap();
     }
 }
 
@@ -120,7 +157,7 @@ async fn each_operation_of_a_batch_takes_its_share_of_the_rate() {
     client.refused(1).await;
     client.readable().await;
     client.say_batch(channel, 2, 10);
-    assert!(!client.session.port.may_read(false), "ten more need a tenth of a second");
+    assert!(!client.session.port.may_read(), "ten more need a tenth of a second");
     client.readable().await;
     client.refused(2).await;
     let limited = &world.system.metrics().rate_limited;
@@ -136,10 +173,10 @@ async fn credits_come_back_when_the_answers_are_out() {
     client.wire.shut(true);
     client.say_batch(channel, 1, 9);
     world.settled().await;
-    assert!(client.session.port.may_read(false));
+    assert!(client.session.port.may_read());
     client.say_batch(channel, 2, 1);
     world.settled().await;
-    assert!(!client.session.port.may_read(false), "the brane is done, its answers are not out");
+    assert!(!client.session.port.may_read(), "the brane is done, its answers are not out");
     client.wire.shut(false);
     client.refused(2).await;
     client.readable().await;
@@ -158,7 +195,7 @@ async fn bytes_under_way_are_bounded() {
         counter += 1;
         bytes += client.say_batch(channel, counter, 10);
         world.settled().await;
-        assert_eq!(client.session.port.may_read(false), bytes < 1_000, "{bytes} under way");
+        assert_eq!(client.session.port.may_read(), bytes < 1_000, "{bytes} under way");
     }
     client.wire.shut(false);
     client.readable().await;
@@ -177,4 +214,86 @@ async fn a_message_that_weighs_too_much_is_refused_as_a_whole() {
     assert_eq!((error.code, error.channel), (Code::TooLarge, Some(channel)));
     client.say_batch(channel, 1, 10);
     client.refused(1).await;
+}
+
+#[tokio::test]
+async fn silence_ends_a_session_that_is_read() {
+    let world = World::new(SystemConfig::default()).await;
+    let (client, _) = Client::joined(&world).await;
+    client.sweep_in(0);
+    assert_eq!(client.wire.closed(), []);
+    client.sweep_in(LONG_MS);
+    assert_eq!(client.wire.closed(), [CloseCode::HeartbeatTimeout]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_not_read_is_not_called_silent() {
+    let mut config = SystemConfig::default();
+    config.session.max_edits_in_flight = 10;
+    let world = World::new(config).await;
+    let (mut client, channel) = Client::joined(&world).await;
+    client.wire.shut(true);
+    client.say_batch(channel, 1, 10);
+    client.sweep_in(LONG_MS);
+    assert_eq!(client.wire.closed(), [], "no credits");
+    client.wire.shut(false);
+    client.refused(1).await;
+    client.readable().await;
+    client.sweep_in(3 * LONG_MS);
+    assert_eq!(client.wire.closed(), [CloseCode::HeartbeatTimeout]);
+}
+
+#[tokio::test]
+async fn a_queue_that_does_not_drain_ends_a_session_as_slow() {
+    let config = SystemConfig::default();
+    let slow_ms = config.session.slow_session_timeout_ms;
+    let world = World::new(config).await;
+    let (client, _) = Client::joined(&world).await;
+    client.wire.full.store(true, Ordering::Relaxed);
+    client.sweep_in(LONG_MS);
+    assert_eq!(client.wire.closed(), [], "it is full since now, and nothing was read");
+    // Between two looks it may have drained and filled again.
+    client.session.port.drained();
+    client.sweep_in(LONG_MS + slow_ms + 1_000);
+    assert_eq!(client.wire.closed(), []);
+    client.sweep_in(LONG_MS + 2 * (slow_ms + 1_000));
+    assert_eq!(client.wire.closed(), [CloseCode::SlowConsumer]);
+}
+
+#[tokio::test]
+async fn a_session_ends_once_and_is_cut_when_nobody_follows() {
+    let close_ms = 60_000;
+    let mut config = SystemConfig::default();
+    config.session.close_timeout_ms = close_ms;
+    let world = World::new(config).await;
+    let (client, _) = Client::joined(&world).await;
+    client.session.port.close(CloseCode::TooLarge);
+    client.session.port.close(CloseCode::ProtocolError);
+    assert_eq!(client.wire.closed(), [CloseCode::TooLarge]);
+    let counted = world.system.metrics().closes().into_iter().collect::<Vec<_>>();
+    assert_eq!(counted, [(CloseCode::TooLarge.name(), 1)]);
+    assert!(!client.sweep_in(close_ms / 2));
+    assert!(client.sweep_in(close_ms + 1_000));
+}
+
+#[tokio::test]
+async fn a_failed_session_actor_costs_its_connection_and_nothing_else() {
+    let world = World::new(SystemConfig::default()).await;
+    let (client, _) = Client::joined(&world).await;
+    let (mut other, channel) = Client::joined(&world).await;
+    client.session.port.actor.send_message(SessionMsg::Fail).unwrap();
+    let gone = async {
+        // It is closed after it has left.
+        while client.wire.closed().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, gone).await.unwrap();
+    assert_eq!(client.wire.closed(), [CloseCode::Internal]);
+    let status = world.system.status().await.unwrap();
+    assert_eq!((status.branes[0].core.sessions, status.sessions), (1, 2));
+    client.session.port.ended();
+    assert_eq!(world.system.status().await.unwrap().sessions, 1);
+    other.say_batch(channel, 1, 1);
+    other.refused(1).await;
 }

@@ -4,13 +4,15 @@
 #![allow(clippy::unwrap_used)]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod ws;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use avvy_actors::{System, SystemConfig};
+use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, Policy};
-use avvy_model::{Role, UserId};
+use avvy_model::{BraneId, Role, Visibility};
 use avvy_net::NetConfig;
 use avvy_persistence::memory::{MemoryDisk, MemoryStore};
 use avvy_protocol::rest::{ErrorMessageResponse, Format, decode};
@@ -46,13 +48,27 @@ impl TestServer {
     }
 
     pub async fn over(config: NetConfig, tls: Option<TlsAcceptor>) -> Self {
-        let policy = Policy { issuer: "test".to_owned(), audience: "test".to_owned(), leeway_s: 0 };
+        Self::tuned(config, SystemConfig::default(), 0, tls).await
+    }
+
+    /// With these options of sessions, and what they need for short tests.
+    pub async fn with_sessions(tune: impl FnOnce(&mut SystemConfig)) -> Self {
+        let mut system = SystemConfig::default();
+        tune(&mut system);
+        Self::tuned(NetConfig::default(), system, 0, None).await
+    }
+
+    pub async fn tuned(
+        config: NetConfig,
+        system: SystemConfig,
+        leeway_s: u64,
+        tls: Option<TlsAcceptor>,
+    ) -> Self {
+        let policy = Policy { issuer: "test".to_owned(), audience: "test".to_owned(), leeway_s };
         let issuer = Issuer::new(Keys::generate([7; 32]), policy);
         let store = MemoryStore::new();
         let disk = store.disk().clone();
-        let system = System::start(Arc::new(store), issuer.verifier(), SystemConfig::default())
-            .await
-            .unwrap();
+        let system = System::start(Arc::new(store), issuer.verifier(), system).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
@@ -64,9 +80,8 @@ impl TestServer {
     /// A token of this user that ends so many seconds from now.
     pub fn token_for(&self, user: u128, role: Role, seconds: i64) -> String {
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let user = 0x0000_0000_0000_4000_8000_0000_0000_0000 | user;
         self.issuer.issue(&Claims {
-            user: UserId::new(Uuid::from_u128(user)),
+            user: ws::user(user),
             role,
             name: None,
             branes: Vec::new(),
@@ -74,6 +89,21 @@ impl TestServer {
             issued_s: now_s - 1_000,
             expires_s: now_s.saturating_add_signed(seconds),
         })
+    }
+
+    /// A brane of user 1.
+    pub async fn brane(&self, visibility: Visibility) -> BraneId {
+        let id = BraneId::new(Uuid::new_v4());
+        let record = BraneRecord {
+            id,
+            owner: ws::user(1),
+            name: "test".to_owned(),
+            kind: BraneKind::Public,
+            visibility,
+            created_ms: 1,
+        };
+        self.system.create_brane(record).await.unwrap();
+        id
     }
 
     pub fn token(&self) -> String {

@@ -1,0 +1,291 @@
+//! Sessions over real sockets: how they begin, what they are told, and with
+//! which number each of them ends.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use avvy_model::{Code, Role, Visibility};
+use avvy_net::NetConfig;
+use avvy_protocol::close::CloseCode;
+use avvy_protocol::{ClientMessage, ServerMessage};
+use common::ws::{BINARY, CLOSE, FIN, Heard, PING, Ws, head_of};
+use common::{PATIENCE, TestServer};
+use tokio::time::timeout;
+
+/// Ends the session; the number that the server counts for it.
+async fn ends(ws: &mut Ws, server: &TestServer, code: CloseCode) {
+    assert_eq!(ws.closed().await, Some(code));
+    let counted = server.system.metrics().closes();
+    assert_eq!(counted.get(code.name()), Some(&1), "{counted:?}");
+}
+
+#[tokio::test]
+async fn only_a_welcome_keeps_a_place() {
+    let server = TestServer::with_sessions(|system| {
+        system.session.hello_timeout_ms = 100;
+        system.session.messages_burst = 1_000_000;
+    })
+    .await;
+    let mut ws = Ws::open(&server).await;
+    let pinging = async {
+        loop {
+            ws.frame(FIN | PING, b"still here").await;
+            match ws.hear().await {
+                Heard::Pong => {}
+                other => return other,
+            }
+        }
+    };
+    let heard = timeout(PATIENCE, pinging).await.expect("a sign of life is no token");
+    let number = CloseCode::HelloTimeout.number();
+    assert!(matches!(heard, Heard::Closed(n) if n == number), "{heard:?}");
+    drop(ws);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_stranger_is_served_nothing() {
+    let server = TestServer::start().await;
+    let mut ws = Ws::open(&server).await;
+    ws.say(&ClientMessage::Ping { nonce: 7 }).await;
+    assert_eq!(ws.error().await.code, Code::NotAuthenticated);
+    ends(&mut ws, &server, CloseCode::NotAuthenticated).await;
+    drop(ws);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_make_the_server_keep_much() {
+    let server = TestServer::start().await;
+    let mut whole = Ws::open(&server).await;
+    whole.raw(&[head_of(FIN | BINARY, 16 * 1024 + 1), vec![0; 4]].concat()).await;
+    ends(&mut whole, &server, CloseCode::TooLarge).await;
+
+    let mut pieces = Ws::open(&server).await;
+    pieces.frame(BINARY, &[0; 12 * 1024]).await;
+    pieces.frame(0, &[0; 12 * 1024]).await;
+    assert_eq!(pieces.closed().await, Some(CloseCode::TooLarge));
+    drop((whole, pieces));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn what_follows_a_hello_at_once_is_served_after_it() {
+    let server = TestServer::start().await;
+    let brane = server.brane(Visibility::Public).await;
+    let mut ws = Ws::open(&server).await;
+    ws.hello(&server.token()).await;
+    ws.ask_to_join(brane, 7).await;
+    ws.until(|m| matches!(m, ServerMessage::Welcome(_))).await;
+    ws.until(|m| matches!(m, ServerMessage::Joined(_))).await;
+    drop(ws);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_in_the_session() {
+    let server = TestServer::with_sessions(|system| system.session.token_warning_s = 60).await;
+    let mut ws = Ws::open(&server).await;
+    ws.greet(&server.token_for(1, Role::Owner, 50)).await;
+    let warned = ws.until(|m| matches!(m, ServerMessage::Expiring { .. })).await;
+    let ServerMessage::Expiring { expires: before } = warned else { unreachable!() };
+
+    ws.say(&ClientMessage::Refresh { token: "nonsense".to_owned() }).await;
+    assert_eq!(ws.error().await.code, Code::TokenInvalid);
+    ws.say(&ClientMessage::Refresh { token: server.token_for(2, Role::Owner, 900) }).await;
+    assert_eq!(ws.error().await.code, Code::Forbidden);
+    ws.say(&ClientMessage::Refresh { token: server.token_for(1, Role::Owner, 900) }).await;
+    let refreshed = ws.until(|m| matches!(m, ServerMessage::Refreshed { .. })).await;
+    let ServerMessage::Refreshed { expires: after } = refreshed else { unreachable!() };
+    assert!(after > before + 800, "{before}, {after}");
+    drop(ws);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_token_ends_the_session_at_its_end() {
+    let server = TestServer::start().await;
+    let mut ws = Ws::open(&server).await;
+    ws.greet(&server.token_for(1, Role::Owner, 1)).await;
+    ends(&mut ws, &server, CloseCode::TokenExpired).await;
+
+    let mut late = Ws::open(&server).await;
+    late.hello(&server.token_for(1, Role::Owner, -1)).await;
+    assert_eq!(late.error().await.code, Code::TokenExpired);
+    assert_eq!(late.closed().await, Some(CloseCode::TokenExpired));
+    drop((ws, late));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn clocks_that_differ_do_not_end_a_session() {
+    let server =
+        TestServer::tuned(NetConfig::default(), avvy_actors::SystemConfig::default(), 600, None)
+            .await;
+    let mut ws = Ws::open(&server).await;
+    // Its end is past, but not by more than the clocks may differ.
+    ws.greet(&server.token_for(1, Role::Owner, -5)).await;
+    // The warning comes with the look at the token that would close, too.
+    ws.until(|m| matches!(m, ServerMessage::Expiring { .. })).await;
+    ws.say(&ClientMessage::Ping { nonce: 1 }).await;
+    ws.until(|m| matches!(m, ServerMessage::Pong { .. })).await;
+    drop(ws);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_new_role_is_learnt_by_joining_again() {
+    let server = TestServer::start().await;
+    let brane = server.brane(Visibility::Public).await;
+    let mut ws = Ws::open(&server).await;
+    ws.greet(&server.token_for(1, Role::Owner, 900)).await;
+    let channel = ws.join(brane, 7).await;
+    ws.say(&ClientMessage::Refresh { token: server.token_for(1, Role::Owner, 901) }).await;
+    ws.until(|m| matches!(m, ServerMessage::Refreshed { .. })).await;
+    ws.edit(channel, 1).await;
+    assert_eq!(ws.refused().await, Code::ObjectNotFound, "the same role changes nothing");
+
+    ws.say(&ClientMessage::Refresh { token: server.token_for(1, Role::Visitor, 902) }).await;
+    let left = ws.until(|m| matches!(m, ServerMessage::Left { .. })).await;
+    assert_eq!(left, ServerMessage::Left { channel, code: Some(Code::Unavailable) });
+    ws.ask_to_join(brane, 7).await;
+    let joined = ws.until(|m| matches!(m, ServerMessage::Joined(_))).await;
+    let ServerMessage::Joined(joined) = joined else { unreachable!() };
+    assert_eq!(joined.role, Role::Visitor);
+    ws.edit(joined.channel, 2).await;
+    assert_eq!(ws.refused().await, Code::NotPermitted);
+    drop(ws);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_client_id_belongs_to_its_newest_connection() {
+    let server = TestServer::start().await;
+    let brane = server.brane(Visibility::Public).await;
+    let mut old = Ws::welcomed(&server, 1).await;
+    old.join(brane, 7).await;
+    let mut other_user = Ws::welcomed(&server, 2).await;
+    other_user.ask_to_join(brane, 7).await;
+    assert_eq!(other_user.error().await.code, Code::ClientTaken);
+    let mut other_client = Ws::welcomed(&server, 1).await;
+    let other_channel = other_client.join(brane, 8).await;
+
+    let mut new = Ws::welcomed(&server, 1).await;
+    let channel = new.join(brane, 7).await;
+    ends(&mut old, &server, CloseCode::Replaced).await;
+    for (ws, channel) in [(&mut new, channel), (&mut other_client, other_channel)] {
+        ws.edit(channel, 1).await;
+        assert_eq!(ws.refused().await, Code::ObjectNotFound);
+    }
+    drop((old, other_user, other_client, new));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn silence_ends_a_session() {
+    let server = TestServer::with_sessions(|system| system.session.heartbeat_ms = 100).await;
+    let mut ws = Ws::welcomed(&server, 1).await;
+    ends(&mut ws, &server, CloseCode::HeartbeatTimeout).await;
+    drop(ws);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn too_many_messages_end_a_session() {
+    let server = TestServer::with_sessions(|system| {
+        system.session.messages_burst = 10;
+        system.session.messages_per_second = 1;
+    })
+    .await;
+    let mut ws = Ws::welcomed(&server, 1).await;
+    for nonce in 0..20 {
+        ws.say(&ClientMessage::Ping { nonce }).await;
+    }
+    ends(&mut ws, &server, CloseCode::RateLimited).await;
+    drop(ws);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_full_server_says_so() {
+    let server = TestServer::with_sessions(|system| system.max_sessions = 1).await;
+    let mut first = Ws::welcomed(&server, 1).await;
+    let mut second = Ws::open(&server).await;
+    second.hello(&server.token()).await;
+    ends(&mut second, &server, CloseCode::Overloaded).await;
+    first.say(&ClientMessage::Ping { nonce: 1 }).await;
+    first.until(|m| matches!(m, ServerMessage::Pong { .. })).await;
+    drop((first, second));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_drain_is_told_to_everyone() {
+    let server = TestServer::start().await;
+    let brane = server.brane(Visibility::Public).await;
+    let mut sessions = Vec::new();
+    for n in 0..20 {
+        let mut ws = Ws::welcomed(&server, 1).await;
+        ws.join(brane, n).await;
+        sessions.push(ws);
+    }
+    let clients = tokio::spawn(async move {
+        for ws in &mut sessions {
+            assert_eq!(ws.closed().await, Some(CloseCode::GoingAway));
+        }
+    });
+    server.end().await;
+    clients.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_may_end_it_itself() {
+    let server = TestServer::start().await;
+    let mut ws = Ws::welcomed(&server, 1).await;
+    ws.frame(FIN | CLOSE, &1_000_u16.to_be_bytes()).await;
+    assert_eq!(ws.closed().await, Some(CloseCode::Normal));
+    assert!(server.system.metrics().closes().is_empty(), "it was not the server that closed");
+    drop(ws);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn joins_beyond_the_bound_are_refused() {
+    let server = TestServer::with_sessions(|system| system.session.max_channels = 2).await;
+    let branes = [
+        server.brane(Visibility::Public).await,
+        server.brane(Visibility::Public).await,
+        server.brane(Visibility::Public).await,
+    ];
+    let mut ws = Ws::welcomed(&server, 1).await;
+    let first = ws.join(branes[0], 7).await;
+    ws.join(branes[1], 7).await;
+    ws.ask_to_join(branes[2], 7).await;
+    let error = ws.error().await;
+    assert_eq!(
+        (error.code, error.operation.as_deref()),
+        (Code::TooManyChannels, Some("brane.join"))
+    );
+    ws.say(&ClientMessage::Leave { channel: first }).await;
+    ws.until(|m| matches!(m, ServerMessage::Left { code: None, .. })).await;
+    ws.join(branes[2], 7).await;
+    drop(ws);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn edits_on_a_channel_that_is_not_joined_get_one_error() {
+    let server = TestServer::start().await;
+    let mut ws = Ws::welcomed(&server, 1).await;
+    let channel = avvy_protocol::Channel(4_711);
+    ws.edit(channel, 1).await;
+    let error = ws.error().await;
+    assert_eq!((error.code, error.channel), (Code::NotJoined, Some(channel)));
+    assert_eq!(error.operation.as_deref(), Some("object.update"));
+    ws.say(&ClientMessage::Ping { nonce: 1 }).await;
+    let next = ws.hear().await;
+    assert!(matches!(next, Heard::Message(ServerMessage::Pong { .. })), "{next:?}");
+    drop(ws);
+    server.end().await;
+}
