@@ -4,7 +4,6 @@
 
 mod writers;
 
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -27,9 +26,10 @@ use uuid::Uuid;
 use crate::clock;
 use crate::credits::Permit;
 use crate::directory::{DirectoryContext, DirectoryMsg};
-use crate::fan_out::{FanOutActor, FanOutArguments, FanOutMsg};
+use crate::fan_out::{FanOutActor, FanOutArguments, FanOutMsg, Farewell};
 use crate::idle::Idle;
 use crate::loading::Loaded;
+use crate::members::Members;
 use crate::metrics::count;
 use crate::persistence::PersistenceMsg;
 use crate::snapshots;
@@ -120,7 +120,7 @@ pub(crate) struct Brane {
     directory: ActorRef<DirectoryMsg>,
     fan_out: ActorRef<FanOutMsg>,
     /// Sessions with a wire.
-    members: HashMap<SessionKey, Arc<dyn Wire>>,
+    members: Members,
     /// Those without.
     writers: Writers,
     /// Of messages whose answers have not all been given to the fan-out.
@@ -172,7 +172,7 @@ impl Actor for BraneActor {
             context,
             directory,
             fan_out,
-            members: HashMap::new(),
+            members: Members::default(),
             writers: Writers::default(),
             permits: Vec::new(),
             tick_us: None,
@@ -193,7 +193,7 @@ impl Actor for BraneActor {
         let is_request = matches!(message, BraneMsg::Write(_) | BraneMsg::View(_));
         match message {
             BraneMsg::Join { session, wire, principal, join, permit } => {
-                brane.members.insert(session, wire);
+                brane.members.insert(session, join.client, wire);
                 brane.permits.extend(permit);
                 brane.feed(&myself, BraneInput::Join { session, principal, join });
             }
@@ -219,7 +219,7 @@ impl Actor for BraneActor {
             BraneMsg::Resync { session, at } => {
                 brane.feed(&myself, BraneInput::Resync { session, at });
             }
-            BraneMsg::TooSlow { session, code } => brane.on_too_slow(session, code),
+            BraneMsg::TooSlow { session, code } => brane.context.registry.close(session, code),
             BraneMsg::Tick { at_us } => brane.on_tick(&myself, at_us),
             BraneMsg::SnapshotEnded { at, stored } => {
                 brane.on_snapshot_ended(&myself, at, stored);
@@ -284,7 +284,7 @@ impl Brane {
                     self.context.persistence.send_message(PersistenceMsg::Append { brane, chunk });
             }
             BraneEffect::Publish(window) => self.publish(window),
-            BraneEffect::Attach(attach) => self.attach(attach),
+            BraneEffect::Attach(attach) => self.attach(myself, attach),
             BraneEffect::Detach { session } => {
                 self.tell_fan_out(FanOutMsg::Detach { session, farewell: None });
             }
@@ -307,17 +307,19 @@ impl Brane {
         self.tell_fan_out(FanOutMsg::Publish(window));
     }
 
-    fn attach(&mut self, attach: Box<Attach>) {
+    fn attach(&mut self, myself: &ActorRef<BraneMsg>, attach: Box<Attach>) {
         // A writer needs no copy of the world.
-        if let Some(wire) = self.members.get(&attach.session) {
-            let wire = Arc::clone(wire);
-            self.tell_fan_out(FanOutMsg::Attach { attach, wire });
+        let Some(wire) = self.members.wire(attach.session) else { return };
+        if let Some(replaced) = self.members.hold(attach.session) {
+            self.context.registry.close(replaced, CloseCode::Replaced);
+            self.on_leave(myself, replaced, None);
         }
+        self.tell_fan_out(FanOutMsg::Attach { attach, wire });
     }
 
     fn refuse(&mut self, session: SessionKey, code: Code) {
         self.writers.fail(session, code);
-        if let Some(wire) = self.members.remove(&session) {
+        if let Some(wire) = self.members.remove(session) {
             self.context.registry.join_refused(session, self.record.id);
             let retry_after_ms = (code == Code::Unavailable).then_some(1_000);
             let error = ServerMessage::Error(ErrorMessage {
@@ -372,21 +374,12 @@ impl Brane {
         farewell: Option<Frame>,
     ) {
         self.writers.remove(session);
-        let wire = self.members.remove(&session);
-        if let (Some(wire), Some(farewell)) = (wire, farewell) {
-            // Attached sessions get it from the fan-out, after the last window.
-            let farewell = Some(farewell);
-            drop(wire);
+        let wire = self.members.remove(session);
+        if let (Some(wire), Some(frame)) = (wire, farewell) {
+            let farewell = Some(Farewell { wire, frame });
             self.tell_fan_out(FanOutMsg::Detach { session, farewell });
         }
         self.feed(myself, BraneInput::Leave { session });
-    }
-
-    fn on_too_slow(&mut self, session: SessionKey, code: CloseCode) {
-        if let Some(wire) = self.members.get(&session) {
-            self.context.metrics.closed(code);
-            wire.close(code);
-        }
     }
 
     fn on_tick(&mut self, myself: &ActorRef<BraneMsg>, at_us: u64) {

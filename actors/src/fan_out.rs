@@ -34,7 +34,7 @@ pub(crate) enum FanOutMsg {
     /// Let a session in, or start it anew; the wire is there the first time.
     Attach { attach: Box<Attach>, wire: Arc<dyn Wire> },
     /// Let go of a session, with a last word.
-    Detach { session: SessionKey, farewell: Option<Frame> },
+    Detach { session: SessionKey, farewell: Option<Farewell> },
     /// Hand out a window.
     Publish(Window),
     /// Tell the watermark to these editors.
@@ -52,6 +52,12 @@ pub(crate) enum FanOutMsg {
     Tick,
     /// The fan-out's state.
     Status(OneshotSender<FanOutStatus>),
+}
+
+/// The last word of a brane to a session, after the last window.
+pub(crate) struct Farewell {
+    pub(crate) wire: Arc<dyn Wire>,
+    pub(crate) frame: Frame,
 }
 
 pub(crate) struct FanOutActor;
@@ -167,11 +173,11 @@ impl State {
         }
     }
 
-    fn on_detach(&mut self, session: SessionKey, farewell: Option<Frame>) {
-        if let Some(wire) = self.machine.detach(session)
-            && let Some(farewell) = farewell
-        {
-            wire.wire.send(&[farewell]);
+    fn on_detach(&mut self, session: SessionKey, farewell: Option<Farewell>) {
+        // One that was not attached yet gets its last word all the same.
+        drop(self.machine.detach(session));
+        if let Some(Farewell { wire, frame }) = farewell {
+            wire.send(&[frame]);
         }
     }
 

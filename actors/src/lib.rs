@@ -17,6 +17,7 @@ mod directory;
 mod fan_out;
 mod idle;
 mod loading;
+mod members;
 mod metrics;
 mod persistence;
 mod probe;

@@ -96,9 +96,7 @@ close_codes! {
     NotAuthenticated = 4502, "not_authenticated", No;
     /// The token has ended; connect again with a new one.
     TokenExpired = 4503, "token_expired", No;
-    /// The user may not use this server.
-    Forbidden = 4504, "forbidden", No;
-    /// The same client has connected anew; this connection is the old one.
+    /// Another connection has joined a brane under the same client id; this is the old one.
     Replaced = 4505, "replaced", No;
 }
 

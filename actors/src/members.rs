@@ -1,0 +1,52 @@
+//! The sessions in a brane, and which of them writes under which client id.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use avvy_flow::SessionKey;
+use avvy_model::ClientId;
+
+use crate::wire::Wire;
+
+/// Sessions that have joined or are about to. A client id has one holder:
+/// two that number their edits under one would take each other's outcomes for
+/// their own.
+#[derive(Default)]
+pub(crate) struct Members {
+    members: HashMap<SessionKey, Member>,
+    holders: HashMap<ClientId, SessionKey>,
+}
+
+struct Member {
+    wire: Arc<dyn Wire>,
+    client: ClientId,
+}
+
+impl Members {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    pub(crate) fn insert(&mut self, session: SessionKey, client: ClientId, wire: Arc<dyn Wire>) {
+        self.members.insert(session, Member { wire, client });
+    }
+
+    pub(crate) fn wire(&self, session: SessionKey) -> Option<Arc<dyn Wire>> {
+        self.members.get(&session).map(|member| Arc::clone(&member.wire))
+    }
+
+    /// The session was let in and holds its client id from now on. Gives the
+    /// one that held it before.
+    pub(crate) fn hold(&mut self, session: SessionKey) -> Option<SessionKey> {
+        let client = self.members.get(&session)?.client;
+        self.holders.insert(client, session).filter(|holder| *holder != session)
+    }
+
+    pub(crate) fn remove(&mut self, session: SessionKey) -> Option<Arc<dyn Wire>> {
+        let Member { wire, client } = self.members.remove(&session)?;
+        if self.holders.get(&client) == Some(&session) {
+            self.holders.remove(&client);
+        }
+        Some(wire)
+    }
+}
