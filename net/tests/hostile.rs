@@ -4,9 +4,12 @@
 
 mod common;
 
+use avvy_model::{ClientId, Code, Visibility};
 use avvy_net::NetConfig;
 use avvy_protocol::json::to_cbor;
+use avvy_protocol::{ClientMessage, Hello, Join, ServerMessage, codec};
 use common::TestServer;
+use common::ws::{BINARY, CLOSE, FIN, Heard, PING, Ws, frame};
 use serde_json::json;
 
 /// Rounds of each kind; each is a request.
@@ -92,5 +95,46 @@ async fn spoiled_heads_are_answered_or_cut() {
     }
     let mut client = server.client().await;
     assert_eq!(client.ask("GET", "/livez", &[], b"").await.status, 200);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn spoiled_websockets_end() {
+    let server = TestServer::start().await;
+    let brane = server.brane(Visibility::Public).await;
+    let message = |message| frame(FIN | BINARY, &codec::encode_client(&message));
+    let token = Some(server.token());
+    let hello = message(ClientMessage::Hello(Hello {
+        min_version: 1,
+        max_version: 1,
+        token,
+        agent: Some("a spoiled client".to_owned()),
+    }));
+    let client = ClientId::new(common::ws::version_4(7));
+    let join = Join { brane, client, known: false, resume: None };
+    let rest = [
+        message(ClientMessage::Join(join)),
+        frame(FIN | PING, b"in between"),
+        message(ClientMessage::Ping { nonce: 7 }),
+        message(ClientMessage::Refresh { token: "a.b.c".to_owned() }),
+        frame(FIN | CLOSE, &1_000_u16.to_be_bytes()),
+    ]
+    .concat();
+    for seed in 1..=ROUNDS / 2 {
+        let mut chance = Chance(seed * 0x9e37_79b9);
+        let (mut first, mut rest) = (hello.clone(), rest.clone());
+        chance.spoil(if seed % 4 == 0 { &mut first } else { &mut rest });
+        let mut ws = Ws::open(&server).await;
+        ws.raw(&[first, rest].concat()).await;
+        ws.shut_down().await;
+        while !matches!(ws.hear().await, Heard::End | Heard::Reset) {}
+    }
+    let mut ws = Ws::welcomed(&server, 1).await;
+    let channel = ws.join(brane, 8).await;
+    ws.edit(channel, 1).await;
+    assert_eq!(ws.refused().await, Code::ObjectNotFound, "the brane is well");
+    ws.say(&ClientMessage::Leave { channel }).await;
+    ws.until(|m| matches!(m, ServerMessage::Left { code: None, .. })).await;
+    drop(ws);
     server.end().await;
 }

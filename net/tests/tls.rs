@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avvy_net::{NetConfig, tls};
+use avvy_protocol::close::CloseCode;
+use avvy_protocol::frame::Frame;
+use common::ws::{BINARY, FIN, head_of};
 use common::{PATIENCE, TestServer};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
@@ -36,6 +39,32 @@ fn pair() -> (TlsAcceptor, TlsConnector) {
         .with_root_certificates(roots)
         .with_no_client_auth();
     (acceptor, TlsConnector::from(Arc::new(config)))
+}
+
+const UPGRADE: &str = "GET /ws HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
+    upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+#[tokio::test]
+async fn the_last_word_arrives_although_more_was_sent() {
+    let (acceptor, connector) = pair();
+    let server = TestServer::over(NetConfig::default(), Some(acceptor)).await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = connector.connect(name, stream).await.unwrap();
+    stream.write_all(UPGRADE.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap());
+    }
+    stream.write_all(&head_of(FIN | BINARY, 1 << 40)).await.unwrap();
+    stream.write_all(&[0; 256 * 1024]).await.unwrap();
+    let mut rest = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut rest)).await.unwrap().unwrap();
+    let last = Frame::close(CloseCode::TooLarge, CloseCode::TooLarge.name());
+    assert_eq!(rest, last.as_wire()[..]);
+    drop(stream);
+    server.end().await;
 }
 
 #[tokio::test]

@@ -138,9 +138,15 @@ impl Ws {
         self.raw(&frame(head, payload)).await;
     }
 
-    pub async fn raw(&mut self, bytes: &[u8]) {
-        // One that does not read on closes soon.
-        let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.unwrap();
+    /// Writes bytes; whether they were taken.
+    pub async fn raw(&mut self, bytes: &[u8]) -> bool {
+        timeout(PATIENCE, self.stream.write_all(bytes)).await.unwrap().is_ok()
+    }
+
+    /// Says that nothing more will come.
+    pub async fn shut_down(&mut self) {
+        // It may have been closed already.
+        let _ = self.stream.shutdown().await;
     }
 
     /// Writes as much as the connection takes at once; how much that was.
