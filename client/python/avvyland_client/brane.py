@@ -226,11 +226,22 @@ class Brane:
             if not edit.n:
                 edit.n, self._next = self._next, self._next + 1
                 edit.first_sent = time.time()
-        # Below the server's bound on the edits of one message.
-        for start in range(0, len(edits), 64):
-            bite = edits[start : start + 64]
+        for bite in self._bites(edits):
             wire = [{"n": edit.n, **edit.operation} for edit in bite]
             self._session.send({"op": "object.update", "ch": self._channel, "edits": wire})
+
+    def _bites(self, edits):
+        """Each within the server's bound on the operations of one message."""
+        bite, operations = [], 0
+        for edit in edits:
+            count = len(edit.operation.get("ops", [edit]))
+            if bite and (len(bite) == 64 or operations + count > self._session.max_edits_in_flight):
+                yield bite
+                bite, operations = [], 0
+            bite.append(edit)
+            operations += count
+        if bite:
+            yield bite
 
     def _give_up_old(self):
         oldest = time.time() - self._client_memory_s
