@@ -44,7 +44,7 @@ impl Naive {
             return Err((Code::BatchTooLarge, None));
         }
         let mut state = self.clone();
-        let mut touched = 0;
+        let mut touched = Touched { count: 0, max: limits.max_touched };
         for (n, operation) in operations.iter().enumerate() {
             state = state
                 .operate(who, operation, limits, &mut touched)
@@ -58,89 +58,123 @@ impl Naive {
         who: &Principal,
         operation: &Operation,
         limits: &WorldLimits,
-        touched: &mut usize,
+        touched: &mut Touched,
     ) -> Result<Self, Code> {
-        let mut touch = |count: usize| {
-            *touched += count;
-            if *touched > limits.max_touched { Err(Code::TouchesTooMany) } else { Ok(()) }
-        };
-        let mut new = self.clone();
         match operation {
             Operation::Create { id, parent, kind, transform, props } => {
                 may(who, true)?;
-                let (parent, group) = self.look(*parent).ok_or(Code::ParentNotFound)?;
-                refuse(group.kind != Kind::Group, Code::ParentNotGroup)?;
-                refuse(self.objects.values().any(|o| o.id == *id), Code::ObjectExists)?;
-                let full = self.objects.len() >= limits.max_objects as usize;
-                refuse(full, Code::TooManyObjects)?;
-                refuse(self.path(parent).len() as u32 > limits.max_depth, Code::TooDeep)?;
-                let size = props.as_bytes().len();
-                refuse(size > limits.values.max_props_bytes, Code::PropsTooLarge)?;
-                touch(1)?;
-                let object = Object {
-                    id: *id,
-                    parent,
-                    kind: *kind,
-                    owner: who.user,
-                    transform: *transform,
-                    props: props.clone(),
-                };
-                new.objects.insert(self.next, object);
-                new.next = Handle(self.next.0 + 1);
+                let (id, parent, kind) = (*id, self.group(*parent)?, *kind);
+                let (owner, transform, props) = (who.user, *transform, props.clone());
+                let object = Object { id, parent, kind, owner, transform, props };
+                self.create(object, limits, touched)
             }
             Operation::Update { target, patch } => {
-                let found = self.look(*target);
-                may(who, found.is_none_or(|(handle, _)| handle != Handle::ROOT))?;
-                let (handle, object) = found.ok_or(Code::ObjectNotFound)?;
-                refuse(patch.is_empty(), Code::Empty)?;
-                touch(1)?;
-                let props = patched(&object.props, patch);
-                let size = props.as_bytes().len();
-                refuse(size > limits.values.max_props_bytes, Code::PropsTooLarge)?;
-                new.at(handle).props = props;
+                self.update(who, *target, patch, limits, touched)
             }
             Operation::Move { target, patch } => {
                 let (handle, object) = self.movable(who, *target)?;
-                touch(1)?;
+                touched.add(1)?;
+                let mut new = self.clone();
                 new.at(handle).transform = patch.apply(&object.transform);
+                Ok(new)
             }
             Operation::Reparent { target, parent, transform } => {
                 let (handle, object) = self.movable(who, *target)?;
-                let (parent, group) = self.look(*parent).ok_or(Code::ParentNotFound)?;
-                refuse(group.kind != Kind::Group, Code::ParentNotGroup)?;
-                refuse(self.path(parent).contains(&handle), Code::Cycle)?;
-                let (old, depth) = (self.path(handle).len() - 1, self.path(parent).len());
-                if depth > old {
-                    refuse(depth as u32 > limits.max_depth, Code::TooDeep)?;
-                    let subtree = self.subtree(handle);
-                    touch(subtree.len())?;
-                    let deepest =
-                        subtree.iter().map(|h| self.path(*h).len() - 1 - old + depth).max();
-                    refuse(deepest.unwrap() as u32 > limits.max_depth, Code::TooDeep)?;
-                } else {
-                    touch(1)?;
-                }
+                let parent = self.group(*parent)?;
+                self.may_go_under(handle, parent, limits, touched)?;
+                let mut new = self.clone();
                 new.at(handle).parent = parent;
                 new.at(handle).transform = transform.unwrap_or(object.transform);
+                Ok(new)
             }
             Operation::Delete { target, mode: DeleteMode::Subtree } => {
                 let (handle, _) = self.movable(who, *target)?;
                 let subtree = self.subtree(handle);
-                touch(subtree.len())?;
+                touched.add(subtree.len())?;
+                let mut new = self.clone();
                 new.objects.retain(|handle, _| !subtree.contains(handle));
+                Ok(new)
             }
             Operation::Delete { target, mode: DeleteMode::KeepChildren } => {
                 let (handle, object) = self.movable(who, *target)?;
-                let children = || self.objects.iter().filter(|(_, o)| o.parent == handle);
-                touch(1 + children().count())?;
-                for (child, c) in children() {
-                    new.at(*child).parent = object.parent;
-                    new.at(*child).transform =
-                        c.transform.within(&object.transform).map_err(|_| Code::OutOfRange)?;
-                }
-                new.objects.remove(&handle);
+                self.delete_alone(handle, object, touched)
             }
         }
+    }
+
+    fn create(
+        &self,
+        object: Object,
+        limits: &WorldLimits,
+        touched: &mut Touched,
+    ) -> Result<Self, Code> {
+        refuse(self.objects.values().any(|o| o.id == object.id), Code::ObjectExists)?;
+        let full = self.objects.len() >= limits.max_objects as usize;
+        refuse(full, Code::TooManyObjects)?;
+        refuse(self.path(object.parent).len() as u32 > limits.max_depth, Code::TooDeep)?;
+        fits(&object.props, limits)?;
+        touched.add(1)?;
+        let mut new = self.clone();
+        new.objects.insert(self.next, object);
+        new.next = Handle(self.next.0 + 1);
+        Ok(new)
+    }
+
+    fn update(
+        &self,
+        who: &Principal,
+        target: Target,
+        patch: &PropsPatch,
+        limits: &WorldLimits,
+        touched: &mut Touched,
+    ) -> Result<Self, Code> {
+        let found = self.look(target);
+        may(who, found.is_none_or(|(handle, _)| handle != Handle::ROOT))?;
+        let (handle, object) = found.ok_or(Code::ObjectNotFound)?;
+        refuse(patch.is_empty(), Code::Empty)?;
+        touched.add(1)?;
+        let props = patched(&object.props, patch);
+        fits(&props, limits)?;
+        let mut new = self.clone();
+        new.at(handle).props = props;
+        Ok(new)
+    }
+
+    /// Whoever goes deeper takes the subtree along.
+    fn may_go_under(
+        &self,
+        handle: Handle,
+        parent: Handle,
+        limits: &WorldLimits,
+        touched: &mut Touched,
+    ) -> Result<(), Code> {
+        refuse(self.path(parent).contains(&handle), Code::Cycle)?;
+        let (old, depth) = (self.path(handle).len() - 1, self.path(parent).len());
+        if depth <= old {
+            return touched.add(1);
+        }
+        refuse(depth as u32 > limits.max_depth, Code::TooDeep)?;
+        let subtree = self.subtree(handle);
+        touched.add(subtree.len())?;
+        let deepest = subtree.iter().map(|h| self.path(*h).len() - 1 - old + depth).max();
+        refuse(deepest.unwrap() as u32 > limits.max_depth, Code::TooDeep)
+    }
+
+    fn delete_alone(
+        &self,
+        handle: Handle,
+        object: &Object,
+        touched: &mut Touched,
+    ) -> Result<Self, Code> {
+        let children = || self.objects.iter().filter(|(_, o)| o.parent == handle);
+        touched.add(1 + children().count())?;
+        let mut new = self.clone();
+        for (child, c) in children() {
+            new.at(*child).parent = object.parent;
+            new.at(*child).transform =
+                c.transform.within(&object.transform).map_err(|_| Code::OutOfRange)?;
+        }
+        new.objects.remove(&handle);
         Ok(new)
     }
 
@@ -228,6 +262,13 @@ impl Naive {
         Ok(found)
     }
 
+    /// What objects can be put into.
+    fn group(&self, target: Target) -> Result<Handle, Code> {
+        let (handle, object) = self.look(target).ok_or(Code::ParentNotFound)?;
+        refuse(object.kind != Kind::Group, Code::ParentNotGroup)?;
+        Ok(handle)
+    }
+
     /// The object, its parent, and so on to the root.
     fn path(&self, handle: Handle) -> Vec<Handle> {
         match handle {
@@ -241,6 +282,19 @@ impl Naive {
     }
 }
 
+/// How many objects an edit has touched.
+struct Touched {
+    count: usize,
+    max: usize,
+}
+
+impl Touched {
+    fn add(&mut self, count: usize) -> Result<(), Code> {
+        self.count += count;
+        refuse(self.count > self.max, Code::TouchesTooMany)
+    }
+}
+
 fn refuse(condition: bool, code: Code) -> Result<(), Code> {
     if condition { Err(code) } else { Ok(()) }
 }
@@ -248,6 +302,11 @@ fn refuse(condition: bool, code: Code) -> Result<(), Code> {
 fn may(who: &Principal, builder: bool) -> Result<(), Code> {
     let may = who.role == Role::Owner || who.role == Role::Builder && builder;
     refuse(!may, Code::NotPermitted)
+}
+
+fn fits(props: &Props, limits: &WorldLimits) -> Result<(), Code> {
+    let size = props.as_bytes().len();
+    refuse(size > limits.values.max_props_bytes, Code::PropsTooLarge)
 }
 
 type Entries = BTreeMap<String, Value>;
