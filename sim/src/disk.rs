@@ -12,7 +12,8 @@ impl Sim {
         let branes: Vec<BraneId> = self.references.keys().copied().collect();
         for brane in branes {
             if let Err(why) = self.judge_journal(brane) {
-                self.env.fail(|| format!("the journal of {brane}: {why}"));
+                let server = self.process.as_ref().map(|process| process.unrest());
+                self.env.fail(|| format!("the journal of {brane}: {why}\n{server:#?}"));
             }
         }
     }

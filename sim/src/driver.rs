@@ -71,7 +71,7 @@ impl Sim {
         self.heal();
         let setup = &mut self.env.setup;
         (setup.spike_ppm, setup.slow_store_ppm) = (0, 0);
-        setup.weights.cut = 0;
+        (setup.weights.cut, setup.weights.brane_crash) = (0, 0);
         let is_too_small = (setup.brane.max_sessions as u64) < setup.clients;
         setup.brane.max_sessions = 4_096;
         if is_too_small {
@@ -101,7 +101,10 @@ impl Sim {
                         && person.machine.position(*brane).map(|at| at.seq) == head
                 })
         });
-        settled && self.wanted().iter().all(|brane| self.is_stored(*brane))
+        let is_open = |brane: &BraneId| self.process.as_ref().is_some_and(|p| p.is_open(*brane));
+        let mut branes = self.wanted();
+        branes.extend(self.references.keys().copied().filter(is_open));
+        settled && branes.iter().all(|brane| self.is_stored(*brane))
     }
 
     fn is_stored(&self, brane: BraneId) -> bool {

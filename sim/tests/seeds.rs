@@ -27,6 +27,7 @@ const KINDS: &[&str] = &[
     "copy compared",
     "copy compared at the end",
     "crash of a brane",
+    "crash of a brane between two effects",
     "crash of the process",
     "edit applied anew after a fork",
     "edit durable",

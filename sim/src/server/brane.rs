@@ -18,6 +18,9 @@ use super::{ActorId, Ctx, Life, Msg, Process};
 use crate::env::Event;
 use crate::net::SharedOutbox;
 
+/// How often an actor fails between two of its effects, in millionths.
+const CRASH_PPM: u64 = 3_000;
+
 pub(super) struct Brane {
     pub(super) brane: BraneId,
     pub(super) channel: Channel,
@@ -121,6 +124,13 @@ impl Process {
         let Some(brane) = self.branes.get_mut(&life) else { return };
         let mut effects = Vec::new();
         brane.core.handle(ctx.env.now(), input, &mut effects);
+        if ctx.env.setup.weights.brane_crash > 0 && effects.len() > 1 && ctx.env.rng.ppm(CRASH_PPM)
+        {
+            // The actor fails halfway through what it has decided.
+            ctx.env.count("crash of a brane between two effects");
+            effects.truncate(1 + ctx.env.rng.below(effects.len() as u64 - 1) as usize);
+            self.doomed = Some(brane.brane);
+        }
         for effect in effects {
             self.perform_brane(ctx, life, effect);
         }
@@ -205,7 +215,7 @@ impl Process {
 
     fn close_if_drained(&mut self, ctx: &mut Ctx<'_>, life: Life) {
         let Some(brane) = self.branes.get(&life) else { return };
-        if brane.closing && brane.core.is_drained() {
+        if self.doomed.is_none() && brane.closing && brane.core.is_drained() {
             let id = brane.brane;
             ctx.env.count("idle brane closed");
             self.end_brane(ctx, life);

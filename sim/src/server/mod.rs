@@ -210,6 +210,8 @@ pub(crate) struct Process {
     last_session: u64,
     last_life: u32,
     last_job: u64,
+    /// Its actor has failed just now.
+    doomed: Option<BraneId>,
     /// The store has lost its power, and the process with it.
     is_dead: Cell<bool>,
 }
@@ -240,6 +242,7 @@ impl Process {
             last_session: 0,
             last_life: 0,
             last_job: 0,
+            doomed: None,
             is_dead: Cell::new(false),
         }
     }
@@ -379,6 +382,9 @@ impl Process {
             ActorId::Session(session) => self.on_session(ctx, session, message),
             ActorId::Directory => self.on_directory(ctx, message),
             ActorId::Persistence => self.on_persistence(ctx, message),
+        }
+        if let Some(brane) = self.doomed.take() {
+            self.crash_brane(ctx, brane);
         }
         let Some(mailbox) = self.mailboxes.get_mut(&actor) else { return };
         mailbox.awake = !mailbox.messages.is_empty();
