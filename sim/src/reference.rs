@@ -82,10 +82,6 @@ impl Reference {
         self.world.hash()
     }
 
-    pub(crate) fn epochs(&self) -> &[(Epoch, Seq)] {
-        &self.epochs
-    }
-
     /// The event at this number of the line.
     pub(crate) fn event(&self, seq: Seq) -> Option<&Event> {
         self.line.get(seq.0.checked_sub(1)? as usize).map(|entry| &entry.event)
@@ -204,10 +200,19 @@ impl Reference {
         self.world.differences(replica)
     }
 
-    /// The end of what a copy at `at` shares with the line.
-    pub(crate) fn fork_of(&self, at: Position) -> Seq {
-        let later = self.epochs.iter().filter(|(epoch, _)| *epoch > at.epoch);
-        later.map(|(_, start)| *start).min().map_or(at.seq, |start| start.min(at.seq))
+    /// Where a copy at `at` has to go back to when it joins the opening of
+    /// this epoch; `None` if it is on the line that this goes on with.
+    pub(crate) fn fork_behind(&self, at: Position, epoch: Epoch) -> Option<Seq> {
+        let between = self.epochs.iter().filter(|(later, _)| at.epoch < *later && *later <= epoch);
+        between.map(|(_, start)| *start).min().filter(|fork| *fork < at.seq)
+    }
+
+    /// The epoch in which the edit was given that was at this place in this
+    /// epoch.
+    pub(crate) fn given_in(&self, at: Position) -> Option<Epoch> {
+        let on_line = self.is_on_line(at.epoch, at.seq);
+        let entry = self.line.get(at.seq.0.checked_sub(1)? as usize).filter(|_| on_line);
+        entry.map(|entry| entry.epoch).or_else(|| self.lost_on(at).map(|lost| lost.epoch))
     }
 
     /// Whether the line's edit at `seq` was already there in `epoch`.

@@ -3,7 +3,7 @@
 
 use avvy_client::machine::{Notify, Ticket};
 use avvy_model::{BraneId, Code, Position};
-use avvy_protocol::{Channel, ServerMessage};
+use avvy_protocol::{CatchUp, Channel, Flush, Joined, ServerMessage};
 
 use super::viewer::Viewer;
 use super::{Outside, Person, Submitted};
@@ -13,39 +13,16 @@ impl Person {
     /// A message before the machine gets it.
     pub(super) fn look_at(&mut self, outside: &mut Outside<'_>, message: &ServerMessage) {
         let seen = match message {
-            ServerMessage::Joined(joined) => {
-                let in_place = self.viewers.get(&joined.brane);
-                let resume = match in_place {
-                    // Started anew: from where it stands, whatever was sent at the join.
-                    Some(viewer) => viewer.seq().map(|seq| Position { seq, ..joined.head }),
-                    None => self.resumes.get(&joined.brane).copied().flatten(),
-                };
-                let durable = Position { epoch: joined.head.epoch, seq: joined.durable };
-                self.promise(outside, joined.brane, durable);
-                Viewer::begin(joined, resume).map(|viewer| {
-                    self.viewers.insert(joined.brane, viewer);
-                })
-            }
+            ServerMessage::Joined(joined) => self.begin_viewer(outside, joined),
             ServerMessage::Left { channel, .. } => {
                 self.viewers.retain(|_, viewer| viewer.channel != *channel);
                 Ok(())
             }
+            ServerMessage::Rewind { channel, to } => self.see_rewind(outside, *channel, *to),
             ServerMessage::Snapshot(part) => {
                 self.viewer(part.channel).map_or(Ok(()), |(_, viewer)| viewer.part(part))
             }
-            ServerMessage::Flush(flush) => {
-                let seen = self
-                    .viewer(flush.channel)
-                    .map(|(brane, viewer)| (brane, viewer.epoch(), viewer.flush(flush)));
-                match seen {
-                    None => Ok(()),
-                    Some((brane, _, outcome)) => {
-                        let durable = Position { epoch: flush.epoch, seq: flush.durable };
-                        self.promise(outside, brane, durable);
-                        outcome
-                    }
-                }
-            }
+            ServerMessage::Flush(flush) => self.see_flush(outside, flush),
             ServerMessage::VersionComplete { channel, version } => {
                 self.viewer(*channel).map_or(Ok(()), |(_, viewer)| viewer.complete(*version))
             }
@@ -63,34 +40,61 @@ impl Person {
         }
     }
 
+    fn begin_viewer(&mut self, outside: &mut Outside<'_>, joined: &Joined) -> Result<(), String> {
+        let (brane, head) = (joined.brane, joined.head);
+        let resume = match self.viewers.get(&brane) {
+            // Started anew: from where it stands, whatever was sent at the join.
+            Some(viewer) => viewer.seq().map(|seq| Position { seq, ..head }),
+            None => self.resumes.get(&brane).copied().flatten(),
+        };
+        self.promise(outside, brane, Position { epoch: head.epoch, seq: joined.durable });
+        let fork = resume.zip(outside.references.get(&brane));
+        let fork = fork.and_then(|(resume, reference)| reference.fork_behind(resume, head.epoch));
+        let viewer = Viewer::begin(joined, resume, fork)?;
+        self.viewers.insert(brane, viewer);
+        Ok(())
+    }
+
+    fn see_rewind(
+        &mut self,
+        outside: &mut Outside<'_>,
+        channel: Channel,
+        to: Position,
+    ) -> Result<(), String> {
+        let Some((brane, viewer)) = self.viewer(channel) else { return Ok(()) };
+        viewer.rewind(to.seq)?;
+        let at = Position { epoch: viewer.epoch(), ..to };
+        let given_in = outside.references.get(&brane).and_then(|r| r.given_in(at));
+        match given_in {
+            Some(epoch) if epoch != to.epoch => Err(format!("{to} was given in {epoch}")),
+            _ => Ok(()),
+        }
+    }
+
+    fn see_flush(&mut self, outside: &mut Outside<'_>, flush: &Flush) -> Result<(), String> {
+        let Some((brane, viewer)) = self.viewer(flush.channel) else { return Ok(()) };
+        let outcome = viewer.flush(flush);
+        self.promise(outside, brane, Position { epoch: flush.epoch, seq: flush.durable });
+        outcome
+    }
+
     /// What the machine tells its user.
     pub(super) fn judge(&mut self, outside: &mut Outside<'_>, notify: Notify) {
         let index = self.index;
         outside.env.trace(|| format!("client {index}: {}", brief(&notify)));
         match notify {
             Notify::Ready { .. } => {}
-            Notify::Joined { brane, catch_up, .. } => {
-                outside.env.count(match catch_up {
-                    avvy_protocol::CatchUp::Snapshot => "catch-up by snapshot",
-                    avvy_protocol::CatchUp::Replay => "catch-up by replay",
-                    avvy_protocol::CatchUp::Diff => "catch-up by difference",
-                });
-                outside.env.trace(|| format!("client {index} joined {brane}"));
-            }
+            Notify::Joined { catch_up, .. } => outside.env.count(match catch_up {
+                CatchUp::Snapshot => "catch-up by snapshot",
+                CatchUp::Replay => "catch-up by replay",
+                CatchUp::Diff => "catch-up by difference",
+            }),
             Notify::Live { brane, .. } => {
                 self.backoff.worked();
                 self.compare(outside, brane);
             }
             Notify::Flushed { brane, .. } => self.compare(outside, brane),
-            Notify::Applied { brane, ticket, at } => {
-                self.check_applied(outside, brane, ticket, at);
-                if let Some(submitted) = self.open.get_mut(&ticket) {
-                    if submitted.applied {
-                        outside.env.count("edit applied anew after a fork");
-                    }
-                    submitted.applied = true;
-                }
-            }
+            Notify::Applied { brane, ticket, at } => self.judge_applied(outside, brane, ticket, at),
             Notify::Durable { brane, ticket, at } => {
                 self.check_applied(outside, brane, ticket, at);
                 self.promise(outside, brane, at);
@@ -98,17 +102,7 @@ impl Person {
                 self.settle(outside, ticket);
             }
             Notify::Refused { brane, ticket, refusal } => {
-                outside.env.count("edit refused");
-                let settled = self.settle(outside, ticket);
-                if let (Some(Submitted { id: Some(id), .. }), Some(reference)) =
-                    (settled, outside.references.get_mut(&brane))
-                {
-                    reference.refused(outside.env, id);
-                }
-                let passing = matches!(refusal.code, Code::NotJoined | Code::OutcomeUnknown);
-                outside.env.check(!passing || !self.wants.contains(&brane), || {
-                    format!("{} is no last word", refusal.code)
-                });
+                self.judge_refused(outside, brane, ticket, refusal.code);
             }
             Notify::Unknown { brane, ticket } => self.judge_unknown(outside, brane, ticket),
             Notify::Renamed { .. } => outside.env.count("client goes on under a new name"),
@@ -127,14 +121,47 @@ impl Person {
                 outside.env.check(agrees, || format!("client {index} has another hash at {at}"));
             }
             Notify::Paused { .. } => outside.env.count("brane paused for a client"),
-            Notify::Closed { brane, code } => {
-                let asked_for = code.is_none() && !self.wants.contains(&brane);
-                outside.env.check(asked_for || code.is_none(), || {
-                    format!("client {index} cannot join {brane}: {code:?}")
-                });
-            }
+            Notify::Closed { brane, code } => outside
+                .env
+                .check(code.is_none(), || format!("client {index} cannot join {brane}: {code:?}")),
             Notify::Expiring { .. } | Notify::ServerError(_) => {}
         }
+    }
+
+    fn judge_applied(
+        &mut self,
+        outside: &mut Outside<'_>,
+        brane: BraneId,
+        ticket: Ticket,
+        at: Position,
+    ) {
+        self.check_applied(outside, brane, ticket, at);
+        if let Some(submitted) = self.open.get_mut(&ticket) {
+            if submitted.applied {
+                outside.env.count("edit applied anew after a fork");
+            }
+            submitted.applied = true;
+        }
+    }
+
+    fn judge_refused(
+        &mut self,
+        outside: &mut Outside<'_>,
+        brane: BraneId,
+        ticket: Ticket,
+        code: Code,
+    ) {
+        outside.env.count("edit refused");
+        let settled = self.settle(outside, ticket);
+        if let (Some(Submitted { id: Some(id), .. }), Some(reference)) =
+            (settled, outside.references.get_mut(&brane))
+        {
+            reference.refused(outside.env, id);
+        }
+        let passing = matches!(code, Code::NotJoined | Code::OutcomeUnknown);
+        outside
+            .env
+            .check(!passing || !self.wants.contains(&brane), || format!("{code} is no last word"));
     }
 
     /// After every window: the copy is what the log says.
@@ -198,14 +225,6 @@ impl Person {
             outside.env.after(after_us, Event::Cut(conn));
         }
         let Some(reference) = outside.references.get(&brane) else { return };
-        let stands = self.machine.position(brane);
-        let fork = stands.map(|stands| reference.fork_of(stands));
-        // A restart of the server may have moved the fork further back since.
-        let is_shared = fork.is_some_and(|fork| to.seq >= fork || reference.epochs().len() > 1);
-        let not_beyond = stands.is_some_and(|stands| to.seq <= stands.seq);
-        outside.env.check(is_shared && not_beyond, || {
-            format!("a rewind of {stands:?} to {to}, the fork is at {fork:?}")
-        });
         for ticket in lost {
             let id = self.open.get(ticket).and_then(|submitted| submitted.id);
             let place = id.and_then(|id| reference.place(id));

@@ -12,23 +12,45 @@ pub(super) struct Viewer {
     at: Option<Position>,
     parts: u32,
     wants_parts: bool,
+    /// Where the copy has to go back to first.
+    rewind: Option<Seq>,
 }
 
 impl Viewer {
-    /// Begins at a join, with what the client said it has.
-    pub(super) fn begin(joined: &Joined, resume: Option<Position>) -> Result<Self, String> {
+    /// Begins at a join, with what the client said it has and the fork that
+    /// lies behind that.
+    pub(super) fn begin(
+        joined: &Joined,
+        resume: Option<Position>,
+        fork: Option<Seq>,
+    ) -> Result<Self, String> {
         let wants_parts = joined.catch_up != CatchUp::Replay;
         if resume.is_none() && joined.catch_up != CatchUp::Snapshot {
             return Err(format!("{:?} for a client without a copy", joined.catch_up));
         }
+        if !wants_parts && fork.is_some() {
+            return Err(format!("a replay for a copy at {resume:?}, past the fork at {fork:?}"));
+        }
+        let (channel, head) = (joined.channel, joined.head);
         let at = resume.filter(|_| !wants_parts);
-        Ok(Self { channel: joined.channel, head: joined.head, at, parts: 0, wants_parts })
+        Ok(Self { channel, head, at, parts: 0, wants_parts, rewind: fork })
+    }
+
+    /// The copy is sent back: to the fork, no further, and only once.
+    pub(super) fn rewind(&mut self, to: Seq) -> Result<(), String> {
+        match self.rewind.take() {
+            Some(fork) if fork == to && self.parts == 0 => Ok(()),
+            due => Err(format!("a rewind to {to} where {due:?} was due")),
+        }
     }
 
     /// A part of a snapshot.
     pub(super) fn part(&mut self, part: &SnapshotPart) -> Result<(), String> {
         if !self.wants_parts || part.index != self.parts {
             return Err(format!("part {} where {} was due", part.index, self.parts));
+        }
+        if let Some(fork) = self.rewind {
+            return Err(format!("a part without the rewind to {fork}"));
         }
         self.parts += 1;
         if part.last {
@@ -60,7 +82,7 @@ impl Viewer {
         }
     }
 
-    /// The watermark cannot be above what exists.
+    /// The opening that it joined.
     pub(super) fn epoch(&self) -> Epoch {
         self.head.epoch
     }

@@ -8,6 +8,7 @@ use avvy_flow::SessionKey;
 use avvy_flow::brane_core::{BraneCore, BraneEffect, BraneInput, BraneStatus, Start, Window};
 use avvy_flow::group_commit::JournalChunk;
 use avvy_model::{BraneId, Code, Position, StateHash};
+use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::encode_server;
 use avvy_protocol::frame::Frame;
 use avvy_protocol::{Channel, ServerMessage};
@@ -44,6 +45,13 @@ impl Brane {
 
     pub(super) fn status(&self) -> BraneStatus {
         self.core.status()
+    }
+
+    fn close_slow(&self, ctx: &mut Ctx<'_>, session: SessionKey) {
+        if let Some(outbox) = self.members.get(&session) {
+            ctx.env.count("slow session closed");
+            outbox.borrow_mut().close(CloseCode::SlowConsumer);
+        }
     }
 }
 
@@ -90,12 +98,7 @@ impl Process {
                 ctx.env.trace(|| format!("{session:?} is to be resynced from {at}"));
                 self.feed(ctx, life, BraneInput::Resync { session, at });
             }
-            Msg::TooSlow { session } => {
-                if let Some(outbox) = brane.members.get(&session) {
-                    ctx.env.count("slow session closed");
-                    outbox.borrow_mut().close(avvy_protocol::close::CloseCode::SlowConsumer);
-                }
-            }
+            Msg::TooSlow { session } => brane.close_slow(ctx, session),
             Msg::Tick { at_us } => {
                 if brane.tick_us == Some(at_us) {
                     brane.tick_us = None;
@@ -103,12 +106,8 @@ impl Process {
                 }
             }
             Msg::SnapshotEnded { at, stored } => {
-                let ended = if stored {
-                    BraneInput::SnapshotStored { at }
-                } else {
-                    BraneInput::SnapshotFailed
-                };
-                self.feed(ctx, life, ended);
+                let (at, failed) = (BraneInput::SnapshotStored { at }, BraneInput::SnapshotFailed);
+                self.feed(ctx, life, if stored { at } else { failed });
             }
             Msg::IdleTick => self.watch_idleness(ctx, life),
             Msg::Drain => {
