@@ -7,6 +7,7 @@ mod bench;
 mod fuzz;
 mod licences;
 mod lint;
+mod mutants;
 mod python;
 mod serve;
 mod shell;
@@ -28,6 +29,7 @@ Usage: cargo xtask COMMAND
   crash [--rounds N]  kill -9 a server under load N times and verify what it promised (200)
   fuzz [NAME] [--seconds N]
                       fuzz what reads bytes from outside, or one of it, N seconds each (600)
+  mutants [NAME ...]  plant bugs and say which seed of the simulation finds each (see sim/README.md)
   help                this text
 ";
 
@@ -54,6 +56,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "lint" => lint::run(rest),
         "bench" => bench::bench(rest),
         "fuzz" => fuzz::run(rest),
+        "mutants" => mutants::run(rest),
         "crash" => bench::crash(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

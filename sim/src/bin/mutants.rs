@@ -1,13 +1,15 @@
 //! Plants the bugs of `sim/mutants/` one by one into a copy of the workspace
-//! and says which seed of the test finds each. Fails when one is not found.
+//! and says which seed of the test finds each, as the table of
+//! `sim/README.md`. Fails when one is not found.
 //!
-//! `cargo run -p avvy-sim --bin mutants [-- PART_OF_A_NAME ...]`
+//! `cargo xtask mutants [NAME ...]`; a part of a name is enough.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
 
 /// The same as in `tests/seeds.rs`.
 const SEEDS: &str = "3000";
@@ -31,38 +33,63 @@ fn main() -> ExitCode {
 /// Says how many mutants survived.
 fn run(wanted: &[String]) -> io::Result<usize> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    let patches = patches(root, wanted)?;
     let target = std::env::var_os("CARGO_TARGET_DIR");
     let target = target.map_or_else(|| root.join("target"), PathBuf::from);
     let bench = Bench { tree: target.join("mutants/tree"), target: target.join("mutants/target") };
-    if bench.tree.exists() {
-        fs::remove_dir_all(&bench.tree)?;
-    }
     copy(root, &bench.tree)?;
     bench.must_hold()?;
-    println!("| bug | found by seed | at step | seconds | as |\n|---|---|---|---|---|");
+    eprintln!("without a bug none of {SEEDS} seeds fails");
+    println!("| name | bug | seed | step | what breaks |\n|---|---|---|---|---|");
     let mut survivors = 0;
-    for patch in patches(root)? {
-        let name = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
-            continue;
-        }
+    for patch in patches {
+        let (name, bug) = (name(&patch), bug(&patch)?);
         match bench.try_patch(&patch)? {
-            Some(found) => println!("| {name} | {found} |"),
+            Some(found) => println!("| {name} | {bug} | {found} |"),
             None => {
                 survivors += 1;
-                println!("| {name} | **not found** | | | |");
+                println!("| {name} | {bug} | **none** | | |");
             }
         }
     }
+    // Nor was one of them left in and found in the place of the others.
+    bench.must_hold()?;
     Ok(survivors)
 }
 
-fn patches(root: &Path) -> io::Result<Vec<PathBuf>> {
+/// Those whose name holds one that is wanted, or all.
+fn patches(root: &Path, wanted: &[String]) -> io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(root.join("sim/mutants"))?.collect::<io::Result<Vec<_>>>()?;
     let mut patches: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
     patches.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
     patches.sort();
+    let is = |patch: &PathBuf, part: &String| name(patch).contains(part.as_str());
+    if let Some(nobody) = wanted.iter().find(|part| !patches.iter().any(|patch| is(patch, part))) {
+        return Err(io::Error::other(format!("no bug's name holds {nobody:?}")));
+    }
+    patches.retain(|patch| wanted.is_empty() || wanted.iter().any(|part| is(patch, part)));
     Ok(patches)
+}
+
+fn name(patch: &Path) -> String {
+    patch.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The patch's first line, without its full stop.
+fn bug(patch: &Path) -> io::Result<String> {
+    let text = fs::read_to_string(patch)?;
+    Ok(text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned())
+}
+
+/// What fits into a table: without the ends of ids and hashes, and not all.
+fn brief(what: &str) -> String {
+    let is_other = |c: char| !c.is_ascii_hexdigit() && c != '-';
+    let words = what.split_inclusive(is_other).map(|word| {
+        let (id, rest) = word.split_at(word.find(is_other).unwrap_or(word.len()));
+        if id.len() < 32 { word.to_owned() } else { format!("{}..{rest}", &id[..8]) }
+    });
+    let brief: String = words.collect::<String>().chars().take(90).collect();
+    brief.replace('|', "/").trim_end().to_owned()
 }
 
 /// Where mutants are built.
@@ -76,7 +103,12 @@ impl Bench {
     fn must_hold(&self) -> io::Result<()> {
         match self.search()? {
             None => Ok(()),
-            Some(found) => Err(io::Error::other(format!("fails without a bug: {found}"))),
+            // A build that was broken off may leave a bug in what it had built.
+            Some(found) => {
+                let target = self.target.display();
+                let advice = format!("if `cargo xtask test` holds, remove {target} and repeat");
+                Err(io::Error::other(format!("fails without a bug: {found}\n{advice}")))
+            }
         }
     }
 
@@ -88,11 +120,10 @@ impl Bench {
         found
     }
 
-    /// The first seed that fails, with its step, the time and the reason.
+    /// The first seed that fails, with its step and the reason.
     fn search(&self) -> io::Result<Option<String>> {
         let build = ["build", "--quiet", "--package", "avvy-sim", "--bin", "avvy-sim"];
         must(Command::new("cargo").args(build).current_dir(&self.tree).envs(self.env()))?;
-        let began = Instant::now();
         let output = Command::new(self.target.join("debug/avvy-sim"))
             .args(["--from", "0", "--count", SEEDS, "--steps", STEPS, "--first"])
             .output()?;
@@ -103,10 +134,7 @@ impl Bench {
         let failure = text.lines().find_map(|line| line.strip_prefix("seed "));
         let (place, what) = failure.and_then(|line| line.split_once(": ")).unwrap_or(("?", "?"));
         let (seed, step) = place.split_once(", step ").unwrap_or((place, "?"));
-        let seconds = began.elapsed().as_secs_f64();
-        let what: String = what.chars().take(100).collect();
-        let what = what.replace('|', "/");
-        Ok(Some(format!("{seed} | {step} | {seconds:.1} | {what}")))
+        Ok(Some(format!("{seed} | {step} | `{}`", brief(what))))
     }
 
     fn apply(&self, patch: &Path, options: &[&str]) -> io::Result<()> {
@@ -127,20 +155,37 @@ fn must(command: &mut Command) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("{command:?}: {status}"))) }
 }
 
+/// Makes `to` the same as `from`. What is the same already is not touched, so
+/// that it is not built again.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
+    let mut kept = BTreeSet::<OsString>::new();
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let name = entry.file_name();
         if ["target", ".git", "data", "node_modules"].iter().any(|skipped| name == *skipped) {
             continue;
         }
-        let file_type = entry.file_type()?;
+        let (file_type, copied) = (entry.file_type()?, to.join(&name));
         if file_type.is_dir() {
-            copy(&entry.path(), &to.join(name))?;
+            copy(&entry.path(), &copied)?;
         } else if file_type.is_file() {
-            fs::copy(entry.path(), to.join(name))?;
+            let bytes = fs::read(entry.path())?;
+            if fs::read(&copied).ok().as_ref() != Some(&bytes) {
+                fs::write(&copied, bytes)?;
+            }
+        } else {
+            continue;
         }
+        kept.insert(name);
+    }
+    for entry in fs::read_dir(to)? {
+        let entry = entry?;
+        if kept.contains(&entry.file_name()) {
+            continue;
+        }
+        let is_folder = entry.file_type()?.is_dir();
+        if is_folder { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
     }
     Ok(())
 }
