@@ -10,8 +10,11 @@ mod world;
 
 use std::collections::BTreeMap;
 
+use avvy_brane::{Admission, Clients, Outcome, World};
 use avvy_client::replica::Replica;
-use avvy_model::{BraneId, Edit, EditId, Epoch, Event, Position, Seq, StateHash, UserId};
+use avvy_model::{
+    BraneId, Code, Counter, Edit, EditId, Epoch, Event, Position, Seq, StateHash, UserId,
+};
 
 use crate::env::Env;
 pub(crate) use world::NaiveWorld;
@@ -200,6 +203,44 @@ impl Reference {
         self.world.differences(replica)
     }
 
+    /// A recovered world is what the line makes of an empty one.
+    pub(crate) fn judge_world(&self, world: &mut World) -> Result<(), String> {
+        self.world.compare(world)
+    }
+
+    /// What a recovered brane remembers of the edits of the line: each has its
+    /// place, or has been forgotten by the rules, but is never new.
+    pub(crate) fn judge_memory(&self, env: &Env, clients: &Clients) -> Result<(), String> {
+        for (edit, seq) in &self.places {
+            let admission = clients.check(*edit);
+            let fits = match admission {
+                Admission::Known(Outcome::Applied(at)) => at == *seq,
+                Admission::Refused(Code::OutcomeUnknown | Code::ClientUnknown) => {
+                    self.may_be_forgotten(env, *edit)
+                }
+                Admission::New | Admission::Known(_) | Admission::Refused(_) => false,
+            };
+            if !fits {
+                return Err(format!("{edit:?} is at {seq}, and remembered as {admission:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the client has sent as many edits since as are remembered, or
+    /// was silent for as long.
+    fn may_be_forgotten(&self, env: &Env, edit: EditId) -> bool {
+        let limits = &env.setup.brane.limits;
+        let since = edit..=EditId { counter: Counter(u64::MAX), ..edit };
+        let sent = self.intents.range(since.clone()).count();
+        let seqs = self.places.range(since).map(|(_, seq)| *seq);
+        let mut heard: Vec<u64> =
+            seqs.filter_map(|seq| self.event(seq)).map(|event| event.at_ms).collect();
+        heard.push(env.unix_ms());
+        let was_silent = heard.windows(2).any(|pair| pair[1] - pair[0] >= limits.client_memory_ms);
+        sent > limits.outcomes_per_client || was_silent
+    }
+
     /// Where a copy at `at` has to go back to when it joins the opening of
     /// this epoch; `None` if it is on the line that this goes on with.
     pub(crate) fn fork_behind(&self, at: Position, epoch: Epoch) -> Option<Seq> {
@@ -236,7 +277,7 @@ impl Reference {
         let before = self.places.insert(edit, seq);
         env.check(before.is_none(), || format!("{edit:?} was applied twice: {before:?}, {seq}"));
         env.check(!self.refused.contains_key(&edit), || format!("{edit:?} was refused before"));
-        let same_client = EditId { counter: avvy_model::Counter(u64::MAX), ..edit };
+        let same_client = EditId { counter: Counter(u64::MAX), ..edit };
         let later = self.places.range(edit..=same_client).nth(1);
         env.check(later.is_none(), || format!("{edit:?} comes after {later:?}"));
         let intent = self.intents.get(&edit).ok_or("nobody asked for it".to_owned());

@@ -28,8 +28,8 @@ pub(crate) struct Sim {
     pub(crate) process: Option<Process>,
     pub(crate) fates: Arc<Mutex<Fates>>,
     pub(crate) users: BTreeMap<UserId, Role>,
-    owners: BTreeMap<BraneId, UserId>,
-    disk: MemoryDisk,
+    pub(crate) owners: BTreeMap<BraneId, UserId>,
+    pub(crate) disk: MemoryDisk,
     processes: u64,
 }
 

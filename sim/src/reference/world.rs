@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use avvy_brane::World;
 use avvy_client::replica::Replica;
 use avvy_model::{
     BraneId, Change, Event, Handle, Kind, Object, ObjectAt, ObjectId, Props, StateHash, Transform,
@@ -54,6 +55,19 @@ impl NaiveWorld {
             format!("{handle}: {:?}, not {:?}", replica.get(handle), self.objects.get(&handle))
         };
         handles.into_iter().filter(differ).take(3).map(tell).collect()
+    }
+
+    /// Whether this world holds the same, object by object.
+    pub(crate) fn compare(&self, world: &mut World) -> Result<(), String> {
+        let handles = self.objects.keys().copied().chain(world.iter().map(|(handle, _)| handle));
+        for handle in handles.collect::<BTreeSet<Handle>>() {
+            let (found, expected) = (world.get(handle), self.objects.get(&handle));
+            expect(found == expected, || format!("{handle}: {found:?}, not {expected:?}"))?;
+        }
+        let (next, due) = (world.next_handle(), self.next);
+        expect(next == due, || format!("{next} comes next, {due} was due"))?;
+        let (hash, due) = (world.state_hash(), self.hash);
+        expect(hash == due, || format!("its hash is {hash}, not {due}"))
     }
 
     /// Does what the event says.

@@ -23,6 +23,7 @@ use bytes::Bytes;
 
 use super::{ActorId, Ctx, JobId, Life, Msg, Process};
 use crate::env::Event;
+use crate::setup::Setup;
 
 /// Edits before the snapshot whose windows are read, too.
 const TAIL_EDITS: u64 = 50;
@@ -228,7 +229,7 @@ impl Process {
             ctx.env.check(opened.torn.is_none(), || format!("a torn tail: {:?}", opened.torn));
             let owner = self.owners.get(&brane).copied();
             let owner = owner.ok_or(StoreError::UnknownBrane(brane))?;
-            let loading = Loading::new(sources(brane, owner, &opened), load_config(ctx));
+            let loading = Loading::new(sources(brane, owner, &opened), load_config(&ctx.env.setup));
             run.opened = Some((opened, loading));
             return Ok(false);
         };
@@ -308,7 +309,7 @@ impl Process {
     }
 }
 
-fn sources(brane: BraneId, owner: UserId, opened: &Opened) -> Sources {
+pub(crate) fn sources(brane: BraneId, owner: UserId, opened: &Opened) -> Sources {
     let snapshots = opened
         .snapshots
         .iter()
@@ -317,14 +318,14 @@ fn sources(brane: BraneId, owner: UserId, opened: &Opened) -> Sources {
     Sources { brane, owner, snapshots, head: opened.head }
 }
 
-fn load_config(ctx: &Ctx<'_>) -> LoadConfig {
-    let fan_out = &ctx.env.setup.fan_out;
+pub(crate) fn load_config(setup: &Setup) -> LoadConfig {
+    let fan_out = &setup.fan_out;
     let tail =
         TailBounds { max_windows: fan_out.ring_max_windows, max_bytes: fan_out.ring_max_bytes };
-    LoadConfig { limits: ctx.env.setup.brane.limits, tail, tail_edits: TAIL_EDITS }
+    LoadConfig { limits: setup.brane.limits, tail, tail_edits: TAIL_EDITS }
 }
 
-fn journal_chunk(chunk: Chunk) -> JournalChunk {
+pub(crate) fn journal_chunk(chunk: Chunk) -> JournalChunk {
     let Chunk { epoch, from, to, at_ms, body } = chunk;
     JournalChunk { epoch, from, to, at_ms, body }
 }

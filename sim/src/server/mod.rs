@@ -24,6 +24,7 @@ use crate::net::{ConnId, Net, SharedOutbox};
 use crate::reference::Reference;
 use directory::Directory;
 use jobs::Job;
+pub(crate) use jobs::{journal_chunk, load_config, sources};
 pub(crate) use persistence::Persistence;
 
 /// One life of a brane's actors.
