@@ -1,5 +1,6 @@
 //! Virtual time: what happens when, in one order that the seed decides.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -12,6 +13,10 @@ use crate::setup::Setup;
 
 /// The time at which every run begins, in Unix milliseconds.
 const BEGINS_MS: u64 = 1_800_000_000_000;
+
+/// FNV-1a (Fowler, Noll, Vo), 64 bits.
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
 /// Something that happens at a moment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -53,11 +58,23 @@ pub(crate) struct Env {
     order: u64,
     counts: BTreeMap<&'static str, u64>,
     failure: Option<String>,
-    trace: bool,
+    story: Story,
+    witness: Cell<u64>,
+}
+
+/// What becomes of the story that a run tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Story {
+    /// Nobody listens.
+    Untold,
+    /// It is printed.
+    Printed,
+    /// It goes into the run's witness, with all that happens in it.
+    Hashed,
 }
 
 impl Env {
-    pub(crate) fn new(rng: Rng, setup: Setup, trace: bool) -> Self {
+    pub(crate) fn new(rng: Rng, setup: Setup, story: Story) -> Self {
         Self {
             now_us: 0,
             rng,
@@ -66,7 +83,8 @@ impl Env {
             order: 0,
             counts: BTreeMap::new(),
             failure: None,
-            trace,
+            story,
+            witness: Cell::new(FNV_OFFSET),
         }
     }
 
@@ -95,6 +113,7 @@ impl Env {
             Some(Reverse((at_us, ..))) if *at_us <= until_us => {
                 let Reverse((at_us, _, event)) = self.queue.pop()?;
                 self.now_us = at_us;
+                self.trace_event(event);
                 Some(event)
             }
             _ => {
@@ -132,10 +151,33 @@ impl Env {
         self.failure.as_deref()
     }
 
-    /// Prints a line of the story, if somebody wants to read it.
+    /// A line of the story, if somebody wants to hear it.
     pub(crate) fn trace(&self, line: impl FnOnce() -> String) {
-        if self.trace {
-            println!("{:>12.3} ms  {}", self.now_us as f64 / 1_000.0, line());
+        match self.story {
+            Story::Untold => {}
+            Story::Printed => println!("{:>12.3} ms  {}", self.now_us as f64 / 1_000.0, line()),
+            Story::Hashed => self.testify(line().as_bytes()),
+        }
+    }
+
+    /// Something that is too much for a reader: it only goes into the witness.
+    pub(crate) fn testify(&self, bytes: &[u8]) {
+        if self.story == Story::Hashed {
+            let hash = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
+            self.witness.set(bytes.iter().fold(self.witness.get(), hash));
+        }
+    }
+
+    /// Everything that happened until now, as one number: equal for runs that
+    /// went the same way.
+    pub(crate) fn witness(&self) -> u64 {
+        self.testify(format!("{:?}", self.counts).as_bytes());
+        self.witness.get()
+    }
+
+    fn trace_event(&self, event: Event) {
+        if self.story == Story::Hashed {
+            self.testify(format!("{} {event:?}", self.now_us).as_bytes());
         }
     }
 }

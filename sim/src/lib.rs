@@ -26,6 +26,8 @@ use std::task::{Context, Poll, Waker};
 
 use avvy_persistence::StoreError;
 
+use env::Story;
+
 /// How often each kind of thing occurred.
 pub type Counts = BTreeMap<&'static str, u64>;
 
@@ -58,9 +60,23 @@ impl std::fmt::Display for Failure {
 /// # Errors
 /// When a promise is broken. Code that panics is caught and counts as such.
 pub fn run(seed: u64, steps: u64, trace: bool) -> Result<Counts, Failure> {
+    let story = if trace { Story::Printed } else { Story::Untold };
+    tell(seed, steps, story).map(|(counts, _)| counts)
+}
+
+/// Runs a seed and gives a hash of everything that happens in it: each event
+/// with its time, each byte on the network, and each line of the story.
+///
+/// # Errors
+/// As [`run`].
+pub fn witness(seed: u64, steps: u64) -> Result<u64, Failure> {
+    tell(seed, steps, Story::Hashed).map(|(_, witness)| witness)
+}
+
+fn tell(seed: u64, steps: u64, story: Story) -> Result<(Counts, u64), Failure> {
     let mut at = 0;
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let mut sim = sim::Sim::new(seed, trace);
+        let mut sim = sim::Sim::new(seed, story);
         while at < steps && sim.env.failure().is_none() {
             sim.step();
             at += 1;
@@ -69,12 +85,12 @@ pub fn run(seed: u64, steps: u64, trace: bool) -> Result<Counts, Failure> {
             sim.finish();
         }
         match sim.env.failure() {
-            None => Ok(sim.env.counts().clone()),
+            None => Ok((sim.env.counts().clone(), sim.env.witness())),
             Some(what) => Err(what.to_owned()),
         }
     }));
     let what = match ran {
-        Ok(Ok(counts)) => return Ok(counts),
+        Ok(Ok(told)) => return Ok(told),
         Ok(Err(what)) => what,
         Err(panic) => panic_text(panic.as_ref()),
     };

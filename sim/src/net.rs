@@ -120,6 +120,7 @@ impl Net {
         let Some(conn) = self.conns.get_mut(&id).filter(|conn| !conn.cut) else { return };
         let at_us = (env.now_us + delay(env)).max(conn.up_last_us);
         conn.up_last_us = at_us;
+        env.testify(&message);
         conn.up.push_back((at_us, message.into()));
         env.at(at_us, Event::ToServer(id));
     }
@@ -219,6 +220,7 @@ impl Conn {
             if let Down::Frame(frame) = &down {
                 outbox.bytes -= frame.as_wire().len();
                 self.down_bytes += frame.as_wire().len();
+                env.testify(frame.as_wire());
             }
             let at_us = (env.now_us + delay(env)).max(self.down_last_us);
             self.down_last_us = at_us;

@@ -9,7 +9,7 @@ use avvy_persistence::memory::{Fault, MemoryDisk, Operation};
 use avvy_persistence::{BraneKind, BraneRecord, Place, Store};
 
 use crate::client::{Outside, Person};
-use crate::env::{Env, Event};
+use crate::env::{Env, Event, Story};
 use crate::net::Net;
 use crate::reference::Reference;
 use crate::rng::Rng;
@@ -43,10 +43,10 @@ pub(crate) struct Fates {
 
 impl Sim {
     /// Draws a run.
-    pub(crate) fn new(seed: u64, trace: bool) -> Self {
+    pub(crate) fn new(seed: u64, story: Story) -> Self {
         let mut rng = Rng::new(seed);
         let setup = Setup::draw(&mut rng);
-        let mut env = Env::new(rng, setup, trace);
+        let mut env = Env::new(rng, setup, story);
         let owner = env.rng.user_id();
         let mut users = BTreeMap::from([(owner, Role::Owner)]);
         for role in [Role::Builder, Role::Builder, Role::Visitor] {
