@@ -10,6 +10,9 @@ use crate::sim::Sim;
 /// Virtual time that a run may take to become quiet, in microseconds.
 const QUIET_US: u64 = 300_000_000;
 
+/// How far the wall clock is set at most, in milliseconds.
+const MAX_STEP_MS: u64 = 3_600_000;
+
 /// Something that the driver does.
 type Action = fn(&mut Sim);
 
@@ -17,7 +20,7 @@ impl Sim {
     /// One action of the driver, then some time.
     pub(crate) fn step(&mut self) {
         let w = self.env.setup.weights;
-        let actions: [(u64, Action); 11] = [
+        let actions: [(u64, Action); 13] = [
             (w.edit, Self::do_edit),
             (w.cut, Self::do_cut),
             (w.pause, Self::do_pause),
@@ -29,6 +32,8 @@ impl Sim {
             (w.crash, Self::do_crash),
             (w.compact, Self::do_compact),
             (w.stall, Self::do_stall),
+            (w.supersede, Self::do_supersede),
+            (w.clock, Self::do_set_clock),
         ];
         let total: u64 = actions.iter().map(|(weight, _)| weight).sum();
         let mut drawn = self.env.rng.below(total);
@@ -70,7 +75,7 @@ impl Sim {
         self.env.trace(|| "calm".to_owned());
         self.heal();
         let setup = &mut self.env.setup;
-        (setup.spike_ppm, setup.slow_store_ppm) = (0, 0);
+        (setup.spike_ppm, setup.slow_store_ppm, setup.store_late_ppm) = (0, 0, 0);
         (setup.weights.cut, setup.weights.brane_crash) = (0, 0);
         let is_too_small = (setup.brane.max_sessions as u64) < setup.clients;
         setup.brane.max_sessions = 4_096;
@@ -243,5 +248,18 @@ impl Sim {
 
     fn do_stall(&mut self) {
         self.with_process(|process, ctx| process.stall(ctx.env));
+    }
+
+    fn do_supersede(&mut self) {
+        let branes: Vec<BraneId> = self.references.keys().copied().collect();
+        let Some(brane) = self.env.rng.pick(&branes).copied() else { return };
+        self.with_process(|process, ctx| process.supersede(ctx, brane));
+    }
+
+    fn do_set_clock(&mut self) {
+        let before_ms = self.env.wall_step_ms;
+        self.env.wall_step_ms = self.env.rng.below(2 * MAX_STEP_MS) as i64 - MAX_STEP_MS as i64;
+        let is_forth = self.env.wall_step_ms > before_ms;
+        self.env.count(if is_forth { "wall clock set forth" } else { "wall clock set back" });
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct Env {
     pub(crate) now_us: u64,
     pub(crate) rng: Rng,
     pub(crate) setup: Setup,
+    /// How far the server's wall clock was set forth, or back.
+    pub(crate) wall_step_ms: i64,
     queue: BinaryHeap<Reverse<(u64, u64, Event)>>,
     order: u64,
     counts: BTreeMap<&'static str, u64>,
@@ -79,6 +81,7 @@ impl Env {
             now_us: 0,
             rng,
             setup,
+            wall_step_ms: 0,
             queue: BinaryHeap::new(),
             order: 0,
             counts: BTreeMap::new(),
@@ -94,7 +97,7 @@ impl Env {
     }
 
     pub(crate) fn unix_ms(&self) -> u64 {
-        BEGINS_MS + self.now_us / 1_000
+        (BEGINS_MS + self.now_us / 1_000).saturating_add_signed(self.wall_step_ms)
     }
 
     /// Events of one moment happen in the order in which they were planned.

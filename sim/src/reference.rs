@@ -54,6 +54,8 @@ pub(crate) struct Reference {
     published: Seq,
     /// The last edit of which anyone was told that it is durable.
     promised: Seq,
+    /// The last opening has ended because another process had opened it.
+    superseded: bool,
 }
 
 impl Reference {
@@ -70,6 +72,7 @@ impl Reference {
             epochs: Vec::new(),
             published: Seq(0),
             promised: Seq(0),
+            superseded: false,
         }
     }
 
@@ -106,6 +109,9 @@ impl Reference {
             env.count("fork: accepted edits lost");
             if self.published > head {
                 env.count("fork: seen edits lost");
+                if self.superseded {
+                    env.count("fork: seen edits lost to another writer");
+                }
             }
         }
         for entry in self.line.split_off(head.0 as usize) {
@@ -121,11 +127,17 @@ impl Reference {
                 let _ = self.world.follow(&entry.event);
             }
         }
+        self.superseded = false;
         self.published = head;
         self.epochs.push((epoch, head));
         env.check(self.world.hash() == hash, || {
             format!("the world at {head} was opened differently")
         });
+    }
+
+    /// The opening ends because another process has opened the brane.
+    pub(crate) fn superseded(&mut self) {
+        self.superseded = true;
     }
 
     /// A chunk left the brane for the journal.
@@ -237,7 +249,8 @@ impl Reference {
         let mut heard: Vec<u64> =
             seqs.filter_map(|seq| self.event(seq)).map(|event| event.at_ms).collect();
         heard.push(env.unix_ms());
-        let was_silent = heard.windows(2).any(|pair| pair[1] - pair[0] >= limits.client_memory_ms);
+        let was_silent =
+            heard.windows(2).any(|pair| pair[1].saturating_sub(pair[0]) >= limits.client_memory_ms);
         sent > limits.outcomes_per_client || was_silent
     }
 

@@ -36,10 +36,14 @@ pub struct Setup {
     pub idle_us: u64,
     /// How long journal chunks are kept, in milliseconds.
     pub retention_ms: u64,
+    /// To how many bytes compaction cuts the journals down, if it does.
+    pub journal_bytes: Option<u64>,
     /// How often each thing is done, as weights.
     pub weights: Weights,
     /// How often store operations go wrong, in millionths.
     pub store_fail_ppm: u64,
+    /// How often an append is answered as timed out and done later, in millionths.
+    pub store_late_ppm: u64,
     /// How often the power goes at a store operation, in millionths.
     pub store_cut_ppm: u64,
     /// Whether newest snapshots are spoiled while the process is down.
@@ -75,6 +79,10 @@ pub struct Weights {
     pub compact: u64,
     /// An actor is held up.
     pub stall: u64,
+    /// Another process opens a brane.
+    pub supersede: u64,
+    /// The wall clock is set.
+    pub clock: u64,
 }
 
 impl Setup {
@@ -93,12 +101,20 @@ impl Setup {
             crash: some(rng, 8),
             compact: some(rng, 8),
             stall: some(rng, 8),
+            supersede: if rng.below(2) == 0 { 0 } else { 4 },
+            clock: if rng.below(2) == 0 { 0 } else { 4 },
         };
         let outcomes = *rng.pick(&[4, 12, 64, 256]).unwrap_or(&256);
+        // Clients are forgotten by the wall clock: where that is set, the model
+        // could not tell who may be, unless it takes longer than any step.
+        let forgets_soon = rng.below(6) == 0 && weights.clock == 0;
+        let client_memory_ms = if forgets_soon { 30_000 } else { 7 * 24 * 3_600_000 };
+        let mut brane = brane(rng, outcomes);
+        brane.limits.client_memory_ms = client_memory_ms;
         Self {
             clients: rng.range(2, 6),
             branes: rng.range(1, 2),
-            brane: brane(rng, outcomes),
+            brane,
             fan_out: fan_out(rng),
             commits: commits(rng),
             edits_in_flight: *rng.pick(&[1, 4, 16, 64]).unwrap_or(&64),
@@ -109,8 +125,10 @@ impl Setup {
             store_us: rng.range(50, 20_000),
             idle_us: rng.range(200_000, 5_000_000),
             retention_ms: *rng.pick(&[0, 500, 600_000]).unwrap_or(&0),
+            journal_bytes: *rng.pick(&[None, None, Some(500), Some(5_000)]).unwrap_or(&None),
             weights,
             store_fail_ppm: some(rng, 30_000),
+            store_late_ppm: some(rng, 30_000),
             store_cut_ppm: some(rng, 4_000),
             spike_ppm: some(rng, 5_000),
             slow_store_ppm: some(rng, 20_000),
@@ -126,7 +144,6 @@ fn brane(rng: &mut Rng, outcomes: usize) -> BraneConfig {
         max_batch: 6,
         max_touched: *rng.pick(&[4, 100, 100]).unwrap_or(&100),
         outcomes_per_client: outcomes,
-        client_memory_ms: if rng.below(6) == 0 { 30_000 } else { 7 * 24 * 3_600_000 },
         ..WorldLimits::default()
     };
     let flush = FlushWindowConfig {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use avvy_model::{BraneId, Role, Seq, UserId, Visibility};
 use avvy_persistence::memory::{Fault, MemoryDisk, Operation};
-use avvy_persistence::{BraneKind, BraneRecord, Place, Store};
+use avvy_persistence::{BraneKind, BraneRecord, Place, Store, StoreError};
 
 use crate::client::{Outside, Person};
 use crate::env::{Env, Event, Story};
@@ -39,6 +39,8 @@ pub(crate) struct Fates {
     fail_ppm: u64,
     cut_ppm: u64,
     counts: Vec<&'static str>,
+    /// What the store says of a fault, if it is not a failing device.
+    answer: Option<StoreError>,
 }
 
 impl Sim {
@@ -63,6 +65,7 @@ impl Sim {
             fail_ppm: env.setup.store_fail_ppm,
             cut_ppm: env.setup.store_cut_ppm,
             counts: Vec::new(),
+            answer: None,
         }));
         let plan = Arc::clone(&fates);
         disk.plan(move |operation, _nth| {
@@ -247,7 +250,9 @@ impl Sim {
         self.env.count("start of the process");
         let store = self.disk.mount();
         let (owners, users) = (self.owners.clone(), self.users.clone());
-        self.process = Some(Process::new(&mut self.env, self.processes, store, owners, users));
+        let fates = Arc::clone(&self.fates);
+        let process = Process::new(&self.env, self.processes, store, fates, owners, users);
+        self.process = Some(process);
     }
 
     /// Spoils the newest snapshots of branes that have another, as a failing
@@ -293,7 +298,13 @@ impl Sim {
 }
 
 impl Fates {
+    /// What the store says where the memory store says that its device failed.
+    pub(crate) fn take_answer(&mut self) -> Option<StoreError> {
+        self.answer.take()
+    }
+
     fn draw(&mut self, operation: Operation) -> Fault {
+        self.answer = None;
         if self.rng.ppm(self.cut_ppm) {
             let chunks = self.rng.below(4) as usize;
             return match self.rng.below(3) {
@@ -315,7 +326,21 @@ impl Fates {
             (_, false) => (Fault::FailAfter, "store error after another operation"),
         };
         self.counts.push(kind);
+        if fault == Fault::FailBefore {
+            self.draw_answer();
+        }
         fault
+    }
+
+    /// Why nothing was done.
+    fn draw_answer(&mut self) {
+        let (kind, answer) = match self.rng.below(3) {
+            0 => return,
+            1 => ("store overloaded", StoreError::Overloaded),
+            _ => ("store full", StoreError::Full("a planned fault".to_owned())),
+        };
+        self.counts.push(kind);
+        self.answer = Some(answer);
     }
 }
 

@@ -17,6 +17,11 @@ const THREADS: u64 = 2;
 
 /// What a run of all seeds has to contain for its success to mean anything.
 const KINDS: &[&str] = &[
+    "append done after its time-out",
+    "append timed out",
+    "append without effect after its time-out",
+    "brane opened by another process",
+    "brane superseded",
     "catch-up by difference",
     "catch-up by replay",
     "catch-up by snapshot",
@@ -26,6 +31,7 @@ const KINDS: &[&str] = &[
     "client leaves a brane",
     "client stays away for long",
     "compaction",
+    "compaction to a size",
     "connection cut",
     "connection cut while catching up",
     "copy compared",
@@ -39,6 +45,7 @@ const KINDS: &[&str] = &[
     "edit's outcome unknown",
     "fork: accepted edits lost",
     "fork: seen edits lost",
+    "fork: seen edits lost to another writer",
     "group commit of several chunks",
     "idle brane closed",
     "join refused",
@@ -67,7 +74,11 @@ const KINDS: &[&str] = &[
     "store error before an append",
     "store error before another operation",
     "store error within an append",
+    "store full",
+    "store overloaded",
     "update for a brane that is gone",
+    "wall clock set back",
+    "wall clock set forth",
 ];
 
 /// Seeds that are run twice.

@@ -87,7 +87,9 @@ impl Process {
                 self.feed(ctx, life, BraneInput::Durable { epoch, seq });
             }
             Msg::Superseded { epoch } => {
-                ctx.env.fail(|| format!("the only writer was superseded in epoch {epoch}"));
+                if epoch == brane.core.status().epoch {
+                    return self.end_superseded(ctx, life);
+                }
             }
             Msg::Pressure(on) => self.feed(ctx, life, BraneInput::Pressure(on)),
             Msg::FanOutReady { published, floor } => {
@@ -210,6 +212,19 @@ impl Process {
         } else {
             ctx.env.at(since_us + idle_us, Event::Idle(self.number, ActorId::Brane(life)));
         }
+    }
+
+    /// What it accepted and nobody stored is lost, and its viewers have to be
+    /// sent back when it is open again.
+    fn end_superseded(&mut self, ctx: &mut Ctx<'_>, life: Life) {
+        let Some(id) = self.branes.get(&life).map(|brane| brane.brane) else { return };
+        ctx.env.count("brane superseded");
+        ctx.env.trace(|| format!("brane {id} is superseded"));
+        if let Some((_, reference)) = ctx.reference(id) {
+            reference.superseded();
+        }
+        self.end_brane(ctx, life);
+        self.on_brane_ended(ctx, id);
     }
 
     fn close_if_drained(&mut self, ctx: &mut Ctx<'_>, life: Life) {

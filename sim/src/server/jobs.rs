@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 
 use avvy_brane::snapshot;
@@ -29,6 +30,8 @@ use crate::setup::Setup;
 const TAIL_EDITS: u64 = 50;
 /// Bytes of journal read at a time.
 const BITE_BYTES: usize = 2_000;
+/// A retention that no run outlasts, unless its clock is set.
+const LONG_MS: u64 = 600_000;
 
 /// A brane as it comes from the store.
 pub(crate) struct Loaded {
@@ -43,6 +46,8 @@ pub(super) enum Job {
     Snapshot(Box<SnapshotRun>),
     Load(Box<LoadRun>),
     Compact,
+    /// An append that was answered as timed out.
+    Late(Vec<ChunkWrite>),
 }
 
 pub(super) struct CommitRun {
@@ -129,6 +134,10 @@ impl Process {
                 self.run_compact(ctx);
                 None
             }
+            Job::Late(writes) => {
+                self.run_late(ctx, writes);
+                None
+            }
         };
         if let Some(job) = next {
             self.jobs.insert(id, job);
@@ -142,15 +151,49 @@ impl Process {
             return None;
         }
         let writes: Vec<ChunkWrite> = run.batch.iter().map(write).collect();
+        let late_ppm = ctx.env.setup.store_late_ppm;
+        if ctx.env.rng.ppm(late_ppm) {
+            ctx.env.count("append timed out");
+            self.start_late(ctx, writes);
+            run.answer = Some(Err(()));
+            return Some(run);
+        }
         run.answer = Some(match self.ask(self.store.append(writes)) {
             Err(_) if self.is_dead() => return None,
-            Err(_) => {
+            Err(error) => {
                 ctx.env.count("group commit failed");
+                ctx.env.check(error.is_retryable(), || format!("a group commit: {error}"));
                 Err(())
             }
             Ok(results) => Ok(judge(ctx, &run.batch, &results)),
         });
         Some(run)
+    }
+
+    /// Before the append is repeated, or long after.
+    fn start_late(&mut self, ctx: &mut Ctx<'_>, writes: Vec<ChunkWrite>) {
+        self.last_job += 1;
+        let id = JobId(self.last_job);
+        self.jobs.insert(id, Job::Late(writes));
+        let mean_us = 20 * ctx.env.setup.store_us;
+        let delay_us = ctx.env.rng.exponential(mean_us);
+        ctx.env.after(delay_us, Event::Job(self.number, id));
+    }
+
+    /// The store does what it was asked for long ago; nobody hears of it.
+    fn run_late(&mut self, ctx: &mut Ctx<'_>, writes: Vec<ChunkWrite>) {
+        let heads = |this: &Self| -> Vec<_> {
+            let reports = writes.iter().map(|write| this.store.disk().report(write.brane));
+            reports.map(|report| report.map(|report| report.head).ok()).collect()
+        };
+        let before = heads(self);
+        let _ = self.ask(self.store.append(writes.clone()));
+        let is_first = before != heads(self);
+        ctx.env.count(if is_first {
+            "append done after its time-out"
+        } else {
+            "append without effect after its time-out"
+        });
     }
 
     fn run_snapshot(&mut self, ctx: &mut Ctx<'_>, mut run: SnapshotRun) -> Option<SnapshotRun> {
@@ -212,8 +255,9 @@ impl Process {
                 ctx.env.count("opening failed");
                 let brane = run.brane;
                 ctx.env.trace(|| format!("opening {brane} failed: {error}"));
-                let is_fault = matches!(error, StoreError::Io(_));
-                ctx.env.check(is_fault, || format!("brane {brane} cannot be opened: {error}"));
+                ctx.env.check(error.is_retryable(), || {
+                    format!("brane {brane} cannot be opened: {error}")
+                });
                 let loaded = Err(Code::Unavailable);
                 self.send(ctx, ActorId::Directory, Msg::Loaded { brane, loaded });
                 None
@@ -254,8 +298,10 @@ impl Process {
                         ctx.env.count("opening after compaction");
                         ReadFailure::Compacted { oldest: *oldest }
                     }
-                    StoreError::Io(why) => ReadFailure::Away(why.clone()),
-                    error => ReadFailure::Damaged(error.to_string()),
+                    StoreError::Damaged { .. } | StoreError::UnknownSnapshot { .. } => {
+                        ReadFailure::Damaged(error.to_string())
+                    }
+                    error => ReadFailure::Away(error.to_string()),
                 };
                 match loading.failed(failure, &mut warnings) {
                     Err(LoadError::Away(_)) => return Err(error),
@@ -284,7 +330,7 @@ impl Process {
         let policy = CompactPolicy {
             now_ms: ctx.env.unix_ms(),
             retention_ms: ctx.env.setup.retention_ms,
-            max_journal_bytes: None,
+            max_journal_bytes: ctx.env.setup.journal_bytes,
             // Where snapshots are spoiled, one is not enough.
             keep_snapshots: if ctx.env.setup.spoils { 2 } else { 1 + ctx.env.rng.below(2) as u32 },
         };
@@ -292,20 +338,35 @@ impl Process {
             ctx.env.check(done.skipped == 0, || format!("compaction: {done:?}"));
             if done.chunks > 0 {
                 ctx.env.count("compaction");
+                let setup = &ctx.env.setup;
+                let is_young = setup.retention_ms >= LONG_MS && setup.weights.clock == 0;
+                if is_young && setup.journal_bytes.is_some() {
+                    ctx.env.count("compaction to a size");
+                }
             }
         }
     }
 
     /// The store's answer, which is there at once. A store without power
     /// takes the process with it.
-    fn ask<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    pub(super) fn ask<T>(
+        &self,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         let Poll::Ready(answer) = pin!(answer).poll(&mut Context::from_waker(Waker::noop())) else {
             return Err(StoreError::Closed);
         };
-        if matches!(answer, Err(StoreError::Closed)) {
-            self.is_dead.set(true);
+        match answer {
+            Err(StoreError::Closed) => {
+                self.is_dead.set(true);
+                Err(StoreError::Closed)
+            }
+            Err(StoreError::Io(why)) => {
+                let fates = &mut *self.fates.lock().unwrap_or_else(PoisonError::into_inner);
+                Err(fates.take_answer().unwrap_or(StoreError::Io(why)))
+            }
+            answer => answer,
         }
-        answer
     }
 }
 
@@ -357,9 +418,14 @@ fn judge(
     batch: &[QueuedChunk],
     results: &[Result<(), AppendRefusal>],
 ) -> Vec<Rejected> {
-    let mut rejected = Vec::new();
+    let mut rejected: Vec<Rejected> = Vec::new();
     for (queued, result) in batch.iter().zip(results) {
-        if let Err(refusal) = result {
+        let (brane, epoch) = (queued.brane, queued.chunk.epoch);
+        // The first refusal of an opening says why.
+        let is_known = rejected.iter().any(|first| (first.brane, first.epoch) == (brane, epoch));
+        if let Err(refusal) = result
+            && !is_known
+        {
             ctx.env.trace(|| format!("chunk {:?} refused: {refusal}", queued.chunk.to));
             let why = match refusal {
                 AppendRefusal::StaleEpoch { .. } => Rejection::Superseded,
@@ -368,7 +434,7 @@ fn judge(
                 | AppendRefusal::UnknownBrane
                 | AppendRefusal::Malformed => Rejection::Broken,
             };
-            rejected.push(Rejected { brane: queued.brane, epoch: queued.chunk.epoch, why });
+            rejected.push(Rejected { brane, epoch, why });
         }
     }
     rejected

@@ -12,16 +12,19 @@ mod session;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
 
 use avvy_flow::group_commit::{JournalChunk, Rejected};
 use avvy_flow::{Load, SessionKey};
 use avvy_model::{BraneId, Code, Epoch, Position, Principal, Role, Seq, StateHash, UserId};
+use avvy_persistence::Store;
 use avvy_persistence::memory::MemoryStore;
 use avvy_protocol::{Channel, ClientMessage, Join, ServerMessage, Update};
 
 use crate::env::{Env, Event};
 use crate::net::{ConnId, Net, SharedOutbox};
 use crate::reference::Reference;
+use crate::sim::Fates;
 use directory::Directory;
 use jobs::Job;
 pub(crate) use jobs::{journal_chunk, load_config, sources};
@@ -199,6 +202,9 @@ struct Mailbox {
 pub(crate) struct Process {
     number: u64,
     store: MemoryStore,
+    fates: Arc<Mutex<Fates>>,
+    /// Branes that another process has opened since this one started.
+    intruded: BTreeSet<BraneId>,
     owners: BTreeMap<BraneId, UserId>,
     users: BTreeMap<UserId, Role>,
     mailboxes: BTreeMap<ActorId, Mailbox>,
@@ -220,9 +226,10 @@ pub(crate) struct Process {
 impl Process {
     /// Starts on this store.
     pub(crate) fn new(
-        env: &mut Env,
+        env: &Env,
         number: u64,
         store: MemoryStore,
+        fates: Arc<Mutex<Fates>>,
         owners: BTreeMap<BraneId, UserId>,
         users: BTreeMap<UserId, Role>,
     ) -> Self {
@@ -231,6 +238,8 @@ impl Process {
         Self {
             number,
             store,
+            fates,
+            intruded: BTreeSet::new(),
             owners,
             users,
             mailboxes: mailboxes.map(|actor| (actor, Mailbox::default())).into(),
@@ -301,6 +310,17 @@ impl Process {
         self.end_brane(ctx, life);
         self.on_brane_ended(ctx, brane);
         true
+    }
+
+    /// Another process opens a brane: who has it open here can store nothing
+    /// any more, and finds out when it tries.
+    pub(crate) fn supersede(&mut self, ctx: &mut Ctx<'_>, brane: BraneId) {
+        if self.ask(self.store.open(brane)).is_ok() {
+            ctx.env.count("brane opened by another process");
+            ctx.env.trace(|| format!("another process opens {brane}"));
+        }
+        // It may be open there even if the answer was lost.
+        self.intruded.insert(brane);
     }
 
     /// Holds up one of the actors.

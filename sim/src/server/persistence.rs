@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use avvy_flow::group_commit::{GroupCommit, GroupCommitEffect, QueuedChunk, Rejected};
+use avvy_flow::group_commit::{GroupCommit, GroupCommitEffect, QueuedChunk, Rejected, Rejection};
 use avvy_flow::{GroupCommitConfig, GroupCommitStatus};
 use avvy_model::BraneId;
 
@@ -61,8 +61,9 @@ impl Process {
                 self.tell_owner(ctx, brane, Msg::Durable { epoch, seq });
             }
             GroupCommitEffect::Rejected { opening, .. } => {
-                ctx.env.fail(|| format!("the store will never take {opening:?}"));
-                let Rejected { brane, epoch, .. } = opening;
+                let Rejected { brane, epoch, why } = opening;
+                let is_planned = why == Rejection::Superseded && self.intruded.contains(&brane);
+                ctx.env.check(is_planned, || format!("the store will never take {opening:?}"));
                 self.tell_owner(ctx, brane, Msg::Superseded { epoch });
             }
             GroupCommitEffect::Pressure(on) => {
