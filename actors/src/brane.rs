@@ -198,6 +198,11 @@ impl Actor for BraneActor {
                 brane.feed(&myself, BraneInput::Join { session, principal, join });
             }
             BraneMsg::Leave { session, farewell } => brane.on_leave(&myself, session, farewell),
+            // A refusal is for good, and with these edits nothing is wrong:
+            // without an outcome they are sent again after the next join.
+            BraneMsg::Update { session, .. } if brane.closing => {
+                brane.not_served(session);
+            }
             BraneMsg::Update { session, update, permit } => {
                 brane.permits.extend(permit);
                 brane.feed(&myself, BraneInput::Update { session, update });
@@ -322,17 +327,34 @@ impl Brane {
         if let Some(wire) = self.members.remove(session) {
             self.context.registry.join_refused(session, self.record.id);
             let retry_after_ms = (code == Code::Unavailable).then_some(1_000);
-            let error = ServerMessage::Error(ErrorMessage {
-                code,
-                message: code.meaning().to_owned(),
-                details: None,
-                trace: TraceId::new(Uuid::new_v4()),
-                retry_after_ms,
-                operation: Some("brane.join".to_owned()),
-                channel: Some(self.channel),
-            });
-            wire.send(&[Frame::binary(&encode_server(&error, clock::unix_ms()))]);
+            self.send_error(&*wire, code, "brane.join", retry_after_ms);
         }
+    }
+
+    /// Says that a session's edits were not served because the brane closes.
+    fn not_served(&self, session: SessionKey) {
+        if let Some(wire) = self.members.wire(session) {
+            self.send_error(&*wire, Code::Unavailable, "object.update", Some(100));
+        }
+    }
+
+    fn send_error(
+        &self,
+        wire: &dyn Wire,
+        code: Code,
+        operation: &str,
+        retry_after_ms: Option<u64>,
+    ) {
+        let error = ServerMessage::Error(ErrorMessage {
+            code,
+            message: code.meaning().to_owned(),
+            details: None,
+            trace: TraceId::new(Uuid::new_v4()),
+            retry_after_ms,
+            operation: Some(operation.to_owned()),
+            channel: Some(self.channel),
+        });
+        wire.send(&[Frame::binary(&encode_server(&error, clock::unix_ms()))]);
     }
 
     fn tell(&mut self, session: SessionKey, message: ServerMessage) {

@@ -139,6 +139,34 @@ async fn a_brane_that_does_not_close_is_not_waited_for_for_ever() {
     assert_eq!(timeout(PATIENCE, joined).await.unwrap().durable, Seq(1));
 }
 
+/// A join can arrive just before a brane is told to close because nobody was
+/// there; what is then edited is not lost.
+#[tokio::test]
+async fn an_edit_that_meets_a_closing_brane_has_no_outcome_and_is_sent_again() {
+    let world = World::new(SystemConfig::default()).await;
+    let (mut session, writer) = (world.connect().await, client());
+    let (channel, _) = session.join(world.brane, writer, None).await;
+    // Until the store takes chunks again the brane cannot close.
+    world.fail_every(|operation| operation == StoreOperation::Append);
+    session.submit(channel, 1, create(Kind::Block, Props::default()));
+    session.until(|m| matches!(m, ServerMessage::Applied { .. })).await;
+    world.system.close_brane(world.brane);
+    // The directory answers after it has told the brane.
+    world.system.status().await.unwrap();
+    session.submit(channel, 2, create(Kind::Block, Props::default()));
+    let answered =
+        |m: &ServerMessage| matches!(m, ServerMessage::Error(_) | ServerMessage::Refused { .. });
+    let ServerMessage::Error(error) = session.until(answered).await else {
+        panic!("a refusal is for good")
+    };
+    assert_eq!((error.code, error.channel), (Code::Unavailable, Some(channel)));
+    assert_eq!(error.operation.as_deref(), Some("object.update"));
+    world.disk.heal();
+    session.until(is_left).await;
+    let (channel, _) = session.join(world.brane, writer, None).await;
+    assert_eq!(session.create(channel, 2).await.seq, Seq(2));
+}
+
 #[tokio::test]
 async fn a_drain_opens_nothing_anew() {
     let world = World::new(SystemConfig::default()).await;
