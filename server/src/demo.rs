@@ -6,9 +6,9 @@ use anyhow::{Context, Result, bail, ensure};
 use avvy_client::demo::{DemoOptions, Live, run as build};
 use avvy_model::BraneId;
 
-use crate::cli;
 use crate::data_dir::Running;
 use crate::find_brane;
+use crate::{cli, output};
 
 /// Runs the builders and prints what came of it. Fails the process when
 /// something was lost or copies differ.
@@ -27,9 +27,9 @@ pub fn run(arguments: &cli::Demo) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let summary = runtime.block_on(build(options))?;
     if arguments.json {
-        println!("{}", summary.to_json());
+        output::say(summary.to_json())?;
     } else {
-        println!("{summary}");
+        output::say(&summary)?;
     }
     Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -18,7 +18,7 @@ use avvy_protocol::Channel;
 use serde::Serialize;
 
 use crate::config::Sources;
-use crate::{cli, settings};
+use crate::{cli, output, settings};
 
 /// Nobody will be shown the windows.
 const NO_TAIL: TailBounds = TailBounds { max_windows: 0, max_bytes: 0 };
@@ -74,9 +74,9 @@ pub fn run(arguments: &cli::Inspect) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let inspection = runtime.block_on(inspect(Arc::new(store), &config.world_limits()))?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&inspection)?);
+        output::say(serde_json::to_string_pretty(&inspection)?)?;
     } else {
-        print!("{}", inspection.text());
+        output::say(inspection.text().trim_end())?;
     }
     Ok(if inspection.in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -11,6 +11,7 @@ mod find_brane;
 mod hints;
 pub mod inspect;
 mod logging;
+mod output;
 #[cfg(feature = "powercut")]
 mod powercut;
 pub mod serve;

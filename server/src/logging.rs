@@ -15,7 +15,12 @@ pub fn start(log: &Log) -> Result<()> {
     let filter = EnvFilter::builder()
         .parse(&log.level)
         .with_context(|| format!("log.level {:?} is not a level", log.level))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is lost. To report that, the library would
+    // print to standard error, which panics when that is gone or full.
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .log_internal_errors(false)
+        .with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => lines.json().init(),

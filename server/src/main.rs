@@ -1,5 +1,6 @@
 //! The `avvyland` command.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use avvy_server::cli::{Cli, Command};
@@ -14,7 +15,8 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("avvyland: {error:#}");
+        // `eprintln!` panics where nobody reads.
+        let _ = writeln!(std::io::stderr(), "avvyland: {error:#}");
         ExitCode::FAILURE
     })
 }

@@ -22,7 +22,7 @@ use crate::cli;
 use crate::config::{Config, Sources};
 use crate::data_dir::{self, Running};
 use crate::hints::Hints;
-use crate::{clock, demo_brane, logging, settings, upkeep};
+use crate::{clock, demo_brane, logging, output, settings, upkeep};
 
 /// Runs the server until it is told to stop.
 ///
@@ -101,7 +101,7 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     if !drained {
         bail!("not everything was drained within {patience:?}; what was durable is kept");
     }
-    println!("Drained. Everything accepted is stored.");
+    tell("Drained. Everything accepted is stored.");
     Ok(())
 }
 
@@ -149,9 +149,10 @@ fn developer(config: &Config, now_s: u64) -> Claims {
 
 fn welcome(running: &Running, address: SocketAddr, config: &Config, file: Option<&Path>) {
     let Running { url, token, .. } = running;
-    println!("\nAvvyland serves on {url} (WebSocket at /ws on port {})\n", address.port());
+    let port = address.port();
+    tell(format_args!("\nAvvyland serves on {url} (WebSocket at /ws on port {port})\n"));
     if let Some(token) = token {
-        println!("Development token (also in the data directory):\n{token}\n");
+        tell(format_args!("Development token (also in the data directory):\n{token}\n"));
     }
     let program = std::env::current_exe().unwrap_or_else(|_| "avvyland".into());
     let directory = std::env::current_dir().unwrap_or_default();
@@ -164,5 +165,10 @@ fn welcome(running: &Running, address: SocketAddr, config: &Config, file: Option
         has_token: token.is_some(),
         demo_brane: running.demo_brane,
     };
-    println!("{}\nCtrl-C drains and ends.\n", hints.text());
+    tell(format_args!("{}\nCtrl-C drains and ends.\n", hints.text()));
+}
+
+/// What the server says is for people; it serves also when nobody reads it.
+fn tell(text: impl std::fmt::Display) {
+    let _ = output::say(text);
 }

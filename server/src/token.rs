@@ -6,7 +6,7 @@ use avvy_model::UserId;
 use uuid::Uuid;
 
 use crate::config::Sources;
-use crate::{cli, clock, data_dir};
+use crate::{cli, clock, data_dir, output};
 
 /// Prints a token.
 ///
@@ -25,17 +25,13 @@ pub fn run(arguments: &cli::Token) -> Result<()> {
     let issuer = Issuer::new(data_dir::keys(&key_file)?, config.token_policy());
     let now_s = clock::unix_s();
     let lifetime_s = arguments.hours.map_or(config.auth.token_lifetime_s, |hours| hours * 3_600);
-    println!(
-        "{}",
-        issuer.issue(&Claims {
-            user: arguments.user.unwrap_or_else(|| UserId::new(Uuid::new_v4())),
-            role: arguments.role,
-            name: arguments.name.clone(),
-            branes: Vec::new(),
-            token: Uuid::new_v4(),
-            issued_s: now_s,
-            expires_s: now_s + lifetime_s,
-        })
-    );
-    Ok(())
+    output::say(issuer.issue(&Claims {
+        user: arguments.user.unwrap_or_else(|| UserId::new(Uuid::new_v4())),
+        role: arguments.role,
+        name: arguments.name.clone(),
+        branes: Vec::new(),
+        token: Uuid::new_v4(),
+        issued_s: now_s,
+        expires_s: now_s + lifetime_s,
+    }))
 }

@@ -234,6 +234,38 @@ fn a_start_waits_for_a_process_that_is_ending() {
 }
 
 #[test]
+fn a_server_whose_output_nobody_reads_serves_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    // At this level every request is logged.
+    let server = Server::start_unheard(&data, &[("AVVY_LOG_LEVEL", "trace")]);
+    for path in ["/livez", "/readyz", "/healthz"] {
+        assert_eq!(server.get(path).0, 200, "{path}");
+    }
+    assert_eq!(server.drain().code(), Some(0));
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error_and_no_panic() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    drained(Server::start(&data));
+    for command in ["inspect", "token"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(binary())
+            .args([command, "--data"])
+            .arg(&data)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {told}");
+        assert!(told.starts_with("avvyland: standard output"), "{command}: {told}");
+    }
+}
+
+#[test]
 fn wrong_settings_are_refused_with_line_and_reason() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.toml");

@@ -56,6 +56,32 @@ impl Server {
             .spawn()
             .unwrap();
         let greeting = read_until(&mut child, "Ctrl-C drains");
+        Self::find(child, data, greeting)
+    }
+
+    /// Starts where nobody reads what it says and logs, and waits until its
+    /// data directory says where it is.
+    pub fn start_unheard(data: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(binary())
+            .args(["serve", "--bind", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .envs(settings.iter().copied())
+            .current_dir(data.parent().unwrap())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        let deadline = Instant::now() + PATIENCE;
+        while !data.join("running.json").exists() {
+            assert_eq!(child.try_wait().unwrap(), None, "the server has ended");
+            assert!(Instant::now() < deadline, "the server does not start");
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        Self::find(child, data, String::new())
+    }
+
+    fn find(child: Child, data: &Path, greeting: String) -> Self {
         let text = std::fs::read_to_string(data.join("running.json")).unwrap();
         let running: Value = serde_json::from_str(&text).unwrap();
         let text = |key: &str| running[key].as_str().unwrap_or_default().to_owned();
