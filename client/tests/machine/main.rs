@@ -1,17 +1,17 @@
 //! The machine, told by hand what a server says.
 
+mod copies;
+
 use avvy_client::machine::{
-    ClientMachine, CloseReason, CopyKind, Input, MachineOptions, Notify, Output, SubmitError,
-    Ticket,
+    ClientMachine, CloseReason, Input, MachineOptions, Notify, Output, SubmitError, Ticket,
 };
 use avvy_model::{
-    BraneId, ClientId, Code, Counter, DeleteMode, Edit, Epoch, Handle, Kind, MovePatch, Object,
-    ObjectAt, ObjectId, Operation, Parts, Position, Props, Refusal, Role, Seq, Target, TraceId,
-    Transform, UserId,
+    BraneId, ClientId, Code, Counter, DeleteMode, Edit, Epoch, Handle, Kind, Object, ObjectAt,
+    ObjectId, Operation, Position, Props, Refusal, Role, Seq, Target, TraceId, Transform, UserId,
 };
 use avvy_protocol::{
-    CatchUp, Channel, ClientMessage, ErrorMessage, Flush, FlushItem, Join, Joined, RefusedEdit,
-    ServerMessage, SnapshotPart, VERSION, Welcome,
+    CatchUp, Channel, ClientMessage, ErrorMessage, Join, Joined, RefusedEdit, ServerMessage,
+    SnapshotPart, VERSION, Welcome,
 };
 
 const BRANE: BraneId = BraneId::from_bytes([1; 16]);
@@ -410,67 +410,6 @@ fn a_late_start_is_not_the_answer_to_a_later_join() {
     assert_eq!(talk.joins().len(), 0);
     talk.hear(ServerMessage::Left { channel: Channel(5), code: None });
     assert_eq!(talk.joins().len(), 1, "now");
-}
-
-#[test]
-fn a_copy_that_does_not_fit_is_fetched_again() {
-    let mut talk = Talk::joined();
-    let flush = Flush {
-        channel: Channel(5),
-        epoch: Epoch(1),
-        from: Seq(3),
-        to: Seq(4),
-        durable: Seq(3),
-        ms: 0,
-        items: vec![FlushItem::Skip(1)],
-    };
-    talk.hear(ServerMessage::Flush(flush.into()));
-    assert!(talk.out.iter().any(|o| matches!(o, Output::Notify(Notify::Broken { .. }))));
-    talk.hear(ServerMessage::Left { channel: Channel(5), code: None });
-    assert_eq!(talk.joins()[0].resume, None);
-}
-
-#[test]
-fn own_edits_can_be_shown_before_they_are_answered() {
-    let mut talk = Talk::joined();
-    let id = ObjectId::from_bytes([9; 16]);
-    let named = Target::Id(id);
-    let mut submit = |operation| {
-        let edit = Edit::One(operation);
-        talk.machine.submit(talk.now_ms, BRANE, edit, &mut talk.out).expect("joined");
-        talk.machine.predicted(BRANE, named)
-    };
-    let made = submit(Operation::Create {
-        id,
-        parent: Target::Handle(Handle::ROOT),
-        kind: Kind::Block,
-        transform: Transform::IDENTITY,
-        props: Props::default(),
-    });
-    let made = made.expect("it will be there");
-    assert_eq!((made.parent, made.owner), (Handle::ROOT, UserId::from_bytes([7; 16])));
-    let to = Transform::new([1, 2, 3], made.transform.rotation, [1.0; 3]).expect("in range");
-    let patch = MovePatch::new(Parts::POSITION, to);
-    let moved = submit(Operation::Move { target: named, patch });
-    assert_eq!(moved.map(|object| object.transform), Some(to));
-    let gone = submit(Operation::Delete { target: named, mode: DeleteMode::Subtree });
-    assert_eq!(gone, None);
-    let root = talk.machine.predicted(BRANE, Target::Handle(Handle::ROOT));
-    assert!(root.is_some(), "what is not edited is as it is");
-    assert_eq!(talk.machine.replica(BRANE).map(|copy| copy.len()), Some(1), "the copy waits");
-}
-
-#[test]
-fn a_position_follows_the_ranges_alone() {
-    let options = MachineOptions { copy: CopyKind::Position, ..MachineOptions::default() };
-    let mut talk = Talk::new(options);
-    talk.connect();
-    talk.machine.join(talk.now_ms, BRANE, &mut talk.out);
-    talk.let_in(at(1, 0), 0, CatchUp::Snapshot);
-    talk.root(at(1, 4));
-    assert_eq!(talk.machine.position(BRANE), Some(at(1, 4)));
-    assert!(talk.machine.is_live(BRANE));
-    assert!(talk.machine.replica(BRANE).is_none());
 }
 
 #[test]
