@@ -23,6 +23,9 @@ pub struct NetConfig {
     pub max_body_bytes: usize,
     /// Items on one page of a list.
     pub max_page_items: u32,
+    /// Pages of objects that are being made or sent at once, each of about
+    /// a megabyte at most. Beyond, a request waits for one to be taken.
+    pub max_pages: usize,
     /// The longest that a request may take.
     pub request_timeout: Duration,
     /// The longest that the health probe may take.
@@ -53,6 +56,7 @@ impl Default for NetConfig {
             max_headers: 64,
             max_body_bytes: 1024 * 1024,
             max_page_items: 1_000,
+            max_pages: 128,
             request_timeout: Duration::from_secs(30),
             health_timeout: Duration::from_secs(2),
             requests_per_second: 200,

@@ -1,7 +1,7 @@
 //! The byte stream under HTTP: what a connection may take of the server's
 //! places and time.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -76,6 +76,19 @@ impl AsyncWrite for HttpStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.get_mut().patiently(cx, |transport, cx| transport.poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().patiently(cx, |transport, cx| transport.poll_write_vectored(cx, slices))
+    }
+
+    // Without it, bodies are copied into a buffer of the connection, whole.
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

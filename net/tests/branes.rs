@@ -4,10 +4,16 @@
 
 mod common;
 
+use std::time::Duration;
+
 use avvy_model::Role;
+use avvy_net::NetConfig;
 use avvy_protocol::rest::{BraneBody, BranePage, CreateBrane, Format, ObjectPage, encode};
-use common::{Client, TestServer};
+use common::{Client, PATIENCE, TestServer};
 use serde_json::{Value as Json, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 async fn create(client: &mut Client, body: Json) -> Json {
@@ -188,6 +194,40 @@ async fn objects_come_page_by_page() {
     let path = format!("{}/objects?after={}", path_of(&brane), u32::MAX);
     let page: ObjectPage = client.ask("GET", &path, &[], b"").await.as_cbor();
     assert!(page.objects.is_empty() && page.next.is_none());
+    server.end().await;
+}
+
+#[tokio::test]
+async fn pages_that_nobody_reads_are_few() {
+    let config = NetConfig {
+        max_pages: 1,
+        request_timeout: Duration::from_millis(500),
+        ..NetConfig::default()
+    };
+    let server = TestServer::with(config).await;
+    let mut client = server.client().await;
+    let brane = create(&mut client, json!({"name": "Warehouse"})).await;
+    let text = "x".repeat(8_000);
+    let crates = (1..=20).map(|n| {
+        json!({"n": n, "op": "create", "id": Uuid::new_v4().to_string(), "parent": 0,
+            "kind": "block", "props": {"a": text, "b": text}})
+    });
+    let edits = json!({"client": Uuid::new_v4().to_string(), "edits": crates.collect::<Vec<_>>()});
+    client.json("POST", &format!("{}/edits", path_of(&brane)), Some(edits)).await;
+
+    let path = format!("{}/objects", path_of(&brane));
+    let mut greedy = TcpStream::connect(server.address).await.unwrap();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\n\r\n",
+        server.token()
+    );
+    // More answers than the kernel keeps for a reader that does not read.
+    greedy.write_all(request.repeat(200).as_bytes()).await.unwrap();
+    let waits = async { while client.json("GET", &path, None).await.0 != 504 {} };
+    timeout(PATIENCE, waits).await.expect("there is one page at a time");
+    drop(greedy);
+    let gets = async { while client.json("GET", &path, None).await.0 != 200 {} };
+    timeout(PATIENCE, gets).await.expect("the page is free again");
     server.end().await;
 }
 

@@ -13,6 +13,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -40,11 +41,11 @@ pub(super) struct Arrival {
 impl Arrival {
     /// An answer with this body.
     pub(super) fn reply<T: Serialize>(&self, status: StatusCode, body: &T) -> Response {
-        self.encoded(status, encode(body, self.format))
+        self.encoded(status, encode(body, self.format).into())
     }
 
     /// An answer whose body is in the right form already.
-    pub(super) fn encoded(&self, status: StatusCode, body: Vec<u8>) -> Response {
+    pub(super) fn encoded(&self, status: StatusCode, body: Bytes) -> Response {
         (status, [(header::CONTENT_TYPE, self.format.media_type())], body).into_response()
     }
 }

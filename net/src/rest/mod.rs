@@ -27,7 +27,7 @@ use avvy_model::Code;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::NetConfig;
 use crate::websocket;
@@ -49,13 +49,16 @@ pub(crate) struct App {
     /// True, or without a sender, from the moment that the server stops.
     stop: watch::Receiver<bool>,
     requests: Requests,
+    /// For each page of objects that is being made or sent.
+    pages: Arc<Semaphore>,
     health: Arc<Health>,
     metrics: Arc<HttpMetrics>,
 }
 
 impl App {
     pub(crate) fn new(system: System, config: Arc<NetConfig>, stop: watch::Receiver<bool>) -> Self {
-        let NetConfig { requests_per_second, requests_burst, max_addresses, .. } = *config;
+        let NetConfig { requests_per_second, requests_burst, max_addresses, max_pages, .. } =
+            *config;
         let limiter = Limiter::new(requests_per_second, requests_burst, max_addresses);
         Self {
             system,
@@ -63,6 +66,7 @@ impl App {
             limiter: Arc::new(limiter),
             stop,
             requests: Requests::default(),
+            pages: Arc::new(Semaphore::new(max_pages)),
             health: Arc::default(),
             metrics: Arc::default(),
         }

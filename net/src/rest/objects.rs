@@ -1,11 +1,15 @@
 //! `GET /api/v1/brane/{id}/objects`: what is in a brane, page by page.
 
+use std::sync::Arc;
+
 use avvy_actors::View;
 use avvy_model::{Code, Handle};
 use avvy_protocol::rest::{ObjectBody, ObjectPage, encode};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::auth::Caller;
 use super::body::{BraneOf, Page};
@@ -13,7 +17,7 @@ use super::edge::Arrival;
 use super::{App, Failure};
 
 /// Bytes of properties after which a page ends before its limit.
-const PAGE_PROPS_BYTES: usize = 1024 * 1024;
+const PAGE_PROPS_BYTES: usize = 256 * 1024;
 
 /// Each page is of one moment, which it names; the next page may be of a
 /// later one.
@@ -25,13 +29,27 @@ pub(super) async fn list(
     page: Page<u32>,
 ) -> Result<Response, Failure> {
     let limit = page.limit(app.config.max_page_items)?;
+    let permit = Arc::clone(&app.pages).acquire_owned().await.map_err(|_| Code::Unavailable)?;
     let view = app.system.view(brane, &claims).await?;
     // Milliseconds of work that the branes' threads have better use for.
     let encoded = tokio::task::spawn_blocking(move || {
-        encode(&object_page(&view, page.after, limit), arrival.format)
+        let bytes = encode(&object_page(&view, page.after, limit), arrival.format);
+        Bytes::from_owner(Body { bytes, _permit: permit })
     });
     let body = encoded.await.map_err(|_| Code::Internal)?;
     Ok(arrival.encoded(StatusCode::OK, body))
+}
+
+/// A page on its way. The next may be made when its last byte has gone out.
+struct Body {
+    bytes: Vec<u8>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 fn object_page(view: &View, after: Option<u32>, limit: u32) -> ObjectPage {

@@ -44,6 +44,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("limits.http_max_header_bytes", 8 * KIB, MIB),
     ("limits.http_max_headers", 16, 1_024),
     ("limits.http_max_page_items", 1, 10_000),
+    ("limits.http_max_pages", 1, 100_000),
     ("limits.header_read_timeout_ms", 1, HOUR_MS),
     ("limits.request_timeout_ms", 1, HOUR_MS),
     ("limits.answer_timeout_ms", 1, HOUR_MS),
