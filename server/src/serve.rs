@@ -11,7 +11,7 @@ use avvy_auth::{Claims, Issuer};
 use avvy_model::{BraneId, Role, UserId};
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -79,20 +79,22 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     running.write(data_dir)?;
     let upkeep = tokio::spawn(upkeep::run(Arc::clone(&store), settings::upkeep(config)));
 
+    // Before anybody is told that Ctrl-C drains.
+    let mut signals = Signals::catch()?;
     let (stop, stopping) = watch::channel(false);
     let net = settings::net(config);
     let serving = tokio::spawn(avvy_net::serve(listener, tls, system.clone(), net, stopping));
     welcome(&running, address, config, file);
 
     let failed = tokio::select! {
-        signal = told_to_stop() => { info!(signal, "draining"); false }
+        signal = signals.next() => { info!(signal, "draining"); false }
         () = system.ended() => true,
     };
     upkeep.abort();
     let patience = Duration::from_millis(config.server.drain_timeout_ms);
     let drained = tokio::select! {
         drained = drain(&system, &stop, serving, patience) => drained,
-        signal = told_to_stop() => { warn!(signal, "stopping at once"); false }
+        signal = signals.next() => { warn!(signal, "stopping at once"); false }
     };
     Running::remove(data_dir);
     if failed {
@@ -120,17 +122,28 @@ async fn drain(
     system.drain(patience.saturating_sub(began.elapsed())).await && answered.is_ok()
 }
 
-/// Returns at Ctrl-C or SIGTERM, with the name of what came.
-async fn told_to_stop() -> &'static str {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        warn!("signals cannot be caught; the process can only be killed");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
+/// The signals that tell the server to stop. From when they are caught on,
+/// none of them ends the process by itself.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self> {
+        let catch = |kind| signal(kind).context("signals cannot be caught");
+        Ok(Self {
+            interrupt: catch(SignalKind::interrupt())?,
+            terminate: catch(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for Ctrl-C or SIGTERM, and gives the name of what came.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
     }
 }
 
