@@ -9,6 +9,9 @@
 
 mod log;
 mod messages;
+mod served;
+mod settings;
+mod stores;
 mod tokens;
 mod values;
 mod worlds;
@@ -19,21 +22,36 @@ pub struct Target {
     pub name: &'static str,
     /// Reads the bytes. Panics when a promise is broken.
     pub run: fn(&[u8]),
+    /// Whether a run takes sockets or files, and so about a millisecond.
+    pub is_slow: bool,
+}
+
+const fn quick(name: &'static str, run: fn(&[u8])) -> Target {
+    Target { name, run, is_slow: false }
+}
+
+const fn slow(name: &'static str, run: fn(&[u8])) -> Target {
+    Target { name, run, is_slow: true }
 }
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
-    Target { name: "client-message", run: messages::client_message },
-    Target { name: "server-message", run: messages::server_message },
-    Target { name: "server-says", run: messages::server_says },
-    Target { name: "rest-cbor", run: messages::rest_cbor },
-    Target { name: "rest-json", run: messages::rest_json },
-    Target { name: "value", run: values::value },
-    Target { name: "props", run: values::props },
-    Target { name: "token", run: tokens::token },
-    Target { name: "journal", run: log::journal },
-    Target { name: "snapshot", run: log::snapshot },
-    Target { name: "world", run: worlds::world },
+    quick("client-message", messages::client_message),
+    quick("server-message", messages::server_message),
+    quick("server-says", messages::server_says),
+    quick("rest-cbor", messages::rest_cbor),
+    quick("rest-json", messages::rest_json),
+    quick("json", messages::json),
+    slow("http", served::http),
+    slow("websocket", served::websocket),
+    slow("config", settings::config),
+    slow("store", stores::store),
+    quick("value", values::value),
+    quick("props", values::props),
+    quick("token", tokens::token),
+    quick("journal", log::journal),
+    quick("snapshot", log::snapshot),
+    quick("world", worlds::world),
 ];
 
 /// Cuts an input into pieces, each behind its length in two bytes (big

@@ -6,7 +6,7 @@ use avvy_protocol::codec::{
     DecodeLimits, FlushView, ItemView, decode_client, decode_server, encode_client, encode_server,
 };
 use avvy_protocol::rest::{self, CreateBrane, Format};
-use avvy_protocol::{ClientMessage, FlushItem, ServerMessage};
+use avvy_protocol::{ClientMessage, FlushItem, ServerMessage, json};
 
 use crate::pieces;
 
@@ -81,6 +81,16 @@ pub fn rest_cbor(bytes: &[u8]) {
 /// Bodies of requests in JSON.
 pub fn rest_json(bytes: &[u8]) {
     bodies(bytes, Format::Json);
+}
+
+/// JSON that stands for CBOR, and back.
+pub fn json(bytes: &[u8]) {
+    let Ok(read) = serde_json::from_slice::<serde_json::Value>(bytes) else { return };
+    let Ok(cbor) = json::to_cbor(&read) else { return };
+    let written = json::from_cbor(&cbor);
+    let again = json::to_cbor(&written).expect("what is written can be read");
+    // Not the values themselves: NaN is not equal to itself.
+    assert_eq!(json::from_cbor(&again), written);
 }
 
 fn bodies(bytes: &[u8], format: Format) {

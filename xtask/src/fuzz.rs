@@ -3,13 +3,20 @@
 //! The counters come from the compiler itself (SanitizerCoverage), so the
 //! project's own toolchain is enough.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::shell;
+
+/// What libFuzzer says before the number of runs.
+const RUNS: &str = "stat::number_of_executed_units:";
+/// The lines in `fuzz/README.md` between which the runs are noted.
+const NOTES: [&str; 2] = ["<!-- runs: begin -->\n", "<!-- runs: end -->"];
 
 /// Seconds for each target, unless told otherwise.
 const SECONDS: u64 = 600;
@@ -24,12 +31,14 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Ccodegen-units=1 -Cdebug-asserti
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
 /// Fuzzes the targets named, or all, from their corpora, and leaves in these
-/// the inputs that together reach everything that was reached.
+/// the inputs that together reach everything that was reached, and in
+/// `fuzz/README.md` how many runs it were.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let (names, seconds) = parse(arguments)?;
     let fuzzer = build()?;
     for name in names {
-        fuzz(&fuzzer, &name, seconds)?;
+        let runs = fuzz(&fuzzer, &name, seconds)?;
+        note(&name, seconds, runs)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -70,7 +79,8 @@ fn build() -> Result<PathBuf> {
     Ok(target_dir.join(host).join("release/fuzz"))
 }
 
-fn fuzz(fuzzer: &Path, name: &str, seconds: u64) -> Result<()> {
+/// Fuzzes one target; how many runs it were.
+fn fuzz(fuzzer: &Path, name: &str, seconds: u64) -> Result<u64> {
     let packed = shell::root().join("fuzz/corpus").join(name);
     let work = shell::target_dir()?.join("fuzz").join(name);
     // What an earlier run found is in the corpus.
@@ -83,7 +93,7 @@ fn fuzz(fuzzer: &Path, name: &str, seconds: u64) -> Result<()> {
     let run = |arguments: &[&Path], options: &[String]| {
         let mut command = Command::new(fuzzer);
         command.env("AVVY_FUZZ_TARGET", name).current_dir(&work);
-        shell::call(command.args(options).args(arguments))
+        heard(command.args(options).args(arguments))
     };
     let options = [
         format!("-max_total_time={seconds}"),
@@ -94,11 +104,53 @@ fn fuzz(fuzzer: &Path, name: &str, seconds: u64) -> Result<()> {
         "-timeout=5".to_owned(),
     ];
     println!("{name}: {seconds} s");
-    run(&[&found, &corpus], &options)?;
+    let runs = run(&[&found, &corpus], &options)?;
     // A small set of inputs that reaches every place; not how often, too.
     let cover = ["-set_cover_merge=1", "-use_counters=0", "-verbosity=0"].map(str::to_owned);
     run(&[&merged, &corpus, &found], &cover)?;
-    pack(&merged, &packed)
+    pack(&merged, &packed)?;
+    Ok(runs)
+}
+
+/// Calls a fuzzer and passes on what it says; the number of runs, if it says
+/// one.
+fn heard(command: &mut Command) -> Result<u64> {
+    let mut child = command.stderr(Stdio::piped()).spawn().context("cannot start the fuzzer")?;
+    let said = child.stderr.take().context("its error output is piped")?;
+    let mut runs = 0;
+    for line in BufReader::new(said).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        eprintln!("{line}");
+        let number = line.strip_prefix(RUNS).and_then(|text| text.trim().parse().ok());
+        runs = number.unwrap_or(runs);
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "the fuzzer ended with {status}");
+    Ok(runs)
+}
+
+/// Notes a target's last runs in `fuzz/README.md`.
+fn note(name: &str, seconds: u64, runs: u64) -> Result<()> {
+    let file = shell::root().join("fuzz/README.md");
+    let text = fs::read_to_string(&file).context("cannot read fuzz/README.md")?;
+    let date = shell::read(Command::new("date").arg("+%F"))?;
+    let new = noted(&text, name, &format!("{} | {seconds} | {runs}", date.trim()))?;
+    fs::write(&file, new).context("cannot write fuzz/README.md")
+}
+
+/// The text with the target's row in its table as given.
+fn noted(text: &str, name: &str, row: &str) -> Result<String> {
+    let [begin, end] = NOTES;
+    let (before, rest) = text.split_once(begin).context("fuzz/README.md has no table of runs")?;
+    let (table, after) = rest.split_once(end).context("fuzz/README.md's table has no end")?;
+    let mut lines = table.lines();
+    let head: Vec<&str> = lines.by_ref().take(2).collect();
+    let mut rows: BTreeMap<&str, String> = lines
+        .filter_map(|line| Some((line.strip_prefix("| `")?.split_once('`')?.0, line.to_owned())))
+        .collect();
+    rows.insert(name, format!("| `{name}` | {row} |"));
+    let lines: Vec<&str> = head.into_iter().chain(rows.values().map(String::as_str)).collect();
+    Ok(format!("{before}{begin}{}\n{end}{after}", lines.join("\n")))
 }
 
 /// Writes each input of a corpus, which is behind its length in four bytes
@@ -131,4 +183,22 @@ fn pack(folder: &Path, packed: &Path) -> Result<()> {
         bytes.extend_from_slice(&input);
     }
     fs::write(packed, bytes).with_context(|| format!("cannot write {}", packed.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_row_takes_the_place_of_the_one_before() {
+        let [begin, end] = NOTES;
+        let text = |rows: &str| format!("a\n{begin}| target | date |\n|---|---|\n{rows}{end}\nb\n");
+        let one = noted(&text(""), "json", "1").unwrap();
+        assert_eq!(one, text("| `json` | 1 |\n"));
+        let two = noted(&one, "http", "2").unwrap();
+        assert_eq!(two, text("| `http` | 2 |\n| `json` | 1 |\n"));
+        assert_eq!(noted(&two, "json", "3").unwrap(), text("| `http` | 2 |\n| `json` | 3 |\n"));
+        assert!(noted("", "json", "1").is_err());
+    }
 }

@@ -35,7 +35,10 @@ pub const ROOMS: &[Room] = &[
         &["model", "brane", "flow", "protocol", "auth", "persistence", "actors", "net", "client"],
     ),
     room("sim", &["model", "brane", "flow", "protocol", "auth", "client", "persistence"]),
-    room("fuzz", &["model", "brane", "protocol", "auth", "client"]),
+    room(
+        "fuzz",
+        &["model", "brane", "protocol", "auth", "client", "persistence", "actors", "net", "server"],
+    ),
     room("bench", &["model", "brane", "flow", "protocol", "auth", "client", "persistence"]),
     room("xtask", &[]),
 ];

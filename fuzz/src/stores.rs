@@ -1,0 +1,127 @@
+//! A database that is not what was written.
+
+use std::fs;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use avvy_model::{BraneId, Epoch, Seq, UserId, Visibility};
+use avvy_persistence::sqlite::{SqliteOptions, SqliteReader, SqliteStore};
+use avvy_persistence::{
+    BraneFilter, BraneKind, BraneRecord, ChunkWrite, SnapshotStart, Store, StoreError,
+};
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+/// The files that are spoiled: journal and parts.
+const FILES: [&str; 2] = ["avvyland.sqlite", "snapshots.sqlite"];
+/// Bytes of the header of a patch.
+const PATCH_HEAD: usize = 4;
+
+struct Fixture {
+    folder: TempDir,
+    images: [Vec<u8>; 2],
+    runtime: Runtime,
+}
+
+/// Held by whoever reads the one directory.
+static FIXTURE: LazyLock<Mutex<Fixture>> = LazyLock::new(|| Mutex::new(Fixture::new()));
+
+/// Reads all of a small database of which bytes were changed. The input is
+/// patches: where (three bytes, big endian; the highest bit says in which
+/// file), how many bytes (one), the bytes. What comes back is what was
+/// written, or an error.
+pub fn store(bytes: &[u8]) {
+    let fixture = FIXTURE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut images = fixture.images.clone();
+    let mut rest = bytes;
+    while let Some((&[a, b, c, length], behind)) = rest.split_first_chunk::<PATCH_HEAD>() {
+        let (patch, behind) = behind.split_at(usize::from(length).min(behind.len()));
+        let image = &mut images[usize::from(a >> 7)];
+        let at = u32::from_be_bytes([0, a & 0x7f, b, c]) as usize % image.len();
+        let patch = &patch[..patch.len().min(image.len() - at)];
+        image[at..at + patch.len()].copy_from_slice(patch);
+        rest = behind;
+    }
+    let folder = fixture.folder.path();
+    for (file, image) in FILES.iter().zip(images) {
+        fs::write(folder.join(file), image).expect("a temporary file can be written");
+    }
+    let Ok(reader) = SqliteReader::open(&SqliteOptions::at(folder)) else { return };
+    fixture.runtime.block_on(async {
+        read(&reader).await;
+        let _ = reader.close().await;
+    });
+}
+
+/// Whatever it finds, it is the truth or an error.
+async fn read(store: &dyn Store) {
+    let _ = store.verify_store().await;
+    let _ = store.meta("key").await;
+    let Ok(page) = store.branes(BraneFilter::All, None, 100).await else { return };
+    for found in page.branes {
+        let nth = found.id.to_bytes()[0];
+        assert_eq!(found, record(nth), "a record that was not written");
+        let Ok(report) = store.verify_brane(found.id).await else { continue };
+        if let Ok(chunks) = store.read_chunks(found.id, Seq(0), usize::MAX).await {
+            for chunk in chunks {
+                assert_eq!(chunk.body, body(nth, chunk.to), "a chunk that was not written");
+            }
+        }
+        for snapshot in report.snapshots {
+            for index in 0..snapshot.parts.min(4) {
+                let part = store.read_snapshot_part(found.id, snapshot.id, index).await;
+                let is_true = part.is_ok_and(|part| part != body(nth, Seq(u64::from(index))));
+                assert!(!is_true, "a part that was not written");
+            }
+        }
+    }
+}
+
+fn record(nth: u8) -> BraneRecord {
+    BraneRecord {
+        id: BraneId::from_bytes([nth; 16]),
+        owner: UserId::from_bytes([9; 16]),
+        name: format!("brane {nth}"),
+        kind: BraneKind::Showcase,
+        visibility: Visibility::Private,
+        created_ms: u64::from(nth),
+    }
+}
+
+fn body(nth: u8, to: Seq) -> Bytes {
+    vec![nth ^ to.0 as u8; 40 + to.0 as usize].into()
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("there is room for temporary files");
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(fill(folder.path())).expect("a new store takes what it is given");
+        let read = |file| fs::read(folder.path().join(file)).expect("the store has its files");
+        let images = FILES.map(read);
+        Self { folder, images, runtime }
+    }
+}
+
+async fn fill(folder: &std::path::Path) -> Result<(), StoreError> {
+    let store = SqliteStore::open(&SqliteOptions::at(folder))?;
+    store.put_meta("key", Bytes::from_static(b"value")).await?;
+    for nth in [1, 2] {
+        store.create_brane(record(nth)).await?;
+        let brane = BraneId::from_bytes([nth; 16]);
+        let epoch: Epoch = store.open(brane).await?.epoch;
+        for from in 0..4 {
+            let (from, to) = (Seq(from), Seq(from + 1));
+            let body = body(nth, to);
+            store.append(vec![ChunkWrite { brane, epoch, from, to, at_ms: to.0, body }]).await?;
+        }
+        let start = SnapshotStart { brane, epoch, at: Seq(2), taken_ms: 2 };
+        let snapshot = store.begin_snapshot(start).await?;
+        for index in 0..2 {
+            let body = body(nth, Seq(u64::from(index)));
+            store.put_snapshot_part(brane, snapshot, index, body).await?;
+        }
+        store.finish_snapshot(brane, snapshot, 2).await?;
+    }
+    store.close().await
+}
