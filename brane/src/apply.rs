@@ -141,6 +141,7 @@ impl Attempt<'_> {
         if props.as_bytes().len() > self.limits.values.max_props_bytes {
             return Err(Code::PropsTooLarge);
         }
+        self.grow(weight::held(props))?;
         let handle = self.world.next_handle;
         if handle.0 == NONE {
             return Err(Code::HandlesExhausted);
@@ -162,6 +163,7 @@ impl Attempt<'_> {
         self.touch(1)?;
         let object = self.world.get(handle).ok_or(Code::ObjectNotFound)?;
         let (props, before) = object.props.patched(patch, &self.limits.values)?;
+        self.grow(weight::held(&props).saturating_sub(weight::held(&object.props)))?;
         self.weigh(weight::CHANGE + weight::patch(&before) + weight::patch(patch))?;
         self.world.set_props(handle, props);
         self.changes.push(Change::Updated { handle, before, after: patch.clone() });
@@ -271,6 +273,12 @@ impl Attempt<'_> {
     fn touch(&mut self, count: usize) -> Result<(), Code> {
         self.touches_left = self.touches_left.checked_sub(count).ok_or(Code::TouchesTooMany)?;
         Ok(())
+    }
+
+    /// Whether the objects may take so many bytes more.
+    fn grow(&self, bytes: u64) -> Result<(), Code> {
+        let is_too_large = bytes > 0 && self.world.bytes() + bytes > self.limits.max_bytes;
+        if is_too_large { Err(Code::BraneTooLarge) } else { Ok(()) }
     }
 
     /// Before what is weighed is copied, so that a refused edit costs little.

@@ -2,7 +2,7 @@
 
 use avvy_model::{
     BraneId, Change, Changes, Handle, Kind, Object, ObjectId, Placement, Props, PropsPatch, Seq,
-    StateHash, Target, Transform, UserId, ValueLimits,
+    StateHash, Target, Transform, UserId, ValueLimits, weight,
 };
 
 use crate::graves::Graves;
@@ -24,6 +24,8 @@ pub struct World {
     pub(crate) seq: Seq,
     pub(crate) graves: Graves,
     hash: LazyHash,
+    /// The sum of [`weight::held`] over all objects.
+    bytes: u64,
 }
 
 impl World {
@@ -45,6 +47,7 @@ impl World {
             seq: Seq(0),
             graves: Graves::default(),
             hash: LazyHash::default(),
+            bytes: 0,
         };
         world.insert(Handle::ROOT, root);
         world
@@ -61,13 +64,15 @@ impl World {
     ) -> Option<Self> {
         let mut ids = Ids::new();
         ids.reserve(pages.len() as usize, &pages);
+        let mut bytes = 0;
         for (handle, object) in pages.iter() {
+            bytes += weight::held(&object.props);
             if !ids.insert(object.id, handle, &pages) {
                 return None;
             }
         }
         let (graves, hash) = (Graves::beginning_at(seq), LazyHash::new(hash));
-        Some(Self { pages, side, ids, next_handle, seq, graves, hash })
+        Some(Self { pages, side, ids, next_handle, seq, graves, hash, bytes })
     }
 
     /// The object of a handle.
@@ -96,6 +101,11 @@ impl World {
     /// Never: the root is always there. Here for the company of [`Self::len`].
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Bytes of memory of all objects together, as [`weight::held`] counts them.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The handle that the next created object gets.
@@ -163,6 +173,7 @@ impl World {
         if handle != Handle::ROOT {
             self.side.link(handle, object.parent);
         }
+        self.bytes += weight::held(&object.props);
         let id = object.id;
         self.pages.insert(handle, object);
         let is_new = self.ids.insert(id, handle, &self.pages);
@@ -173,6 +184,7 @@ impl World {
     pub(crate) fn take(&mut self, handle: Handle) -> Option<Object> {
         self.hash.touch(handle, &self.pages);
         let object = self.pages.remove(handle)?;
+        self.bytes -= weight::held(&object.props);
         self.side.unlink(handle, object.parent);
         self.side.remove(handle);
         self.ids.remove(object.id, handle);
@@ -182,6 +194,8 @@ impl World {
     pub(crate) fn set_props(&mut self, handle: Handle, props: Props) {
         self.hash.touch(handle, &self.pages);
         if let Some(object) = self.pages.get_mut(handle) {
+            self.bytes += weight::held(&props);
+            self.bytes -= weight::held(&object.props);
             object.props = props;
         }
     }

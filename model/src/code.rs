@@ -134,6 +134,8 @@ codes! {
     ClientTaken = 2019, "client_taken";
     /// What the edit changes and removes takes more bytes of the log than one edit may.
     EditTooLarge = 2020, "edit_too_large";
+    /// The brane's objects together take as many bytes as they may.
+    BraneTooLarge = 2021, "brane_too_large";
 }
 
 impl fmt::Display for Code {

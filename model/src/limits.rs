@@ -7,6 +7,9 @@ use crate::ValueLimits;
 pub struct WorldLimits {
     /// Objects in the brane, the root included.
     pub max_objects: u32,
+    /// Bytes of memory of all objects together, as [`crate::weight::held`]
+    /// counts them. What makes none more is accepted beyond it, too.
+    pub max_bytes: u64,
     /// Steps from the root to the deepest object.
     pub max_depth: u32,
     /// Operations in one batch.
@@ -32,6 +35,7 @@ impl Default for WorldLimits {
     fn default() -> Self {
         Self {
             max_objects: 1_000_000,
+            max_bytes: 1 << 30,
             max_depth: 64,
             max_batch: 1_000,
             max_touched: 10_000,

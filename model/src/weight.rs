@@ -42,6 +42,14 @@ pub fn object_with(props: &Props) -> usize {
     OBJECT + props.as_bytes().len()
 }
 
+/// What a world holds of an object in memory, about: the object with its
+/// links, its place by id and its mark, and its properties. This one is no
+/// bound of an encoding; it only has to be the same wherever it is counted.
+pub fn held(props: &Props) -> u64 {
+    const OBJECT: u64 = 300;
+    OBJECT + props.as_bytes().len() as u64
+}
+
 /// Of the properties in a change, before or after.
 pub fn patch(patch: &PropsPatch) -> usize {
     let entries = patch.entries().iter();

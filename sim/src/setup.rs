@@ -140,6 +140,7 @@ impl Setup {
 fn brane(rng: &mut Rng, outcomes: usize) -> BraneConfig {
     let limits = WorldLimits {
         max_objects: *rng.pick(&[12, 60, 1_000, 1_000]).unwrap_or(&60),
+        max_bytes: *rng.pick(&[6_000, 1 << 30, 1 << 30]).unwrap_or(&6_000),
         max_depth: *rng.pick(&[3, 8, 64, 64]).unwrap_or(&8),
         max_batch: 6,
         max_touched: *rng.pick(&[4, 100, 100]).unwrap_or(&100),

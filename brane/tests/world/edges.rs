@@ -238,6 +238,28 @@ fn an_edit_may_touch_so_many_objects() {
 }
 
 #[test]
+fn who_is_beyond_the_bound_of_bytes_can_only_shrink() {
+    let mut bench = Bench::new();
+    bench.one(create(1, 0, Kind::Group)).unwrap();
+    bench.one(set(handle(1), "a", Value::text("two words"))).unwrap();
+    // An operator has lowered it.
+    bench.limits.max_bytes = 500;
+    let refused = |outcome: Result<Changes, Refusal>| outcome.unwrap_err().code;
+    assert_eq!(refused(bench.one(create(2, 0, Kind::Block))), Code::BraneTooLarge);
+    let longer = set(handle(1), "a", Value::text("three words here"));
+    assert_eq!(refused(bench.one(longer)), Code::BraneTooLarge);
+    bench.one(set(handle(1), "a", Value::text("as before"))).unwrap();
+    bench.one(a_move(1, 7)).unwrap();
+    let exchange = [delete(1, DeleteMode::Subtree), create(2, 0, Kind::Block)];
+    assert_eq!(
+        refused(bench.apply_as(Role::Owner, &Edit::Batch(exchange.into()))),
+        Code::BraneTooLarge
+    );
+    bench.one(delete(1, DeleteMode::Subtree)).unwrap();
+    assert_eq!(bench.world.bytes(), 301);
+}
+
+#[test]
 fn outcomes_do_not_depend_on_how_children_were_linked() {
     let mut bench = Bench::new();
     bench.chain(2);

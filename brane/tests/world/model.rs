@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use avvy_model::{
     Change, Code, DeleteMode, Edit, Handle, Kind, Object, ObjectAt, ObjectId, Operation, Placement,
     Principal, PropKey, Props, PropsPatch, Role, StateHash, Target, Transform, Value, ValueLimits,
-    WorldLimits, object_digest,
+    WorldLimits, object_digest, weight,
 };
 
 #[derive(Clone, PartialEq, Debug)]
@@ -24,6 +24,11 @@ impl Naive {
         let mut hash = StateHash::default();
         self.objects.iter().for_each(|(h, o)| hash.add(object_digest(*h, o)));
         hash
+    }
+
+    /// Counted anew from all of them.
+    pub fn bytes(&self) -> u64 {
+        self.objects.values().map(|object| weight::held(&object.props)).sum()
     }
 
     /// The state after the edit, or the reason and the operation.
@@ -113,10 +118,11 @@ impl Naive {
         refuse(full, Code::TooManyObjects)?;
         refuse(self.path(object.parent).len() as u32 > limits.max_depth, Code::TooDeep)?;
         fits(&object.props, limits)?;
-        touched.add(1)?;
         let mut new = self.clone();
         new.objects.insert(self.next, object);
         new.next = Handle(self.next.0 + 1);
+        refuse(new.bytes() > limits.max_bytes, Code::BraneTooLarge)?;
+        touched.add(1)?;
         Ok(new)
     }
 
@@ -137,6 +143,8 @@ impl Naive {
         fits(&props, limits)?;
         let mut new = self.clone();
         new.at(handle).props = props;
+        let is_too_large = new.bytes() > self.bytes().max(limits.max_bytes);
+        refuse(is_too_large, Code::BraneTooLarge)?;
         Ok(new)
     }
 

@@ -17,6 +17,7 @@ use crate::script::{Step, edit, script, user};
 /// All so small that they are hit.
 const LIMITS: WorldLimits = WorldLimits {
     max_objects: 10,
+    max_bytes: 10 * 300 + 110,
     max_depth: 4,
     max_batch: 4,
     max_touched: 5,
@@ -191,6 +192,7 @@ fn same(world: &World, naive: &Naive) {
     assert_eq!(objects, naive.objects);
     assert_eq!(world.next_handle(), naive.next);
     assert_eq!(world.len() as usize, naive.objects.len());
+    assert_eq!(world.bytes(), naive.bytes());
     for (handle, object) in &naive.objects {
         assert_eq!(world.get(*handle), Some(object));
         assert_eq!(world.find(object.id), Some(*handle));
@@ -234,6 +236,7 @@ fn agrees_with_the_naive_model() {
         BatchTooLarge,
         TouchesTooMany,
         NotPermitted,
+        BraneTooLarge,
     ] {
         assert!(seen.borrow().contains(&Some(code)), "never refused with {code}");
     }

@@ -19,6 +19,8 @@ pub struct BraneStatus {
     pub snapshot: Seq,
     /// Objects in the world.
     pub objects: u32,
+    /// Bytes of memory of them.
+    pub world_bytes: u64,
     /// Sessions.
     pub sessions: usize,
     /// Sessions that wait for the end of a window.
@@ -74,6 +76,7 @@ impl BraneCore {
             durable: self.durable,
             snapshot: self.snapshots.stored,
             objects: self.world.len(),
+            world_bytes: self.world.bytes(),
             sessions: self.sessions.len(),
             waiting: self.waiting.len(),
             journal_pending_bytes: self.journal.bytes() + self.open_bytes,

@@ -138,7 +138,8 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         | Code::ValueMalformed
         | Code::Empty
         | Code::TouchesTooMany
-        | Code::EditTooLarge => StatusCode::UNPROCESSABLE_ENTITY,
+        | Code::EditTooLarge
+        | Code::BraneTooLarge => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
 

@@ -55,6 +55,7 @@ impl Config {
         let World { client_memory_s, clients_per_user, outcomes_per_client, .. } = self.world;
         WorldLimits {
             max_objects: self.world.max_objects,
+            max_bytes: self.world.max_bytes,
             max_depth: self.world.max_depth,
             max_batch: self.world.max_batch_operations as usize,
             max_touched: self.world.max_touched_objects as usize,

@@ -61,6 +61,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("session.max_resyncs", 0, 1_000),
     ("session.close_timeout_ms", 1, HOUR_MS),
     ("world.max_objects", 1, u32::MAX as i64),
+    ("world.max_bytes", KIB, 1_024 * GIB),
     ("world.max_depth", 1, 1_024),
     ("world.max_batch_operations", 1, 100_000),
     ("world.max_touched_objects", 1, u32::MAX as i64),

@@ -144,6 +144,8 @@ section! {
     World {
         /// Objects in a brane, the root included.
         max_objects: u32 = 1_000_000,
+        /// Bytes of memory of all objects of a brane together.
+        max_bytes: u64 = GIB,
         /// Steps from the root to the deepest object.
         max_depth: u32 = 64,
         /// Operations in a batch.

@@ -46,6 +46,9 @@ type Figure = (&'static str, Kind, &'static str, fn(&OpenBrane) -> u64);
 const FIGURES: &[Figure] = &[
     ("avvy_brane_sessions", Kind::Sum, "Sessions in the brane.", |b| b.core.sessions as u64),
     ("avvy_brane_objects", Kind::Sum, "Objects in the brane.", |b| u64::from(b.core.objects)),
+    ("avvy_brane_world_bytes", Kind::Sum, "Bytes of memory of these objects.", |b| {
+        b.core.world_bytes
+    }),
     ("avvy_brane_window_microseconds", Kind::Most, "Time between two windows.", |b| {
         b.core.window_us
     }),
