@@ -28,6 +28,15 @@ pub struct World {
     bytes: u64,
 }
 
+/// The objects of a stored world, with what is kept beside them.
+pub(crate) struct Stored {
+    pub(crate) pages: Pages,
+    pub(crate) side: Side,
+    pub(crate) ids: Ids,
+    /// As [`World`]'s.
+    pub(crate) bytes: u64,
+}
+
 impl World {
     /// A new brane: only the root, a group whose id is the brane's.
     pub fn new(id: BraneId, owner: UserId) -> Self {
@@ -53,26 +62,11 @@ impl World {
         world
     }
 
-    /// Puts a stored world together. The caller has checked the invariants of
-    /// the tree's shape, except that ids are unique: `None` if they are not.
-    pub(crate) fn restore(
-        pages: Pages,
-        side: Side,
-        next_handle: Handle,
-        seq: Seq,
-        hash: StateHash,
-    ) -> Option<Self> {
-        let mut ids = Ids::new();
-        ids.reserve(pages.len() as usize, &pages);
-        let mut bytes = 0;
-        for (handle, object) in pages.iter() {
-            bytes += weight::held(&object.props);
-            if !ids.insert(object.id, handle, &pages) {
-                return None;
-            }
-        }
+    /// Puts a stored world together. The caller has checked the invariants.
+    pub(crate) fn restore(stored: Stored, next_handle: Handle, seq: Seq, hash: StateHash) -> Self {
+        let Stored { pages, side, ids, bytes } = stored;
         let (graves, hash) = (Graves::beginning_at(seq), LazyHash::new(hash));
-        Some(Self { pages, side, ids, next_handle, seq, graves, hash, bytes })
+        Self { pages, side, ids, next_handle, seq, graves, hash, bytes }
     }
 
     /// The object of a handle.

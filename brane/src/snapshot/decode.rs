@@ -1,14 +1,12 @@
 use avvy_model::{
-    ClientId, Code, Counter, Epoch, Handle, Kind, Object, Position, Refusal, Seq, StateHash,
-    UserId, WorldLimits,
+    ClientId, Code, Counter, Epoch, Handle, Position, Refusal, Seq, StateHash, UserId, WorldLimits,
 };
 use minicbor::data::Type;
 
+use super::objects::Objects;
 use super::{SnapshotError, VERSION, kind};
 use crate::cbor::{Malformed, bytes, fields, list, read_object, tuple};
 use crate::clients::{Clients, Outcome};
-use crate::pages::Pages;
-use crate::side::Side;
 use crate::world::World;
 
 /// What a snapshot holds.
@@ -27,9 +25,7 @@ pub struct Decoder {
     expected: u64,
     head: Option<Head>,
     ended: bool,
-    pages: Pages,
-    side: Side,
-    last: Option<Handle>,
+    objects: Objects,
     clients: Clients,
     client_count: u64,
 }
@@ -50,9 +46,7 @@ impl Decoder {
             expected: 0,
             head: None,
             ended: false,
-            pages: Pages::default(),
-            side: Side::default(),
-            last: None,
+            objects: Objects::new(),
             clients: Clients::new(limits),
             client_count: 0,
         }
@@ -89,44 +83,13 @@ impl Decoder {
     ///
     /// # Errors
     /// Any [`SnapshotError`].
-    pub fn finish(mut self) -> Result<Restored, SnapshotError> {
+    pub fn finish(self) -> Result<Restored, SnapshotError> {
         let head = self.head.filter(|_| self.ended).ok_or(SnapshotError::Incomplete)?;
-        if head.objects != self.pages.len() || head.clients != self.client_count {
+        if head.objects != self.objects.len() || head.clients != self.client_count {
             return Err(SnapshotError::Incomplete);
         }
-        if self.last.is_none_or(|last| last >= head.next_handle) || !self.link() {
-            return Err(SnapshotError::NotATree);
-        }
-        let found = StateHash::sum(self.pages.iter());
-        if found != head.hash {
-            return Err(SnapshotError::HashMismatch { expected: head.hash, found });
-        }
-        let (next, seq) = (head.next_handle, head.position.seq);
-        let world = World::restore(self.pages, self.side, next, seq, found)
-            .ok_or(SnapshotError::NotATree)?;
+        let world = self.objects.finish(head.next_handle, head.position.seq, head.hash)?;
         Ok(Restored { world, clients: self.clients, position: head.position })
-    }
-
-    /// Hangs the objects into a tree; whether they are one.
-    fn link(&mut self) -> bool {
-        let is_group = |o: Option<&Object>| o.is_some_and(|object| object.kind == Kind::Group);
-        let root = self.pages.get(Handle::ROOT);
-        if !is_group(root) || root.is_none_or(|root| root.parent != Handle::ROOT) {
-            return false;
-        }
-        for (handle, object) in self.pages.iter().skip(1) {
-            if !is_group(self.pages.get(object.parent)) {
-                return false;
-            }
-            self.side.link(handle, object.parent);
-        }
-        // Whatever hangs in a cycle is out of the root's reach.
-        let (mut reached, mut open) = (0, vec![Handle::ROOT]);
-        while let Some(handle) = open.pop() {
-            reached += 1;
-            open.extend(self.side.children(handle));
-        }
-        reached == self.pages.len()
     }
 
     fn object(
@@ -135,14 +98,8 @@ impl Decoder {
         owners: &[UserId],
     ) -> Result<(), Malformed> {
         let read = read_object(d, |d| owners.get(d.u32()? as usize).copied().ok_or(Malformed))?;
-        let room = self.head.is_some_and(|head| self.pages.len() < head.objects);
-        if !room || self.last.is_some_and(|last| last >= read.handle) {
-            return Err(Malformed);
-        }
-        self.last = Some(read.handle);
-        self.side.add(read.handle);
-        self.pages.insert(read.handle, read.object);
-        Ok(())
+        let room = self.head.is_some_and(|head| self.objects.len() < head.objects);
+        if room && self.objects.add(read) { Ok(()) } else { Err(Malformed) }
     }
 
     fn client(&mut self, d: &mut minicbor::Decoder<'_>) -> Result<(), Malformed> {
@@ -203,7 +160,11 @@ impl Reading {
     fn part(&mut self, d: &mut minicbor::Decoder<'_>, into: &mut Decoder) -> Result<(), Malformed> {
         fields(d, |d, key| self.field(d, key, into))?;
         match self.kind.ok_or(Malformed)? {
-            kind::HEAD => into.head = Some(self.head()?),
+            kind::HEAD => {
+                let head = self.head()?;
+                into.objects.expect(head.objects);
+                into.head = Some(head);
+            }
             kind::END => into.ended = true,
             _ => {}
         }
@@ -230,6 +191,7 @@ impl Reading {
                 for _ in 0..d.array()?.ok_or(Malformed)? {
                     into.object(d, &owners)?;
                 }
+                into.objects.settle();
             }
             (4, Some(kind::CLIENTS)) => {
                 for _ in 0..d.array()?.ok_or(Malformed)? {

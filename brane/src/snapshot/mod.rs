@@ -25,6 +25,7 @@
 
 mod decode;
 mod encode;
+mod objects;
 
 pub use decode::{Decoder, Restored};
 pub use encode::Encoder;
