@@ -1,6 +1,8 @@
 //! Opening a brane: reads from the store what the [`Loading`] machine asks for.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use avvy_flow::brane_core::Recovered;
@@ -11,8 +13,11 @@ use avvy_flow::loading::{
 };
 use avvy_flow::recovery::{Recovery, TailBounds};
 use avvy_model::{BraneId, Code, Seq, WorldLimits};
-use avvy_persistence::{BraneRecord, Chunk, SnapshotId, SnapshotInfo, Store, StoreError};
+use avvy_persistence::{
+    BoxFuture, BraneRecord, Chunk, SnapshotId, SnapshotInfo, Store, StoreError,
+};
 use avvy_protocol::{Channel, Flush};
+use bytes::Bytes;
 use ractor::concurrency::oneshot;
 use tokio::time::timeout;
 use tracing::{error, info};
@@ -102,13 +107,21 @@ pub async fn recover(
     let config = LoadConfig { limits: *limits, tail, tail_edits: TAIL_EDITS };
     let mut loading = Loading::new(sources, config);
     let (mut warnings, mut seen) = (Vec::new(), 0);
+    let mut ahead: Option<Ahead<'_>> = None;
     loop {
-        let read = match loading.need() {
+        let need = loading.need();
+        let read = match need {
             Need::Nothing => break,
-            Need::Part { snapshot, index } => store
-                .read_snapshot_part(brane, SnapshotId(snapshot), index)
-                .await
-                .map(|part| loading.part(&part, &mut warnings)),
+            Need::Part { snapshot, index } => {
+                let begun = ahead.take().filter(|ahead| ahead.need == need);
+                let part = begun.unwrap_or_else(|| Ahead::new(store, brane, snapshot, index));
+                let part = part.end().await;
+                if let Some(Need::Part { snapshot, index }) = loading.next_need() {
+                    let next = ahead.insert(Ahead::new(store, brane, snapshot, index));
+                    next.begin().await;
+                }
+                part.map(|part| loading.part(&part, &mut warnings))
+            }
             Need::Chunks { after } => {
                 let read = store.read_chunks(brane, after, BITE_BYTES).await;
                 let chunks = read.map(|chunks| chunks.into_iter().map(journal_chunk).collect());
@@ -131,6 +144,39 @@ pub async fn recover(
     // Nothing is needed and nothing has failed.
     let recovery = loading.finish().ok_or(Code::Internal)?;
     Ok((recovery, warnings))
+}
+
+/// A part of a snapshot that the store reads while the one before it is taken
+/// in.
+struct Ahead<'a> {
+    need: Need,
+    reading: BoxFuture<'a, Result<Bytes, StoreError>>,
+    read: Option<Result<Bytes, StoreError>>,
+}
+
+impl<'a> Ahead<'a> {
+    fn new(store: &'a dyn Store, brane: BraneId, snapshot: u64, index: u32) -> Self {
+        let reading = store.read_snapshot_part(brane, SnapshotId(snapshot), index);
+        Self { need: Need::Part { snapshot, index }, reading, read: None }
+    }
+
+    /// Has the store begin, and does not wait for it.
+    async fn begin(&mut self) {
+        poll_fn(|context| {
+            if let Poll::Ready(read) = self.reading.as_mut().poll(context) {
+                self.read = Some(read);
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    async fn end(self) -> Result<Bytes, StoreError> {
+        match self.read {
+            Some(read) => read,
+            None => self.reading.await,
+        }
+    }
 }
 
 /// A brane that was open until now may still have chunks on their way; they

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod big;
 mod ends;
 mod heavy;
 mod loading;

@@ -94,7 +94,7 @@ fn parts(objects: u32, props_bytes: usize) -> Vec<Vec<u8>> {
 fn create(n: u32, props_bytes: usize) -> Operation {
     let limits = ValueLimits::default();
     let group = n - n % 101;
-    let is_group = n % 101 == 0 || n == 1;
+    let is_group = n.is_multiple_of(101) || n == 1;
     let parent = if is_group || group == 0 { Handle::ROOT } else { Handle(group) };
     let entry = |key, value: Value| (PropKey::new(key, &limits).unwrap(), value);
     let entries = vec![

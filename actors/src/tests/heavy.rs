@@ -6,7 +6,7 @@ use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
 use super::*;
 use crate::{WriteRequest, Written};
 
-fn heavy() -> Props {
+pub(super) fn heavy() -> Props {
     let key = |name| PropKey::new(name, &ValueLimits::default()).unwrap();
     let half = Value::text(&"x".repeat(8_100));
     let entries = vec![(key("a"), half.clone()), (key("b"), half)];
@@ -20,10 +20,20 @@ fn delete(handle: u32) -> Operation {
 
 impl World {
     async fn write(&self, client: ClientId, counter: u64, edit: Edit) -> Written {
+        self.write_to(self.brane, client, counter, edit).await
+    }
+
+    pub(super) async fn write_to(
+        &self,
+        brane: BraneId,
+        client: ClientId,
+        counter: u64,
+        edit: Edit,
+    ) -> Written {
         let edits = vec![NumberedEdit { counter: Counter(counter), edit }];
         let trace = TraceId::new(Uuid::new_v4());
         let request = WriteRequest { client, known: false, edits, trace };
-        self.system.write(self.brane, &self.claims, request).await.unwrap()
+        self.system.write(brane, &self.claims, request).await.unwrap()
     }
 }
 

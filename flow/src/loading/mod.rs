@@ -175,6 +175,18 @@ impl Loading {
         }
     }
 
+    /// What is needed after that if nothing is wrong, where that can be told:
+    /// it may be read already while this is taken in.
+    pub fn next_need(&self) -> Option<Need> {
+        match self.need() {
+            Need::Part { snapshot, index } => {
+                let next = Need::Part { snapshot, index: index + 1 };
+                self.trying.filter(|source| index + 1 < source.parts).map(|_| next)
+            }
+            Need::Chunks { .. } | Need::Nothing => None,
+        }
+    }
+
     /// The part that was needed.
     ///
     /// # Errors
@@ -225,6 +237,8 @@ impl Loading {
             let why = format!("the journal ends at {before}, before its head {}", self.head);
             return self.damaged(why, warnings);
         }
+        let (edits, bytes) = (at.0 - before.0, chunks.iter().map(|chunk| chunk.body.len()).sum());
+        self.pass_over(edits, bytes);
         Ok(())
     }
 
@@ -295,6 +309,17 @@ impl Loading {
                 Some((*at, recovery.head()))
             }
             _ => None,
+        }
+    }
+
+    /// Where edits are large, the fan-out keeps few of them: passes over those
+    /// that it would drop again, judging by `edits` that took `bytes`.
+    fn pass_over(&mut self, edits: u64, bytes: usize) {
+        let Some((from, to)) = self.dispensable() else { return };
+        let kept = self.config.tail.max_bytes as u128 * u128::from(edits) / bytes.max(1) as u128;
+        let begin = to.0.saturating_sub(u64::try_from(kept).unwrap_or(u64::MAX));
+        if begin > from.0 {
+            self.go_on_after(Seq(begin));
         }
     }
 

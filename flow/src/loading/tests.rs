@@ -67,6 +67,10 @@ impl Shelf {
     }
 
     fn loading(&self, tail_edits: u64) -> Loading {
+        self.loading_within(tail_edits, 1_000_000)
+    }
+
+    fn loading_within(&self, tail_edits: u64, max_bytes: usize) -> Loading {
         let snapshots = self.snapshots.iter().enumerate().rev().map(|(id, (at, parts))| {
             SnapshotSource { id: id as u64, at: Seq(*at), parts: parts.len() as u32 }
         });
@@ -76,7 +80,7 @@ impl Shelf {
             snapshots: snapshots.collect(),
             head: Seq(self.head),
         };
-        let tail = TailBounds { max_windows: 99, max_bytes: 1_000_000 };
+        let tail = TailBounds { max_windows: 99, max_bytes };
         Loading::new(sources, LoadConfig { limits: WorldLimits::default(), tail, tail_edits })
     }
 
@@ -295,4 +299,33 @@ fn a_missing_part_is_damage() {
     assert_eq!(loading.failed(missing, &mut warnings), Ok(()));
     assert_eq!(loading.need(), Need::Chunks { after: Seq(0) });
     assert_eq!(warnings.len(), 1);
+}
+
+#[test]
+fn journal_that_the_fan_out_would_drop_is_not_read() {
+    let shelf = Shelf::new(60, &[50]);
+    let body = shelf.chunks[9].body.len();
+    let mut loading = shelf.loading_within(40, 5 * body + body / 2);
+    let (mut asked, mut warnings) = (Vec::new(), Vec::new());
+    loop {
+        match loading.need() {
+            Need::Nothing => break,
+            Need::Part { index, .. } => {
+                let parts = &shelf.snapshots[0].1;
+                let next = loading.next_need();
+                assert_eq!(next.is_some(), (index as usize) < parts.len() - 1);
+                loading.part(&parts[index as usize], &mut warnings).expect("sound");
+                assert!(next.is_none_or(|next| next == loading.need()));
+            }
+            Need::Chunks { after } => {
+                asked.push(after.0);
+                let chunks = shelf.read(after.0).expect("sound");
+                loading.chunks(&chunks, &mut warnings).expect("sound");
+            }
+        }
+    }
+    assert_eq!(asked, [10, 45, 47, 49, 51, 53, 55, 57, 59]);
+    let lineage = Lineage::new(vec![(Epoch(1), Seq(0))]).expect("rising");
+    let (recovered, windows) = loading.finish().expect("loaded").finish(Channel(0), lineage);
+    assert_eq!((recovered.head, recovered.floor, windows.len()), (Seq(60), Seq(55), 5));
 }
