@@ -179,8 +179,8 @@ then from these flags; each beats the one before it. The first start makes the
 data directory, its key, a demo brane and, on the loopback, a token for
 development.
 
-Ctrl-C or SIGTERM drains: no new edits, everything accepted made durable,
-snapshots stored, exit code 0. A second one ends at once.";
+Ctrl-C, SIGTERM or SIGHUP drains: no new edits, everything accepted made
+durable, snapshots stored, exit code 0. A second one ends at once.";
 
 const DEMO_ABOUT: &str = "\
 Simulate builders against a running server, through the protocol that every

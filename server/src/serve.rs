@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::cli;
@@ -83,22 +83,29 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     let mut signals = Signals::catch()?;
     let (stop, stopping) = watch::channel(false);
     let net = settings::net(config);
-    let serving = tokio::spawn(avvy_net::serve(listener, tls, system.clone(), net, stopping));
+    let mut serving = tokio::spawn(avvy_net::serve(listener, tls, system.clone(), net, stopping));
     welcome(&running, address, config, file);
 
-    let failed = tokio::select! {
-        signal = signals.next() => { info!(signal, "draining"); false }
-        () = system.ended() => true,
-    };
+    let end = end(signals.next(), system.ended(), &mut serving).await;
+    if let End::Told(signal) = end {
+        info!(signal, "draining");
+    }
     upkeep.abort();
+    let serving = (end != End::Deaf).then_some(serving);
     let patience = Duration::from_millis(config.server.drain_timeout_ms);
     let drained = tokio::select! {
         drained = drain(&system, &stop, serving, patience) => drained,
         signal = signals.next() => { warn!(signal, "stopping at once"); false }
     };
     Running::remove(data_dir);
-    if failed {
-        bail!("an actor that nothing can go on without has failed; what was durable is kept");
+    match end {
+        End::Told(_) => {}
+        End::Failed => {
+            bail!("an actor that nothing can go on without has failed; what was durable is kept");
+        }
+        End::Deaf => {
+            bail!("what accepts connections has failed; everybody was asked to come back");
+        }
     }
     if !drained {
         bail!("not everything was drained within {patience:?}; what was durable is kept");
@@ -107,19 +114,50 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
+/// Why a server ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// It was told to, by this signal.
+    Told(&'static str),
+    /// The actors have ended.
+    Failed,
+    /// Nothing accepts connections any more. A server that is up and deaf
+    /// would look well from inside, and nobody would start it again.
+    Deaf,
+}
+
+/// Waits for what comes first.
+async fn end(
+    signal: impl Future<Output = &'static str>,
+    actors: impl Future<Output = ()>,
+    serving: &mut JoinHandle<()>,
+) -> End {
+    tokio::select! {
+        signal = signal => End::Told(signal),
+        () = actors => End::Failed,
+        ended = serving => {
+            error!(?ended, "connections are no longer accepted");
+            End::Deaf
+        }
+    }
+}
+
 /// Ends serving, answers the requests under way, then makes everything durable.
 async fn drain(
     system: &System,
     stop: &watch::Sender<bool>,
-    serving: JoinHandle<()>,
+    serving: Option<JoinHandle<()>>,
     patience: Duration,
 ) -> bool {
     let began = Instant::now();
     // Nobody listens any more if serving has failed.
     let _ = stop.send(true);
-    // Half of the time for requests: the branes need some, too.
-    let answered = timeout(patience / 2, serving).await;
-    system.drain(patience.saturating_sub(began.elapsed())).await && answered.is_ok()
+    let answered = match serving {
+        // Half of the time for requests: the branes need some, too.
+        Some(serving) => timeout(patience / 2, serving).await.is_ok(),
+        None => true,
+    };
+    system.drain(patience.saturating_sub(began.elapsed())).await && answered
 }
 
 /// The signals that tell the server to stop. From when they are caught on,
@@ -127,6 +165,8 @@ async fn drain(
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// `None` under `nohup`: whoever said so wants it to go on.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -135,16 +175,38 @@ impl Signals {
         Ok(Self {
             interrupt: catch(SignalKind::interrupt())?,
             terminate: catch(SignalKind::terminate())?,
+            hangup: match ignores_hangups() {
+                true => None,
+                false => Some(catch(SignalKind::hangup())?),
+            },
         })
     }
 
-    /// Waits for Ctrl-C or SIGTERM, and gives the name of what came.
+    /// Waits for Ctrl-C, SIGTERM or the end of the terminal, and gives the
+    /// name of what came.
     async fn next(&mut self) -> &'static str {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
+            _ = hangup => "SIGHUP",
         }
     }
+}
+
+/// Whether this process was started so that a hangup does not end it. Where
+/// the system does not say so, it was not.
+fn ignores_hangups() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // SIGHUP is 1, the lowest bit.
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Who the development token speaks for: the same person at every start.
@@ -184,4 +246,23 @@ fn welcome(running: &Running, address: SocketAddr, config: &Config, file: Option
 /// What the server says is for people; it serves also when nobody reads it.
 fn tell(text: impl std::fmt::Display) {
     let _ = output::say(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_nobody_can_reach_ends() {
+        let mut failed = tokio::spawn(async { panic!("a test wants to see this") });
+        assert_eq!(end(pending(), pending(), &mut failed).await, End::Deaf);
+        let mut ended = tokio::spawn(async {});
+        assert_eq!(end(pending(), pending(), &mut ended).await, End::Deaf);
+        let mut serves = tokio::spawn(pending());
+        assert_eq!(end(ready("SIGHUP"), pending(), &mut serves).await, End::Told("SIGHUP"));
+        assert_eq!(end(pending(), ready(()), &mut serves).await, End::Failed);
+        serves.abort();
+    }
 }

@@ -73,6 +73,20 @@ fn the_hints_can_be_pasted() {
     assert_eq!(server.drain().code(), Some(0));
 }
 
+/// The terminal that it was started in is closed.
+#[test]
+fn a_hangup_drains_unless_it_is_to_be_ignored() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut server = Server::start(&directory.path().join("data"));
+    server.signal("-HUP");
+    assert_eq!(server.wait().code(), Some(0));
+
+    let server = Server::start_without_hangups(&directory.path().join("other"));
+    server.signal("-HUP");
+    assert_eq!(server.get("/livez").0, 200);
+    assert_eq!(server.drain().code(), Some(0));
+}
+
 /// Somebody elsewhere has an address and a token, and nothing else.
 #[test]
 fn the_demo_finds_a_public_brane_by_itself() {

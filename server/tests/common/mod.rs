@@ -46,7 +46,18 @@ impl Server {
 
     /// Starts on a free port and waits until it says where it is.
     pub fn start_with(data: &Path, settings: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(binary())
+        Self::start_by(Command::new(binary()), data, settings)
+    }
+
+    /// Starts as `nohup` does.
+    pub fn start_without_hangups(data: &Path) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(binary());
+        Self::start_by(shell, data, &[])
+    }
+
+    fn start_by(mut command: Command, data: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut child = command
             .args(["serve", "--bind", "127.0.0.1:0", "--data"])
             .arg(data)
             .envs(settings.iter().copied())
