@@ -22,8 +22,11 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as Number;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig, WebSocketContext};
 
+use crate::fragments::Fragments;
 use crate::http_stream::Place;
 use crate::socket::{OutboxLimits, Socket};
 
@@ -69,6 +72,7 @@ pub(crate) struct Connection {
     reader: Reader,
     socket: Arc<Socket>,
     context: WebSocketContext,
+    fragments: Fragments,
     /// Bytes of the largest message, until that counts.
     after_welcome: Option<usize>,
     /// Whether the peer was told that nothing follows.
@@ -96,9 +100,12 @@ impl Connection {
             .write_buffer_size(0)
             .max_message_size(Some(max_message_bytes.min(MAX_HELLO_BYTES)))
             .max_frame_size(Some(max_message_bytes.min(MAX_HELLO_BYTES)));
+        let mut fragments = Fragments::default();
+        fragments.feed(&already_read);
         Self {
             place,
             reader,
+            fragments,
             socket: Arc::new(Socket::new(direct, outbox)),
             context: WebSocketContext::from_partially_read(
                 // A copy: the bytes lie in a buffer of the HTTP side that is
@@ -159,7 +166,13 @@ impl Connection {
                 return Poll::Pending;
             }
             self.trust(session);
-            match ready!(self.read(cx)) {
+            let read = self.read(cx);
+            // Each counts like a message.
+            (0..self.fragments.take()).for_each(|_| session.heard());
+            if self.socket.is_closing() {
+                break;
+            }
+            match ready!(read) {
                 Ok(message) => self.received(message, session),
                 Err(end) if self.is_cut(&end, session) => return Poll::Ready(()),
                 Err(_) => {}
@@ -238,8 +251,8 @@ impl Connection {
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
-        let Self { reader, socket, context, .. } = self;
-        match context.read(&mut Stream { reader, socket, cx }) {
+        let Self { reader, socket, context, fragments, .. } = self;
+        match context.read(&mut Stream { reader, socket, fragments, cx }) {
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
             result => Poll::Ready(result),
         }
@@ -250,6 +263,10 @@ impl Connection {
             Message::Binary(payload) => session.receive(&payload),
             Message::Text(_) => session.close(CloseCode::ProtocolError),
             Message::Ping(_) | Message::Pong(_) => session.heard(),
+            // So the context names a number that no peer may close with.
+            Message::Close(Some(CloseFrame { code: Number::Protocol, .. })) => {
+                session.close(CloseCode::ProtocolError);
+            }
             // The context answers a close frame itself; the next read says
             // that the connection has ended. Raw frames are not read here.
             Message::Close(_) | Message::Frame(_) => {}
@@ -279,6 +296,7 @@ impl Connection {
 struct Stream<'a, 'b> {
     reader: &'a mut Reader,
     socket: &'a Socket,
+    fragments: &'a mut Fragments,
     cx: &'a mut Context<'b>,
 }
 
@@ -286,7 +304,10 @@ impl Read for Stream<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut buffer = ReadBuf::new(buffer);
         match self.reader.poll_read(self.cx, &mut buffer) {
-            Poll::Ready(Ok(())) => Ok(buffer.filled().len()),
+            Poll::Ready(Ok(())) => {
+                self.fragments.feed(buffer.filled());
+                Ok(buffer.filled().len())
+            }
             Poll::Ready(Err(error)) => Err(error),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }

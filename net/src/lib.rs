@@ -10,6 +10,7 @@
 
 mod config;
 mod connection;
+mod fragments;
 mod http_stream;
 mod listener;
 mod rest;

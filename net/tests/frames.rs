@@ -42,6 +42,8 @@ async fn what_is_no_frame_of_a_client_ends_with_a_number() {
         [frame(BINARY, b"a beginning"), frame(BINARY, b"another one")].concat(),
         [frame(TEXT, b"a text in pieces"), frame(FIN | CONTINUE, b"is a text, too")].concat(),
         frame(FIN | CLOSE, &[3]),
+        frame(FIN | CLOSE, &0_u16.to_be_bytes()),
+        frame(FIN | CLOSE, &1_005_u16.to_be_bytes()),
     ];
     for bytes in &wrong {
         ends(&server, bytes, CloseCode::ProtocolError).await;
@@ -78,6 +80,28 @@ async fn messages_may_come_in_pieces() {
     ws.frame(FIN | CONTINUE, rest).await;
     ws.until(|m| matches!(m, ServerMessage::Pong { nonce: 7, .. })).await;
     drop(ws);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn pieces_with_little_in_them_count_as_messages() {
+    let server = TestServer::with_sessions(|system| {
+        system.session.messages_burst = 50;
+        system.session.messages_per_second = 1;
+    })
+    .await;
+    let endless = [frame(BINARY, b""), frame(CONTINUE, b"").repeat(100)].concat();
+    ends(&server, &endless, CloseCode::RateLimited).await;
+    // Neither does a hello hide them.
+    let mut stranger = Ws::open(&server).await;
+    stranger.raw(&endless).await;
+    assert_eq!(stranger.closed().await, Some(CloseCode::RateLimited));
+
+    let mut ws = Ws::welcomed(&server, 1).await;
+    let large = [frame(BINARY, &[0; 1_024]), frame(CONTINUE, &[0; 1_024]).repeat(100)].concat();
+    ws.raw(&[large, frame(FIN | CONTINUE, b"")].concat()).await;
+    assert_eq!(ws.error().await.code, Code::Malformed);
+    drop((stranger, ws));
     server.end().await;
 }
 
