@@ -178,6 +178,32 @@ async fn large_bodies_are_not_read() {
 }
 
 #[tokio::test]
+async fn bodies_under_a_coding_are_not_taken_as_they_are() {
+    let server = TestServer::start().await;
+    let head = format!(
+        "POST /api/v1/brane HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\n",
+        server.token()
+    );
+    let body = "\r\n10\r\n{\"name\": \"Hall\"}\r\n0\r\n\r\n";
+    let gzip = ["gzip, chunked", "gzip\r\ntransfer-encoding: chunked"];
+    for coding in gzip {
+        let mut client = server.client().await;
+        client.say(format!("{head}transfer-encoding: {coding}\r\n{body}").as_bytes()).await;
+        let answer = client.answer("POST").await.unwrap();
+        assert_eq!((answer.status, answer.code().as_str()), (501, "malformed"), "{coding}");
+        assert!(client.is_closed().await, "{coding}");
+    }
+    let mut client = server.client().await;
+    client.say(format!("{head}transfer-encoding: Chunked\r\n{body}").as_bytes()).await;
+    assert_eq!(client.answer("POST").await.unwrap().status, 201);
+    let coded = [("content-encoding", "gzip"), ("content-type", "application/json")];
+    let answer = client.ask("POST", "/api/v1/brane", &coded, b"{\"name\": \"Hall\"}").await;
+    assert_eq!((answer.status, answer.code().as_str()), (415, "unsupported_media_type"));
+    server.end().await;
+}
+
+#[tokio::test]
 async fn who_asks_too_often_is_told_when_to_come_back() {
     let config = NetConfig { requests_per_second: 1, requests_burst: 5, ..NetConfig::default() };
     let server = TestServer::with(config).await;

@@ -31,6 +31,10 @@ impl FromRequest<App> for Payload {
         let (mut parts, body) = request.into_parts();
         let arrival = Arrival::from_request_parts(&mut parts, app).await?;
         let format = body_format(&parts.headers)?;
+        if parts.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+            let failure = Failure::new(Code::UnsupportedMediaType);
+            return Err(failure.details("Content-Encoding: none is undone"));
+        }
         let max_bytes = app.config.max_body_bytes;
         let too_large = || {
             Failure::new(Code::TooLarge).details(format!("a body has at most {max_bytes} bytes"))

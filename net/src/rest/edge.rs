@@ -10,7 +10,7 @@ use avvy_model::{Code, TraceId};
 use avvy_protocol::rest::{Format, encode};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -74,10 +74,15 @@ pub(super) async fn edge(State(app): State<App>, mut request: Request, next: Nex
     request.extensions_mut().insert(arrival);
 
     let has_own_form = matches!(path.as_str(), "/" | "/metrics" | "/ws");
-    let admitted = match format {
+    let is_plain = is_plain(request.headers());
+    let rate = app.limiter.take(arrival.from, monotonic_ms(), 1).map_err(Failure::from);
+    let admitted = rate.and_then(|()| match format {
         Err(failure) if !has_own_form => Err(failure),
-        _ => app.limiter.take(arrival.from, monotonic_ms(), 1).map_err(Failure::from),
-    };
+        _ if !is_plain => Err(Failure::new(Code::Malformed)
+            .status(StatusCode::NOT_IMPLEMENTED)
+            .details("transfer-encoding: chunked, and no other")),
+        _ => Ok(()),
+    });
     let response = match admitted {
         Ok(()) => timeout_at(arrival.deadline, next.run(request))
             .await
@@ -95,10 +100,18 @@ pub(super) async fn edge(State(app): State<App>, mut request: Request, next: Nex
     if let Ok(trace) = HeaderValue::try_from(arrival.trace.to_string()) {
         headers.insert("x-trace-id", trace);
     }
-    if status != StatusCode::SWITCHING_PROTOCOLS && app.is_stopping() {
+    if status != StatusCode::SWITCHING_PROTOCOLS && (app.is_stopping() || !is_plain) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Whether a body comes as it is: of transfer codings only `chunked` is
+/// undone, and what is under another one would be taken for the body.
+fn is_plain(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let first = codings.next().map(|coding| coding.as_bytes().trim_ascii());
+    first.is_none_or(|coding| coding.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
 }
 
 /// Gives a [`Failure`] its form. What the route said in headers stays.
