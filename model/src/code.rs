@@ -91,6 +91,8 @@ codes! {
     MethodNotAllowed = 1020, "method_not_allowed";
     /// The user owns as many branes as one may.
     TooManyBranes = 1021, "too_many_branes";
+    /// Without a pose of one's own nobody is near.
+    NoPose = 1022, "no_pose";
 
     /// The object is not in the brane.
     ObjectNotFound = 2000, "object_not_found";

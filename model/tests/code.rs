@@ -30,6 +30,7 @@ const GIVEN: &[(u16, &str)] = &[
     (1019, "damaged"),
     (1020, "method_not_allowed"),
     (1021, "too_many_branes"),
+    (1022, "no_pose"),
     (2000, "object_not_found"),
     (2001, "object_exists"),
     (2002, "parent_not_found"),

@@ -1,6 +1,6 @@
 //! The wire: every message between client and server, and its bytes.
 //!
-//! [`message`] holds the messages as types, [`codec`] their CBOR, [`rest`] the
+//! [`message`] and [`people`] hold the messages as types, [`codec`] their CBOR, [`rest`] the
 //! bodies of HTTP, [`frame`] WebSocket frames made once for many sockets, and
 //! [`close`] the reasons for which a connection ends. `PROTOCOL.md` says the
 //! same to whoever writes a client; the files under `vectors/` hold both to it.
@@ -13,11 +13,13 @@ pub mod codec;
 pub mod frame;
 pub mod json;
 pub mod message;
+pub mod people;
 pub mod rest;
 mod version;
 
 pub use codec::{DecodeError, DecodeLimits, PartialUpdate};
 pub use message::*;
+pub use people::*;
 pub use version::{MIN_VERSION, VERSION, negotiate};
 
 /// As much of the start of a text as fits into `max` bytes.

@@ -10,6 +10,7 @@ use avvy_model::{
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{code, position, text};
+use crate::people::{PeopleNews, PeopleRequest};
 
 /// A joined brane on one connection. Drawn by the server, the same for every
 /// connection that has joined the brane on this node, so that one encoded
@@ -42,6 +43,8 @@ pub enum ClientMessage {
         /// Of which brane.
         channel: Channel,
     },
+    /// Messages about people: the list, the own pose, signals.
+    People(PeopleRequest),
     /// `ping`: asks for a [`ServerMessage::Pong`].
     Ping {
         /// Comes back.
@@ -174,6 +177,8 @@ pub enum ServerMessage {
         /// See `PROTOCOL.md`, "State hash".
         hash: [u8; 16],
     },
+    /// News of people: who is there, where they are, what they say.
+    People(PeopleNews),
     /// `pong`.
     Pong {
         /// From the ping.

@@ -308,6 +308,7 @@ impl Session {
             ServerMessage::Durable { durable, .. } => self.on_durable(durable.seq, now_us, tally),
             ServerMessage::Pong { .. }
             | ServerMessage::Hash { .. }
+            | ServerMessage::People(_)
             | ServerMessage::Refreshed { .. } => {}
             ServerMessage::Flush(_) => bail!("a flush that was not seen as one"),
             other @ (ServerMessage::Expiring { .. }

@@ -213,6 +213,7 @@ impl Bot {
                 | Notify::Expiring { .. }
                 | Notify::Joined { .. }
                 | Notify::Flushed { .. }
+                | Notify::People { .. }
                 | Notify::Renamed { .. }
                 | Notify::Rewound { .. }
                 | Notify::Paused { .. }

@@ -115,6 +115,7 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         | Code::AlreadyJoined
         | Code::TooManyChannels
         | Code::TooManyBranes
+        | Code::NoPose
         | Code::Exists
         | Code::ObjectExists
         | Code::OutcomeUnknown

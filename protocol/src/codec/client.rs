@@ -8,7 +8,7 @@ use super::edit::{decode_edits, write_numbered};
 use super::envelope::{from_cbor, to_envelope};
 use super::out::Out;
 use super::scan::{self, Envelope, Fault, envelope, fields};
-use super::{DecodeError, DecodeLimits, PartialUpdate, fast, position, text, whole};
+use super::{DecodeError, DecodeLimits, PartialUpdate, fast, people, position, text, whole};
 use crate::{Channel, ClientMessage, Join, Resume, Update};
 
 /// Reads one message of a client.
@@ -44,6 +44,7 @@ pub fn encode_client(message: &ClientMessage) -> Vec<u8> {
         ClientMessage::Leave { channel } => op("brane.leave", &ChannelWire { ch: *channel }),
         ClientMessage::Update(update) => encode_update(update),
         ClientMessage::Hash { channel } => op("brane.hash", &ChannelWire { ch: *channel }),
+        ClientMessage::People(request) => people::encode_request(request),
         ClientMessage::Ping { nonce } => op("ping", &PingWire { nonce: *nonce }),
     }
 }
@@ -117,7 +118,10 @@ fn decode_cold(op: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<ClientMe
             let PingWire { nonce } = from_cbor(bytes)?;
             Ok(ClientMessage::Ping { nonce })
         }
-        _ => Err(Fault { code: Code::UnknownOperation, reason: "no such operation" }),
+        _ => match people::decode_request(op, bytes, limits) {
+            Some(request) => request.map(ClientMessage::People),
+            None => Err(Fault { code: Code::UnknownOperation, reason: "no such operation" }),
+        },
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Two codecs share the work. Messages that carry the log or the world
 //! (`object.update`, `entity.update`, `brane.snapshot`, `object.applied`,
-//! `brane.durable`) are written by minicbor into bytes of their own layout and
+//! `brane.durable`) or concern people are written by minicbor into bytes of their own layout and
 //! read in place; all others go through serde and ciborium, where a new field
 //! is one line. What decided it (release build, best of 300 runs on one core;
 //! the ciborium side had typed structs and the same packed records):
@@ -30,6 +30,7 @@ mod error;
 mod fast;
 mod log;
 mod out;
+mod people;
 mod record;
 mod scan;
 mod server;
@@ -66,6 +67,8 @@ pub struct DecodeLimits {
     pub max_agent_bytes: usize,
     /// Handles in `touched`.
     pub max_touched: usize,
+    /// Bytes of a signal's body.
+    pub max_signal_body_bytes: usize,
     /// Bounds of property values; beyond: the edit is refused.
     pub values: ValueLimits,
 }
@@ -79,6 +82,7 @@ impl Default for DecodeLimits {
             max_token_bytes: 8_192,
             max_agent_bytes: 128,
             max_touched: 65_536,
+            max_signal_body_bytes: 1_024,
             values: ValueLimits::default(),
         }
     }

@@ -12,7 +12,7 @@ use super::log::{read_flush, write_flush};
 use super::out::Out;
 use super::scan::{Envelope, Fault, Items, boolean, envelope, fields, items, uint};
 use super::world::{read_handles, read_object, write_object};
-use super::{DecodeError, bytes16, code, position, whole};
+use super::{DecodeError, bytes16, code, people, position, whole};
 use crate::rest::ErrorMessageResponse;
 use crate::{Channel, RefusedEdit, ServerMessage, SnapshotPart};
 
@@ -56,6 +56,7 @@ pub fn encode_server(message: &ServerMessage, now_ms: u64) -> Vec<u8> {
             let wire = HashWire { ch: *channel, at: *at, hash: *hash };
             to_envelope(&wire, event("brane.hash", now_ms))
         }
+        M::People(news) => people::encode_news(news, now_ms),
         M::Pong { nonce, ms } => {
             to_envelope(&PongWire { nonce: *nonce, ms: *ms }, event("pong", *ms))
         }
@@ -123,7 +124,12 @@ fn decode_event(name: &str, bytes: &[u8]) -> Result<ServerMessage, Fault> {
             let wire: ErrorMessageResponse = from_cbor(bytes)?;
             M::Error(wire.into())
         }
-        _ => return Err(Fault { code: Code::UnknownOperation, reason: "no such event" }),
+        _ => match people::decode_news(name, bytes) {
+            Some(news) => M::People(news?),
+            None => {
+                return Err(Fault { code: Code::UnknownOperation, reason: "no such event" });
+            }
+        },
     })
 }
 

@@ -165,6 +165,7 @@ pub fn client_message() -> impl Strategy<Value = ClientMessage> {
         1 => text().prop_map(|token| ClientMessage::Refresh { token }),
         1 => channel().prop_map(|channel| ClientMessage::Leave { channel }),
         1 => channel().prop_map(|channel| ClientMessage::Hash { channel }),
+        2 => people_request().prop_map(ClientMessage::People),
         1 => number().prop_map(|nonce| ClientMessage::Ping { nonce }),
     ]
 }
@@ -311,7 +312,85 @@ pub fn server_message() -> impl Strategy<Value = ServerMessage> {
         1 => (channel(), position()).prop_map(|(channel, durable)| M::Durable { channel, durable }),
         1 => (channel(), position(), uniform16(any::<u8>()))
             .prop_map(|(channel, at, hash)| M::Hash { channel, at, hash }),
+        2 => people_news().prop_map(M::People),
         1 => (number(), number()).prop_map(|(nonce, ms)| M::Pong { nonce, ms }),
         1 => error().prop_map(M::Error),
+    ]
+}
+
+fn person() -> impl Strategy<Value = Person> {
+    prop_oneof![0..300u32, any::<u32>()].prop_map(Person)
+}
+
+fn pose() -> impl Strategy<Value = Pose> {
+    (any::<[i32; 3]>(), transform())
+        .prop_map(|(position, transform)| Pose { position, rotation: transform.rotation })
+}
+
+fn state() -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<u8>(), 0..=PoseUpdate::MAX_STATE)
+}
+
+fn people_request() -> impl Strategy<Value = PeopleRequest> {
+    let to =
+        prop_oneof![Just(Audience::All), Just(Audience::Near), person().prop_map(Audience::One)];
+    prop_oneof![
+        (channel(), option::of(person()), option::of(any::<u32>())).prop_map(
+            |(channel, after, limit)| PeopleRequest::List(PeopleList { channel, after, limit })
+        ),
+        (channel(), pose(), state()).prop_map(|(channel, pose, state)| {
+            PeopleRequest::Pose(PoseUpdate { channel, pose, state })
+        }),
+        (channel(), to, "[a-zä]{1,16}", option::of(value())).prop_map(
+            |(channel, to, kind, body)| {
+                PeopleRequest::Signal(SignalSend { channel, to, kind, body })
+            }
+        ),
+    ]
+}
+
+fn people_news() -> impl Strategy<Value = PeopleNews> {
+    let people =
+        || vec((person(), user_id()).prop_map(|(person, user)| PersonAt { person, user }), 0..4);
+    prop_oneof![
+        (channel(), person(), number(), people(), option::of(person())).prop_map(
+            |(channel, you, at, people, next)| PeopleNews::Page(PeoplePage {
+                channel,
+                you,
+                at,
+                people,
+                next
+            })
+        ),
+        (channel(), number(), number(), people(), vec(person(), 0..4), any::<bool>()).prop_map(
+            |(channel, from, to, joined, left, reset)| PeopleNews::Changed(PeopleChanged {
+                channel,
+                from,
+                to,
+                joined,
+                left,
+                reset
+            })
+        ),
+        (
+            channel(),
+            number(),
+            vec(person(), 0..4),
+            vec((person(), pose()), 0..4),
+            vec((person(), state()), 0..4)
+        )
+            .prop_map(|(channel, ms, away, poses, states)| {
+                PeopleNews::Poses(Poses { channel, ms, away, poses, states })
+            }),
+        (channel(), person(), user_id(), "[a-z]{1,32}", option::of(value()), number()).prop_map(
+            |(channel, from, user, kind, body, ms)| PeopleNews::Signal(Signal {
+                channel,
+                from,
+                user,
+                kind,
+                body,
+                ms
+            })
+        ),
     ]
 }

@@ -59,6 +59,7 @@ fn shift(handle: u32, bits: u8, to: Transform) -> Operation {
 fn messages() -> Vec<(&'static str, ClientMessage)> {
     let mut all = sessions();
     all.extend(edits());
+    all.extend(super::people::requests());
     all
 }
 

@@ -52,6 +52,14 @@ fn bad() -> Vec<(&'static str, String)> {
     let good = edit("delete", 2, &format!("{}09{}{}", text("t"), text("mode"), text("subtree")));
     let shift =
         |record: &str| edit("move", 1, &format!("616d{:02x}{record}", 0x40 + record.len() / 2));
+    let signal = |rest: &str, fields: usize| {
+        format!("{:02x}{}01{op}{}{rest}", 0xa2 + fields, text("ch"), text("signal.send"))
+    };
+    let (to, kind, body) = (text("to"), text("kind"), text("body"));
+    let pose = |bytes: &str| {
+        let (ch, name, pose) = (text("ch"), text("presence.pose"), text("pose"));
+        format!("a3{ch}01{op}{name}{pose}{:02x}{bytes}", 0x40 + bytes.len() / 2)
+    };
     vec![
         ("nothing", String::new()),
         ("not a map", "80".to_owned()),
@@ -80,6 +88,37 @@ fn bad() -> Vec<(&'static str, String)> {
         (
             "undefined as a value",
             update(&[edit("update", 2, &format!("{}09{}a1616bf7", text("t"), text("set")))]),
+        ),
+        ("a pose that is too short", pose(&"00".repeat(17))),
+        (
+            "a pose whose rotation is out of range",
+            pose(&format!("{}ffffffffffff", "00".repeat(12))),
+        ),
+        ("a signal to nobody", signal(&format!("{kind}{}", text("wave")), 1)),
+        (
+            "a signal to an unknown audience",
+            signal(&format!("{to}{}{kind}{}", text("some"), text("wave")), 2),
+        ),
+        ("a signal of no kind", signal(&format!("{to}{}{kind}60", text("all")), 2)),
+        (
+            "a signal of a long kind",
+            signal(&format!("{to}{}{kind}7821{}", text("all"), "61".repeat(33)), 2),
+        ),
+        (
+            "a signal with undefined for a body",
+            signal(&format!("{to}{}{body}f7{kind}{}", text("all"), text("wave")), 3),
+        ),
+        (
+            "a signal with a large body",
+            signal(
+                &format!(
+                    "{to}{}{body}590401{}{kind}{}",
+                    text("all"),
+                    "00".repeat(1_025),
+                    text("wave")
+                ),
+                3,
+            ),
         ),
         (
             "a fault in a batch, beside a good edit",

@@ -9,6 +9,7 @@ mod bodies;
 mod client;
 mod invalid;
 mod model;
+mod people;
 mod samples;
 mod server;
 

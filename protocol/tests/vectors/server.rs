@@ -175,6 +175,7 @@ fn messages() -> Vec<(&'static str, ServerMessage)> {
     all.extend(branes());
     all.extend(windows().into_iter().map(|(name, items)| (name, flush(items))));
     all.extend(outcomes());
+    all.extend(super::people::news());
     all
 }
 
