@@ -1,7 +1,7 @@
 //! The machines that actors drive and that the simulation drives, too: who
 //! may have how many edits under way, how a brane's edits become windows of
-//! its log, how windows reach its sessions, and how the journal chunks of
-//! many branes share one commit.
+//! its log, how windows reach its sessions, who is there and near whom, and
+//! how the journal chunks of many branes share one commit.
 //!
 //! Nothing here knows a clock, a random source, a socket, a task or a store:
 //! time comes in as an argument, and what is to be done goes out as effects.
@@ -15,6 +15,7 @@ pub mod flush_window;
 pub mod group_commit;
 pub mod lineage;
 pub mod loading;
+pub mod people;
 pub mod recovery;
 
 pub use brane_core::{BraneConfig, BraneCore, BraneStatus};
@@ -22,6 +23,7 @@ pub use credits::{Credits, CreditsStatus, Load};
 pub use fan_out::{FanOut, FanOutConfig, FanOutStatus};
 pub use flush_window::{FlushWindow, FlushWindowConfig};
 pub use group_commit::{GroupCommit, GroupCommitConfig, GroupCommitStatus};
+pub use people::{People, PeopleConfig, PeopleStatus};
 
 /// A session of this process. Drawn by the driver, never twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize)]

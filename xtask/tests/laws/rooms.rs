@@ -24,7 +24,7 @@ pub const ROOMS: &[Room] = &[
     pure("brane", &["model"]),
     pure("protocol", &["model"]),
     pure("auth", &["model"]),
-    pure("flow", &["model", "brane", "protocol"]),
+    pure("flow", &["model", "brane", "protocol", "auth"]),
     // Without its feature `net` it is pure, too: see `PURE_BY_FEATURE`.
     room("client", &["model", "protocol"]),
     room("persistence", &["model"]),
