@@ -152,6 +152,7 @@ impl Actor for BraneActor {
         let fan_out = FanOutArguments {
             channel,
             config: context.config.fan_out,
+            people: context.config.people,
             floor,
             windows,
             brane: myself.clone(),
@@ -193,7 +194,7 @@ impl Actor for BraneActor {
         let is_request = matches!(message, BraneMsg::Write(_) | BraneMsg::View(_));
         match message {
             BraneMsg::Join { session, wire, principal, join, permit } => {
-                brane.members.insert(session, join.client, wire);
+                brane.members.insert(session, join.client, principal, wire);
                 brane.permits.extend(permit);
                 brane.feed(&myself, BraneInput::Join { session, principal, join });
             }
@@ -314,12 +315,17 @@ impl Brane {
 
     fn attach(&mut self, myself: &ActorRef<BraneMsg>, attach: Box<Attach>) {
         // A writer needs no copy of the world.
-        let Some(wire) = self.members.wire(attach.session) else { return };
-        if let Some(replaced) = self.members.hold(attach.session) {
+        let session = attach.session;
+        let (Some(wire), Some(principal)) =
+            (self.members.wire(session), self.members.principal(session))
+        else {
+            return;
+        };
+        if let Some(replaced) = self.members.hold(session) {
             self.context.registry.close(replaced, CloseCode::Replaced);
             self.on_leave(myself, replaced, None);
         }
-        self.tell_fan_out(FanOutMsg::Attach { attach, wire });
+        self.tell_fan_out(FanOutMsg::Attach { attach, principal, wire });
     }
 
     fn refuse(&mut self, session: SessionKey, code: Code) {

@@ -3,6 +3,7 @@
 use avvy_flow::brane_core::BraneConfig;
 use avvy_flow::fan_out::FanOutConfig;
 use avvy_flow::group_commit::GroupCommitConfig;
+use avvy_flow::people::{PeopleConfig, Rate};
 use avvy_protocol::codec::DecodeLimits;
 
 /// Everything the actors can be told.
@@ -14,6 +15,8 @@ pub struct SystemConfig {
     pub brane: BraneConfig,
     /// Of every brane's fan-out.
     pub fan_out: FanOutConfig,
+    /// Of the people of every brane.
+    pub people: PeopleConfig,
     /// Of the persistence actor.
     pub group_commit: GroupCommitConfig,
     /// Sessions of the process; more are answered `unavailable`.
@@ -72,6 +75,8 @@ pub struct SessionConfig {
     pub messages_per_second: u32,
     /// Messages that may come at once.
     pub messages_burst: u32,
+    /// Poses of one session; one that comes sooner counts as a message, too.
+    pub poses: Rate,
     /// Bounds of what is decoded.
     pub decode: DecodeLimits,
 }
@@ -93,6 +98,7 @@ impl Default for SessionConfig {
             edits_burst: 2_048,
             messages_per_second: 200,
             messages_burst: 2_000,
+            poses: Rate { per_second: 30, burst: 60 },
             decode: DecodeLimits::default(),
         }
     }
@@ -104,6 +110,7 @@ impl Default for SystemConfig {
             session: SessionConfig::default(),
             brane: BraneConfig::default(),
             fan_out: FanOutConfig::default(),
+            people: PeopleConfig::default(),
             group_commit: GroupCommitConfig::default(),
             max_sessions: 20_000,
             max_open_branes: 1_024,

@@ -11,7 +11,8 @@ use avvy_flow::brane_core::{Attach, Parts, Start as BraneStart, Window};
 use avvy_flow::fan_out::{
     self, FanOut, FanOutConfig, FanOutEffect, FanOutStatus, Published, Room, Start,
 };
-use avvy_model::{Handle, Object, ObjectAt, Position};
+use avvy_flow::people::PeopleConfig;
+use avvy_model::{Handle, Object, ObjectAt, Position, Principal};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::encode_server;
 use avvy_protocol::frame::Frame;
@@ -24,6 +25,7 @@ use crate::brane::BraneMsg;
 use crate::clock;
 use crate::credits::Permit;
 use crate::metrics::{Metrics, count};
+use crate::people::{Crowd, PeopleMsg};
 use crate::wire::{Backlog, Wire};
 
 /// Estimated bytes at which a snapshot part ends.
@@ -32,7 +34,7 @@ const PART_BYTES: usize = 128 * 1024;
 /// What reaches a fan-out actor.
 pub(crate) enum FanOutMsg {
     /// Let a session in, or start it anew; the wire is there the first time.
-    Attach { attach: Box<Attach>, wire: Arc<dyn Wire> },
+    Attach { attach: Box<Attach>, principal: Principal, wire: Arc<dyn Wire> },
     /// Let go of a session, with a last word.
     Detach { session: SessionKey, farewell: Option<Farewell> },
     /// Hand out a window.
@@ -46,6 +48,8 @@ pub(crate) enum FanOutMsg {
     Answered(Vec<Permit>),
     /// A session's wire takes more again.
     Drained(SessionKey),
+    /// What concerns people.
+    People(PeopleMsg),
     /// Lagging sessions may go on.
     Work,
     /// Something may be overdue.
@@ -65,6 +69,7 @@ pub(crate) struct FanOutActor;
 pub(crate) struct FanOutArguments {
     pub(crate) channel: Channel,
     pub(crate) config: FanOutConfig,
+    pub(crate) people: PeopleConfig,
     /// Where the first of the recovered windows begins; the head, if there are none.
     pub(crate) floor: Position,
     pub(crate) windows: Vec<Flush>,
@@ -75,6 +80,7 @@ pub(crate) struct FanOutArguments {
 pub(crate) struct State {
     channel: Channel,
     machine: FanOut<Frame, PartFrames, SessionWire>,
+    crowd: Crowd,
     brane: ActorRef<BraneMsg>,
     metrics: Arc<Metrics>,
     /// Whether a [`FanOutMsg::Work`] is under way.
@@ -93,7 +99,7 @@ impl Actor for FanOutActor {
         _myself: ActorRef<FanOutMsg>,
         arguments: FanOutArguments,
     ) -> Result<State, ActorProcessingErr> {
-        let FanOutArguments { channel, config, floor, windows, brane, metrics } = arguments;
+        let FanOutArguments { channel, config, people, floor, windows, brane, metrics } = arguments;
         let mut machine = FanOut::new(config, floor);
         let now_us = clock::monotonic_us();
         for flush in windows {
@@ -101,7 +107,8 @@ impl Actor for FanOutActor {
             // Nobody is attached yet, so there is nothing to do for anybody.
             machine.publish(now_us, window, &mut Vec::new());
         }
-        Ok(State { channel, machine, brane, metrics, working: false, tick_us: None })
+        let crowd = Crowd::new(channel, people, Arc::clone(&metrics));
+        Ok(State { channel, machine, crowd, brane, metrics, working: false, tick_us: None })
     }
 
     async fn handle(
@@ -113,17 +120,24 @@ impl Actor for FanOutActor {
         let now_us = clock::monotonic_us();
         let mut effects = Vec::new();
         match message {
-            FanOutMsg::Attach { attach, wire } => {
-                state.on_attach(now_us, *attach, wire, &mut effects);
+            FanOutMsg::Attach { attach, principal, wire } => {
+                let session = attach.session;
+                state.on_attach(now_us, *attach, Arc::clone(&wire), &mut effects);
+                state.crowd.join(session, principal, wire);
             }
-            FanOutMsg::Detach { session, farewell } => state.on_detach(session, farewell),
+            FanOutMsg::Detach { session, farewell } => {
+                state.crowd.leave(session);
+                state.on_detach(session, farewell);
+            }
             FanOutMsg::Publish(window) => state.on_publish(now_us, window, &mut effects),
             FanOutMsg::Durable { at, waiting } => state.on_durable(at, &waiting),
             FanOutMsg::Tell { session, message } => state.on_tell(session, &message),
             FanOutMsg::Answered(permits) => drop(permits),
             FanOutMsg::Drained(session) => {
                 state.machine.drained(now_us, session, &mut effects);
+                state.crowd.drained(session);
             }
+            FanOutMsg::People(message) => state.crowd.handle(message),
             FanOutMsg::Work => {
                 state.working = false;
                 state.machine.work(now_us, &mut effects);
@@ -140,6 +154,7 @@ impl Actor for FanOutActor {
             state.perform(effect);
         }
         state.schedule(&myself, now_us);
+        state.crowd.schedule(&myself);
         Ok(())
     }
 }

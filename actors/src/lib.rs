@@ -19,6 +19,7 @@ mod idle;
 mod loading;
 mod members;
 mod metrics;
+mod people;
 mod persistence;
 mod probe;
 mod registry;
@@ -34,6 +35,7 @@ mod wire;
 
 pub use avvy_flow::brane_core::BraneStatus;
 pub use avvy_flow::fan_out::FanOutStatus;
+pub use avvy_flow::people::PeopleStatus;
 pub use avvy_persistence::{BraneCursor, BraneKind, BranePage, BraneRecord, MAX_NAME_BYTES};
 pub use config::{SessionConfig, SystemConfig};
 pub use loading::recover;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use avvy_flow::SessionKey;
-use avvy_model::ClientId;
+use avvy_model::{ClientId, Principal};
 
 use crate::wire::Wire;
 
@@ -20,6 +20,7 @@ pub(crate) struct Members {
 struct Member {
     wire: Arc<dyn Wire>,
     client: ClientId,
+    principal: Principal,
 }
 
 impl Members {
@@ -27,8 +28,19 @@ impl Members {
         self.members.is_empty()
     }
 
-    pub(crate) fn insert(&mut self, session: SessionKey, client: ClientId, wire: Arc<dyn Wire>) {
-        self.members.insert(session, Member { wire, client });
+    pub(crate) fn insert(
+        &mut self,
+        session: SessionKey,
+        client: ClientId,
+        principal: Principal,
+        wire: Arc<dyn Wire>,
+    ) {
+        self.members.insert(session, Member { wire, client, principal });
+    }
+
+    /// As whom a session is here.
+    pub(crate) fn principal(&self, session: SessionKey) -> Option<Principal> {
+        self.members.get(&session).map(|member| member.principal)
     }
 
     pub(crate) fn wire(&self, session: SessionKey) -> Option<Arc<dyn Wire>> {
@@ -43,7 +55,7 @@ impl Members {
     }
 
     pub(crate) fn remove(&mut self, session: SessionKey) -> Option<Arc<dyn Wire>> {
-        let Member { wire, client } = self.members.remove(&session)?;
+        let Member { wire, client, .. } = self.members.remove(&session)?;
         if self.holders.get(&client) == Some(&session) {
             self.holders.remove(&client);
         }

@@ -134,6 +134,7 @@ impl Probe {
                 | ServerMessage::Snapshot(_)
                 | ServerMessage::VersionComplete { .. }
                 | ServerMessage::Hash { .. }
+                | ServerMessage::People(_)
                 | ServerMessage::Pong { .. } => continue,
             };
             if let (Some(seq), Some(fan_out_us)) = (seq, fan_out_us)

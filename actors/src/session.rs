@@ -15,7 +15,7 @@ use avvy_model::{Code, TraceId};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::{self, DecodeError, PartialUpdate};
 use avvy_protocol::frame::Frame;
-use avvy_protocol::{Channel, ClientMessage, ErrorMessage, ServerMessage, Update};
+use avvy_protocol::{Channel, ClientMessage, ErrorMessage, PeopleRequest, ServerMessage, Update};
 use ractor::ActorRef;
 
 use crate::brane::{BraneHandle, BraneMsg};
@@ -24,6 +24,7 @@ use crate::config::SessionConfig;
 use crate::credits::{CreditPool, Granted, Permit};
 use crate::fan_out::FanOutMsg;
 use crate::metrics::{Metrics, count};
+use crate::people::Poses;
 use crate::registry::Registry;
 use crate::session_actor::SessionMsg;
 use crate::wire::Wire;
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     routes: Mutex<Vec<BraneHandle>>,
     edits: Mutex<Bucket>,
     messages: Mutex<Bucket>,
+    pub(crate) poses: Poses,
     strikes: AtomicU32,
     /// Monotonic milliseconds at which the connection was made.
     opened_ms: u64,
@@ -98,6 +100,7 @@ impl Shared {
                 config.messages_per_second,
                 now,
             )),
+            poses: Poses::new(config.poses),
             config,
             strikes: AtomicU32::new(0),
             opened_ms: now,
@@ -284,12 +287,20 @@ impl SessionPort {
             self.shared.refuse(Code::NotAuthenticated, None, None, None);
             return self.shared.close(CloseCode::NotAuthenticated);
         }
-        if !matches!(&decoded, Ok(ClientMessage::Update(update)) if !update.edits.is_empty()) {
+        let has_rate_of_its_own = match &decoded {
+            Ok(ClientMessage::Update(update)) => !update.edits.is_empty(),
+            Ok(ClientMessage::People(PeopleRequest::Pose(_))) => self.shared.poses.admits(),
+            _ => false,
+        };
+        if !has_rate_of_its_own {
             self.take_message_token();
         }
         match decoded {
             Ok(ClientMessage::Ping { nonce }) => {
                 self.shared.tell(&ServerMessage::Pong { nonce, ms: clock::unix_ms() });
+            }
+            Ok(ClientMessage::People(PeopleRequest::Pose(update))) => {
+                self.shared.pose(update);
             }
             Ok(message @ ClientMessage::Hello(_)) => {
                 // Nothing more is read until it is answered: what may follow
@@ -444,6 +455,6 @@ fn is_for_strangers(decoded: &Result<ClientMessage, DecodeError>) -> bool {
 }
 
 /// No code under these locks can panic halfway through a change.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

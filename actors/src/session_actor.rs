@@ -9,13 +9,17 @@ use avvy_model::{BraneId, Code, Principal};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec;
 use avvy_protocol::frame::Frame;
-use avvy_protocol::{Channel, ClientMessage, Hello, Join, ServerMessage, Welcome, negotiate};
+use avvy_protocol::{
+    Channel, ClientMessage, Hello, Join, PeopleRequest, ServerMessage, Welcome, negotiate,
+};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use crate::brane::{BraneHandle, BraneMsg};
 use crate::clock;
 use crate::credits::Permit;
 use crate::directory::DirectoryMsg;
+use crate::fan_out::FanOutMsg;
+use crate::people::PeopleMsg;
 use crate::registry::Registry;
 use crate::session::Shared;
 
@@ -110,6 +114,7 @@ impl Session {
             ClientMessage::Join(join) => self.on_join(myself, join, permit),
             ClientMessage::Leave { channel } => self.on_leave(channel),
             ClientMessage::Hash { channel } => self.on_hash(channel, permit),
+            ClientMessage::People(request) => self.on_people(request, permit),
             ClientMessage::Hello(_) | ClientMessage::Update(_) | ClientMessage::Ping { .. } => {
                 // Hello is served above, the others never come this way.
                 self.shared.refuse(Code::Internal, None, None, None);
@@ -288,6 +293,25 @@ impl Session {
         });
         if !sent {
             self.shared.refuse(Code::NotJoined, Some("brane.hash"), Some(channel), None);
+        }
+    }
+
+    fn on_people(&self, request: PeopleRequest, permit: Permit) {
+        let (operation, channel) = (request.operation(), request.channel());
+        let session = self.shared.key;
+        let message = match request {
+            PeopleRequest::List(list) => PeopleMsg::List { session, list, permit },
+            PeopleRequest::Signal(signal) => PeopleMsg::Signal { session, signal, permit },
+            // Poses pass this actor by.
+            PeopleRequest::Pose(_) => {
+                return self.shared.refuse(Code::Internal, Some(operation), Some(channel), None);
+            }
+        };
+        let route = self.shared.routes().iter().find(|r| r.channel == channel).cloned();
+        let sent = route
+            .is_some_and(|route| route.fan_out.send_message(FanOutMsg::People(message)).is_ok());
+        if !sent {
+            self.shared.refuse(Code::NotJoined, Some(operation), Some(channel), None);
         }
     }
 

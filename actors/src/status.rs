@@ -3,6 +3,7 @@
 use avvy_flow::brane_core::BraneStatus;
 use avvy_flow::fan_out::FanOutStatus;
 use avvy_flow::group_commit::GroupCommitStatus;
+use avvy_flow::people::PeopleStatus;
 use avvy_model::{BraneId, Visibility};
 
 /// One open brane.
@@ -16,6 +17,8 @@ pub struct OpenBrane {
     pub core: BraneStatus,
     /// Its fan-out.
     pub fan_out: FanOutStatus,
+    /// Who is there.
+    pub people: PeopleStatus,
 }
 
 /// The whole system at one moment.

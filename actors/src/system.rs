@@ -24,6 +24,7 @@ use crate::brane::{BraneHandle, BraneMsg, Write};
 use crate::clock;
 use crate::config::SystemConfig;
 use crate::directory::{DirectoryActor, DirectoryContext, DirectoryMsg};
+use crate::fan_out::FanOutMsg;
 use crate::metrics::{Metrics, count};
 use crate::persistence::{PersistenceActor, PersistenceArguments, PersistenceMsg};
 use crate::probe::{self, Leaves, Probe};
@@ -315,11 +316,12 @@ impl System {
         let mut branes = Vec::new();
         for handle in self.ask(&inner.directory, DirectoryMsg::List).await? {
             let core = self.ask(&handle.actor, BraneMsg::Status).await;
-            let fan_out = self.ask(&handle.fan_out, crate::fan_out::FanOutMsg::Status).await;
-            if let (Ok(core), Ok(fan_out)) = (core, fan_out) {
+            let fan_out = self.ask(&handle.fan_out, FanOutMsg::Status).await;
+            let people = self.ask(&handle.fan_out, FanOutMsg::people_status).await;
+            if let (Ok(core), Ok(fan_out), Ok(people)) = (core, fan_out, people) {
                 let BraneHandle { brane, record, .. } = handle;
                 let visibility = record.visibility;
-                branes.push(OpenBrane { brane, visibility, core, fan_out });
+                branes.push(OpenBrane { brane, visibility, core, fan_out, people });
             }
         }
         Ok(SystemStatus { sessions: inner.registry.len(), branes, group_commit })

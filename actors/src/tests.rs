@@ -7,6 +7,7 @@ mod ends;
 mod heavy;
 mod loading;
 mod opening;
+mod people;
 mod requests;
 mod sessions;
 

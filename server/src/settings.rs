@@ -9,6 +9,7 @@ use avvy_flow::brane_core::BraneConfig;
 use avvy_flow::fan_out::FanOutConfig;
 use avvy_flow::flush_window::FlushWindowConfig;
 use avvy_flow::group_commit::GroupCommitConfig;
+use avvy_flow::people::{PeopleConfig, Rate};
 use avvy_net::{NetConfig, OutboxLimits};
 use avvy_persistence::memory::MemoryStore;
 use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
@@ -106,6 +107,7 @@ pub fn system(config: &Config) -> SystemConfig {
             // How its actor shares its time between sessions: no setting.
             ..FanOutConfig::default()
         },
+        people: people(config),
         group_commit: GroupCommitConfig {
             max_commit_bytes: store.max_commit_bytes as usize,
             max_queued_bytes: store.queue_bytes as usize,
@@ -154,7 +156,7 @@ pub fn net(config: &Config) -> NetConfig {
 }
 
 fn session(config: &Config) -> SessionConfig {
-    let Config { limits, session, world, .. } = config;
+    let Config { limits, session, world, people, .. } = config;
     SessionConfig {
         max_edits_in_flight: limits.max_edits_in_flight,
         max_bytes_in_flight: limits.max_bytes_in_flight as u32,
@@ -170,14 +172,43 @@ fn session(config: &Config) -> SessionConfig {
         edits_burst: limits.edits_burst,
         messages_per_second: limits.messages_per_second,
         messages_burst: limits.messages_burst,
+        poses: rate(people.poses_per_second, people.poses_burst),
         decode: DecodeLimits {
             max_message_bytes: limits.max_message_bytes as usize,
             max_edits: limits.max_edits_in_flight as usize,
             max_batch: world.max_batch_operations as usize,
+            max_signal_body_bytes: people.max_signal_body_bytes as usize,
             values: config.world_limits().values,
             ..DecodeLimits::default()
         },
     }
+}
+
+fn people(config: &Config) -> PeopleConfig {
+    let people = &config.people;
+    PeopleConfig {
+        max_avatars: people.max_avatars as usize,
+        pose_interval_ms: people.pose_interval_ms,
+        nearest_interval_ms: people.nearest_interval_ms,
+        pose_near_m: f64::from(people.pose_near_m),
+        pose_budget_percent: people.pose_budget_percent,
+        roster_interval_ms: people.roster_interval_ms,
+        roster_ring: people.roster_ring_changes as usize,
+        page_people: people.max_page_people,
+        signal_near_m: f64::from(people.signal_near_m),
+        visitors_may_signal: people.visitors_may_signal,
+        signals_to_all: rate(people.signals_to_all_per_second, people.signals_to_all_burst),
+        signals_to_near: rate(people.signals_to_near_per_second, people.signals_to_near_burst),
+        signals_to_one: rate(people.signals_to_one_per_second, people.signals_to_one_burst),
+        signal_deliveries: rate(
+            people.signal_deliveries_per_second,
+            people.signal_deliveries_burst,
+        ),
+    }
+}
+
+const fn rate(per_second: u32, burst: u32) -> Rate {
+    Rate { per_second, burst }
 }
 
 fn flush(config: &Config) -> FlushWindowConfig {

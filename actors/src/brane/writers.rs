@@ -100,6 +100,7 @@ impl Writers {
             | ServerMessage::Flush(_)
             | ServerMessage::Durable { .. }
             | ServerMessage::Hash { .. }
+            | ServerMessage::People(_)
             | ServerMessage::Error(_) => {}
         }
         None

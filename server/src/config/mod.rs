@@ -23,7 +23,9 @@ use avvy_model::{ValueLimits, WorldLimits};
 use serde::{Deserialize, Serialize};
 
 pub use problem::{Origin, Problem, Problems};
-pub use sections::{Auth, Brane, Limits, Log, LogFormat, Server, Session, Store, StoreKind, World};
+pub use sections::{
+    Auth, Brane, Limits, Log, LogFormat, People, Server, Session, Store, StoreKind, World,
+};
 pub use source::{Argument, Sources};
 
 /// Every setting of a process. Has been checked: whoever has one from
@@ -41,6 +43,8 @@ pub struct Config {
     pub world: World,
     /// How a brane runs.
     pub brane: Brane,
+    /// What people see and hear of each other.
+    pub people: People,
     /// How it is stored.
     pub store: Store,
     /// Whose tokens count.

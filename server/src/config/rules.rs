@@ -92,6 +92,26 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("brane.journal_pending_bytes", KIB, 16 * GIB),
     ("brane.snapshot_every_events", 1, 1_000_000_000_000),
     ("brane.snapshot_every_bytes", KIB, 1_024 * GIB),
+    ("people.roster_interval_ms", 1, HOUR_MS),
+    ("people.roster_ring_changes", 1, 1_000_000),
+    ("people.max_page_people", 1, 10_000),
+    ("people.max_avatars", 0, 1_000),
+    ("people.poses_per_second", 1, 1_000),
+    ("people.poses_burst", 1, 10_000),
+    ("people.pose_interval_ms", 1, HOUR_MS),
+    ("people.pose_near_m", 1, 1_000_000),
+    ("people.pose_budget_percent", 1, 100),
+    ("people.nearest_interval_ms", 1, HOUR_MS),
+    ("people.signal_near_m", 1, 1_000_000),
+    ("people.max_signal_body_bytes", 1, MIB),
+    ("people.signals_to_all_per_second", 0, 1_000_000),
+    ("people.signals_to_all_burst", 0, 1_000_000),
+    ("people.signals_to_near_per_second", 0, 1_000_000),
+    ("people.signals_to_near_burst", 0, 1_000_000),
+    ("people.signals_to_one_per_second", 0, 1_000_000),
+    ("people.signals_to_one_burst", 0, 1_000_000),
+    ("people.signal_deliveries_per_second", 1, 1_000_000_000),
+    ("people.signal_deliveries_burst", 1, 1_000_000_000),
     ("store.lock_wait_ms", 0, HOUR_MS),
     ("brane.snapshot_retry_ms", 1, HOUR_MS),
     ("store.operation_timeout_ms", 1, HOUR_MS),
@@ -116,7 +136,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
 /// first) and the reason.
 pub(super) fn broken(config: &Config, settings: &Table) -> Vec<(String, String)> {
     let mut broken = out_of_bounds(settings);
-    for rules in [server, limits, session, world, brane, store, auth, log] {
+    for rules in [server, limits, session, world, brane, people, store, auth, log] {
         for (key, reason) in rules(config) {
             broken.push((key.to_owned(), reason));
         }
@@ -346,6 +366,19 @@ fn brane(config: &Config) -> Broken {
             ),
         ),
     ])
+}
+
+fn people(config: &Config) -> Broken {
+    let (people, limits) = (&config.people, &config.limits);
+    let needed = people.max_signal_body_bytes + 512;
+    list([(
+        needed > limits.max_message_bytes,
+        "people.max_signal_body_bytes",
+        format!(
+            "is {}, but the message around it needs {needed}, and limits.max_message_bytes is {}",
+            people.max_signal_body_bytes, limits.max_message_bytes
+        ),
+    )])
 }
 
 fn store(config: &Config) -> Broken {

@@ -213,6 +213,54 @@ section! {
     }
 }
 
+section! {
+    /// What people see and hear of each other.
+    People {
+        /// Joins and leaves are told so often at most, in milliseconds.
+        roster_interval_ms: u32 = 500,
+        /// Joins and leaves of a brane that are kept at hand.
+        roster_ring_changes: u32 = 10_000,
+        /// People on one page of a list.
+        max_page_people: u32 = 500,
+        /// People whose poses a session is sent.
+        max_avatars: u32 = 100,
+        /// Poses of one session a second, in the long run.
+        poses_per_second: u32 = 30,
+        /// Poses of one session at once, after a rest.
+        poses_burst: u32 = 60,
+        /// Poses are handed out so often at most, in milliseconds.
+        pose_interval_ms: u32 = 50,
+        /// How far those are who are seen at every turn, in metres.
+        pose_near_m: u32 = 8,
+        /// The share of the time that poses may take, in percent.
+        pose_budget_percent: u32 = 25,
+        /// How often it is looked who is nearest, in milliseconds.
+        nearest_interval_ms: u32 = 500,
+        /// How far a signal to those near reaches, in metres.
+        signal_near_m: u32 = 50,
+        /// Encoded bytes of a signal's body.
+        max_signal_body_bytes: u64 = KIB,
+        /// Whether visitors may send signals.
+        visitors_may_signal: bool = true,
+        /// Signals of one session to everyone a second, in the long run.
+        signals_to_all_per_second: u32 = 1,
+        /// Such signals at once, after a rest.
+        signals_to_all_burst: u32 = 5,
+        /// Signals of one session to those near a second, in the long run.
+        signals_to_near_per_second: u32 = 5,
+        /// Such signals at once, after a rest.
+        signals_to_near_burst: u32 = 20,
+        /// Signals of one session to one other a second, in the long run.
+        signals_to_one_per_second: u32 = 10,
+        /// Such signals at once, after a rest.
+        signals_to_one_burst: u32 = 40,
+        /// Signals that a brane delivers a second, in the long run.
+        signal_deliveries_per_second: u32 = 20_000,
+        /// Signals that a brane delivers at once, after a rest.
+        signal_deliveries_burst: u32 = 100_000,
+    }
+}
+
 /// Which store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

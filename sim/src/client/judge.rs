@@ -124,7 +124,7 @@ impl Person {
             Notify::Closed { brane, code } => outside
                 .env
                 .check(code.is_none(), || format!("client {index} cannot join {brane}: {code:?}")),
-            Notify::Expiring { .. } | Notify::ServerError(_) => {}
+            Notify::Expiring { .. } | Notify::ServerError(_) | Notify::People { .. } => {}
         }
     }
 

@@ -236,6 +236,7 @@ impl Process {
                 _ => session.refuse(now_ms, Code::NotJoined, "brane.hash", Some(channel)),
             },
             ClientMessage::Refresh { .. }
+            | ClientMessage::People(_)
             | ClientMessage::Update(_)
             | ClientMessage::Ping { .. } => {}
         }

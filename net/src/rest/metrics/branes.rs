@@ -82,6 +82,42 @@ const FIGURES: &[Figure] = &[
     ("avvy_brane_slow_closes_total", Kind::Counter, "Sessions closed as too slow.", |b| {
         b.fan_out.closed_slow
     }),
+    ("avvy_brane_people_following", Kind::Sum, "Sessions that follow who is there.", |b| {
+        b.people.followers as u64
+    }),
+    ("avvy_brane_people_posed", Kind::Sum, "Sessions that have a pose.", |b| b.people.posed as u64),
+    ("avvy_brane_people_changes_total", Kind::Counter, "Joins and leaves.", |b| b.people.changes),
+    (
+        "avvy_brane_people_resets_total",
+        Kind::Counter,
+        "Followers that missed too many joins and leaves and had to list anew.",
+        |b| b.people.resets,
+    ),
+    ("avvy_brane_poses_taken_total", Kind::Counter, "Poses taken from sessions.", |b| {
+        b.people.poses_taken
+    }),
+    ("avvy_brane_poses_sent_total", Kind::Counter, "Poses handed to sessions.", |b| {
+        b.people.poses_sent
+    }),
+    (
+        "avvy_brane_poses_dropped_total",
+        Kind::Counter,
+        "Turns of poses that a session missed because its queue was full.",
+        |b| b.people.poses_dropped,
+    ),
+    ("avvy_brane_signals_total", Kind::Counter, "Signals taken.", |b| b.people.signals),
+    ("avvy_brane_signals_refused_total", Kind::Counter, "Signals refused.", |b| {
+        b.people.signals_refused
+    }),
+    ("avvy_brane_signals_delivered_total", Kind::Counter, "Signals handed to sessions.", |b| {
+        b.people.signals_delivered
+    }),
+    (
+        "avvy_brane_signals_dropped_total",
+        Kind::Counter,
+        "Signals that a session missed because its queue was full.",
+        |b| b.people.signals_dropped,
+    ),
 ];
 
 type Values = [u64; FIGURES.len()];
@@ -158,7 +194,7 @@ fn values(brane: &OpenBrane) -> Values {
 
 #[cfg(test)]
 mod tests {
-    use avvy_actors::{BraneStatus, FanOutStatus};
+    use avvy_actors::{BraneStatus, FanOutStatus, PeopleStatus};
     use uuid::Uuid;
 
     use super::*;
@@ -175,6 +211,7 @@ mod tests {
                 ..BraneStatus::default()
             },
             fan_out: FanOutStatus::default(),
+            people: PeopleStatus::default(),
         }
     }
 
