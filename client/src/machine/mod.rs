@@ -12,6 +12,7 @@
 mod copy;
 mod edits;
 mod membership;
+mod people;
 mod predict;
 mod types;
 
@@ -23,6 +24,7 @@ use avvy_protocol::{
 
 pub use copy::CopyKind;
 pub use edits::KeptEdit;
+pub use people::Say;
 pub use types::{
     CloseReason, FlushHead, Input, MachineOptions, Notify, Output, SnapshotHead, SubmitError,
     Ticket,
@@ -293,6 +295,7 @@ impl ClientMachine {
             ServerMessage::Hash { channel, at, hash } => {
                 self.on_channel(now_ms, channel, out, |m, out| m.hash(at, hash, out));
             }
+            ServerMessage::People(news) => self.on_people(news, out),
             ServerMessage::Error(error) => self.on_error(now_ms, error, out),
         }
     }

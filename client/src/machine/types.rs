@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use avvy_model::{BraneId, ClientId, Code, Epoch, Position, Refusal, Role, Seq, UserId};
 use avvy_protocol::{
-    CatchUp, Channel, ClientMessage, ErrorMessage, Flush, ServerMessage, SnapshotPart,
+    CatchUp, Channel, ClientMessage, ErrorMessage, Flush, PeopleNews, ServerMessage, SnapshotPart,
 };
 
 use super::CopyKind;
@@ -137,6 +137,14 @@ pub enum Notify {
         brane: BraneId,
         /// The window.
         flush: Arc<Flush>,
+    },
+    /// News of the people in a brane, as they came. A [`crate::people::Roster`]
+    /// makes of them who is there.
+    People {
+        /// Where.
+        brane: BraneId,
+        /// What.
+        news: PeopleNews,
     },
     /// An edit is in the log, or is in it again after a rewind.
     Applied {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use avvy_model::{BraneId, Code, Edit, Object, Position, Refusal, Target};
-use avvy_protocol::Flush;
+use avvy_protocol::{Flush, PeopleNews};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::session::{ReadAll, Session};
 use super::task::{Command, run};
 use super::transport::{ConnectError, Ended};
 use super::{ClientOptions, draw_client_id};
-use crate::machine::{ClientMachine, SubmitError};
+use crate::machine::{ClientMachine, Say, SubmitError};
 use crate::replica::Replica;
 
 /// Commands that wait for the task. Beyond, callers wait.
@@ -110,6 +110,8 @@ pub enum WorldChange {
         /// What is left.
         to: Position,
     },
+    /// News of the people who are there: see [`crate::people::Roster`].
+    People(PeopleNews),
     /// The brane is left for good.
     Closed {
         /// Why, if it was not asked for.
@@ -269,6 +271,16 @@ impl Brane {
         let (sender, receiver) = mpsc::channel(self.client.options.subscriber_backlog.max(1));
         self.client.command(Command::Subscribe { brane: self.brane, sender }).await?;
         Ok(receiver)
+    }
+
+    /// Says something that concerns people: asks who is there, stands
+    /// somewhere, sends a signal. What comes of it is [`WorldChange::People`];
+    /// while the brane is not joined nothing does.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn say(&self, say: Say) -> Result<(), ClientError> {
+        self.client.command(Command::People { brane: self.brane, say }).await
     }
 
     /// Asks the server for its state hash and compares it with the copy's.

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::client::{ClientError, EditError, HashCheck, Progress, WorldChange};
 use super::session::{Event, ReadAll, Session};
 use super::transport::{ConnectError, Ended};
-use crate::machine::{Notify, Ticket};
+use crate::machine::{Notify, Say, Ticket};
 use crate::replica::Replica;
 
 /// Looks at a copy, if there is one.
@@ -25,6 +25,7 @@ pub(super) enum Command {
     Read { brane: BraneId, read: ReadCopy },
     Predict { brane: BraneId, target: Target, reply: oneshot::Sender<Option<Object>> },
     Hash { brane: BraneId, reply: oneshot::Sender<HashCheck> },
+    People { brane: BraneId, say: Say },
     Refresh { token: String },
     Close { reply: oneshot::Sender<()> },
 }
@@ -142,6 +143,9 @@ impl Task {
                     }
                 }
             }
+            Command::People { brane, say } => {
+                self.session.act(|machine, _, out| say.by(machine, brane, out));
+            }
             Command::Refresh { token } => {
                 self.session.act(|machine, now_ms, out| machine.refresh(now_ms, token, out));
             }
@@ -182,6 +186,9 @@ impl Task {
             }
             Notify::Flushed { brane, flush } => {
                 self.publish(brane, || WorldChange::Flushed(flush.clone()));
+            }
+            Notify::People { brane, news } => {
+                self.publish(brane, || WorldChange::People(news.clone()));
             }
             Notify::Rewound { brane, to, .. } => {
                 self.publish(brane, || WorldChange::Rewound { to });

@@ -1,0 +1,122 @@
+//! Who is in a brane, and whose avatars are to be shown, made of what the
+//! server says.
+
+use std::collections::BTreeMap;
+
+use avvy_model::UserId;
+use avvy_protocol::{PeopleChanged, PeopleNews, PeoplePage, Person, PersonAt, Pose, Poses};
+
+/// Somebody's avatar.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Avatar {
+    /// Where it is.
+    pub pose: Pose,
+    /// What else it shows.
+    pub state: Vec<u8>,
+}
+
+/// What is to be done after some news.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Then {
+    /// Nothing.
+    Nothing,
+    /// Ask for the next page of the list, after this person.
+    ListAfter(Person),
+    /// Begin a new list, and a new roster.
+    ListAnew,
+}
+
+/// The people of one joined brane. Begins empty with every `brane.joined`
+/// that opens a channel, and when a list is begun.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Roster {
+    you: Option<Person>,
+    /// Where the changes stand.
+    at: Option<u64>,
+    is_whole: bool,
+    people: BTreeMap<Person, UserId>,
+    avatars: BTreeMap<Person, Avatar>,
+}
+
+impl Roster {
+    /// The own number.
+    pub fn you(&self) -> Option<Person> {
+        self.you
+    }
+
+    /// Whether every page of the list is there.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// Who is there, oneself among them.
+    pub fn people(&self) -> &BTreeMap<Person, UserId> {
+        &self.people
+    }
+
+    /// The avatars to be shown.
+    pub fn avatars(&self) -> &BTreeMap<Person, Avatar> {
+        &self.avatars
+    }
+
+    /// Takes news in. A signal changes nothing.
+    pub fn take(&mut self, news: &PeopleNews) -> Then {
+        match news {
+            PeopleNews::Page(page) => self.page(page),
+            PeopleNews::Changed(changed) => self.changed(changed),
+            PeopleNews::Poses(poses) => self.poses(poses),
+            PeopleNews::Signal(_) => Then::Nothing,
+        }
+    }
+
+    fn page(&mut self, page: &PeoplePage) -> Then {
+        self.you = Some(page.you);
+        self.at.get_or_insert(page.at);
+        self.add(&page.people);
+        self.is_whole |= page.next.is_none();
+        page.next.map_or(Then::Nothing, Then::ListAfter)
+    }
+
+    fn changed(&mut self, changed: &PeopleChanged) -> Then {
+        let PeopleChanged { from, to, joined, left, reset, .. } = changed;
+        match self.at {
+            // What came before the first page is in it.
+            None => return if *reset { Then::ListAnew } else { Then::Nothing },
+            Some(at) if *reset || at != *from => return Then::ListAnew,
+            Some(_) => self.at = Some(*to),
+        }
+        self.add(joined);
+        for person in left {
+            self.people.remove(person);
+        }
+        Then::Nothing
+    }
+
+    fn add(&mut self, people: &[PersonAt]) {
+        self.people.extend(people.iter().map(|one| (one.person, one.user)));
+    }
+
+    fn poses(&mut self, poses: &Poses) -> Then {
+        if self.at.is_none() {
+            // They are told anew after the first page.
+            return Then::Nothing;
+        }
+        for person in &poses.away {
+            self.avatars.remove(person);
+        }
+        for (person, pose) in &poses.poses {
+            match self.avatars.get_mut(person) {
+                Some(avatar) => avatar.pose = *pose,
+                None => {
+                    self.avatars.insert(*person, Avatar { pose: *pose, state: Vec::new() });
+                }
+            }
+        }
+        for (person, state) in &poses.states {
+            if let Some(avatar) = self.avatars.get_mut(person) {
+                avatar.state.clone_from(state);
+            }
+        }
+        Then::Nothing
+    }
+}
