@@ -85,7 +85,7 @@ pub fn rest_json(bytes: &[u8]) {
 
 /// JSON that stands for CBOR, and back.
 pub fn json(bytes: &[u8]) {
-    let Ok(read) = serde_json::from_slice::<serde_json::Value>(bytes) else { return };
+    let Ok(read) = json::parse(bytes) else { return };
     let Ok(cbor) = json::to_cbor(&read) else { return };
     let written = json::from_cbor(&cbor);
     let again = json::to_cbor(&written).expect("what is written can be read");

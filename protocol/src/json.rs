@@ -9,14 +9,92 @@
 //! | asset reference | `{"$asset": "<64 hex digits>"}` |
 //! | map whose one key starts with `$` | `{"$map": {...}}` around it |
 
+use std::fmt;
+
 use avvy_model::Value as PropValue;
 use ciborium::Value as Cbor;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value as Json};
 
 /// JSON that stands for no CBOR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("JSON that has no meaning here: {0}")]
 pub struct InvalidJson(&'static str);
+
+/// Reads JSON in which no object has a key twice: of such an object two
+/// readers need not mean the same.
+///
+/// # Errors
+/// When it is not JSON, or has a key twice.
+pub fn parse(bytes: &[u8]) -> serde_json::Result<Json> {
+    serde_json::from_slice::<Once>(bytes).map(|Once(json)| json)
+}
+
+/// JSON whose objects have each key once.
+struct Once(Json);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OnceVisitor)
+    }
+}
+
+struct OnceVisitor;
+
+impl<'de> Visitor<'de> for OnceVisitor {
+    type Value = Once;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Once, E> {
+        Ok(Once(Json::Null))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Once, E> {
+        Ok(Once(Json::Bool(value)))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Once, E> {
+        Ok(Once(Json::from(value)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Once, E> {
+        Ok(Once(Json::from(value)))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Once, E> {
+        Ok(Once(Json::from(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Once, E> {
+        Ok(Once(Json::from(value)))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Once, E> {
+        Ok(Once(Json::String(value)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Once, A::Error> {
+        let mut array = Vec::new();
+        while let Some(Once(item)) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(Once(Json::Array(array)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Once, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            let Once(value) = entries.next_value()?;
+            if object.insert(key, value).is_some() {
+                return Err(A::Error::custom("an object has a key twice"));
+            }
+        }
+        Ok(Once(Json::Object(object)))
+    }
+}
 
 /// The JSON of a CBOR item. Tags other than asset references, and keys other
 /// than text, have none and become `null`, or are left out: nothing that this

@@ -80,7 +80,7 @@ fn cbor_body(
         Format::Cbor => Ok(body.into()),
         Format::Json => {
             let not_json = codec::Fault::malformed("not well-formed JSON of a form stated");
-            let json = serde_json::from_slice(body).map_err(|_| not_json)?;
+            let json = json::parse(body).map_err(|_| not_json)?;
             let value = json::to_cbor(&json).map_err(|_| not_json)?;
             Ok(codec::to_deterministic(value).into())
         }

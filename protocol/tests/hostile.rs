@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use avvy_model::{Code, Counter};
 use avvy_protocol::codec::{FlushView, decode_client, decode_server};
-use avvy_protocol::{Channel, ClientMessage, DecodeError, DecodeLimits};
+use avvy_protocol::{Channel, ClientMessage, DecodeError, DecodeLimits, json};
 
 #[expect(clippy::disallowed_methods, reason = "the point is how long it takes")]
 fn client(bytes: &[u8]) -> Result<ClientMessage, DecodeError> {
@@ -211,4 +211,20 @@ fn a_log_that_does_not_cover_its_range_is_malformed() {
     assert!(decode_server(&flush(6)).is_ok());
     assert_eq!(decode_server(&flush(7)).unwrap_err().code, Code::Malformed);
     assert_eq!(decode_server(&flush(0)).unwrap_err().code, Code::Malformed);
+}
+
+#[test]
+fn nothing_comes_twice() {
+    for message in [
+        b"\xa3\x62op\x64ping\x62op\x64ping\x65nonce\x07".as_slice(),
+        b"\xa3\x62op\x64ping\x65nonce\x07\x65nonce\x07",
+        b"\xa3\x62op\x6bbrane.leave\x62ch\x03\x62ch\x04",
+        b"\xa4\x62ch\x03\x62op\x6dobject.update\x65edits\x80\x65edits\x80",
+    ] {
+        assert_eq!(refusal(message), Code::Malformed);
+    }
+    assert!(json::parse(b"{\"a\": {\"b\": 1, \"c\": 1}, \"b\": 1}").is_ok());
+    for text in ["{\"a\": 1, \"a\": 1}", "[{\"a\": {\"b\": 1, \"\\u0062\": 1}}]"] {
+        assert!(json::parse(text.as_bytes()).is_err(), "{text}");
+    }
 }

@@ -52,18 +52,20 @@ pub(super) struct Envelope<'a> {
 pub(super) fn envelope<'a>(bytes: &'a [u8], name_key: &str) -> Result<Envelope<'a>, Fault> {
     let mut found = Envelope { name: None, channel: None, edits: None, trace: None };
     let mut cursor = Cursor::new(bytes);
+    let mut channel = None;
     cursor.map(MAX_NESTING, |key, value| {
-        match key {
-            Some(b"ch") => {
-                found.channel = uint(value).ok().and_then(|n| u32::try_from(n).ok()).map(Channel);
-            }
-            Some(b"edits") => found.edits = Some(value),
-            Some(b"trace") => found.trace = Some(value),
-            Some(key) if key == name_key.as_bytes() => found.name = Some(text(value)?),
-            _ => {}
-        }
-        Ok(())
+        let before = match key {
+            Some(b"ch") => channel.replace(value).is_some(),
+            Some(b"edits") => found.edits.replace(value).is_some(),
+            Some(b"trace") => found.trace.replace(value).is_some(),
+            Some(key) if key == name_key.as_bytes() => found.name.replace(text(value)?).is_some(),
+            _ => false,
+        };
+        // Two readers of such a message may not mean the same by it.
+        if before { Err(TWICE) } else { Ok(()) }
     })?;
+    let number = |value| uint(value).ok().and_then(|n| u32::try_from(n).ok());
+    found.channel = channel.and_then(number).map(Channel);
     if cursor.at == bytes.len() { Ok(found) } else { Err(NOT_CBOR) }
 }
 
