@@ -116,40 +116,6 @@ async fn forms_that_are_not_spoken_are_refused() {
 }
 
 #[tokio::test]
-async fn bodies_that_make_no_sense_are_malformed() {
-    let server = TestServer::start().await;
-    let mut client = server.client().await;
-    let json = ("content-type", "application/json");
-    let edits = format!("{NOWHERE}/edits");
-    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    let bodies: &[&[u8]] = &[
-        b"",
-        b"{",
-        b"null",
-        b"{\"name\": 7}",
-        b"{\"name\": \"x\", \"visibility\": \"secret\"}",
-        b"{\"name\": \"x\", \"id\": \"7\"}",
-        b"{\"client\": \"x\", \"edits\": []}",
-        b"{\"client\": \"6f1b7f7c-8a43-4a52-9f39-0d8c0c1f2a11\", \"edits\": []}",
-        b"{\"client\": \"6f1b7f7c-8a43-4a52-9f39-0d8c0c1f2a11\", \"edits\": [{\"op\": \"move\"}]}",
-        b"\xff\xfe\xfd",
-        &[0x9f; 50_000],
-        &[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-        &[0x7b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-        deep.as_bytes(),
-    ];
-    for headers in [&[][..], &[json]] {
-        for path in ["/api/v1/brane", &edits] {
-            for body in bodies {
-                let answer = client.ask("POST", path, headers, body).await;
-                assert_eq!((answer.status, answer.code().as_str()), (400, "malformed"));
-            }
-        }
-    }
-    server.end().await;
-}
-
-#[tokio::test]
 async fn large_bodies_are_not_read() {
     let server =
         TestServer::with(NetConfig { max_body_bytes: 1_000, ..NetConfig::default() }).await;
@@ -239,54 +205,6 @@ async fn edits_count_as_requests() {
     }
     let answer = client.ask("POST", &path, &[json], bodies[0].as_bytes()).await;
     assert_eq!((answer.status, answer.code().as_str()), (429, "rate_limited"));
-    server.end().await;
-}
-
-#[tokio::test]
-async fn large_heads_are_refused() {
-    let config = NetConfig { max_header_bytes: 8_192, max_headers: 20, ..NetConfig::default() };
-    let server = TestServer::with(config).await;
-    let mut client = server.client().await;
-    client.say(b"GET /livez HTTP/1.1\r\nhost: test\r\nx: ").await;
-    client.say("y".repeat(20_000).as_bytes()).await;
-    assert_eq!(client.answer("GET").await.map(|answer| answer.status), Some(431));
-    assert!(client.is_closed().await);
-    let mut client = server.client().await;
-    client.say(b"GET /livez HTTP/1.1\r\nhost: test\r\n").await;
-    for n in 0..30 {
-        client.say(format!("x-{n}: y\r\n").as_bytes()).await;
-    }
-    client.say(b"\r\n").await;
-    assert_eq!(client.answer("GET").await.map(|answer| answer.status), Some(431));
-    let mut client = server.client().await;
-    client.say(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 this is TLS\r\n\r\n").await;
-    assert_eq!(client.answer("GET").await.map(|answer| answer.status), Some(400));
-    server.end().await;
-}
-
-#[tokio::test]
-async fn slow_senders_are_not_waited_for() {
-    let config = NetConfig {
-        header_read_timeout: Duration::from_millis(200),
-        request_timeout: Duration::from_millis(300),
-        ..NetConfig::default()
-    };
-    let server = TestServer::with(config).await;
-    let mut head = server.client().await;
-    head.say(b"GET /livez HTTP/1.1\r\nhost: te").await;
-    let mut silent = server.client().await;
-    let mut body = server.client().await;
-    let start = format!(
-        "POST /api/v1/brane HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\n\
-         content-length: 100\r\n\r\nonly this",
-        server.token()
-    );
-    body.say(start.as_bytes()).await;
-    assert!(head.is_closed().await);
-    assert!(silent.is_closed().await);
-    let answer = body.answer("POST").await.unwrap();
-    assert_eq!((answer.status, answer.code().as_str()), (408, "timeout"));
-    assert!(body.is_closed().await);
     server.end().await;
 }
 

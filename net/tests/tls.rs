@@ -5,7 +5,6 @@
 mod common;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use avvy_net::{NetConfig, tls};
 use avvy_protocol::close::CloseCode;
@@ -85,20 +84,5 @@ async fn serves_http_and_upgrades_over_tls() {
         timeout(PATIENCE, stream.read_exact(&mut answer)).await.unwrap().unwrap();
         assert_eq!(std::str::from_utf8(&answer).unwrap(), status);
     }
-    server.end().await;
-}
-
-#[tokio::test]
-async fn a_handshake_that_does_not_come_is_not_waited_for() {
-    let (acceptor, _) = pair();
-    let config =
-        NetConfig { tls_handshake_timeout: Duration::from_millis(100), ..NetConfig::default() };
-    let server = TestServer::over(config, Some(acceptor)).await;
-    let mut silent = server.client().await;
-    assert!(silent.is_closed().await);
-    let mut plain = server.client().await;
-    plain.say(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    // An alert of TLS at most, and the end.
-    assert!(plain.ended().await);
     server.end().await;
 }

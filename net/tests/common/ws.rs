@@ -206,7 +206,10 @@ impl Ws {
         match self.read_frame().await {
             Ok((opcode, payload)) => match opcode {
                 BINARY => Heard::Message(codec::decode_server(&payload).unwrap()),
-                CLOSE => Heard::Closed(u16::from_be_bytes([payload[0], payload[1]])),
+                // 1005 stands for none (RFC 6455, section 7.1.5).
+                CLOSE => {
+                    Heard::Closed(payload.first_chunk().map_or(1_005, |n| u16::from_be_bytes(*n)))
+                }
                 _ => Heard::Pong,
             },
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Heard::End,

@@ -1,16 +1,14 @@
-//! Bytes that mean no good: never a failure of the server, never a panic.
-
-#![allow(clippy::unwrap_used)]
-
-mod common;
+//! Good requests with a few bytes spoiled: never a failure of the server,
+//! never a panic.
 
 use avvy_model::{ClientId, Code, Visibility};
 use avvy_net::NetConfig;
 use avvy_protocol::json::to_cbor;
 use avvy_protocol::{ClientMessage, Hello, Join, ServerMessage, codec};
-use common::TestServer;
-use common::ws::{BINARY, CLOSE, FIN, Heard, PING, Ws, frame};
 use serde_json::json;
+
+use crate::common::TestServer;
+use crate::common::ws::{self, BINARY, CLOSE, FIN, Heard, PING, Ws, frame};
 
 /// Rounds of each kind; each is a request.
 const ROUNDS: u64 = 500;
@@ -110,7 +108,7 @@ async fn spoiled_websockets_end() {
         token,
         agent: Some("a spoiled client".to_owned()),
     }));
-    let client = ClientId::new(common::ws::version_4(7));
+    let client = ClientId::new(ws::version_4(7));
     let join = Join { brane, client, known: false, resume: None };
     let rest = [
         message(ClientMessage::Join(join)),
