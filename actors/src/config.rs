@@ -17,6 +17,9 @@ pub struct SystemConfig {
     pub fan_out: FanOutConfig,
     /// Of the people of every brane.
     pub people: PeopleConfig,
+    /// Bytes of encoded snapshot parts that a brane keeps for sessions that
+    /// start from the same view; beyond, they are encoded again for each.
+    pub shared_parts_bytes: usize,
     /// Of the persistence actor.
     pub group_commit: GroupCommitConfig,
     /// Sessions of the process; more are answered `unavailable`.
@@ -111,6 +114,7 @@ impl Default for SystemConfig {
             brane: BraneConfig::default(),
             fan_out: FanOutConfig::default(),
             people: PeopleConfig::default(),
+            shared_parts_bytes: 16 * 1024 * 1024,
             group_commit: GroupCommitConfig::default(),
             max_sessions: 20_000,
             max_open_branes: 1_024,

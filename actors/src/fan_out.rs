@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avvy_flow::SessionKey;
-use avvy_flow::brane_core::{Attach, Parts, Start as BraneStart, Window};
+use avvy_flow::brane_core::{Attach, Start as BraneStart, Window};
 use avvy_flow::fan_out::{
     self, FanOut, FanOutConfig, FanOutEffect, FanOutStatus, Published, Room, Start,
 };
 use avvy_flow::people::PeopleConfig;
-use avvy_model::{Handle, Object, ObjectAt, Position, Principal};
+use avvy_model::{Position, Principal};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::encode_server;
 use avvy_protocol::frame::Frame;
-use avvy_protocol::{Channel, Flush, ServerMessage, SnapshotPart};
+use avvy_protocol::{Channel, Flush, ServerMessage};
 use ractor::concurrency::OneshotSender;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tracing::info;
@@ -25,11 +25,12 @@ use crate::brane::BraneMsg;
 use crate::clock;
 use crate::credits::Permit;
 use crate::metrics::{Metrics, count};
+use crate::parts::{PartFrames, SharedParts};
 use crate::people::{Crowd, PeopleMsg};
 use crate::wire::{Backlog, Wire};
 
-/// Estimated bytes at which a snapshot part ends.
-const PART_BYTES: usize = 128 * 1024;
+/// Encoded parts that nobody has started with for as long as this are let go of.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
 
 /// What reaches a fan-out actor.
 pub(crate) enum FanOutMsg {
@@ -54,6 +55,8 @@ pub(crate) enum FanOutMsg {
     Work,
     /// Something may be overdue.
     Tick,
+    /// Parts may be kept for nobody.
+    Tidy,
     /// The fan-out's state.
     Status(OneshotSender<FanOutStatus>),
 }
@@ -70,6 +73,8 @@ pub(crate) struct FanOutArguments {
     pub(crate) channel: Channel,
     pub(crate) config: FanOutConfig,
     pub(crate) people: PeopleConfig,
+    /// Bytes of encoded snapshot parts that are kept for several sessions.
+    pub(crate) shared_parts_bytes: usize,
     /// Where the first of the recovered windows begins; the head, if there are none.
     pub(crate) floor: Position,
     pub(crate) windows: Vec<Flush>,
@@ -81,12 +86,15 @@ pub(crate) struct State {
     channel: Channel,
     machine: FanOut<Frame, PartFrames, SessionWire>,
     crowd: Crowd,
+    parts: SharedParts,
     brane: ActorRef<BraneMsg>,
     metrics: Arc<Metrics>,
     /// Whether a [`FanOutMsg::Work`] is under way.
     working: bool,
     /// When the [`FanOutMsg::Tick`] under way comes, in monotonic microseconds.
     tick_us: Option<u64>,
+    /// Whether a [`FanOutMsg::Tidy`] is under way.
+    tidying: bool,
 }
 
 impl Actor for FanOutActor {
@@ -99,7 +107,16 @@ impl Actor for FanOutActor {
         _myself: ActorRef<FanOutMsg>,
         arguments: FanOutArguments,
     ) -> Result<State, ActorProcessingErr> {
-        let FanOutArguments { channel, config, people, floor, windows, brane, metrics } = arguments;
+        let FanOutArguments {
+            channel,
+            config,
+            people,
+            shared_parts_bytes,
+            floor,
+            windows,
+            brane,
+            metrics,
+        } = arguments;
         let mut machine = FanOut::new(config, floor);
         let now_us = clock::monotonic_us();
         for flush in windows {
@@ -108,7 +125,17 @@ impl Actor for FanOutActor {
             machine.publish(now_us, window, &mut Vec::new());
         }
         let crowd = Crowd::new(channel, people, Arc::clone(&metrics));
-        Ok(State { channel, machine, crowd, brane, metrics, working: false, tick_us: None })
+        Ok(State {
+            channel,
+            machine,
+            crowd,
+            parts: SharedParts::new(channel, shared_parts_bytes),
+            brane,
+            metrics,
+            working: false,
+            tick_us: None,
+            tidying: false,
+        })
     }
 
     async fn handle(
@@ -146,6 +173,10 @@ impl Actor for FanOutActor {
                 state.tick_us = None;
                 state.machine.expire(now_us, &mut effects);
             }
+            FanOutMsg::Tidy => {
+                state.tidying = false;
+                state.parts.tidy();
+            }
             FanOutMsg::Status(reply) => {
                 let _ = reply.send(state.machine.status());
             }
@@ -177,7 +208,7 @@ impl State {
         let start = match start {
             BraneStart::Replay(at) => Start::Replay(at),
             BraneStart::Parts(parts) => {
-                Start::Load { at: parts.at, parts: PartFrames::new(channel, parts) }
+                Start::Load { at: parts.at, parts: self.parts.start(parts) }
             }
         };
         if self.machine.contains(session) {
@@ -207,6 +238,7 @@ impl State {
         }
         let to = flush.to;
         let window = published(&flush);
+        self.parts.passed(to);
         let (live, bytes) = (self.machine.status().live as u64, window.bytes as u64);
         self.machine.publish(now_us, window, effects);
         for session in editors {
@@ -259,6 +291,10 @@ impl State {
         if !self.working && self.machine.has_work() {
             self.working = myself.send_message(FanOutMsg::Work).is_ok();
         }
+        if !self.tidying && !self.parts.is_empty() {
+            self.tidying = true;
+            myself.send_after(TIDY_EVERY, || FanOutMsg::Tidy);
+        }
         let Some(deadline_us) = self.machine.deadline() else { return };
         if self.tick_us.is_none_or(|tick_us| deadline_us < tick_us) {
             self.tick_us = Some(deadline_us);
@@ -293,79 +329,6 @@ impl fan_out::Wire<Frame> for SessionWire {
             // A wire that is gone is detached soon; until then it gets nothing.
             Backlog::High | Backlog::Gone => Room::Full,
         }
-    }
-}
-
-/// Snapshot parts, each encoded when it is asked for.
-struct PartFrames {
-    channel: Channel,
-    parts: Parts,
-    /// The next handle of the world, or the place in the list of handles.
-    next: u32,
-    index: u32,
-    done: bool,
-}
-
-impl PartFrames {
-    fn new(channel: Channel, parts: Parts) -> Self {
-        Self { channel, parts, next: 0, index: 0, done: false }
-    }
-
-    fn objects(&mut self) -> Vec<ObjectAt> {
-        let Parts { frozen, handles, .. } = &self.parts;
-        let mut objects = Vec::new();
-        let mut bytes = 0;
-        let mut has_room = |object: &Object| {
-            bytes += 128 + object.props.as_bytes().len();
-            bytes < PART_BYTES
-        };
-        self.done = true;
-        match handles {
-            None => {
-                for (handle, object) in frozen.iter_from(Handle(self.next)) {
-                    objects.push(ObjectAt { handle, object: object.clone() });
-                    self.next = handle.0 + 1;
-                    if !has_room(object) {
-                        self.done = false;
-                        break;
-                    }
-                }
-            }
-            Some(handles) => {
-                for handle in handles.iter().skip(self.next as usize) {
-                    self.next += 1;
-                    let Some(object) = frozen.get(*handle) else { continue };
-                    objects.push(ObjectAt { handle: *handle, object: object.clone() });
-                    if !has_room(object) {
-                        self.done = false;
-                        break;
-                    }
-                }
-            }
-        }
-        objects
-    }
-}
-
-impl Iterator for PartFrames {
-    type Item = Frame;
-
-    fn next(&mut self) -> Option<Frame> {
-        if self.done {
-            return None;
-        }
-        let objects = self.objects();
-        let gone = if self.index == 0 { std::mem::take(&mut self.parts.gone) } else { Vec::new() };
-        let part = SnapshotPart {
-            channel: self.channel,
-            at: self.parts.at,
-            index: self.index,
-            last: self.done,
-            objects,
-            gone,
-        };
-        self.index += 1;
-        Some(frame(&ServerMessage::Snapshot(part)))
     }
 }
 

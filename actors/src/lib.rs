@@ -19,6 +19,7 @@ mod idle;
 mod loading;
 mod members;
 mod metrics;
+mod parts;
 mod people;
 mod persistence;
 mod probe;

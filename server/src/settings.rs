@@ -108,6 +108,7 @@ pub fn system(config: &Config) -> SystemConfig {
             ..FanOutConfig::default()
         },
         people: people(config),
+        shared_parts_bytes: brane.shared_parts_bytes as usize,
         group_commit: GroupCommitConfig {
             max_commit_bytes: store.max_commit_bytes as usize,
             max_queued_bytes: store.queue_bytes as usize,

@@ -87,6 +87,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("brane.max_window_bytes", KIB, CHUNK),
     ("brane.ring_bytes", KIB, GIB),
     ("brane.ring_windows", 1, 1_000_000),
+    ("brane.shared_parts_bytes", 0, GIB),
     ("brane.replay_max_edits", 0, 1_000_000_000),
     ("brane.max_unpublished_edits", 1, 1_000_000_000),
     ("brane.journal_pending_bytes", KIB, 16 * GIB),

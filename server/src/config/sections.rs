@@ -198,6 +198,8 @@ section! {
         ring_bytes: u64 = 8 * MIB,
         /// Recent windows that are kept at hand.
         ring_windows: u32 = 4_096,
+        /// Bytes of encoded snapshot parts that are kept for several sessions.
+        shared_parts_bytes: u64 = 16 * MIB,
         /// Edits that a copy may lack and still be sent one by one.
         replay_max_edits: u64 = 100_000,
         /// Edits that are accepted and not yet published.
