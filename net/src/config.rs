@@ -21,6 +21,9 @@ pub struct NetConfig {
     pub max_headers: usize,
     /// Bytes of a request body.
     pub max_body_bytes: usize,
+    /// Bytes of all request bodies that are being read or served at once;
+    /// beyond, a request is answered `unavailable`.
+    pub max_bodies_bytes: usize,
     /// Items on one page of a list.
     pub max_page_items: u32,
     /// Pages of objects that are being made or sent at once, each of about
@@ -55,6 +58,7 @@ impl Default for NetConfig {
             max_header_bytes: 16 * 1024,
             max_headers: 64,
             max_body_bytes: 1024 * 1024,
+            max_bodies_bytes: 256 * 1024 * 1024,
             max_page_items: 1_000,
             max_pages: 128,
             request_timeout: Duration::from_secs(30),

@@ -141,6 +141,7 @@ pub fn net(config: &Config) -> NetConfig {
         max_body_bytes: limits.http_max_body_bytes as usize,
         max_page_items: limits.http_max_page_items,
         max_pages: limits.http_max_pages as usize,
+        max_bodies_bytes: limits.http_max_bodies_bytes as usize,
         request_timeout: Duration::from_millis(limits.request_timeout_ms),
         health_timeout: Duration::from_millis(server.health_timeout_ms),
         requests_per_second: limits.requests_per_second,

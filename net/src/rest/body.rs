@@ -1,14 +1,17 @@
 //! Bodies and parameters of requests.
 
+use std::sync::Arc;
+
 use avvy_model::{BraneId, Code};
 use avvy_protocol::rest::Format;
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use super::edge::Arrival;
@@ -17,8 +20,10 @@ use super::{App, Failure};
 
 /// A whole body and its form.
 pub(super) struct Payload {
-    pub(super) bytes: Bytes,
+    pub(super) bytes: Vec<u8>,
     pub(super) format: Format,
+    /// Its share of [`crate::NetConfig::max_bodies_bytes`].
+    _share: Option<OwnedSemaphorePermit>,
 }
 
 impl FromRequest<App> for Payload {
@@ -26,7 +31,8 @@ impl FromRequest<App> for Payload {
 
     /// # Errors
     /// 415, 413 (without reading on), 408 when it does not come in time, 400
-    /// when it breaks off.
+    /// when it breaks off, 503 when bodies under way have all the memory that
+    /// they may.
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
         let arrival = Arrival::from_request_parts(&mut parts, app).await?;
@@ -36,22 +42,48 @@ impl FromRequest<App> for Payload {
             return Err(failure.details("Content-Encoding: none is undone"));
         }
         let max_bytes = app.config.max_body_bytes;
-        let too_large = || {
-            Failure::new(Code::TooLarge).details(format!("a body has at most {max_bytes} bytes"))
-        };
         if stated_length(&parts.headers).is_some_and(|length| length > max_bytes as u64) {
-            return Err(too_large());
+            return Err(too_large(max_bytes));
         }
-        let body = timeout_at(arrival.deadline, Limited::new(body, max_bytes).collect()).await;
-        match body {
-            Ok(Ok(body)) => Ok(Self { bytes: body.to_bytes(), format }),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(_)) => Err(Failure::new(Code::Malformed).details("the body broke off")),
-            Err(_) => Err(Failure::new(Code::Timeout)
+        let whole = timeout_at(arrival.deadline, whole(body, max_bytes, &app.bodies)).await;
+        let (bytes, share) = whole.unwrap_or_else(|_| {
+            Err(Failure::new(Code::Timeout)
                 .status(StatusCode::REQUEST_TIMEOUT)
-                .details("the body did not come in time")),
-        }
+                .details("the body did not come in time"))
+        })?;
+        Ok(Self { bytes, format, _share: share })
     }
+}
+
+/// Reads a body into one piece: kept as it comes, each byte that comes in a
+/// chunk of its own would take the memory of forty.
+async fn whole(
+    mut body: Body,
+    max_bytes: usize,
+    bodies: &Arc<Semaphore>,
+) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Failure> {
+    let (mut bytes, mut share) = (Vec::new(), None::<OwnedSemaphorePermit>);
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|_| Failure::new(Code::Malformed).details("the body broke off"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > max_bytes {
+            return Err(too_large(max_bytes));
+        }
+        let more = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let more = Arc::clone(bodies).try_acquire_many_owned(more);
+        let more = more.map_err(|_| Failure::new(Code::Unavailable))?;
+        match &mut share {
+            Some(share) => share.merge(more),
+            none => *none = Some(more),
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes, share))
+}
+
+fn too_large(max_bytes: usize) -> Failure {
+    Failure::new(Code::TooLarge).details(format!("a body has at most {max_bytes} bytes"))
 }
 
 fn stated_length(headers: &HeaderMap) -> Option<u64> {

@@ -51,14 +51,16 @@ pub(crate) struct App {
     requests: Requests,
     /// For each page of objects that is being made or sent.
     pages: Arc<Semaphore>,
+    /// For each byte of a body that is being read or served.
+    bodies: Arc<Semaphore>,
     health: Arc<Health>,
     metrics: Arc<HttpMetrics>,
 }
 
 impl App {
     pub(crate) fn new(system: System, config: Arc<NetConfig>, stop: watch::Receiver<bool>) -> Self {
-        let NetConfig { requests_per_second, requests_burst, max_addresses, max_pages, .. } =
-            *config;
+        let NetConfig { requests_per_second, requests_burst, max_addresses, .. } = *config;
+        let NetConfig { max_pages, max_bodies_bytes, .. } = *config;
         let limiter = Limiter::new(requests_per_second, requests_burst, max_addresses);
         Self {
             system,
@@ -67,6 +69,7 @@ impl App {
             stop,
             requests: Requests::default(),
             pages: Arc::new(Semaphore::new(max_pages)),
+            bodies: Arc::new(Semaphore::new(max_bodies_bytes)),
             health: Arc::default(),
             metrics: Arc::default(),
         }

@@ -3,11 +3,12 @@
 use avvy_model::{BraneId, ClientId, Visibility};
 use avvy_protocol::{Channel, ClientMessage, Join, Update, codec};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::cases::{Case, answered, case, closed, next_answer, told, told_by_itself};
-use crate::common::TestServer;
 use crate::common::ws::{BINARY, FIN, PING, Ws, frame, version_4};
+use crate::common::{PATIENCE, TestServer};
 
 const PONG: u8 = 10;
 
@@ -38,6 +39,9 @@ pub fn cases() -> Vec<Case> {
             .tuned(|_, system| system.max_sessions = 20),
         case("requests-too-many", |server| Box::pin(asks_too_often(server)))
             .tuned(|net, _| (net.requests_per_second, net.requests_burst) = (1, 20)),
+        case("bodies-full", |server| Box::pin(fills_bodies(server)))
+            .tuned(|net, _| net.max_bodies_bytes = 10_000),
+        case("body-in-chunks-of-a-byte", |server| Box::pin(sends_bytes_in_chunks(server))),
         case("requests-in-a-row", |server| Box::pin(asks_in_a_row(server))),
     ]
 }
@@ -162,4 +166,36 @@ async fn asks_in_a_row(server: &TestServer) -> String {
         last = next_answer(&mut client).await;
     }
     last
+}
+
+fn post(server: &TestServer, rest: &str) -> String {
+    let token = server.token();
+    let head = "POST /api/v1/brane HTTP/1.1\r\nhost: test\r\nauthorization: Bearer";
+    format!("{head} {token}\r\n{rest}")
+}
+
+/// A body that does not end has all the memory of bodies.
+async fn fills_bodies(server: &TestServer) -> String {
+    let mut holder = server.client().await;
+    let body = "content-length: 10000\r\n\r\n".to_owned() + &"x".repeat(9_999);
+    holder.say(post(server, &body).as_bytes()).await;
+    let mut client = server.client().await;
+    let asking = async {
+        loop {
+            let answer = client.ask("POST", "/api/v1/brane", &[], b"\xa1\x64name\x61x").await;
+            // Until then the server has not read what is held.
+            if answer.status != 201 {
+                return answered(&answer);
+            }
+        }
+    };
+    timeout(PATIENCE, asking).await.expect("bodies have no bound")
+}
+
+async fn sends_bytes_in_chunks(server: &TestServer) -> String {
+    let chunks: String = "{\"name\": \"Hall\"}".chars().map(|c| format!("1\r\n{c}\r\n")).collect();
+    let head = "content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let mut client = server.client().await;
+    client.say(post(server, &format!("{head}{chunks}0\r\n\r\n")).as_bytes()).await;
+    next_answer(&mut client).await
 }

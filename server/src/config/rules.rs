@@ -45,6 +45,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("limits.http_max_headers", 16, 1_024),
     ("limits.http_max_page_items", 1, 10_000),
     ("limits.http_max_pages", 1, 100_000),
+    ("limits.http_max_bodies_bytes", KIB, 64 * GIB),
     ("limits.header_read_timeout_ms", 1, HOUR_MS),
     ("limits.request_timeout_ms", 1, HOUR_MS),
     ("limits.answer_timeout_ms", 1, HOUR_MS),
@@ -248,6 +249,14 @@ fn limits(config: &Config) -> Broken {
             format!(
                 "is {}, but an object with world.max_props_bytes of properties needs {needed}",
                 limits.http_max_body_bytes
+            ),
+        ),
+        (
+            limits.http_max_bodies_bytes < limits.http_max_body_bytes,
+            "limits.http_max_bodies_bytes",
+            format!(
+                "is {}, less than one body of limits.http_max_body_bytes, which is {}",
+                limits.http_max_bodies_bytes, limits.http_max_body_bytes
             ),
         ),
         (

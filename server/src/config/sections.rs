@@ -100,6 +100,8 @@ section! {
         http_max_page_items: u32 = 1_000,
         /// Pages of objects that are being made or sent at once.
         http_max_pages: u32 = 128,
+        /// Bytes of all bodies that are being read or served at once.
+        http_max_bodies_bytes: u64 = 256 * MIB,
         /// How long the headers of a request may take to come, in milliseconds.
         header_read_timeout_ms: u64 = 10_000,
         /// How long a request may take from its headers to its answer, in milliseconds.
