@@ -206,6 +206,8 @@ fn people(config: &Config) -> PeopleConfig {
             people.signal_deliveries_per_second,
             people.signal_deliveries_burst,
         ),
+        // From when on it is too much to look at every turn: no setting.
+        ..PeopleConfig::default()
     }
 }
 

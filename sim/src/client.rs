@@ -3,6 +3,7 @@
 
 mod edits;
 mod judge;
+mod people;
 mod viewer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,8 @@ pub(crate) struct Person {
     open: BTreeMap<Ticket, Submitted>,
     viewers: BTreeMap<BraneId, Viewer>,
     resumes: BTreeMap<BraneId, Option<avvy_model::Position>>,
+    pub(crate) among: BTreeMap<BraneId, people::Among>,
+    always_follows: bool,
 }
 
 /// An edit on its way.
@@ -85,6 +88,8 @@ impl Person {
             open: BTreeMap::new(),
             viewers: BTreeMap::new(),
             resumes: BTreeMap::new(),
+            among: BTreeMap::new(),
+            always_follows: false,
         }
     }
 
@@ -152,6 +157,7 @@ impl Person {
     pub(crate) fn disconnected(&mut self, outside: &mut Outside<'_>, code: Option<u16>) {
         let Some(conn) = self.conn.take() else { return };
         outside.net.client_lets_go(outside.env, conn);
+        self.among.clear();
         self.feed(outside, Input::Disconnected);
         self.come_back(outside, code);
     }

@@ -20,8 +20,9 @@ impl Sim {
     /// One action of the driver, then some time.
     pub(crate) fn step(&mut self) {
         let w = self.env.setup.weights;
-        let actions: [(u64, Action); 13] = [
+        let actions: [(u64, Action); 14] = [
             (w.edit, Self::do_edit),
+            (w.mingle, Self::do_mingle),
             (w.cut, Self::do_cut),
             (w.pause, Self::do_pause),
             (w.wander, Self::do_wander),
@@ -61,7 +62,11 @@ impl Sim {
             if self.env.now_us > until_us {
                 let people: Vec<String> = self.people.iter().map(|p| p.unrest()).collect();
                 let server = self.process.as_ref().map(|process| process.unrest());
-                self.env.fail(|| format!("it does not become quiet: {people:#?}\n{server:#?}"));
+                let missed: Vec<_> =
+                    self.wanted().iter().filter_map(|brane| self.missed(*brane)).collect();
+                self.env.fail(|| {
+                    format!("it does not become quiet: {people:#?}\n{server:#?}\n{missed:#?}")
+                });
                 return;
             }
             self.run_until(self.env.now_us + 50_000);
@@ -91,6 +96,8 @@ impl Sim {
             for brane in branes {
                 self.want(index, brane);
             }
+            let (mut outside, people) = self.outside();
+            people[index].follow_everywhere(&mut outside);
         }
         // Whatever crashed is back by then, and nobody begins anew.
         self.run_until(self.env.now_us + 3_000_000);
@@ -109,7 +116,9 @@ impl Sim {
         let is_open = |brane: &BraneId| self.process.as_ref().is_some_and(|p| p.is_open(*brane));
         let mut branes = self.wanted();
         branes.extend(self.references.keys().copied().filter(is_open));
-        settled && branes.iter().all(|brane| self.is_stored(*brane))
+        settled
+            && branes.iter().all(|brane| self.is_stored(*brane))
+            && self.wanted().iter().all(|brane| self.missed(*brane).is_none())
     }
 
     fn is_stored(&self, brane: BraneId) -> bool {
@@ -137,6 +146,7 @@ impl Sim {
                     format!("client {} ends with {hash}, the log says {expected}", person.index)
                 });
                 self.env.count("copy compared at the end");
+                self.env.count("people compared at the end");
             }
         }
         self.judge_the_disk();
@@ -146,6 +156,12 @@ impl Sim {
         let index = self.env.rng.below(self.people.len() as u64) as usize;
         let (mut outside, people) = self.outside();
         people[index].edit(&mut outside);
+    }
+
+    fn do_mingle(&mut self) {
+        let index = self.env.rng.below(self.people.len() as u64) as usize;
+        let (mut outside, people) = self.outside();
+        people[index].mingle(&mut outside);
     }
 
     fn do_cut(&mut self) {

@@ -9,6 +9,7 @@
 //! server's, the disk's and the model's have to be the same.
 
 mod client;
+mod crowd;
 mod disk;
 mod driver;
 mod env;

@@ -2,7 +2,8 @@
 //! faults, some of them absent, because faults hide each other.
 
 use avvy_flow::brane_core::BraneConfig;
-use avvy_flow::{FanOutConfig, FlushWindowConfig, GroupCommitConfig};
+use avvy_flow::people::Rate;
+use avvy_flow::{FanOutConfig, FlushWindowConfig, GroupCommitConfig, PeopleConfig};
 use avvy_model::WorldLimits;
 
 use crate::rng::Rng;
@@ -18,6 +19,8 @@ pub struct Setup {
     pub brane: BraneConfig,
     /// Of every fan-out.
     pub fan_out: FanOutConfig,
+    /// Of the people of every brane.
+    pub people: PeopleConfig,
     /// Of the journal's queue.
     pub commits: GroupCommitConfig,
     /// Of every session.
@@ -69,6 +72,8 @@ pub struct Weights {
     pub replace: u64,
     /// A client stays away for long.
     pub absent: u64,
+    /// A client walks, says something, or looks who is there.
+    pub mingle: u64,
     /// A client asks for the state hash.
     pub hash: u64,
     /// A brane's actor crashes.
@@ -96,6 +101,7 @@ impl Setup {
             wander: some(rng, 12),
             replace: some(rng, 4),
             absent: some(rng, 3),
+            mingle: some(rng, 200),
             hash: 10,
             brane_crash: some(rng, 8),
             crash: some(rng, 8),
@@ -116,6 +122,7 @@ impl Setup {
             branes: rng.range(1, 2),
             brane,
             fan_out: fan_out(rng),
+            people: people(rng),
             commits: commits(rng),
             edits_in_flight: *rng.pick(&[1, 4, 16, 64]).unwrap_or(&64),
             outbox_high: *rng.pick(&[600, 4_000, 64_000]).unwrap_or(&64_000),
@@ -180,6 +187,27 @@ fn fan_out(rng: &mut Rng) -> FanOutConfig {
         slow_session_timeout_ms: rng.range(500, 5_000) as u32,
         load_timeout_ms: rng.range(2_000, 20_000) as u32,
         max_resyncs: rng.range(1, 4) as u32,
+    }
+}
+
+fn people(rng: &mut Rng) -> PeopleConfig {
+    let rate = |rng: &mut Rng| Rate {
+        per_second: rng.range(1, 5) as u32,
+        burst: *rng.pick(&[1, 1_000]).unwrap_or(&1_000),
+    };
+    PeopleConfig {
+        max_avatars: *rng.pick(&[1, 2, 100]).unwrap_or(&100),
+        nearest_interval_ms: rng.range(50, 5_000) as u32,
+        small_crowd: *rng.pick(&[0, 256]).unwrap_or(&256),
+        pose_near_m: *rng.pick(&[0.1, 8.0, 100.0]).unwrap_or(&8.0),
+        roster_interval_ms: rng.range(1, 1_000) as u32,
+        roster_ring: *rng.pick(&[1, 3, 10_000]).unwrap_or(&10_000),
+        page_people: *rng.pick(&[1, 2, 500]).unwrap_or(&500),
+        visitors_may_signal: rng.below(2) == 0,
+        signals_to_all: rate(rng),
+        signals_to_near: rate(rng),
+        signals_to_one: rate(rng),
+        ..PeopleConfig::default()
     }
 }
 

@@ -39,13 +39,6 @@ pub enum Say {
     },
 }
 
-impl Say {
-    /// Lets a machine say it; see [`ClientMachine::say`].
-    pub(crate) fn by(self, machine: &mut ClientMachine, brane: BraneId, out: &mut Vec<Output>) {
-        machine.say(brane, self, out);
-    }
-}
-
 impl ClientMachine {
     /// Says something in a brane. While that is not joined nothing is said:
     /// who is there then, and where, begins anew with the next join.

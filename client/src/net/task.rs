@@ -144,7 +144,7 @@ impl Task {
                 }
             }
             Command::People { brane, say } => {
-                self.session.act(|machine, _, out| say.by(machine, brane, out));
+                self.session.act(|machine, _, out| machine.say(brane, say, out));
             }
             Command::Refresh { token } => {
                 self.session.act(|machine, now_ms, out| machine.refresh(now_ms, token, out));

@@ -7,9 +7,10 @@ pub struct PeopleConfig {
     pub max_avatars: usize,
     /// Poses are handed out so often, in milliseconds. Default 50.
     pub pose_interval_ms: u32,
-    /// How often it is looked who is nearest, in milliseconds. Default 500;
-    /// in a small crowd at every change, too.
+    /// How often it is looked who is nearest, in milliseconds. Default 500.
     pub nearest_interval_ms: u32,
+    /// With so many poses at most it is looked at every turn. Default 256.
+    pub small_crowd: usize,
     /// Poses nearer than this, in metres, are handed out at every turn; up to
     /// twice this at every second, up to four times at every fourth, and so
     /// on. Default 8.
@@ -54,6 +55,7 @@ impl Default for PeopleConfig {
             max_avatars: 100,
             pose_interval_ms: 50,
             nearest_interval_ms: 500,
+            small_crowd: 256,
             pose_near_m: 8.0,
             pose_budget_percent: 25,
             roster_interval_ms: 500,

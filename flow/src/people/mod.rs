@@ -43,9 +43,6 @@ use crate::{Now, SessionKey};
 /// Viewers that are served at a time.
 const BITE: usize = 64;
 
-/// With so many poses at most it is looked who is nearest at every change.
-const SMALL: usize = 256;
-
 /// Units of a position in a metre.
 const UNITS: f64 = 10_000.0;
 
@@ -353,7 +350,7 @@ impl<O: Outbox> People<O> {
             return;
         }
         let is_due = now.us >= self.nearest_us + self.look_interval_us();
-        if self.nearest_at == 0 || self.posed <= SMALL || is_due {
+        if self.nearest_at == 0 || self.is_small() || is_due {
             let places = self.members.iter().filter_map(|(slot, member)| {
                 let Held { pose, .. } = member.pose.as_ref()?;
                 Some(Place { position: pose.position, slot, person: member.person })
@@ -386,7 +383,7 @@ impl<O: Outbox> People<O> {
             places: self.nearest_at,
             max_avatars: self.config.max_avatars,
             look_interval_us: self.look_interval_us(),
-            is_small: self.posed <= SMALL,
+            is_small: self.is_small(),
             near_units: self.config.pose_near_m * UNITS,
         };
         let (news, waits) = sight.turn(&turn, me, from, &self.members, &mut self.found);
@@ -400,6 +397,10 @@ impl<O: Outbox> People<O> {
             }
         }
         true
+    }
+
+    fn is_small(&self) -> bool {
+        self.posed <= self.config.small_crowd
     }
 
     fn roster_interval_us(&self) -> u64 {

@@ -15,6 +15,7 @@ impl Person {
         let seen = match message {
             ServerMessage::Joined(joined) => self.begin_viewer(outside, joined),
             ServerMessage::Left { channel, .. } => {
+                self.part(*channel);
                 self.viewers.retain(|_, viewer| viewer.channel != *channel);
                 Ok(())
             }
@@ -84,11 +85,15 @@ impl Person {
         outside.env.trace(|| format!("client {index}: {}", brief(&notify)));
         match notify {
             Notify::Ready { .. } => {}
-            Notify::Joined { catch_up, .. } => outside.env.count(match catch_up {
-                CatchUp::Snapshot => "catch-up by snapshot",
-                CatchUp::Replay => "catch-up by replay",
-                CatchUp::Diff => "catch-up by difference",
-            }),
+            Notify::Joined { brane, catch_up, .. } => {
+                outside.env.count(match catch_up {
+                    CatchUp::Snapshot => "catch-up by snapshot",
+                    CatchUp::Replay => "catch-up by replay",
+                    CatchUp::Diff => "catch-up by difference",
+                });
+                self.look_around(outside, brane);
+            }
+            Notify::People { brane, news } => self.take_people(outside, brane, &news),
             Notify::Live { brane, .. } => {
                 self.backoff.worked();
                 self.compare(outside, brane);
@@ -124,7 +129,7 @@ impl Person {
             Notify::Closed { brane, code } => outside
                 .env
                 .check(code.is_none(), || format!("client {index} cannot join {brane}: {code:?}")),
-            Notify::Expiring { .. } | Notify::ServerError(_) | Notify::People { .. } => {}
+            Notify::Expiring { .. } | Notify::ServerError(_) => {}
         }
     }
 

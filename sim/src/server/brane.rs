@@ -7,7 +7,7 @@ use avvy_brane::journal;
 use avvy_flow::SessionKey;
 use avvy_flow::brane_core::{BraneCore, BraneEffect, BraneInput, BraneStatus, Start, Window};
 use avvy_flow::group_commit::JournalChunk;
-use avvy_model::{BraneId, Code, Position, StateHash};
+use avvy_model::{BraneId, Code, Position, Principal, StateHash};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::encode_server;
 use avvy_protocol::frame::Frame;
@@ -26,7 +26,7 @@ pub(super) struct Brane {
     pub(super) brane: BraneId,
     pub(super) channel: Channel,
     pub(super) core: BraneCore,
-    members: BTreeMap<SessionKey, SharedOutbox>,
+    members: BTreeMap<SessionKey, (SharedOutbox, Principal)>,
     tick_us: Option<u64>,
     empty_since_us: Option<u64>,
     pub(super) closing: bool,
@@ -48,7 +48,7 @@ impl Brane {
     }
 
     fn close_slow(&self, ctx: &mut Ctx<'_>, session: SessionKey) {
-        if let Some(outbox) = self.members.get(&session) {
+        if let Some((outbox, _)) = self.members.get(&session) {
             ctx.env.count("slow session closed");
             outbox.borrow_mut().close(CloseCode::SlowConsumer);
         }
@@ -62,7 +62,7 @@ impl Process {
         };
         match message {
             Msg::Join { session, outbox, principal, join, permit } => {
-                brane.members.insert(session, outbox);
+                brane.members.insert(session, (outbox, principal));
                 brane.empty_since_us = None;
                 self.feed(ctx, life, BraneInput::Join { session, principal, join });
                 self.give(ctx, permit);
@@ -155,8 +155,9 @@ impl Process {
                 if attach.rewind.is_some() {
                     ctx.env.count("rewind of a copy");
                 }
-                if let Some(outbox) = brane.members.get(&attach.session).cloned() {
-                    self.send(ctx, ActorId::FanOut(life), Msg::Attach { attach, outbox });
+                if let Some((outbox, principal)) = brane.members.get(&attach.session).cloned() {
+                    let attach = Msg::Attach { attach, principal, outbox };
+                    self.send(ctx, ActorId::FanOut(life), attach);
                 }
             }
             BraneEffect::Detach { session } => {
@@ -184,7 +185,7 @@ impl Process {
     fn refuse_join(&mut self, ctx: &mut Ctx<'_>, life: Life, session: SessionKey, code: Code) {
         let Some(brane) = self.branes.get_mut(&life) else { return };
         let (id, channel) = (brane.brane, brane.channel);
-        if let Some(outbox) = brane.members.remove(&session) {
+        if let Some((outbox, _)) = brane.members.remove(&session) {
             ctx.env.count("join refused");
             let message = ServerMessage::Error(error(code, "brane.join", Some(channel)));
             let frame = Frame::binary(&encode_server(&message, ctx.env.unix_ms()));

@@ -109,7 +109,8 @@ impl Process {
             None => recovered.lineage.position_of(recovered.head),
         };
         let (now, config) = (ctx.env.now(), ctx.env.setup.brane);
-        let fan = Fan::new(now.us, channel, ctx.env.setup.fan_out, floor, windows);
+        let setup = &ctx.env.setup;
+        let fan = Fan::new(now.us, channel, setup.fan_out, setup.people, floor, windows);
         let Recovered { head, .. } = recovered;
         ctx.env.check(fan.head().seq == head, || {
             format!("the ring was filled to {}, the head is {head}", fan.head())

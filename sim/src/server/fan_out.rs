@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use avvy_flow::brane_core::{Attach, Parts, Start as BraneStart, Window};
 use avvy_flow::fan_out::{self, FanOut, FanOutEffect, Published, Room, Start};
-use avvy_flow::{FanOutConfig, SessionKey};
+use avvy_flow::{FanOutConfig, People, PeopleConfig, SessionKey};
 use avvy_model::{ObjectAt, Position};
 use avvy_protocol::codec::encode_server;
 use avvy_protocol::frame::Frame;
 use avvy_protocol::{Channel, Flush, ServerMessage, SnapshotPart};
 
+use super::people::{self, PeopleOutbox};
 use super::{ActorId, Ctx, Life, Msg, Process};
 use crate::env::Event;
 use crate::net::SharedOutbox;
@@ -20,7 +21,9 @@ const PART_OBJECTS: usize = 4;
 pub(super) struct Fan {
     channel: Channel,
     machine: FanOut<Frame, PartFrames, SessionWire>,
+    people: People<PeopleOutbox>,
     working: bool,
+    people_working: bool,
     tick_us: Option<u64>,
 }
 
@@ -30,6 +33,7 @@ impl Fan {
         now_us: u64,
         channel: Channel,
         config: FanOutConfig,
+        people: PeopleConfig,
         floor: Position,
         windows: Vec<Flush>,
     ) -> Self {
@@ -38,7 +42,8 @@ impl Fan {
         for window in windows {
             machine.publish(now_us, published(&Arc::new(window), 0), &mut effects);
         }
-        Self { channel, machine, working: false, tick_us: None }
+        let people = People::new(channel, people);
+        Self { channel, machine, people, working: false, people_working: false, tick_us: None }
     }
 
     pub(super) fn head(&self) -> Position {
@@ -48,15 +53,18 @@ impl Fan {
 
 impl Process {
     pub(super) fn on_fan_out(&mut self, ctx: &mut Ctx<'_>, life: Life, message: Msg) {
-        let (now_us, now_ms) = (ctx.env.now_us, ctx.env.unix_ms());
+        let (now, now_us, now_ms) = (ctx.env.now(), ctx.env.now_us, ctx.env.unix_ms());
         let Some(fan) = self.fan_outs.get_mut(&life) else { return };
         let mut effects = Vec::new();
         let mut ready = None;
         match message {
-            Msg::Attach { attach, outbox } => {
-                fan.on_attach(now_us, now_ms, *attach, outbox, &mut effects);
+            Msg::Attach { attach, principal, outbox } => {
+                let session = attach.session;
+                fan.on_attach(now_us, now_ms, *attach, outbox.clone(), &mut effects);
+                fan.people.join(now, session, principal, PeopleOutbox(outbox));
             }
             Msg::Detach { session, farewell } => {
+                drop(fan.people.leave(now, session));
                 let wire = fan.machine.detach(session);
                 if let (Some(wire), true) = (wire, farewell) {
                     wire.tell(now_ms, &ServerMessage::Left { channel: wire.channel, code: None });
@@ -74,7 +82,22 @@ impl Process {
                 }
             }
             Msg::Tell { session, message } => fan.tell(now_ms, session, &message),
-            Msg::Drained(session) => fan.machine.drained(now_us, session, &mut effects),
+            Msg::Drained(session) => {
+                fan.machine.drained(now_us, session, &mut effects);
+                fan.people.drained(now, session);
+            }
+            Msg::People { session, request, permit } => {
+                if let Err(answer) = people::serve(&mut fan.people, now, session, request) {
+                    fan.tell(now_ms, session, &answer);
+                }
+                if let Some(permit) = permit {
+                    self.give(ctx, permit);
+                }
+            }
+            Msg::PeopleWork => {
+                fan.people_working = false;
+                fan.people.work(now);
+            }
             Msg::Work => {
                 fan.working = false;
                 fan.machine.work(now_us, &mut effects);
@@ -82,6 +105,7 @@ impl Process {
             Msg::Expire => {
                 fan.tick_us = None;
                 fan.machine.expire(now_us, &mut effects);
+                fan.people.tick(now);
             }
             _ => ctx.env.fail(|| "a fan-out got another's message".to_owned()),
         }
@@ -101,13 +125,19 @@ impl Process {
 
     fn schedule_fan_out(&mut self, ctx: &mut Ctx<'_>, life: Life) {
         let Some(fan) = self.fan_outs.get_mut(&life) else { return };
-        if let Some(deadline_us) = fan.machine.deadline()
+        let deadlines = [fan.machine.deadline(), fan.people.deadline()];
+        if let Some(deadline_us) = deadlines.into_iter().flatten().min()
             && fan.tick_us.is_none_or(|tick_us| deadline_us < tick_us)
         {
             fan.tick_us = Some(deadline_us);
             let actor = ActorId::FanOut(life);
             ctx.env.at(deadline_us, Event::Timer(self.number, actor, deadline_us));
         }
+        if !fan.people_working && fan.people.has_work() {
+            fan.people_working = true;
+            self.send(ctx, ActorId::FanOut(life), Msg::PeopleWork);
+        }
+        let Some(fan) = self.fan_outs.get_mut(&life) else { return };
         if !fan.working && fan.machine.has_work() {
             fan.working = true;
             self.send(ctx, ActorId::FanOut(life), Msg::Work);

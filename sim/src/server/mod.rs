@@ -7,6 +7,7 @@ mod brane;
 mod directory;
 mod fan_out;
 mod jobs;
+mod people;
 mod persistence;
 mod session;
 
@@ -19,7 +20,7 @@ use avvy_flow::{Load, SessionKey};
 use avvy_model::{BraneId, Code, Epoch, Position, Principal, Role, Seq, StateHash, UserId};
 use avvy_persistence::Store;
 use avvy_persistence::memory::MemoryStore;
-use avvy_protocol::{Channel, ClientMessage, Join, ServerMessage, Update};
+use avvy_protocol::{Channel, ClientMessage, Join, PeopleRequest, ServerMessage, Update};
 
 use crate::env::{Env, Event};
 use crate::net::{ConnId, Net, SharedOutbox};
@@ -117,6 +118,7 @@ pub(crate) enum Msg {
     // To a fan-out.
     Attach {
         attach: Box<avvy_flow::brane_core::Attach>,
+        principal: Principal,
         outbox: SharedOutbox,
     },
     Detach {
@@ -133,6 +135,12 @@ pub(crate) enum Msg {
         message: ServerMessage,
     },
     Drained(SessionKey),
+    People {
+        session: SessionKey,
+        request: PeopleRequest,
+        permit: Option<Permit>,
+    },
+    PeopleWork,
     Work,
     Expire,
     // To a session.
@@ -428,6 +436,7 @@ impl Process {
             Msg::Join { permit, .. }
             | Msg::Update { permit, .. }
             | Msg::Hash { permit, .. }
+            | Msg::People { permit: Some(permit), .. }
             | Msg::Received(_, permit)
             | Msg::Opened { permit, .. }
             | Msg::Open { permit, .. } => self.give(ctx, permit),

@@ -7,7 +7,8 @@ use avvy_model::{Code, Principal, TraceId, UserId};
 use avvy_protocol::codec::{DecodeLimits, decode_client, encode_server};
 use avvy_protocol::frame::Frame;
 use avvy_protocol::{
-    Channel, ClientMessage, ErrorMessage, Join, RefusedEdit, ServerMessage, Update, Welcome,
+    Channel, ClientMessage, ErrorMessage, Join, PeopleRequest, RefusedEdit, ServerMessage, Update,
+    Welcome,
 };
 
 use super::{ActorId, Ctx, Msg, Permit, Process, Route};
@@ -48,11 +49,17 @@ impl Session {
         let _ = self.outbox.borrow_mut().send(&[Frame::binary(&encode_server(message, now_ms))]);
     }
 
-    fn refuse(&self, now_ms: u64, code: Code, operation: &str, channel: Option<Channel>) {
+    pub(super) fn refuse(
+        &self,
+        now_ms: u64,
+        code: Code,
+        operation: &str,
+        channel: Option<Channel>,
+    ) {
         self.tell(now_ms, &ServerMessage::Error(error(code, operation, channel)));
     }
 
-    fn route(&self, channel: Channel) -> Option<Route> {
+    pub(super) fn route(&self, channel: Channel) -> Option<Route> {
         self.routes.iter().find(|route| route.channel == channel).copied()
     }
 }
@@ -123,6 +130,9 @@ impl Process {
         match decode_client(bytes, &DecodeLimits::default()) {
             Ok(ClientMessage::Ping { nonce }) => {
                 session.tell(now_ms, &ServerMessage::Pong { nonce, ms: now_ms });
+            }
+            Ok(ClientMessage::People(request @ PeopleRequest::Pose(_))) => {
+                self.hear_people(ctx, key, request, None);
             }
             Ok(message) => self.dispatch(ctx, key, message),
             Err(error) => ctx.env.fail(|| format!("a client's message cannot be read: {error}")),
@@ -235,8 +245,10 @@ impl Process {
                 }
                 _ => session.refuse(now_ms, Code::NotJoined, "brane.hash", Some(channel)),
             },
+            ClientMessage::People(request) => {
+                return self.hear_people(ctx, key, request, Some(permit));
+            }
             ClientMessage::Refresh { .. }
-            | ClientMessage::People(_)
             | ClientMessage::Update(_)
             | ClientMessage::Ping { .. } => {}
         }
