@@ -22,17 +22,18 @@ pub enum Then {
     Nothing,
     /// Ask for the next page of the list, after this person.
     ListAfter(Person),
-    /// Begin a new list, and a new roster.
+    /// Begin a new list.
     ListAnew,
 }
 
-/// The people of one joined brane. Begins empty with every `brane.joined`
-/// that opens a channel, and when a list is begun.
+/// The people of one joined brane. Begins anew with the first page of a list.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Roster {
     you: Option<Person>,
     /// Where the changes stand.
     at: Option<u64>,
+    /// The last one of the pages that are there without a gap.
+    listed: Option<Person>,
     is_whole: bool,
     people: BTreeMap<Person, UserId>,
     avatars: BTreeMap<Person, Avatar>,
@@ -70,10 +71,16 @@ impl Roster {
     }
 
     fn page(&mut self, page: &PeoplePage) -> Then {
-        self.you = Some(page.you);
-        self.at.get_or_insert(page.at);
+        if page.after.is_none() {
+            let (you, at) = (Some(page.you), Some(page.at));
+            *self = Self { you, at, ..Self::default() };
+        }
         self.add(&page.people);
-        self.is_whole |= page.next.is_none();
+        if page.after != self.listed {
+            // Of a list that was begun before.
+            return Then::Nothing;
+        }
+        (self.listed, self.is_whole) = (page.next, page.next.is_none());
         page.next.map_or(Then::Nothing, Then::ListAfter)
     }
 
@@ -82,7 +89,10 @@ impl Roster {
         match self.at {
             // What came before the first page is in it.
             None => return if *reset { Then::ListAnew } else { Then::Nothing },
-            Some(at) if *reset || at != *from => return Then::ListAnew,
+            Some(at) if *reset || at != *from => {
+                *self = Self::default();
+                return Then::ListAnew;
+            }
             Some(_) => self.at = Some(*to),
         }
         self.add(joined);

@@ -179,6 +179,9 @@ pub struct PersonAt {
 pub struct PeoplePage {
     /// Where.
     pub channel: Channel,
+    /// From the question: the page goes on after this one; `None`: it begins a
+    /// list.
+    pub after: Option<Person>,
     /// The own number.
     pub you: Person,
     /// Changes up to this version are in the page, perhaps later ones, too.

@@ -176,8 +176,9 @@ impl<O: Outbox> People<O> {
         people.truncate(most);
         let next = people.last().filter(|_| goes_on).map(|last| last.person);
         let Some(member) = self.members.get(slot) else { return Err(Code::NotJoined) };
-        let (channel, you, at) = (self.channel, member.person, self.roster.told());
-        let page = PeopleNews::Page(PeoplePage { channel, you, at, people, next });
+        let (channel, after, you) = (self.channel, list.after, member.person);
+        let at = self.roster.told();
+        let page = PeopleNews::Page(PeoplePage { channel, after, you, at, people, next });
         member.outbox.send(&O::encode(page, now.unix_ms));
         self.want();
         Ok(())

@@ -56,9 +56,12 @@ struct Seen {
 impl Seen {
     fn take(&mut self, news: &PeopleNews) {
         match news {
-            PeopleNews::Page(PeoplePage { you, at, people, .. }) => {
-                self.you = Some(*you);
-                self.at.get_or_insert(*at);
+            PeopleNews::Page(PeoplePage { after, you, at, people, .. }) => {
+                if after.is_none() {
+                    (self.you, self.at) = (Some(*you), Some(*at));
+                    self.people.clear();
+                    self.avatars.clear();
+                }
                 self.add(people);
             }
             PeopleNews::Changed(PeopleChanged { from, to, joined, left, reset, .. }) => {

@@ -157,13 +157,16 @@ fn audience(item: &[u8]) -> Result<Audience, Fault> {
 }
 
 fn encode_page(page: &PeoplePage, now_ms: u64) -> Vec<u8> {
-    let PeoplePage { channel, you, at, people, next } = page;
+    let PeoplePage { channel, after, you, at, people, next } = page;
     let mut out = Out::with_capacity(96 + 64 * people.len());
-    out.map(6 + usize::from(next.is_some()));
+    out.map(6 + usize::from(next.is_some()) + usize::from(after.is_some()));
     out.text("at").uint(*at).text("ch").uint(u64::from(channel.0));
     out.text("you").uint(u64::from(you.0));
     if let Some(next) = next {
         out.text("next").uint(u64::from(next.0));
+    }
+    if let Some(after) = after {
+        out.text("after").uint(u64::from(after.0));
     }
     out.text("event").text("people.page").text("people");
     write_people(people, &mut out);
@@ -172,10 +175,11 @@ fn encode_page(page: &PeoplePage, now_ms: u64) -> Vec<u8> {
 }
 
 fn decode_page(message: &[u8]) -> Result<PeoplePage, Fault> {
-    let names = ["at", "ch", "you", "next", "people"];
-    let [at, ch, you, next, people] = fields(message, &names)?;
+    let names = ["at", "ch", "you", "next", "after", "people"];
+    let [at, ch, you, next, after, people] = fields(message, &names)?;
     Ok(PeoplePage {
         channel: channel(ch)?,
+        after: after.map(person).transpose()?,
         you: person(you.ok_or(MISSING)?)?,
         at: uint(at.ok_or(MISSING)?)?,
         people: read_people(people.ok_or(MISSING)?)?,

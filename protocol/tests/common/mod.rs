@@ -353,15 +353,10 @@ fn people_news() -> impl Strategy<Value = PeopleNews> {
     let people =
         || vec((person(), user_id()).prop_map(|(person, user)| PersonAt { person, user }), 0..4);
     prop_oneof![
-        (channel(), person(), number(), people(), option::of(person())).prop_map(
-            |(channel, you, at, people, next)| PeopleNews::Page(PeoplePage {
-                channel,
-                you,
-                at,
-                people,
-                next
-            })
-        ),
+        (channel(), option::of(person()), person(), number(), people(), option::of(person()))
+            .prop_map(|(channel, after, you, at, people, next)| {
+                PeopleNews::Page(PeoplePage { channel, after, you, at, people, next })
+            }),
         (channel(), number(), number(), people(), vec(person(), 0..4), any::<bool>()).prop_map(
             |(channel, from, to, joined, left, reset)| PeopleNews::Changed(PeopleChanged {
                 channel,

@@ -37,8 +37,8 @@ pub fn news() -> Vec<(&'static str, ServerMessage)> {
         let change = PeopleChanged { channel, from: 70_000, to, joined, left, reset };
         People(PeopleNews::Changed(change))
     };
-    let page = |people, next| {
-        let page = PeoplePage { channel, you: Person(2), at: 70_000, people, next };
+    let page = |after, people, next| {
+        let page = PeoplePage { channel, after, you: Person(2), at: 70_000, people, next };
         People(PeopleNews::Page(page))
     };
     let poses = |away, poses, states| {
@@ -49,8 +49,8 @@ pub fn news() -> Vec<(&'static str, ServerMessage)> {
         People(PeopleNews::Signal(Signal { channel, from, user, kind, body, ms: NOW_MS }))
     };
     vec![
-        ("people.page", page(vec![person(2), person(7)], None)),
-        ("people.page with more to come", page(vec![person(2)], Some(Person(2)))),
+        ("people.page", page(None, vec![person(2), person(7)], None)),
+        ("people.page with more to come", page(Some(Person(1)), vec![person(2)], Some(Person(2)))),
         ("people.changed", changed(vec![person(8), person(9)], vec![Person(8)], false)),
         ("people.changed, reset", changed(vec![], vec![], true)),
         ("presence.poses", poses(vec![], vec![(Person(7), standing())], vec![])),

@@ -116,8 +116,7 @@ impl Person {
     }
 
     fn list(&mut self, outside: &mut Outside<'_>, brane: BraneId) {
-        let among = self.among(brane);
-        (among.roster, among.follows) = (Roster::default(), true);
+        self.among(brane).follows = true;
         let say = Say::List { after: None, limit: None };
         self.act(outside, |machine, _, out| machine.say(brane, say, out));
     }
