@@ -55,6 +55,13 @@ impl FromRequest<App> for Payload {
     }
 }
 
+/// Bytes of a chunk of a body below which it is small.
+const SMALL_CHUNK: usize = 64;
+
+/// Small chunks that a body may come in. Each costs about as much time as a
+/// kilobyte in one piece.
+const MAX_SMALL_CHUNKS: u32 = 4_096;
+
 /// Reads a body into one piece: kept as it comes, each byte that comes in a
 /// chunk of its own would take the memory of forty.
 async fn whole(
@@ -63,12 +70,17 @@ async fn whole(
     bodies: &Arc<Semaphore>,
 ) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Failure> {
     let (mut bytes, mut share) = (Vec::new(), None::<OwnedSemaphorePermit>);
+    let mut small_chunks = 0;
     while let Some(frame) = body.frame().await {
         let frame =
             frame.map_err(|_| Failure::new(Code::Malformed).details("the body broke off"))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > max_bytes {
             return Err(too_large(max_bytes));
+        }
+        small_chunks += u32::from(data.len() < SMALL_CHUNK);
+        if small_chunks > MAX_SMALL_CHUNKS {
+            return Err(Failure::new(Code::Malformed).details("too many small chunks"));
         }
         let more = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let more = Arc::clone(bodies).try_acquire_many_owned(more);

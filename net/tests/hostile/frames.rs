@@ -144,5 +144,5 @@ fn half_a_message() -> Case {
             closed(&mut ws).await
         })
     });
-    case.tuned(|_, system| system.session.heartbeat_ms = 500)
+    case.tuned(|_, system| system.session.heartbeat_ms = 2_000)
 }

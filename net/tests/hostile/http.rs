@@ -101,6 +101,7 @@ fn lengths() -> Vec<(&'static str, Vec<u8>)> {
         ("chunk-longer-than-said", chunked(b"1\r\nabc\r\n0\r\n\r\n")),
         ("chunk-extension-long", chunked(&[&b"1;"[..], &[b'x'; 40_000], b"\r\n"].concat())),
         ("chunk-trailer-long", chunked(&[&b"0\r\nx: "[..], &[b'x'; 40_000], b"\r\n\r\n"].concat())),
+        ("chunks-too-small", chunked(&b"1\r\nx\r\n".repeat(4_097))),
         ("chunks-over", chunked(&chunk.repeat(17))),
     ]
 }

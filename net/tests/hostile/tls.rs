@@ -39,7 +39,7 @@ pub fn cases() -> Vec<Case> {
         })
         .collect();
     cases.push(case("tls-byte-by-byte", |server| Box::pin(byte_by_byte(server))));
-    let soon = Duration::from_millis(200);
+    let soon = Duration::from_secs(2);
     let tune =
         |case: Case| case.tuned(|net, _| net.tls_handshake_timeout = soon).over(acceptor.clone());
     cases.into_iter().map(tune).collect()
