@@ -9,6 +9,7 @@
 //! To add a setting: a field in `sections`, its text in `config.toml`, its
 //! range in `rules`.
 
+mod memory;
 mod problem;
 mod rules;
 mod sections;

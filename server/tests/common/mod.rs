@@ -139,6 +139,16 @@ impl Server {
 
     /// A GET whose answer is JSON: status and body.
     pub fn get(&self, path: &str) -> (u16, Value) {
+        let (status, body) = self.ask(path);
+        (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+    }
+
+    /// The body of a GET.
+    pub fn text(&self, path: &str) -> String {
+        self.ask(path).1
+    }
+
+    fn ask(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(
@@ -153,7 +163,7 @@ impl Server {
         let answer = String::from_utf8(answer).unwrap();
         let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
         let body = answer.split_once("\r\n\r\n").unwrap().1;
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+        (status, body.to_owned())
     }
 
     pub fn address(&self) -> &str {
