@@ -10,9 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use avvy_actors::{System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, Policy};
 use avvy_client::demo::{self, DemoOptions, Live};
+use avvy_client::machine::Say;
 use avvy_client::net::{
-    Client, ClientError, ClientOptions, ConnectError, EditError, WorldChange, draw_object_id,
+    Brane, Client, ClientError, ClientOptions, ConnectError, EditError, WorldChange, draw_object_id,
 };
+use avvy_client::people::Roster;
 use avvy_model::{
     BraneId, Code, Edit, Handle, Kind, MovePatch, Operation, Parts, Props, Role, Rotation, Target,
     Transform, UserId, Visibility,
@@ -20,9 +22,10 @@ use avvy_model::{
 use avvy_net::NetConfig;
 use avvy_persistence::memory::MemoryStore;
 use avvy_persistence::{BraneKind, BraneRecord};
+use avvy_protocol::{Audience, PeopleNews, Pose};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -236,4 +239,56 @@ async fn builders_agree_with_the_server() {
     assert!(summary.deliveries > 12 * 12 * 10, "{summary}");
     assert!(summary.windows_compared > 0 && summary.p99_ms > 0.0, "{summary}");
     server.end().await;
+}
+
+#[tokio::test]
+async fn two_clients_see_and_hear_each_other_over_a_cut() {
+    let server = Server::start().await;
+    let proxy = Proxy::start(server.address).await;
+    let options = ClientOptions { reconnect_first_ms: 20, ..ClientOptions::default() };
+    let url = format!("ws://{}/ws", proxy.address);
+    let seer = Client::connect(&url, &server.token(), options).await.unwrap();
+    let seen = server.client().await;
+    let (here, there) =
+        (seer.join(server.brane).await.unwrap(), seen.join(server.brane).await.unwrap());
+    assert_eq!(here.people(Roster::is_whole).await.unwrap(), None);
+    let mut news = here.subscribe().await.unwrap();
+    here.follow().await.unwrap();
+    let pose = Pose { position: [5, 0, 0], rotation: Rotation::IDENTITY };
+    there.say(Say::Pose { pose, state: vec![3] }).await.unwrap();
+    sees(&here, &mut news, pose).await;
+    let signal = Say::Signal { to: Audience::All, kind: "wave".to_owned(), body: None };
+    there.say(signal).await.unwrap();
+    let heard = async {
+        loop {
+            if let Some(WorldChange::People(PeopleNews::Signal(signal))) = news.recv().await {
+                return signal;
+            }
+        }
+    };
+    assert_eq!(timeout(PATIENCE, heard).await.unwrap().kind, "wave");
+    proxy.cut.send_modify(|cuts| *cuts += 1);
+    let back = |change: &WorldChange| matches!(change, WorldChange::Live { .. });
+    while !back(&timeout(PATIENCE, news.recv()).await.unwrap().unwrap()) {}
+    sees(&here, &mut news, pose).await;
+    seer.close().await;
+    seen.close().await;
+    server.end().await;
+}
+
+/// Waits until two are there and the other one stands so.
+async fn sees(brane: &Brane, news: &mut mpsc::Receiver<WorldChange>, pose: Pose) {
+    let seeing = async {
+        loop {
+            let is_seen = move |roster: &Roster| {
+                let stands = roster.avatars().values().any(|avatar| avatar.pose == pose);
+                roster.is_whole() && roster.people().len() == 2 && stands
+            };
+            if brane.people(is_seen).await.unwrap() == Some(true) {
+                return;
+            }
+            news.recv().await.unwrap();
+        }
+    };
+    timeout(PATIENCE, seeing).await.expect("it is seen");
 }

@@ -39,7 +39,6 @@ pub(crate) struct Person {
     viewers: BTreeMap<BraneId, Viewer>,
     resumes: BTreeMap<BraneId, Option<avvy_model::Position>>,
     pub(crate) among: BTreeMap<BraneId, people::Among>,
-    always_follows: bool,
 }
 
 /// An edit on its way.
@@ -74,10 +73,14 @@ impl Person {
             ..MachineOptions::default()
         };
         let draw = Box::new(move || ids.client_id());
+        let mut machine = ClientMachine::new(options, "token".to_owned(), draw);
+        for brane in branes.iter().filter(|_| env.rng.below(4) > 0) {
+            machine.follow(*brane, &mut Vec::new());
+        }
         Self {
             index,
             user,
-            machine: ClientMachine::new(options, "token".to_owned(), draw),
+            machine,
             conn: None,
             wants: branes.iter().copied().collect(),
             branes,
@@ -89,7 +92,6 @@ impl Person {
             viewers: BTreeMap::new(),
             resumes: BTreeMap::new(),
             among: BTreeMap::new(),
-            always_follows: false,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use avvy_client::people::Avatar;
+use avvy_client::people::{Avatar, Roster};
 use avvy_model::{BraneId, UserId};
 use avvy_protocol::Person as Number;
 
@@ -19,9 +19,10 @@ impl Sim {
         users.sort();
         let mut standing: BTreeMap<Number, &Avatar> = BTreeMap::new();
         for person in &there {
-            let among = person.among.get(&brane)?;
-            let (Some(you), Some(avatar)) = (among.roster.you(), &among.stands) else { continue };
-            standing.insert(you, avatar);
+            let you = person.machine.roster(brane).and_then(Roster::you);
+            if let Some((you, avatar)) = you.zip(stands(person, brane)) {
+                standing.insert(you, avatar);
+            }
         }
         there.iter().find_map(|person| self.missed_by(person, brane, &users, &standing))
     }
@@ -33,15 +34,16 @@ impl Sim {
         users: &[UserId],
         standing: &BTreeMap<Number, &Avatar>,
     ) -> Option<String> {
-        let among = person.among.get(&brane)?;
-        let roster = &among.roster;
+        let index = person.index;
+        let Some(roster) = person.machine.roster(brane) else {
+            return Some(format!("client {index} does not follow"));
+        };
         let mut seen: Vec<UserId> = roster.people().values().copied().collect();
         seen.sort();
-        let index = person.index;
         if !roster.is_whole() || seen != users {
             return Some(format!("client {index} sees {seen:?}, there are {users:?}"));
         }
-        let from = among.stands.as_ref().map_or([0; 3], |avatar| avatar.pose.position);
+        let from = stands(person, brane).map_or([0; 3], |avatar| avatar.pose.position);
         let others = standing.iter().filter(|(number, _)| Some(**number) != roster.you());
         let mut others: Vec<(f64, Number, Avatar)> = others
             .map(|(number, avatar)| (apart(from, avatar.pose.position), *number, (*avatar).clone()))
@@ -54,6 +56,11 @@ impl Sim {
             format!("client {index} has the avatars {:?}, not {nearest:?}", roster.avatars())
         })
     }
+}
+
+/// Where a client has said that it stands.
+fn stands(person: &Person, brane: BraneId) -> Option<&Avatar> {
+    person.among.get(&brane)?.stands.as_ref()
 }
 
 fn apart(a: [i32; 3], b: [i32; 3]) -> f64 {

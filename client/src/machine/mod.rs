@@ -30,6 +30,7 @@ pub use types::{
     Ticket,
 };
 
+use crate::people::Roster;
 use crate::replica::Replica;
 use edits::SendLimits;
 use membership::Membership;
@@ -46,6 +47,8 @@ pub struct ClientMachine {
     draw: DrawClientId,
     link: Link,
     branes: Vec<Membership>,
+    /// Who is in those that are followed.
+    rosters: Vec<(BraneId, Roster)>,
     next_ticket: u64,
     heard_ms: u64,
     sent_ms: u64,
@@ -74,6 +77,7 @@ impl ClientMachine {
             draw,
             link: Link::Down,
             branes: Vec::new(),
+            rosters: Vec::new(),
             next_ticket: 1,
             heard_ms: 0,
             sent_ms: 0,
@@ -251,6 +255,7 @@ impl ClientMachine {
         for membership in &mut self.branes {
             membership.disconnected(out);
         }
+        self.lose_sight();
     }
 
     fn on_message(&mut self, now_ms: u64, message: ServerMessage, out: &mut Vec<Output>) {
@@ -265,9 +270,11 @@ impl ClientMachine {
                 if let Some(m) = self.branes.iter_mut().find(|m| m.brane == joined.brane) {
                     m.joined(now_ms, &joined, out);
                 }
+                self.look_around(joined.brane, out);
             }
             ServerMessage::Left { channel, code } => {
                 self.on_left(now_ms, channel, code, out);
+                self.lose_sight();
             }
             ServerMessage::Snapshot(part) => {
                 self.on_channel(now_ms, part.channel, out, |m, out| m.snapshot(now_ms, part, out));

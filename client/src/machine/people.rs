@@ -1,26 +1,19 @@
-//! What concerns people: passed on as it comes and goes. It is not part of
-//! the copy.
+//! The people of the branes. They are not part of a copy: with every join
+//! they are asked for anew.
 
 use avvy_model::{BraneId, Value};
 use avvy_protocol::{
-    Audience, ClientMessage, PeopleList, PeopleNews, PeopleRequest, Person, Pose, PoseUpdate,
-    SignalSend,
+    Audience, Channel, ClientMessage, PeopleList, PeopleNews, PeopleRequest, Person, Pose,
+    PoseUpdate, SignalSend,
 };
 
 use super::membership::Membership;
 use super::{ClientMachine, Notify, Output};
+use crate::people::{Roster, Then};
 
-/// Something to say that concerns people.
+/// Something to say to the people around.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Say {
-    /// Asks who is there; from the first time on the server says who comes and
-    /// goes, and where they are.
-    List {
-        /// Only people with higher numbers; `None` begins a list.
-        after: Option<Person>,
-        /// At most so many.
-        limit: Option<u32>,
-    },
     /// The own avatar is here now.
     Pose {
         /// Where.
@@ -40,12 +33,27 @@ pub enum Say {
 }
 
 impl ClientMachine {
-    /// Says something in a brane. While that is not joined nothing is said:
-    /// who is there then, and where, begins anew with the next join.
+    /// Follows who is in a brane, now and after every further join: see
+    /// [`Self::roster`]. Following what is followed changes nothing.
+    pub fn follow(&mut self, brane: BraneId, out: &mut Vec<Output>) {
+        if self.roster(brane).is_none() {
+            self.rosters.push((brane, Roster::default()));
+            if let Some(channel) = self.channel(brane) {
+                out.push(list(channel, None));
+            }
+        }
+    }
+
+    /// Who is in a brane, if that is followed. Empty while it is not joined.
+    pub fn roster(&self, brane: BraneId) -> Option<&Roster> {
+        self.rosters.iter().find(|(of, _)| *of == brane).map(|(_, roster)| roster)
+    }
+
+    /// Says something in a brane. While that is not joined nothing is said,
+    /// and a pose has to be told anew after every join.
     pub fn say(&mut self, brane: BraneId, say: Say, out: &mut Vec<Output>) {
-        let Some(channel) = self.brane(brane).and_then(Membership::channel) else { return };
+        let Some(channel) = self.channel(brane) else { return };
         let request = match say {
-            Say::List { after, limit } => PeopleRequest::List(PeopleList { channel, after, limit }),
             Say::Pose { pose, state } => PeopleRequest::Pose(PoseUpdate { channel, pose, state }),
             Say::Signal { to, kind, body } => {
                 PeopleRequest::Signal(SignalSend { channel, to, kind, body })
@@ -55,9 +63,38 @@ impl ClientMachine {
     }
 
     pub(super) fn on_people(&mut self, news: PeopleNews, out: &mut Vec<Output>) {
-        let joined = self.branes.iter().find(|m| m.channel() == Some(news.channel()));
-        if let Some(Membership { brane, .. }) = joined {
-            out.push(Output::Notify(Notify::People { brane: *brane, news }));
+        let channel = news.channel();
+        let joined = self.branes.iter().find(|m| m.channel() == Some(channel));
+        let Some(brane) = joined.map(|m| m.brane) else { return };
+        let roster = self.rosters.iter_mut().find(|(of, _)| *of == brane);
+        match roster.map_or(Then::Nothing, |(_, roster)| roster.take(&news)) {
+            Then::Nothing => {}
+            Then::ListAfter(person) => out.push(list(channel, Some(person))),
+            Then::ListAnew => out.push(list(channel, None)),
+        }
+        out.push(Output::Notify(Notify::People { brane, news }));
+    }
+
+    /// A brane was joined, or its copy was started anew.
+    pub(super) fn look_around(&mut self, brane: BraneId, out: &mut Vec<Output>) {
+        let channel = self.brane(brane).and_then(Membership::channel);
+        if let (Some(channel), Some(_)) = (channel, self.roster(brane)) {
+            out.push(list(channel, None));
         }
     }
+
+    /// Nobody is seen any more where nothing is joined.
+    pub(super) fn lose_sight(&mut self) {
+        let Self { branes, rosters, .. } = self;
+        for (brane, roster) in rosters {
+            if !branes.iter().any(|m| m.brane == *brane && m.channel().is_some()) {
+                *roster = Roster::default();
+            }
+        }
+    }
+}
+
+fn list(channel: Channel, after: Option<Person>) -> Output {
+    let list = PeopleList { channel, after, limit: None };
+    Output::Send(ClientMessage::People(PeopleRequest::List(list)))
 }

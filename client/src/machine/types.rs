@@ -138,8 +138,8 @@ pub enum Notify {
         /// The window.
         flush: Arc<Flush>,
     },
-    /// News of the people in a brane, as they came. A [`crate::people::Roster`]
-    /// makes of them who is there.
+    /// News of the people in a brane; what they say of who is there is in
+    /// [`super::ClientMachine::roster`] by now.
     People {
         /// Where.
         brane: BraneId,

@@ -11,6 +11,7 @@ use super::task::{Command, run};
 use super::transport::{ConnectError, Ended};
 use super::{ClientOptions, draw_client_id};
 use crate::machine::{ClientMachine, Say, SubmitError};
+use crate::people::Roster;
 use crate::replica::Replica;
 
 /// Commands that wait for the task. Beyond, callers wait.
@@ -273,14 +274,39 @@ impl Brane {
         Ok(receiver)
     }
 
-    /// Says something that concerns people: asks who is there, stands
-    /// somewhere, sends a signal. What comes of it is [`WorldChange::People`];
-    /// while the brane is not joined nothing does.
+    /// Follows who is there, over cuts, too: [`Self::people`], and each change
+    /// as [`WorldChange::People`].
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn follow(&self) -> Result<(), ClientError> {
+        self.client.command(Command::Follow { brane: self.brane }).await
+    }
+
+    /// Says something to the people around. While the brane is not joined,
+    /// nothing is said.
     ///
     /// # Errors
     /// When the client is closed.
     pub async fn say(&self, say: Say) -> Result<(), ClientError> {
-        self.client.command(Command::People { brane: self.brane, say }).await
+        self.client.command(Command::Say { brane: self.brane, say }).await
+    }
+
+    /// Reads who is there and where; nothing without [`Self::follow`].
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn people<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Roster) -> T + Send + 'static,
+    ) -> Result<Option<T>, ClientError> {
+        let (reply, answer) = oneshot::channel();
+        let read = Box::new(move |roster: Option<&Roster>| {
+            // Nobody waits any more: fine.
+            let _ = reply.send(roster.map(read));
+        });
+        self.client.command(Command::Roster { brane: self.brane, read }).await?;
+        answer.await.map_err(|_| ClientError::Closed)
     }
 
     /// Asks the server for its state hash and compares it with the copy's.

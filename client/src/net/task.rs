@@ -11,10 +11,14 @@ use super::client::{ClientError, EditError, HashCheck, Progress, WorldChange};
 use super::session::{Event, ReadAll, Session};
 use super::transport::{ConnectError, Ended};
 use crate::machine::{Notify, Say, Ticket};
+use crate::people::Roster;
 use crate::replica::Replica;
 
 /// Looks at a copy, if there is one.
 pub(super) type ReadCopy = Box<dyn FnOnce(Option<&mut Replica>) + Send>;
+
+/// Looks at who is there, if that is followed.
+pub(super) type ReadRoster = Box<dyn FnOnce(Option<&Roster>) + Send>;
 
 /// What the handles ask for.
 pub(super) enum Command {
@@ -25,7 +29,9 @@ pub(super) enum Command {
     Read { brane: BraneId, read: ReadCopy },
     Predict { brane: BraneId, target: Target, reply: oneshot::Sender<Option<Object>> },
     Hash { brane: BraneId, reply: oneshot::Sender<HashCheck> },
-    People { brane: BraneId, say: Say },
+    Follow { brane: BraneId },
+    Say { brane: BraneId, say: Say },
+    Roster { brane: BraneId, read: ReadRoster },
     Refresh { token: String },
     Close { reply: oneshot::Sender<()> },
 }
@@ -143,9 +149,13 @@ impl Task {
                     }
                 }
             }
-            Command::People { brane, say } => {
+            Command::Follow { brane } => {
+                self.session.act(|machine, _, out| machine.follow(brane, out));
+            }
+            Command::Say { brane, say } => {
                 self.session.act(|machine, _, out| machine.say(brane, say, out));
             }
+            Command::Roster { brane, read } => read(self.session.machine.roster(brane)),
             Command::Refresh { token } => {
                 self.session.act(|machine, now_ms, out| machine.refresh(now_ms, token, out));
             }

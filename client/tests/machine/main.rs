@@ -1,6 +1,7 @@
 //! The machine, told by hand what a server says.
 
 mod copies;
+mod people;
 
 use avvy_client::machine::{
     ClientMachine, CloseReason, Input, MachineOptions, Notify, Output, SubmitError, Ticket,

@@ -85,14 +85,11 @@ impl Person {
         outside.env.trace(|| format!("client {index}: {}", brief(&notify)));
         match notify {
             Notify::Ready { .. } => {}
-            Notify::Joined { brane, catch_up, .. } => {
-                outside.env.count(match catch_up {
-                    CatchUp::Snapshot => "catch-up by snapshot",
-                    CatchUp::Replay => "catch-up by replay",
-                    CatchUp::Diff => "catch-up by difference",
-                });
-                self.look_around(outside, brane);
-            }
+            Notify::Joined { catch_up, .. } => outside.env.count(match catch_up {
+                CatchUp::Snapshot => "catch-up by snapshot",
+                CatchUp::Replay => "catch-up by replay",
+                CatchUp::Diff => "catch-up by difference",
+            }),
             Notify::People { brane, news } => self.take_people(outside, brane, &news),
             Notify::Live { brane, .. } => {
                 self.backoff.worked();
