@@ -1,6 +1,7 @@
 """A client of Avvyland, after protocol/PROTOCOL.md."""
 
 from .brane import Brane, Edit
+from .people import People
 from .replica import Broken, Object, Replica
 from .session import Closed, Refused, Session
 from .wire import (
@@ -23,6 +24,7 @@ __all__ = [
     "Edit",
     "IDENTITY",
     "Object",
+    "People",
     "Refused",
     "Replica",
     "Session",

@@ -5,7 +5,9 @@ import time
 import uuid
 from dataclasses import dataclass
 
+from .people import People
 from .replica import Broken, Replica
+from .wire import pack_position, pack_rotation
 
 # The server knows the outcomes of this many of a client's last numbers.
 OUTCOMES_REMEMBERED = 256
@@ -43,6 +45,8 @@ class Brane:
         self.role = None
         self.catch_up = None
         self.rewinds = 0
+        self.people = People()
+        self._follows = False
         self.refused_join = None
         self._session = None
         self._channel = None
@@ -99,6 +103,23 @@ class Brane:
             if ours is not None:
                 return ours, theirs
 
+    def follow(self):
+        """Follows who is there and where, now and after every join: `people`."""
+        self._follows = True
+        if self.joined:
+            self._list({})
+
+    def stand(self, position, rotation=(0, 0, 0, 1), state=b""):
+        """The own avatar is here now; to be told anew after every join."""
+        pose = pack_position(position) + pack_rotation(rotation)
+        message = {"op": "presence.pose", "ch": self._channel, "pose": pose}
+        self._session.send({**message, "state": state} if state else message)
+
+    def signal(self, to, kind, body=None):
+        """To `"all"`, `"near"` or the number of a person."""
+        message = {"op": "signal.send", "ch": self._channel, "to": to, "kind": kind}
+        self._session.send(message if body is None else {**message, "body": body})
+
     async def leave(self):
         self._session.send({"op": "brane.leave", "ch": self._channel})
         await self.until(lambda: not self.joined)
@@ -133,6 +154,8 @@ class Brane:
         else:
             # The copy may be past a fork: the watermark is not of its line.
             self.durable = max(self.durable, message["durable"])
+        if self._follows:
+            self._list({})
         self._tell()
 
     def on_snapshot(self, message):
@@ -198,9 +221,26 @@ class Brane:
             self._compare()
         self._tell()
 
+    def on_people_page(self, message):
+        self._list(self.people.on_page(message))
+        self._tell()
+
+    def on_people_changed(self, message):
+        self._list(self.people.on_changed(message))
+        self._tell()
+
+    def on_poses(self, message):
+        self.people.on_poses(message)
+        self._tell()
+
+    def on_signal(self, message):
+        self.people.on_signal(message)
+        self._tell()
+
     def on_gone(self):
         """The channel is closed, or the connection is lost."""
         self._channel = self._session = None
+        self.people.clear()
         self._tell()
 
     def on_join_refused(self, code):
@@ -214,6 +254,10 @@ class Brane:
         self._tell()
 
     # Inner workings
+
+    def _list(self, question):
+        if question is not None:
+            self._session.send({"op": "people.list", "ch": self._channel, **question})
 
     def _room(self, limit):
         waiting = sum(edit.state == "kept" for edit in self._kept)

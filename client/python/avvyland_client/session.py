@@ -168,6 +168,10 @@ class Session:
         "object.refused": Brane.on_refused,
         "brane.durable": Brane.on_durable,
         "brane.hash": Brane.on_hash,
+        "people.page": Brane.on_people_page,
+        "people.changed": Brane.on_people_changed,
+        "presence.poses": Brane.on_poses,
+        "signal": Brane.on_signal,
     }
 
     def _on_joined(self, message):

@@ -121,6 +121,39 @@ async def numbers(session, brane, group):
     del session.OF_BRANES
 
 
+async def among_people(connect, mine, others):
+    """Two see and hear each other; a third comes and goes."""
+    mine.follow()
+    others.follow()
+    await mine.until(lambda: mine.people.whole)
+    await others.until(lambda: others.people.whole)
+    check(mine.people.you != others.people.you, "each has a number")
+    check(mine.people.people == others.people.people, "both see who is there")
+    mine.stand((1, 2, 3), (0, 1, 0, 0), b"sits")
+    others.stand((4, 2, 3))
+    await others.until(lambda: mine.people.you in others.people.avatars)
+    await mine.until(lambda: others.people.you in mine.people.avatars)
+    pose, state = others.people.avatars[mine.people.you]
+    check(pose == pack_transform((1, 2, 3), (0, 1, 0, 0))[:18], "where one stands")
+    check(state == b"sits", "and how")
+    others.stand((5, 2, 3))
+    there = pack_transform((5, 2, 3))[:18]
+    await mine.until(lambda: mine.people.avatars[others.people.you][0] == there)
+    for to in ("all", "near", others.people.you):
+        mine.signal(to, "wave", {"to": to})
+    await others.until(lambda: len(others.people.signals) == 3)
+    heard = [(s["from"], s["kind"], s["body"]["to"]) for s in others.people.signals]
+    you = mine.people.you
+    check(heard == [(you, "wave", to) for to in ("all", "near", others.people.you)], heard)
+
+    before = dict(mine.people.people)
+    session, third = await connect(), Brane(mine.id)
+    await session.join(third)
+    await mine.until(lambda: len(mine.people.people) > len(before))
+    await session.cut()
+    await mine.until(lambda: mine.people.people == before)
+
+
 async def hash_agrees(brane, who):
     await brane.until(lambda: brane.up_to_date)
     ours, theirs = await brane.hashes_agree()
@@ -142,6 +175,7 @@ async def run(options):
     await all_durable(mine, edits, 60)
     await all_durable(mine, await change(mine, group, blocks), 60)
     await refusals(mine, group)
+    await among_people(connect, mine, others)
     await numbers(session, mine, group)
     await hash_agrees(mine, "after the edits")
 
@@ -179,6 +213,7 @@ async def run(options):
 
     await others.until(lambda: others.replica.seq >= mine.replica.seq)
     await hash_agrees(mine, "after the resume")
+    await mine.until(lambda: mine.people.whole and len(mine.people.people) == 2)
     await hash_agrees(others, "the other client")
     await last_looks(connect, session, mine, group)
     for one in (session, other_session):

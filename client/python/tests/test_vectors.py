@@ -11,7 +11,7 @@ import cbor2
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from avvyland_client import Object, Replica, wire
+from avvyland_client import Object, People, Replica, wire
 from avvyland_client.replica import digest
 
 VECTORS = HERE.parents[2] / "protocol" / "vectors"
@@ -96,6 +96,33 @@ class Messages(unittest.TestCase):
             with self.subTest(name=name):
                 message = {"op": "object.update", "ch": 1, "edits": [{"n": n, **operation}]}
                 self.assertEqual(wire.canonical(message).hex(), edits[name])
+
+
+class Peoples(unittest.TestCase):
+    def test_people_come_and_go(self):
+        messages = {v["name"]: cbor2.loads(bytes.fromhex(v["hex"])) for v in load("server.json")}
+        people = People()
+        people.on_poses(messages["presence.poses"])
+        self.assertEqual(people.avatars, {}, "not before the first page")
+        self.assertIsNone(people.on_page(messages["people.page"]))
+        self.assertEqual((people.you, sorted(people.people), people.whole), (2, [2, 7], True))
+        self.assertIsNone(people.on_changed(messages["people.changed"]))
+        self.assertEqual(sorted(people.people), [2, 7, 9])
+        people.on_poses(messages["presence.poses with everything"])
+        self.assertEqual(sorted(people.avatars), [7, 70_000])
+        self.assertEqual(people.avatars[7][1], bytes([1, 2, 255]))
+        self.assertEqual(people.avatars[7][0][:12], wire.pack_position((1.5, 0, -0.08)))
+        self.assertEqual(people.on_changed(messages["people.changed, reset"]), {})
+        self.assertEqual((people.people, people.avatars), ({}, {}))
+
+    def test_a_list_has_several_pages(self):
+        people = People()
+        first = {"you": 1, "at": 5, "people": [{"person": 1, "user": "u"}], "next": 1}
+        self.assertEqual(people.on_page(first), {"after": 1})
+        self.assertFalse(people.whole)
+        last = {"you": 1, "at": 6, "after": 1, "people": [{"person": 4, "user": "v"}]}
+        self.assertIsNone(people.on_page(last))
+        self.assertEqual((people.whole, people.people), (True, {1: "u", 4: "v"}))
 
 
 class Worlds(unittest.TestCase):
