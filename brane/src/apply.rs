@@ -38,6 +38,7 @@ impl World {
             return Err(Code::BatchTooLarge.into());
         }
         let next_handle = self.next_handle;
+        self.begin_tracking();
         let mut attempt = Attempt {
             world: self,
             principal,
@@ -54,6 +55,7 @@ impl World {
         let changes = attempt.changes;
         if let Some((n, code)) = refused {
             self.take_back(&changes);
+            self.untrack();
             self.next_handle = next_handle;
             let operation = matches!(edit, Edit::Batch(_)).then_some(n);
             return Err(Refusal { code, operation });
@@ -106,7 +108,7 @@ impl Attempt<'_> {
                 self.weigh(weight::CHANGE)?;
                 let after = patch.apply(&before);
                 self.world.set_transform(handle, after);
-                self.changes.push(Change::Moved { handle, parts: patch.parts(), before, after });
+                self.changed(Change::Moved { handle, parts: patch.parts(), before, after });
                 Ok(())
             }
             Operation::Reparent { parent, transform, .. } => {
@@ -152,7 +154,7 @@ impl Attempt<'_> {
         let object = Object { id, parent, kind, owner, transform, props: props.clone() };
         self.world.next_handle = Handle(handle.0 + 1);
         self.world.insert(handle, object.clone());
-        self.changes.push(Change::Created(Box::new(ObjectAt { handle, object })));
+        self.changed(Change::Created(Box::new(ObjectAt { handle, object })));
         Ok(())
     }
 
@@ -166,7 +168,7 @@ impl Attempt<'_> {
         self.grow(weight::held(&props).saturating_sub(weight::held(&object.props)))?;
         self.weigh(weight::CHANGE + weight::patch(&before) + weight::patch(patch))?;
         self.world.set_props(handle, props);
-        self.changes.push(Change::Updated { handle, before, after: patch.clone() });
+        self.changed(Change::Updated { handle, before, after: patch.clone() });
         Ok(())
     }
 
@@ -190,7 +192,7 @@ impl Attempt<'_> {
         let before = Placement { parent: object.parent, transform: object.transform };
         let after = Placement { parent, transform: transform.unwrap_or(before.transform) };
         self.world.place(handle, after);
-        self.changes.push(Change::Reparented { handle, before, after });
+        self.changed(Change::Reparented { handle, before, after });
         Ok(())
     }
 
@@ -233,7 +235,7 @@ impl Attempt<'_> {
         for object in removed.iter().rev() {
             self.world.take(object.handle);
         }
-        self.changes.push(Change::Deleted { removed });
+        self.changed(Change::Deleted { removed });
         Ok(())
     }
 
@@ -252,11 +254,11 @@ impl Attempt<'_> {
             let transform = own.within(&top.transform).map_err(|_| Code::OutOfRange)?;
             let after = Placement { parent: top.parent, transform };
             self.world.place(child, after);
-            self.changes.push(Change::Reparented { handle: child, before, after });
+            self.changed(Change::Reparented { handle: child, before, after });
         }
         self.world.take(handle);
         let removed = vec![ObjectAt { handle, object: top }];
-        self.changes.push(Change::Deleted { removed });
+        self.changed(Change::Deleted { removed });
         Ok(())
     }
 
@@ -268,6 +270,11 @@ impl Attempt<'_> {
             self.world.children(handle).take(self.touches_left.saturating_add(1)).collect();
         children.sort_unstable_by(|a, b| b.cmp(a));
         children
+    }
+
+    fn changed(&mut self, change: Change) {
+        self.world.track_change(&change);
+        self.changes.push(change);
     }
 
     fn touch(&mut self, count: usize) -> Result<(), Code> {

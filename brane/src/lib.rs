@@ -17,6 +17,7 @@ mod diff;
 mod graves;
 mod hash;
 mod ids;
+mod interest;
 pub mod journal;
 mod pages;
 mod recency;
@@ -28,6 +29,7 @@ mod world;
 
 pub use clients::{Admission, Clients, Outcome};
 pub use diff::Diff;
+pub use interest::{Crossed, Crossing, Region, Spot};
 pub use journal::JournalError;
 pub use pages::Frozen;
 pub use replay::ReplayError;

@@ -83,21 +83,45 @@ impl Side {
         }
     }
 
+    /// The one after an object in its list, or [`NONE`].
+    pub(crate) fn next(&self, handle: Handle) -> u32 {
+        self.links(handle.0).next
+    }
+
+    /// Takes all children from under `parent`: a list that begins with what this gives.
+    pub(crate) fn take_children(&mut self, parent: Handle) -> u32 {
+        std::mem::replace(&mut self.links_mut(parent.0).first_child, NONE)
+    }
+
     /// Hangs `child` under `parent`. Both have room.
     pub(crate) fn link(&mut self, child: Handle, parent: Handle) {
-        let head = self.links(parent.0).first_child;
-        *self.links_mut(child.0) = Links { next: head, previous: NONE, ..*self.links(child.0) };
-        if head != NONE {
-            self.links_mut(head).previous = child.0;
-        }
-        self.links_mut(parent.0).first_child = child.0;
+        let mut head = self.links(parent.0).first_child;
+        self.push(&mut head, child);
+        self.links_mut(parent.0).first_child = head;
     }
 
     /// Takes `child` from under `parent`, where it hangs.
     pub(crate) fn unlink(&mut self, child: Handle, parent: Handle) {
-        let Links { next, previous, .. } = *self.links(child.0);
+        let mut head = self.links(parent.0).first_child;
+        self.pull(&mut head, child);
+        self.links_mut(parent.0).first_child = head;
+    }
+
+    /// Puts an object that hangs under nothing into the list that begins with
+    /// `head`.
+    pub(crate) fn push(&mut self, head: &mut u32, handle: Handle) {
+        let first = std::mem::replace(head, handle.0);
+        *self.links_mut(handle.0) = Links { next: first, previous: NONE, ..*self.links(handle.0) };
+        if first != NONE {
+            self.links_mut(first).previous = handle.0;
+        }
+    }
+
+    /// Takes an object out of the list that begins with `head`, where it is.
+    pub(crate) fn pull(&mut self, head: &mut u32, handle: Handle) {
+        let Links { next, previous, .. } = *self.links(handle.0);
         if previous == NONE {
-            self.links_mut(parent.0).first_child = next;
+            *head = next;
         } else {
             self.links_mut(previous).next = next;
         }
@@ -108,7 +132,12 @@ impl Side {
 
     /// The children, the latest linked first.
     pub(crate) fn children(&self, parent: Handle) -> impl Iterator<Item = Handle> {
-        let mut at = self.page(parent.0).map_or(NONE, |(page, slot)| page.links[slot].first_child);
+        self.list(self.page(parent.0).map_or(NONE, |(page, slot)| page.links[slot].first_child))
+    }
+
+    /// The objects of the list that begins with `head`, the latest first.
+    pub(crate) fn list(&self, head: u32) -> impl Iterator<Item = Handle> {
+        let mut at = head;
         std::iter::from_fn(move || {
             let handle = (at != NONE).then_some(at)?;
             at = self.links(handle).next;

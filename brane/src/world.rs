@@ -1,15 +1,16 @@
 //! The tree of objects, and the few ways in which it changes.
 
 use avvy_model::{
-    BraneId, Change, Changes, Handle, Kind, Object, ObjectId, Placement, Props, PropsPatch, Seq,
-    StateHash, Target, Transform, UserId, ValueLimits, weight,
+    BraneId, Change, Changes, Grid, Handle, Kind, Object, ObjectId, Placement, Props, PropsPatch,
+    Seq, StateHash, Target, Transform, UserId, ValueLimits, weight,
 };
 
 use crate::graves::Graves;
 use crate::hash::LazyHash;
 use crate::ids::Ids;
+use crate::interest::{Cells, Tracker};
 use crate::pages::{Frozen, Pages};
-use crate::side::Side;
+use crate::side::{NONE, Side};
 
 /// A brane's objects: a tree of groups and blocks under one root.
 ///
@@ -19,6 +20,9 @@ use crate::side::Side;
 pub struct World {
     pub(crate) pages: Pages,
     pub(crate) side: Side,
+    /// The objects under the root; the others hang in `side`.
+    pub(crate) cells: Cells,
+    pub(crate) tracker: Option<Box<Tracker>>,
     ids: Ids,
     pub(crate) next_handle: Handle,
     pub(crate) seq: Seq,
@@ -51,6 +55,8 @@ impl World {
         let mut world = Self {
             pages: Pages::default(),
             side: Side::default(),
+            cells: Cells::new(Grid::default()),
+            tracker: None,
             ids: Ids::new(),
             next_handle: Handle(1),
             seq: Seq(0),
@@ -65,8 +71,33 @@ impl World {
     /// Puts a stored world together. The caller has checked the invariants.
     pub(crate) fn restore(stored: Stored, next_handle: Handle, seq: Seq, hash: StateHash) -> Self {
         let Stored { pages, side, ids, bytes } = stored;
+        let grid = pages.get(Handle::ROOT).map(Grid::of_root).unwrap_or_default();
         let (graves, hash) = (Graves::beginning_at(seq), LazyHash::new(hash));
-        Self { pages, side, ids, next_handle, seq, graves, hash, bytes }
+        let cells = Cells::new(grid);
+        let mut world =
+            Self { pages, side, cells, tracker: None, ids, next_handle, seq, graves, hash, bytes };
+        let mut at = world.side.take_children(Handle::ROOT);
+        while at != NONE {
+            let handle = Handle(at);
+            at = world.side.next(handle);
+            world.house(handle);
+        }
+        world
+    }
+
+    /// Lists the objects under the root anew, by another grid.
+    pub(crate) fn rebuild_cells(&mut self, grid: Grid) {
+        let tops: Vec<_> = self.cells.iter(&self.side).collect();
+        self.cells = Cells::new(grid);
+        tops.into_iter().for_each(|handle| self.house(handle));
+    }
+
+    /// Lists an object under the root that is in no list.
+    fn house(&mut self, handle: Handle) {
+        if let Some(object) = self.pages.get(handle) {
+            let home = self.cells.home(object);
+            self.cells.add(&mut self.side, handle, home);
+        }
     }
 
     /// The object of a handle.
@@ -114,7 +145,8 @@ impl World {
 
     /// The children of a group, in no particular order.
     pub fn children(&self, handle: Handle) -> impl Iterator<Item = Handle> {
-        self.side.children(handle)
+        let tops = (handle == Handle::ROOT).then(|| self.cells.iter(&self.side));
+        tops.into_iter().flatten().chain(self.side.children(handle))
     }
 
     /// All objects, ascending by handle.
@@ -165,7 +197,7 @@ impl World {
         // was no later than this.
         self.side.mark(handle, self.seq);
         if handle != Handle::ROOT {
-            self.side.link(handle, object.parent);
+            self.link(handle, &object);
         }
         self.bytes += weight::held(&object.props);
         let id = object.id;
@@ -179,38 +211,77 @@ impl World {
         self.hash.touch(handle, &self.pages);
         let object = self.pages.remove(handle)?;
         self.bytes -= weight::held(&object.props);
-        self.side.unlink(handle, object.parent);
+        self.unlink(handle, &object);
         self.side.remove(handle);
         self.ids.remove(object.id, handle);
         Some(object)
     }
 
     pub(crate) fn set_props(&mut self, handle: Handle, props: Props) {
-        self.hash.touch(handle, &self.pages);
-        if let Some(object) = self.pages.get_mut(handle) {
-            self.bytes += weight::held(&props);
-            self.bytes -= weight::held(&object.props);
-            object.props = props;
-        }
+        let Some(object) = self.pages.get(handle) else { return };
+        self.bytes -= weight::held(&object.props);
+        self.bytes += weight::held(&props);
+        self.change(handle, |object| object.props = props);
     }
 
     pub(crate) fn set_transform(&mut self, handle: Handle, transform: Transform) {
-        self.hash.touch(handle, &self.pages);
-        if let Some(object) = self.pages.get_mut(handle) {
-            object.transform = transform;
-        }
+        self.change(handle, |object| object.transform = transform);
     }
 
     /// Hangs an object under a group that is there and not under itself.
     pub(crate) fn place(&mut self, handle: Handle, to: Placement) {
+        let Some(object) = self.pages.get(handle) else { return };
+        if object.parent == to.parent {
+            return self.set_transform(handle, to.transform);
+        }
+        let before = object.clone();
         self.hash.touch(handle, &self.pages);
+        self.unlink(handle, &before);
+        let after = Object { parent: to.parent, transform: to.transform, ..before };
+        self.link(handle, &after);
+        if let Some(object) = self.pages.get_mut(handle) {
+            *object = after;
+        }
+    }
+
+    /// Changes an object that stays under its parent.
+    fn change(&mut self, handle: Handle, change: impl FnOnce(&mut Object)) {
+        self.hash.touch(handle, &self.pages);
+        let grid = self.grid();
         let Some(object) = self.pages.get_mut(handle) else { return };
-        let from = object.parent;
-        object.parent = to.parent;
-        object.transform = to.transform;
-        if from != to.parent {
-            self.side.unlink(handle, from);
-            self.side.link(handle, to.parent);
+        if object.parent != Handle::ROOT || handle == Handle::ROOT {
+            return change(object);
+        }
+        let (cell, props) = (grid.cell(object.transform.position), object.props.clone());
+        change(object);
+        if cell == grid.cell(object.transform.position) && props == object.props {
+            return;
+        }
+        let home_with = |cell, props: &Props| grid.home_with(cell, props);
+        let before = home_with(cell, &props);
+        let after = home_with(grid.cell(object.transform.position), &object.props);
+        if before != after {
+            self.cells.remove(&mut self.side, handle, before);
+            self.cells.add(&mut self.side, handle, after);
+            if let Some(tracker) = self.tracker.as_mut() {
+                tracker.moved(handle, before);
+            }
+        }
+    }
+
+    fn link(&mut self, handle: Handle, object: &Object) {
+        if object.parent == Handle::ROOT {
+            self.cells.add(&mut self.side, handle, self.cells.home(object));
+        } else {
+            self.side.link(handle, object.parent);
+        }
+    }
+
+    fn unlink(&mut self, handle: Handle, object: &Object) {
+        if object.parent == Handle::ROOT {
+            self.cells.remove(&mut self.side, handle, self.cells.home(object));
+        } else {
+            self.side.unlink(handle, object.parent);
         }
     }
 

@@ -12,6 +12,7 @@ mod id;
 mod limits;
 mod object;
 mod principal;
+mod space;
 mod state_hash;
 mod transform;
 mod value;
@@ -28,6 +29,7 @@ pub use id::{
 pub use limits::WorldLimits;
 pub use object::{Kind, Object};
 pub use principal::{Principal, Role};
+pub use space::{Area, Cell, Grid, Home, View};
 pub use state_hash::{StateHash, object_digest};
 pub use transform::{InvalidTransform, MovePatch, POSITION_UNIT_M, Parts, Rotation, Transform};
 pub use value::{InvalidValue, PropKey, Props, PropsPatch, Value, ValueLimits};

@@ -153,7 +153,8 @@ impl Props {
 
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<Value> {
-        self.iter().find(|(k, _)| *k == key).map(|(_, value)| Value(value.into()))
+        let mut shorter = self.iter().take_while(|(k, _)| k.len() <= key.len());
+        shorter.find(|(k, _)| *k == key).map(|(_, value)| Value(value.into()))
     }
 
     /// These properties with the patch applied, and the patch that undoes it.
