@@ -76,7 +76,7 @@ impl World {
     fn gather(&self, mut open: Vec<Handle>, most: usize, into: &mut Vec<Handle>) -> Option<()> {
         while let Some(handle) = open.pop() {
             into.push(handle);
-            let room = (most + 1).saturating_sub(into.len() + open.len());
+            let room = most.saturating_add(1).saturating_sub(into.len() + open.len());
             open.extend(self.side.children(handle).take(room));
             if into.len() + open.len() > most {
                 return None;

@@ -5,6 +5,7 @@
 mod clients;
 mod edges;
 mod golden;
+mod interest;
 mod journal;
 mod model;
 mod naive;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use avvy_brane::World;
 use avvy_model::{
     Change, Code, DeleteMode, Edit, Handle, Kind, Object, ObjectAt, ObjectId, Operation, Placement,
     Principal, PropKey, Props, PropsPatch, Role, StateHash, Target, Transform, Value, ValueLimits,
@@ -18,6 +19,11 @@ pub struct Naive {
 impl Naive {
     pub fn new(root: Object) -> Self {
         Self { objects: BTreeMap::from([(Handle::ROOT, root)]), next: Handle(1) }
+    }
+
+    pub fn of(world: &World) -> Self {
+        let objects = world.iter().map(|(handle, object)| (handle, object.clone())).collect();
+        Self { objects, next: world.next_handle() }
     }
 
     pub fn hash(&self) -> StateHash {

@@ -120,7 +120,7 @@ pub fn transform() -> impl Strategy<Value = Transform> {
 }
 
 fn key() -> impl Strategy<Value = PropKey> {
-    prop::sample::select(vec!["a", "b", "cc", "name"])
+    prop::sample::select(vec!["a", "b", "cc", "name", "extent"])
         .prop_map(|key| PropKey::new(key, &ValueLimits::default()).unwrap())
 }
 
