@@ -434,8 +434,8 @@ impl Brane {
         // It stands at the head, so it is let in at once.
         let status = self.core.status();
         let version = Position { epoch: status.epoch, seq: status.published };
-        let resume = Some(Resume { version, touched: None });
-        let join = Join { brane: self.record.id, client, known, resume };
+        let resume = Some(Resume { version, touched: None, scope: None });
+        let join = Join { brane: self.record.id, client, known, resume, area: None };
         self.feed(myself, BraneInput::Join { session, principal, join });
         let update = Update { channel: self.channel, trace: Some(trace), edits };
         self.feed(myself, BraneInput::Update { session, update });

@@ -83,7 +83,13 @@ impl Probe {
             session,
             wire: Arc::new(Inbox(inbox)),
             principal: Principal { user: self.user, role: Role::Owner },
-            join: Join { brane: self.brane, client: self.client, known: false, resume: None },
+            join: Join {
+                brane: self.brane,
+                client: self.client,
+                known: false,
+                resume: None,
+                area: None,
+            },
             permit: None,
         };
         handle.actor.send_message(join).map_err(|_| Code::Unavailable)?;

@@ -276,7 +276,7 @@ async fn a_failed_brane_comes_back_where_it_was() {
         |m: &ServerMessage| matches!(m, ServerMessage::Left { code: Some(Code::Unavailable), .. });
     session.until(left).await;
 
-    let resume = Some(Resume { version: at, touched: Some(Vec::new()) });
+    let resume = Some(Resume { version: at, touched: Some(Vec::new()), scope: None });
     let (channel, catch_up) = session.join(world.brane, me, resume).await;
     assert_eq!(catch_up, CatchUp::Replay);
     let after = session.create(channel, 2).await;
@@ -320,7 +320,8 @@ async fn a_refused_join_can_be_tried_again() {
     let mut first = world.connect().await;
     let (channel, _) = first.join(world.brane, client(), None).await;
     let mut second = world.connect().await;
-    let join = Join { brane: world.brane, client: client(), known: false, resume: None };
+    let join =
+        Join { brane: world.brane, client: client(), known: false, resume: None, area: None };
     second.say(&ClientMessage::Join(join));
     let refused = second.until(|m| matches!(m, ServerMessage::Error(_))).await;
     let ServerMessage::Error(error) = refused else { unreachable!() };

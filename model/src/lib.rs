@@ -29,7 +29,7 @@ pub use id::{
 pub use limits::WorldLimits;
 pub use object::{Kind, Object};
 pub use principal::{Principal, Role};
-pub use space::{Area, Cell, Grid, Home, View};
+pub use space::{Area, Cell, Grid, Home, Scope, View};
 pub use state_hash::{StateHash, object_digest};
 pub use transform::{InvalidTransform, MovePatch, POSITION_UNIT_M, Parts, Rotation, Transform};
 pub use value::{InvalidValue, PropKey, Props, PropsPatch, Value, ValueLimits};

@@ -45,7 +45,7 @@ impl Area {
     /// object can be, or the radius is not a number from 0 to 400 km.
     pub fn from_metres(center_m: [f64; 3], radius_m: f64) -> Result<Self, crate::InvalidTransform> {
         let at = Transform::from_parts(center_m, [0.0, 0.0, 0.0, 1.0], [1.0; 3])?;
-        let radius = (radius_m / POSITION_UNIT_M).ceil();
+        let radius = (radius_m / POSITION_UNIT_M).round();
         if !(0.0..=f64::from(u32::MAX)).contains(&radius) {
             return Err(crate::InvalidTransform);
         }
@@ -149,6 +149,15 @@ fn metres(value: &Value) -> Option<f64> {
         minicbor::data::Type::F64 => decoder.f64().ok(),
         _ => decoder.u32().ok().map(f64::from),
     }
+}
+
+/// A view, with the grid that it is of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Scope {
+    /// The brane's.
+    pub grid: Grid,
+    /// What is seen.
+    pub view: View,
 }
 
 /// The cells that a viewer sees.

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use avvy_model::{
-    BraneId, Change, ClientId, Code, Counter, Epoch, Handle, NumberedEdit, ObjectAt, Position,
-    Role, Seq, TraceId, UserId,
+    Area, BraneId, Change, ClientId, Code, Counter, Epoch, Handle, NumberedEdit, ObjectAt,
+    Position, Role, Scope, Seq, TraceId, UserId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,13 @@ pub enum ClientMessage {
     Leave {
         /// Which.
         channel: Channel,
+    },
+    /// `brane.view`: another part of the brane is to be seen.
+    View {
+        /// Where.
+        channel: Channel,
+        /// `None`: the whole brane.
+        area: Option<Area>,
     },
     /// `object.update`: edits.
     Update(Update),
@@ -79,6 +86,8 @@ pub struct Join {
     pub known: bool,
     /// Where the client's copy of the world stands, if it has one.
     pub resume: Option<Resume>,
+    /// What is to be seen; `None`: the whole brane.
+    pub area: Option<Area>,
 }
 
 /// The state of a client's copy.
@@ -90,6 +99,8 @@ pub struct Resume {
     /// what the server needs to mend a copy that is past a fork. `None` when
     /// the client did not keep count: it then gets a whole snapshot.
     pub touched: Option<Vec<Handle>>,
+    /// `resume_view`: what the copy is of; `None`: the whole brane.
+    pub scope: Option<Scope>,
 }
 
 /// Edits of one brane, in order.
@@ -130,8 +141,12 @@ pub enum ServerMessage {
     },
     /// `brane.snapshot`: a part of the world's state.
     Snapshot(SnapshotPart),
+    /// `brane.view`: a part of what another view of the brane adds.
+    View(ViewPart),
     /// `entity.update`: a window of the log.
     Flush(Arc<Flush>),
+    /// `entity.update` for a viewer of a part of the brane.
+    AreaFlush(Arc<AreaFlush>),
     /// `version_complete`: a replayed window is whole.
     VersionComplete {
         /// Where.
@@ -247,6 +262,14 @@ pub struct Joined {
     pub durable: Seq,
     /// How the copy gets there.
     pub catch_up: CatchUp,
+    /// `view`: what the copy is of; `None`: the whole brane.
+    #[serde(
+        rename = "view",
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "crate::codec::scope"
+    )]
+    pub scope: Option<Scope>,
     /// How long the brane remembers the outcomes of a client that is silent,
     /// in seconds. A client must not send an edit again that is older.
     pub client_memory_s: u64,
@@ -267,6 +290,40 @@ pub struct SnapshotPart {
     pub objects: Vec<ObjectAt>,
     /// Handles that are no more. Only in a [`CatchUp::Diff`].
     pub gone: Vec<Handle>,
+}
+
+/// A part of what takes a copy from one view to another: each object replaces
+/// the one of its handle; objects in `gone` go away with all under them.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ViewPart {
+    /// What the copy is of after the last part.
+    pub scope: Scope,
+    /// Objects, as in a snapshot.
+    pub part: SnapshotPart,
+}
+
+/// One or more windows of the log as far as a view goes. First the items of
+/// the cells apply, then `left`, then `entered`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AreaFlush {
+    /// Where.
+    pub channel: Channel,
+    /// The epoch of the whole range.
+    pub epoch: Epoch,
+    /// The range is `(from, to]`.
+    pub from: Seq,
+    /// Its end.
+    pub to: Seq,
+    /// The durable watermark when the last window was closed.
+    pub durable: Seq,
+    /// Server's Unix time in milliseconds when the last window was closed.
+    pub ms: u64,
+    /// What happened, cell by cell; within a cell in order.
+    pub cells: Vec<Vec<FlushItem>>,
+    /// Objects that the copy loses, with all under them; it need not have them.
+    pub left: Vec<Handle>,
+    /// Whole objects at the end of the range.
+    pub entered: Vec<ObjectAt>,
 }
 
 /// A window of the log.

@@ -5,7 +5,7 @@ use avvy_persistence::ChunkWrite;
 use super::*;
 
 fn a_join(brane: BraneId) -> ClientMessage {
-    ClientMessage::Join(Join { brane, client: client(), known: false, resume: None })
+    ClientMessage::Join(Join { brane, client: client(), known: false, resume: None, area: None })
 }
 
 fn is_left(message: &ServerMessage) -> bool {

@@ -277,7 +277,7 @@ impl Session {
         match message {
             ServerMessage::Welcome(_) => {
                 let (brane, client) = (shared.brane, self.client);
-                let join = Join { brane, client, known: false, resume: None };
+                let join = Join { brane, client, known: false, resume: None, area: None };
                 self.send(&encode_client(&ClientMessage::Join(join)))?;
             }
             ServerMessage::Joined(joined) => {

@@ -102,7 +102,14 @@ impl Ws {
 
     pub async fn ask_to_join(&mut self, brane: BraneId, client: u128) {
         let client = ClientId::new(version_4(client));
-        self.say(&ClientMessage::Join(Join { brane, client, known: false, resume: None })).await;
+        self.say(&ClientMessage::Join(Join {
+            brane,
+            client,
+            known: false,
+            resume: None,
+            area: None,
+        }))
+        .await;
     }
 
     /// An edit that is refused, for there is no such object.

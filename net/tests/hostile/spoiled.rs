@@ -109,7 +109,7 @@ async fn spoiled_websockets_end() {
         agent: Some("a spoiled client".to_owned()),
     }));
     let client = ClientId::new(ws::version_4(7));
-    let join = Join { brane, client, known: false, resume: None };
+    let join = Join { brane, client, known: false, resume: None, area: None };
     let rest = [
         message(ClientMessage::Join(join)),
         frame(FIN | PING, b"in between"),

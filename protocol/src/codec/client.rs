@@ -4,6 +4,7 @@ use avvy_model::{BraneId, ClientId, Code, Handle, Position};
 use ciborium::Value;
 use serde::{Deserialize, Serialize};
 
+use super::area::{AreaWire, ScopeWire, read_area};
 use super::edit::{decode_edits, write_numbered};
 use super::envelope::{from_cbor, to_envelope};
 use super::out::Out;
@@ -42,6 +43,9 @@ pub fn encode_client(message: &ClientMessage) -> Vec<u8> {
         }
         ClientMessage::Join(join) => op("brane.join", &JoinWire::from(join)),
         ClientMessage::Leave { channel } => op("brane.leave", &ChannelWire { ch: *channel }),
+        ClientMessage::View { channel, area } => {
+            op("brane.view", &ViewWire { ch: *channel, area: area.as_ref().map(AreaWire::from) })
+        }
         ClientMessage::Update(update) => encode_update(update),
         ClientMessage::Hash { channel } => op("brane.hash", &ChannelWire { ch: *channel }),
         ClientMessage::People(request) => people::encode_request(request),
@@ -104,7 +108,18 @@ fn decode_cold(op: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<ClientMe
         "brane.join" => {
             check_touched(bytes, limits.max_touched)?;
             let join: JoinWire = from_cbor(bytes)?;
-            Ok(ClientMessage::Join(join.into()))
+            let [area, view] = fields(bytes, &["area", "resume_view"])?;
+            let mut join = Join::from(join);
+            join.area = area.map(read_area).transpose()?;
+            if let (Some(resume), Some(view)) = (&mut join.resume, view) {
+                resume.scope = from_cbor::<ScopeWire>(view)?.scope();
+            }
+            Ok(ClientMessage::Join(join))
+        }
+        "brane.view" => {
+            let ChannelWire { ch: channel } = from_cbor(bytes)?;
+            let [area] = fields(bytes, &["area"])?;
+            Ok(ClientMessage::View { channel, area: area.map(read_area).transpose()? })
         }
         "brane.leave" => {
             let ChannelWire { ch: channel } = from_cbor(bytes)?;
@@ -161,6 +176,13 @@ struct ChannelWire {
     ch: Channel,
 }
 
+#[derive(Serialize)]
+struct ViewWire {
+    ch: Channel,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    area: Option<AreaWire>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct PingWire {
     #[serde(with = "whole")]
@@ -179,6 +201,10 @@ struct JoinWire {
     resume_version: Option<PositionWire>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     touched: Option<Vec<Handle>>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    area: Option<AreaWire>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    resume_view: Option<ScopeWire>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -193,14 +219,19 @@ impl From<&Join> for JoinWire {
             known: join.known,
             resume_version: join.resume.as_ref().map(|resume| PositionWire(resume.version)),
             touched: join.resume.as_ref().and_then(|resume| resume.touched.clone()),
+            area: join.area.as_ref().map(AreaWire::from),
+            resume_view: join
+                .resume
+                .as_ref()
+                .and_then(|resume| resume.scope.as_ref().map(Into::into)),
         }
     }
 }
 
 impl From<JoinWire> for Join {
     fn from(wire: JoinWire) -> Self {
-        let JoinWire { brane, client, known, resume_version, touched } = wire;
-        let resume = resume_version.map(|at| Resume { version: at.0, touched });
-        Self { brane, client, known, resume }
+        let JoinWire { brane, client, known, resume_version, touched, .. } = wire;
+        let resume = resume_version.map(|at| Resume { version: at.0, touched, scope: None });
+        Self { brane, client, known, resume, area: None }
     }
 }

@@ -4,15 +4,18 @@
 //! each one edit; a map is one edit of any kind; an unsigned integer is so
 //! many edits that have nothing to show to this viewer.
 
+use std::sync::Arc;
+
 use avvy_model::{Epoch, Event, Seq};
 use smallvec::SmallVec;
 
+use super::area::read_area_flush;
 use super::fast;
 use super::out::Out;
 use super::record::{move_of, read_patch, record_len, split_record, write_record};
 use super::scan::{Fault, bytes, fields, items, split_item, uint};
 use super::world::{ChangeRef, read_event, write_event};
-use crate::{Channel, Flush, FlushItem, MoveRecord};
+use crate::{Channel, Flush, FlushItem, MoveRecord, ServerMessage};
 
 /// Encodes a window straight from the log's events, whose seqs follow `from`
 /// without a gap. An empty window is fine: it carries the watermark.
@@ -31,7 +34,7 @@ pub fn encode_flush(
         "a window's events must follow on its start"
     );
     let to = Seq(from.0 + events.len() as u64);
-    let header = Header { channel, epoch, from, to, durable, ms };
+    let header = FlushHeader { channel, epoch, from, to, durable, ms };
     let stretches = stretches(events);
     let mut out = Out::with_capacity(128 + stretches.iter().map(Stretch::bytes).sum::<usize>());
     header.start(stretches.len(), &mut out);
@@ -106,7 +109,7 @@ fn stretches(events: &[Event]) -> SmallVec<[Stretch; 4]> {
 /// Encodes a flush that was made by hand or read.
 pub(super) fn write_flush(flush: &Flush) -> Vec<u8> {
     let Flush { channel, epoch, from, to, durable, ms, items } = flush;
-    let header = Header {
+    let header = FlushHeader {
         channel: *channel,
         epoch: *epoch,
         from: *from,
@@ -116,19 +119,21 @@ pub(super) fn write_flush(flush: &Flush) -> Vec<u8> {
     };
     let mut out = Out::with_capacity(256);
     header.start(items.len(), &mut out);
-    for item in items {
-        match item {
-            FlushItem::Moves(moves) => write_moves(moves, &mut out),
-            FlushItem::Event(event) => {
-                write_event(event.by, event.changes.iter().map(ChangeRef::from), &mut out);
-            }
-            FlushItem::Skip(edits) => {
-                out.uint(*edits);
-            }
-        }
-    }
+    items.iter().for_each(|item| write_item(item, &mut out));
     header.end(&mut out);
     out.finish()
+}
+
+pub(super) fn write_item(item: &FlushItem, out: &mut Out) {
+    match item {
+        FlushItem::Moves(moves) => write_moves(moves, out),
+        FlushItem::Event(event) => {
+            write_event(event.by, event.changes.iter().map(ChangeRef::from), out);
+        }
+        FlushItem::Skip(edits) => {
+            out.uint(*edits);
+        }
+    }
 }
 
 fn write_moves(moves: &[MoveRecord], out: &mut Out) {
@@ -136,9 +141,19 @@ fn write_moves(moves: &[MoveRecord], out: &mut Out) {
     out.bytes_with(len, |out| moves.iter().for_each(|record| record.append(out)));
 }
 
+/// Reads an `entity.update` of either kind.
+pub(super) fn read_update(message: &[u8]) -> Result<ServerMessage, Fault> {
+    match FlushHeader::read(message)? {
+        (header, Body::Log(log)) => Ok(ServerMessage::Flush(Arc::new(read_flush(header, log)?))),
+        (header, Body::Cells(cells)) => {
+            let flush = read_area_flush(message, header, cells)?;
+            Ok(ServerMessage::AreaFlush(Arc::new(flush)))
+        }
+    }
+}
+
 /// Reads a flush and checks that its log covers its range.
-pub(super) fn read_flush(message: &[u8]) -> Result<Flush, Fault> {
-    let (header, log) = Header::read(message)?;
+fn read_flush(header: FlushHeader, log: &[u8]) -> Result<Flush, Fault> {
     let mut flush = header.with(Vec::new());
     items(log, |item| {
         flush.items.push(read_item(item)?);
@@ -160,7 +175,7 @@ fn edits_in(item: &FlushItem) -> u64 {
     }
 }
 
-fn read_item(item: &[u8]) -> Result<FlushItem, Fault> {
+pub(super) fn read_item(item: &[u8]) -> Result<FlushItem, Fault> {
     if let Ok(mut run) = bytes(item) {
         let mut moves = Vec::with_capacity(run.len() / 17);
         while !run.is_empty() {
@@ -176,22 +191,43 @@ fn read_item(item: &[u8]) -> Result<FlushItem, Fault> {
     }
 }
 
-/// All of a flush but its log.
+/// All of an `entity.update` but what it holds; see [`Flush`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Header {
+pub struct FlushHeader {
+    /// Where.
     pub channel: Channel,
+    /// The epoch of the whole range.
     pub epoch: Epoch,
+    /// The range is `(from, to]`.
     pub from: Seq,
+    /// Its end.
     pub to: Seq,
+    /// The durable watermark when the window was closed.
     pub durable: Seq,
+    /// Server's Unix time in milliseconds when the window was closed.
     pub ms: u64,
 }
 
-impl Header {
+/// What an `entity.update` holds, in its bytes.
+#[derive(Clone, Copy)]
+pub(super) enum Body<'a> {
+    /// For viewers of the whole brane: an array of items.
+    Log(&'a [u8]),
+    /// For viewers of a part: an array of arrays of items.
+    Cells(&'a [u8]),
+}
+
+impl FlushHeader {
     /// Writes what comes before the items of the log.
     fn start(&self, log_items: usize, out: &mut Out) {
-        out.map(9).text("ch").uint(u64::from(self.channel.0)).text("ms").uint(self.ms);
-        out.text("to").uint(self.to.0).text("log").array(log_items);
+        self.start_map(9, out);
+        out.text("log").array(log_items);
+    }
+
+    /// Writes the head of a map and its shortest fields.
+    pub(super) fn start_map(&self, fields: usize, out: &mut Out) {
+        out.map(fields).text("ch").uint(u64::from(self.channel.0)).text("ms").uint(self.ms);
+        out.text("to").uint(self.to.0);
     }
 
     /// Writes what comes after them.
@@ -201,12 +237,12 @@ impl Header {
         out.text("timestamp").uint(self.ms / 1_000);
     }
 
-    /// Reads the header of a message that was walked over; gives the log's
-    /// array, too.
-    pub(super) fn read(message: &[u8]) -> Result<(Self, &[u8]), Fault> {
+    /// Reads the header of a message that was walked over; gives what it
+    /// holds, too.
+    pub(super) fn read(message: &[u8]) -> Result<(Self, Body<'_>), Fault> {
         let missing = Fault::malformed("`entity.update` lacks a field");
-        let names = ["ch", "ms", "to", "log", "from", "epoch", "durable"];
-        let [ch, ms, to, log, from, epoch, durable] = fields(message, &names)?;
+        let names = ["ch", "ms", "to", "log", "from", "cells", "epoch", "durable"];
+        let [ch, ms, to, log, from, cells, epoch, durable] = fields(message, &names)?;
         let number = |item: Option<&[u8]>| uint(item.ok_or(missing)?);
         let channel = u32::try_from(number(ch)?).map_err(|_| missing)?;
         let header = Self {
@@ -217,7 +253,8 @@ impl Header {
             durable: Seq(number(durable)?),
             ms: number(ms)?,
         };
-        Ok((header, log.ok_or(missing)?))
+        let body = log.map(Body::Log).or(cells.map(Body::Cells));
+        Ok((header, body.ok_or(missing)?))
     }
 
     /// Reads a message that is just as [`encode_flush`] writes it, and whole.

@@ -52,6 +52,11 @@ impl Out {
     }
 
     #[inline]
+    pub fn int(&mut self, n: i64) -> &mut Self {
+        self.write(|e| e.i64(n))
+    }
+
+    #[inline]
     pub fn bool(&mut self, value: bool) -> &mut Self {
         self.write(|e| e.bool(value))
     }

@@ -1,20 +1,19 @@
 //! Server messages.
 
-use std::sync::Arc;
-
-use avvy_model::{Code, Counter, Epoch, Handle, Position, Seq};
+use avvy_model::{Code, Counter, Epoch, Handle, Position, Scope, Seq};
 use ciborium::Value;
 use serde::{Deserialize, Serialize};
 
+use super::area::{ScopeWire, write_area_flush};
 use super::edit::handle;
 use super::envelope::{from_cbor, to_envelope};
-use super::log::{read_flush, write_flush};
+use super::log::{read_update, write_flush};
 use super::out::Out;
 use super::scan::{Envelope, Fault, Items, boolean, envelope, fields, items, uint};
 use super::world::{read_handles, read_object, write_object};
 use super::{DecodeError, bytes16, code, people, position, whole};
 use crate::rest::ErrorMessageResponse;
-use crate::{Channel, RefusedEdit, ServerMessage, SnapshotPart};
+use crate::{Channel, RefusedEdit, ServerMessage, SnapshotPart, ViewPart};
 
 /// Writes one message of the server. `now_ms` is the server's Unix time in
 /// milliseconds, for the envelope's `timestamp`; messages that carry a time of
@@ -38,7 +37,9 @@ pub fn encode_server(message: &ServerMessage, now_ms: u64) -> Vec<u8> {
             to_envelope(&wire, event("brane.left", now_ms))
         }
         M::Snapshot(part) => encode_snapshot(part, now_ms),
+        M::View(part) => encode_view(part, now_ms),
         M::Flush(flush) => write_flush(flush),
+        M::AreaFlush(flush) => write_area_flush(flush),
         M::VersionComplete { channel, version } => {
             let wire = VersionWire { ch: *channel, version: *version };
             to_envelope(&wire, event("version_complete", now_ms))
@@ -82,10 +83,11 @@ pub fn decode_server(bytes: &[u8]) -> Result<ServerMessage, DecodeError> {
 fn decode_event(name: &str, bytes: &[u8]) -> Result<ServerMessage, Fault> {
     use ServerMessage as M;
     Ok(match name {
-        "entity.update" => M::Flush(Arc::new(read_flush(bytes)?)),
+        "entity.update" => read_update(bytes)?,
         "object.applied" => decode_applied(bytes)?,
         "brane.durable" => decode_durable(bytes)?,
         "brane.snapshot" => M::Snapshot(decode_snapshot(bytes)?),
+        "brane.view" => M::View(decode_view(bytes)?),
         "welcome" => M::Welcome(from_cbor(bytes)?),
         "brane.joined" => M::Joined(from_cbor(bytes)?),
         "auth.refreshed" => {
@@ -136,10 +138,18 @@ fn decode_event(name: &str, bytes: &[u8]) -> Result<ServerMessage, Fault> {
 const MISSING: Fault = Fault::malformed("the message lacks a field");
 
 fn encode_snapshot(part: &SnapshotPart, now_ms: u64) -> Vec<u8> {
+    encode_part(part, None, now_ms)
+}
+
+fn encode_view(part: &ViewPart, now_ms: u64) -> Vec<u8> {
+    encode_part(&part.part, Some(&part.scope), now_ms)
+}
+
+fn encode_part(part: &SnapshotPart, scope: Option<&Scope>, now_ms: u64) -> Vec<u8> {
     let SnapshotPart { channel, at, index, last, objects, gone } = part;
     let props: usize = objects.iter().map(|o| o.object.props.as_bytes().len()).sum();
-    let mut out = Out::with_capacity(128 + 192 * objects.len() + props + 5 * gone.len());
-    out.map(7 + usize::from(!gone.is_empty())).text("at");
+    let mut out = Out::with_capacity(160 + 192 * objects.len() + props + 5 * gone.len());
+    out.map(7 + usize::from(!gone.is_empty()) + usize::from(scope.is_some())).text("at");
     write_position(*at, &mut out);
     out.text("ch").uint(u64::from(channel.0));
     if !gone.is_empty() {
@@ -148,7 +158,13 @@ fn encode_snapshot(part: &SnapshotPart, now_ms: u64) -> Vec<u8> {
             out.uint(u64::from(*n));
         });
     }
-    out.text("last").bool(*last).text("event").text("brane.snapshot");
+    out.text("last").bool(*last);
+    if let Some(scope) = scope {
+        out.text("view");
+        write_scope(scope, &mut out);
+    }
+    let event = if scope.is_some() { "brane.view" } else { "brane.snapshot" };
+    out.text("event").text(event);
     out.text("index").uint(u64::from(*index)).text("objects").array(objects.len());
     objects.iter().for_each(|object| write_object(object, &mut out));
     out.text("timestamp").uint(now_ms / 1_000);
@@ -171,6 +187,13 @@ fn decode_snapshot(bytes: &[u8]) -> Result<SnapshotPart, Fault> {
         objects,
         gone: gone.map_or(Ok(Vec::new()), read_handles)?,
     })
+}
+
+fn decode_view(bytes: &[u8]) -> Result<ViewPart, Fault> {
+    let [view] = fields(bytes, &["view"])?;
+    let wire: ScopeWire = from_cbor(view.ok_or(MISSING)?)?;
+    let scope = wire.scope().ok_or(Fault::malformed("not a view"))?;
+    Ok(ViewPart { scope, part: decode_snapshot(bytes)? })
 }
 
 fn encode_applied(channel: Channel, edits: &[(Counter, Seq)], now_ms: u64) -> Vec<u8> {
@@ -212,6 +235,14 @@ fn decode_durable(bytes: &[u8]) -> Result<ServerMessage, Fault> {
 fn channel(item: Option<&[u8]>) -> Result<Channel, Fault> {
     let n = u32::try_from(uint(item.ok_or(MISSING)?)?);
     n.map(Channel).map_err(|_| Fault::malformed("a channel has 32 bits"))
+}
+
+fn write_scope(scope: &Scope, out: &mut Out) {
+    out.array(5);
+    for n in scope.view.center.0 {
+        out.int(i64::from(n));
+    }
+    out.uint(u64::from(scope.view.reach)).uint(u64::from(scope.grid.size()));
 }
 
 fn write_position(at: Position, out: &mut Out) {

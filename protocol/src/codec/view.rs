@@ -4,7 +4,7 @@
 use avvy_model::{Code, Epoch, Handle, MovePatch, Parts, Seq};
 
 use super::error::DecodeError;
-use super::log::Header;
+use super::log::{Body, FlushHeader};
 use super::record::{read_patch, split_record};
 use super::scan::{Fault, Items, bytes, envelope, uint};
 use crate::Channel;
@@ -12,8 +12,10 @@ use crate::Channel;
 /// A flush in the bytes of its message.
 #[derive(Clone, Debug)]
 pub struct FlushView<'a> {
-    header: Header,
+    header: FlushHeader,
+    /// The array of the items, or of the cells.
     log: &'a [u8],
+    is_area: bool,
 }
 
 /// One item of a log.
@@ -82,17 +84,21 @@ impl<'a> FlushView<'a> {
     /// `unknown_operation` when it is another message, `malformed` when it is
     /// none.
     pub fn parse(message: &'a [u8]) -> Result<Self, DecodeError> {
-        if let Some((header, log)) = Header::read_as_written(message) {
+        if let Some((header, log)) = FlushHeader::read_as_written(message) {
             Items::new(log)?;
-            return Ok(Self { header, log });
+            return Ok(Self { header, log, is_area: false });
         }
         if envelope(message, "event")?.name != Some("entity.update") {
             let reason = "another message than `entity.update`";
             return Err(Fault { code: Code::UnknownOperation, reason }.into());
         }
-        let (header, log) = Header::read(message)?;
+        let (header, body) = FlushHeader::read(message)?;
+        let (log, is_area) = match body {
+            Body::Log(log) => (log, false),
+            Body::Cells(cells) => (cells, true),
+        };
         Items::new(log)?;
-        Ok(Self { header, log })
+        Ok(Self { header, log, is_area })
     }
 
     /// Where.
@@ -125,31 +131,69 @@ impl<'a> FlushView<'a> {
         self.header.ms
     }
 
+    /// Whether it is for a part of the brane: then it holds cells, each with
+    /// its items.
+    pub fn is_area(&self) -> bool {
+        self.is_area
+    }
+
     /// The bytes of the log: equal for all viewers of a window, also when it
     /// is replayed under another header.
     pub fn log(&self) -> &'a [u8] {
         self.log
     }
 
-    /// The items of the log, in order.
+    /// The items of the log, or of the cells one after the other.
     pub fn items(&self) -> impl Iterator<Item = Result<ItemView<'a>, DecodeError>> {
-        let mut items = Items::new(self.log).ok();
-        std::iter::from_fn(move || {
-            let item = items.as_mut()?.next_item().transpose()?;
-            if item.is_err() {
-                items = None;
-            }
-            Some(item.map(view).map_err(DecodeError::from))
-        })
+        let mut items = self.walk();
+        std::iter::from_fn(move || items.next_item())
     }
 
-    /// Every move that is an edit of its own, in order, each with its seq.
-    /// Moves inside batches are in [`Self::items`].
+    /// Every move that is an edit of its own, each with its seq; of an area
+    /// the seqs say nothing. Moves inside batches are in [`Self::items`].
     pub fn moves(&self) -> LogMoves<'a> {
-        LogMoves {
-            items: Items::new(self.log).ok(),
-            run: Moves { rest: &[] },
-            seq: self.header.from,
+        LogMoves { items: self.walk(), run: Moves { rest: &[] }, seq: self.header.from }
+    }
+
+    fn walk(&self) -> Walk<'a> {
+        let outer = Items::new(self.log).ok();
+        if self.is_area {
+            Walk { cells: outer, items: None }
+        } else {
+            Walk { cells: None, items: outer }
+        }
+    }
+}
+
+/// A walk over items that may lie in cells.
+#[derive(Clone, Debug)]
+struct Walk<'a> {
+    cells: Option<Items<'a>>,
+    items: Option<Items<'a>>,
+}
+
+impl<'a> Walk<'a> {
+    fn next_item(&mut self) -> Option<Result<ItemView<'a>, DecodeError>> {
+        match self.step() {
+            Ok(item) => item.map(|item| Ok(view(item))),
+            Err(fault) => {
+                (self.cells, self.items) = (None, None);
+                Some(Err(fault.into()))
+            }
+        }
+    }
+
+    #[inline]
+    fn step(&mut self) -> Result<Option<&'a [u8]>, Fault> {
+        loop {
+            if let Some(items) = self.items.as_mut()
+                && let Some(item) = items.next_item()?
+            {
+                return Ok(Some(item));
+            }
+            let Some(cells) = self.cells.as_mut() else { return Ok(None) };
+            let Some(cell) = cells.next_item()? else { return Ok(None) };
+            self.items = Some(Items::new(cell)?);
         }
     }
 }
@@ -157,7 +201,7 @@ impl<'a> FlushView<'a> {
 /// The iterator of [`FlushView::moves`].
 #[derive(Clone, Debug)]
 pub struct LogMoves<'a> {
-    items: Option<Items<'a>>,
+    items: Walk<'a>,
     run: Moves<'a>,
     seq: Seq,
 }
@@ -172,14 +216,11 @@ impl<'a> Iterator for LogMoves<'a> {
                 self.seq = self.seq.next();
                 return Some(record.map(|record| (self.seq, record)));
             }
-            match self.items.as_mut()?.next_item().transpose()?.map(view) {
+            match self.items.next_item()? {
                 Ok(ItemView::Moves(run)) => self.run = run,
                 Ok(ItemView::Event(_)) => self.seq = self.seq.next(),
                 Ok(ItemView::Skip(edits)) => self.seq.0 = self.seq.0.saturating_add(edits),
-                Err(fault) => {
-                    self.items = None;
-                    return Some(Err(fault.into()));
-                }
+                Err(error) => return Some(Err(error)),
             }
         }
     }

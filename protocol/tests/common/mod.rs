@@ -143,11 +143,12 @@ pub fn client_message() -> impl Strategy<Value = ClientMessage> {
             ClientMessage::Hello(Hello { min_version, max_version, token, agent })
         },
     );
-    let resume = (position(), option::of(vec(handle(), 0..9)))
-        .prop_map(|(version, touched)| Resume { version, touched });
-    let join = (brane_id(), client_id(), any::<bool>(), option::of(resume)).prop_map(
-        |(brane, client, known, resume)| ClientMessage::Join(Join { brane, client, known, resume }),
-    );
+    let resume = (position(), option::of(vec(handle(), 0..9)), option::of(scope()))
+        .prop_map(|(version, touched, scope)| Resume { version, touched, scope });
+    let join = (brane_id(), client_id(), any::<bool>(), option::of(resume), option::of(area()))
+        .prop_map(|(brane, client, known, resume, area)| {
+            ClientMessage::Join(Join { brane, client, known, resume, area })
+        });
     let update = (channel(), option::of(trace_id()), vec(edit(), 0..5)).prop_map(
         |(channel, trace, edits)| ClientMessage::Update(Update { channel, trace, edits }),
     );
@@ -164,10 +165,24 @@ pub fn client_message() -> impl Strategy<Value = ClientMessage> {
         2 => one_move,
         1 => text().prop_map(|token| ClientMessage::Refresh { token }),
         1 => channel().prop_map(|channel| ClientMessage::Leave { channel }),
+        1 => (channel(), option::of(area()))
+            .prop_map(|(channel, area)| ClientMessage::View { channel, area }),
         1 => channel().prop_map(|channel| ClientMessage::Hash { channel }),
         2 => people_request().prop_map(ClientMessage::People),
         1 => number().prop_map(|nonce| ClientMessage::Ping { nonce }),
     ]
+}
+
+fn area() -> impl Strategy<Value = Area> {
+    let center = proptest::array::uniform3(any::<i32>());
+    (center, any::<u32>()).prop_map(|(center, radius)| Area { center, radius })
+}
+
+fn scope() -> impl Strategy<Value = Scope> {
+    let center = proptest::array::uniform3(any::<i32>()).prop_map(Cell);
+    let size = (Grid::MIN_SIZE..=Grid::MAX_SIZE).prop_map(|size| Grid::new(size).unwrap());
+    (center, 1..u32::MAX, size)
+        .prop_map(|(center, reach, grid)| Scope { grid, view: View { center, reach } })
 }
 
 fn object_at() -> impl Strategy<Value = ObjectAt> {
@@ -195,13 +210,36 @@ fn wire_change() -> impl Strategy<Value = WireChange> {
     ]
 }
 
-pub fn flush() -> impl Strategy<Value = Flush> {
-    let item = prop_oneof![
+fn flush_item() -> impl Strategy<Value = FlushItem> {
+    prop_oneof![
         vec(move_record(), 1..6).prop_map(FlushItem::Moves),
         (user_id(), vec(wire_change(), 1..4))
             .prop_map(|(by, changes)| FlushItem::Event(WireEvent { by, changes })),
         (1..9u64).prop_map(FlushItem::Skip),
-    ];
+    ]
+}
+
+pub fn area_flush() -> impl Strategy<Value = AreaFlush> {
+    let cells = vec(vec(flush_item(), 0..4), 0..4);
+    let lists = (cells, vec(handle(), 0..4), vec(object_at(), 0..4));
+    let seq = 0..u64::MAX / 2;
+    (channel(), number(), seq, 0..1_000u64, number(), number(), lists).prop_map(
+        |(channel, epoch, from, edits, durable, ms, (cells, left, entered))| AreaFlush {
+            channel,
+            epoch: Epoch(epoch),
+            from: Seq(from),
+            to: Seq(from + edits),
+            durable: Seq(durable),
+            ms,
+            cells,
+            left,
+            entered,
+        },
+    )
+}
+
+pub fn flush() -> impl Strategy<Value = Flush> {
+    let item = flush_item();
     let seq = 0..u64::MAX / 2;
     (channel(), number(), seq, number(), number(), vec(item, 0..6)).prop_map(
         |(channel, epoch, from, durable, ms, items)| {
@@ -226,14 +264,16 @@ fn code() -> impl Strategy<Value = Code> {
 fn joined() -> impl Strategy<Value = Joined> {
     let role = prop_oneof![Just(Role::Visitor), Just(Role::Builder), Just(Role::Owner)];
     let catch_up = prop_oneof![Just(CatchUp::Snapshot), Just(CatchUp::Replay), Just(CatchUp::Diff)];
+    let catch_up = (catch_up, option::of(scope()));
     (channel(), brane_id(), role, position(), number(), catch_up, number()).prop_map(
-        |(channel, brane, role, head, durable, catch_up, client_memory_s)| Joined {
+        |(channel, brane, role, head, durable, (catch_up, scope), client_memory_s)| Joined {
             channel,
             brane,
             role,
             head,
             durable: Seq(durable),
             catch_up,
+            scope,
             client_memory_s,
         },
     )
@@ -302,6 +342,8 @@ pub fn server_message() -> impl Strategy<Value = ServerMessage> {
         1 => joined().prop_map(M::Joined),
         1 => (channel(), option::of(code())).prop_map(|(channel, code)| M::Left { channel, code }),
         1 => snapshot().prop_map(M::Snapshot),
+        1 => (scope(), snapshot()).prop_map(|(scope, part)| M::View(ViewPart { scope, part })),
+        2 => area_flush().prop_map(|flush| M::AreaFlush(Arc::new(flush))),
         3 => flush().prop_map(|flush| M::Flush(Arc::new(flush))),
         1 => (channel(), position())
             .prop_map(|(channel, version)| M::VersionComplete { channel, version }),

@@ -66,13 +66,21 @@ fn messages() -> Vec<(&'static str, ClientMessage)> {
 fn sessions() -> Vec<(&'static str, ClientMessage)> {
     use ClientMessage as M;
     let join = |known, resume| {
-        M::Join(Join { brane: brane_id(0xb0), client: client_id(0xc1), known, resume })
+        M::Join(Join { brane: brane_id(0xb0), client: client_id(0xc1), known, resume, area: None })
     };
     let hello = |token: Option<&str>, agent: Option<&str>| {
         let (token, agent) = (token.map(str::to_owned), agent.map(str::to_owned));
         M::Hello(Hello { min_version: 1, max_version: 1, token, agent })
     };
-    let resume = |touched| Some(Resume { version: at(3, 70_000), touched });
+    let resume = |touched| Some(Resume { version: at(3, 70_000), touched, scope: None });
+    let area = Area::from_metres([-12.5, 0.0, 3.25], 30.0).unwrap();
+    let walker = Join {
+        brane: brane_id(0xb0),
+        client: client_id(0xc1),
+        known: true,
+        resume: Some(Resume { version: at(3, 70_000), touched: None, scope: Some(scope()) }),
+        area: Some(area),
+    };
     vec![
         ("hello", hello(None, None)),
         ("hello with token", hello(Some("eyJhbGciOiJFZERTQSJ9.e30.c2ln"), Some("example/1.0"))),
@@ -84,6 +92,10 @@ fn sessions() -> Vec<(&'static str, ClientMessage)> {
             join(true, resume(Some(vec![Handle(1), Handle(24), Handle(65_536)]))),
         ),
         ("brane.join with nothing touched", join(true, resume(Some(vec![])))),
+        ("brane.join with an area", M::Join(Join { resume: None, ..walker.clone() })),
+        ("brane.join with an area and its copy", M::Join(walker)),
+        ("brane.view", M::View { channel: Channel(1), area: Some(area) }),
+        ("brane.view of everything", M::View { channel: Channel(1), area: None }),
         ("brane.leave", M::Leave { channel: Channel(1) }),
         ("brane.hash", M::Hash { channel: Channel(300) }),
         ("ping", M::Ping { nonce: 0 }),

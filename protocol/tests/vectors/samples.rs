@@ -29,6 +29,11 @@ pub fn at(epoch: u64, seq: u64) -> Position {
     Position { epoch: Epoch(epoch), seq: Seq(seq) }
 }
 
+/// Two cells of 16 m around the one that holds (-12.5, 0, 3.25).
+pub fn scope() -> Scope {
+    Scope { grid: Grid::default(), view: View { center: Cell([-1, 0, 0]), reach: 3 } }
+}
+
 pub fn transform() -> Transform {
     Transform::from_parts([1.5, 0.0, -20.25], [0.0, 0.5f64.sqrt(), 0.0, 0.5f64.sqrt()], [1.0; 3])
         .unwrap()

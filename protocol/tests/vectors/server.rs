@@ -57,6 +57,35 @@ fn flush(items: Vec<FlushItem>) -> ServerMessage {
     }))
 }
 
+fn areas() -> Vec<(&'static str, ServerMessage)> {
+    let flush = |cells, left, entered| {
+        ServerMessage::AreaFlush(Arc::new(AreaFlush {
+            channel: Channel(1),
+            epoch: Epoch(3),
+            from: Seq(70_000),
+            to: Seq(70_012),
+            durable: Seq(69_990),
+            ms: NOW_MS,
+            cells,
+            left,
+            entered,
+        }))
+    };
+    let moves = |handle| FlushItem::Moves(vec![record(handle, 3, transform())]);
+    let deleted = event(vec![WireChange::Deleted { handles: vec![Handle(9)] }]);
+    vec![
+        ("an area: nothing to show", flush(vec![], vec![], vec![])),
+        (
+            "an area: two cells",
+            flush(vec![vec![moves(1)], vec![moves(2), deleted]], vec![], vec![]),
+        ),
+        (
+            "an area: one object leaves, one enters",
+            flush(vec![vec![moves(5)]], vec![Handle(5)], vec![object(300, 0, Kind::Block)]),
+        ),
+    ]
+}
+
 fn record(handle: u32, bits: u8, to: Transform) -> MoveRecord {
     MoveRecord { handle: Handle(handle), patch: moved(bits, to) }
 }
@@ -174,6 +203,7 @@ fn messages() -> Vec<(&'static str, ServerMessage)> {
     let mut all = sessions();
     all.extend(branes());
     all.extend(windows().into_iter().map(|(name, items)| (name, flush(items))));
+    all.extend(areas());
     all.extend(outcomes());
     all.extend(super::people::news());
     all
@@ -230,9 +260,14 @@ fn branes() -> Vec<(&'static str, ServerMessage)> {
             head: at(3, 70_000),
             durable: Seq(69_990),
             catch_up,
+            scope: None,
             client_memory_s: 604_800,
         })
     };
+    let mut walker = joined(Role::Builder, CatchUp::Snapshot);
+    if let M::Joined(joined) = &mut walker {
+        joined.scope = Some(scope());
+    }
     let part = |index, last, objects, gone| {
         M::Snapshot(SnapshotPart {
             channel: Channel(1),
@@ -248,6 +283,7 @@ fn branes() -> Vec<(&'static str, ServerMessage)> {
         ("brane.joined, snapshot", joined(Role::Builder, CatchUp::Snapshot)),
         ("brane.joined, replay", joined(Role::Owner, CatchUp::Replay)),
         ("brane.joined, diff", joined(Role::Visitor, CatchUp::Diff)),
+        ("brane.joined, of an area", walker),
         ("brane.left", M::Left { channel: Channel(1), code: None }),
         ("brane.left with a code", M::Left { channel: Channel(1), code: Some(Code::Forbidden) }),
         (
@@ -257,6 +293,20 @@ fn branes() -> Vec<(&'static str, ServerMessage)> {
         (
             "brane.snapshot, last part of a diff",
             part(1, true, vec![], vec![Handle(5), Handle(300)]),
+        ),
+        (
+            "brane.view, the only part",
+            M::View(ViewPart {
+                scope: scope(),
+                part: SnapshotPart {
+                    channel: Channel(1),
+                    at: at(3, 70_000),
+                    index: 0,
+                    last: true,
+                    objects: vec![object(17, 0, Kind::Block)],
+                    gone: vec![Handle(5), Handle(300)],
+                },
+            }),
         ),
         ("version_complete", M::VersionComplete { channel: Channel(1), version: at(3, 70_004) }),
         ("rewind", M::Rewind { channel: Channel(1), to: at(2, 69_000) }),

@@ -165,7 +165,13 @@ impl Membership {
         });
         self.stage = Stage::Joining { since_ms: now_ms, leave: false };
         let Self { brane, client, known, .. } = *self;
-        out.push(Output::Send(ClientMessage::Join(Join { brane, client, known, resume })));
+        out.push(Output::Send(ClientMessage::Join(Join {
+            brane,
+            client,
+            known,
+            resume,
+            area: None,
+        })));
     }
 
     pub(in crate::machine) fn leave(&mut self, now_ms: u64, out: &mut Vec<Output>) {

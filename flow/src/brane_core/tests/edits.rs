@@ -46,7 +46,7 @@ fn an_edit_repeated_before_its_window_goes_out_is_told_after_it() {
     // The same client on a new connection.
     let principal = Principal { user: user(1), role: Role::Builder };
     let three = SessionKey(3);
-    let resume = Some(Resume { version: at(1, 1), touched: None });
+    let resume = Some(Resume { version: at(1, 1), touched: None, scope: None });
     let join = Join { brane: brane_id(), client: client(1), known: false, resume };
     bench.input(BraneInput::Join { session: three, principal, join });
     bench.update(three, [(2, create(2))]);
@@ -144,7 +144,7 @@ fn a_user_who_draws_ids_without_end_is_remembered_by_the_last() {
     let principal = Principal { user: user(1), role: Role::Builder };
     let join = |n: u64, known| {
         let client = client(n.into());
-        let join = Join { brane: brane_id(), client, known, resume: None };
+        let join = Join { brane: brane_id(), client, known, resume: None, area: None };
         BraneInput::Join { session: SessionKey(n), principal, join }
     };
     for n in 1..=100 {

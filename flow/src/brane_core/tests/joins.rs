@@ -155,7 +155,7 @@ fn handles_of_the_lost_line_are_gone() {
 #[test]
 fn a_copy_past_a_fork_that_kept_no_count_gets_everything() {
     let mut bench = fifth_epoch(0);
-    bench.join(ONE, Some(Resume { version: at(3, 12), touched: None }));
+    bench.join(ONE, Some(Resume { version: at(3, 12), touched: None, scope: None }));
     let attach = only(&mut bench);
     assert_eq!((attach.joined.catch_up, attach.rewind), (CatchUp::Snapshot, Some(at(3, 10))));
     assert_eq!(parts(&attach).handles, None);
@@ -229,7 +229,7 @@ fn who_leaves_while_waiting_is_not_attached() {
 fn joins_are_refused_with_reasons() {
     let mut bench = Bench::joined_with(BraneConfig { max_sessions: 3, ..Default::default() });
     let builder = |n| Principal { user: user(n), role: Role::Builder };
-    let join = |client, known| Join { brane: brane_id(), client, known, resume: None };
+    let join = |client, known| Join { brane: brane_id(), client, known, resume: None, area: None };
     let mut ask = |session, principal, join| {
         bench.input(BraneInput::Join { session: SessionKey(session), principal, join });
         bench.take().refused.first().map(|(_, code)| *code)

@@ -196,7 +196,7 @@ impl Bench {
     }
 
     fn resume(&mut self, session: SessionKey, version: Position) -> &mut Self {
-        self.join(session, Some(Resume { version, touched: Some(vec![Handle(9)]) }))
+        self.join(session, Some(Resume { version, touched: Some(vec![Handle(9)]), scope: None }))
     }
 
     fn update<const N: usize>(
