@@ -65,6 +65,20 @@ impl World {
     }
 }
 
+impl World {
+    /// Takes back the last accepted edit, of which these are the changes.
+    /// Applied again, it has the same outcome.
+    pub fn retract(&mut self, changes: &Changes) {
+        self.take_back(changes);
+        self.untrack();
+        let is_creation = |change: &&Change| matches!(change, Change::Created(_));
+        let created = changes.iter().filter(is_creation).count();
+        // A batch creates no more than there are handles.
+        self.next_handle.0 -= created as u32;
+        self.seq.0 -= 1;
+    }
+}
+
 /// An edit under way.
 struct Attempt<'a> {
     world: &'a mut World,

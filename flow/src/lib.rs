@@ -3,6 +3,9 @@
 //! its log, how windows reach its sessions, who is there and near whom, and
 //! how the journal chunks of many branes share one commit.
 //!
+//! [`frames`] puts windows into the frames that sessions are sent; the bytes
+//! are the protocol's.
+//!
 //! Nothing here knows a clock, a random source, a socket, a task or a store:
 //! time comes in as an argument, and what is to be done goes out as effects.
 //! Each machine has a bound for everything that it keeps, and a small status
@@ -12,6 +15,7 @@ pub mod brane_core;
 pub mod credits;
 pub mod fan_out;
 pub mod flush_window;
+pub mod frames;
 pub mod group_commit;
 pub mod lineage;
 pub mod loading;

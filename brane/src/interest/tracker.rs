@@ -53,7 +53,7 @@ pub enum Crossed {
 }
 
 /// Objects that cross whole in a window; more are not sent one by one.
-const MAX_CROSSED: usize = 2_048;
+const MAX_CROSSED: usize = 4_096;
 
 /// What is noted of the open window.
 #[derive(Default)]

@@ -98,41 +98,42 @@ impl BraneCore {
         if self.is_unavailable() {
             return Outcome::Refused(Code::Unavailable.into());
         }
-        let Some(session) = self.sessions.get_mut(&key) else {
+        let Some(session) = self.sessions.get(&key) else {
             return Outcome::Refused(Code::NotJoined.into());
         };
-        let seq = self.head.next();
-        let limits = &self.config.limits;
-        let principal = &session.principal;
-        let changes = match self.world.apply(seq, principal, edit, &*self.rights, limits) {
-            Ok(changes) => changes,
-            Err(refusal) => return Outcome::Refused(refusal),
-        };
+        let principal = session.principal;
         let by = principal.user;
-        let event = Event { seq, at_ms: now.unix_ms, by, edit: id, trace, changes };
-        self.push_event(now, key, event, effects);
-        Outcome::Applied(seq)
-    }
-
-    /// Puts an accepted event into the open window, or into a new one when
-    /// that has no room for it: a window is a chunk, and the store bounds those.
-    fn push_event(
-        &mut self,
-        now: Now,
-        key: SessionKey,
-        event: Event,
-        effects: &mut Vec<BraneEffect>,
-    ) {
-        let bytes = weight::event(&event);
-        if !self.pace.has_room(bytes) {
+        let seq = self.head.next();
+        loop {
+            let limits = &self.config.limits;
+            let changes = match self.world.apply(seq, &principal, edit, &*self.rights, limits) {
+                Ok(changes) => changes,
+                Err(refusal) => return Outcome::Refused(refusal),
+            };
+            let event = Event { seq, at_ms: now.unix_ms, by, edit: id, trace, changes };
+            let bytes = weight::event(&event);
+            if self.pace.has_room(bytes) {
+                self.push_event(now, key, event, bytes);
+                return Outcome::Applied(seq);
+            }
+            // A window is a chunk, and the store bounds those. The one that is
+            // closed now shows the world without this edit.
+            self.world.retract(&event.changes);
             self.close_window(effects);
         }
+    }
+
+    /// Puts an accepted event into the open window.
+    fn push_event(&mut self, now: Now, key: SessionKey, event: Event, bytes: usize) {
         self.pace.push(now.us, bytes);
         self.open_bytes += bytes;
         self.head = event.seq;
         self.counters.accepted += 1;
         if let Some(session) = self.sessions.get_mut(&key) {
             note_ack(session, key, &mut self.open_editors, event.edit.counter, event.seq);
+        }
+        if self.world.is_tracked() {
+            self.open_spots.push(self.world.spots().into());
         }
         self.open.push(event);
     }

@@ -1,17 +1,27 @@
 //! Joins, new starts and hashes: what a copy of the world needs.
 
-use avvy_brane::Frozen;
-use avvy_model::{Code, Handle, Position, Principal, Seq};
-use avvy_protocol::{CatchUp, Join, Joined, Resume, ServerMessage};
+use std::sync::Arc;
 
-use super::{Attach, BraneCore, BraneEffect, Parts, Session, Start};
+use avvy_brane::{Frozen, Region};
+use avvy_model::{Area, Code, Handle, Position, Principal, Scope, Seq, View};
+use avvy_protocol::{CatchUp, Join, Joined, Resume, ServerMessage};
+use rustc_hash::FxHashMap;
+
+use super::{Attach, BraneCore, BraneEffect, Parts, Selection, Session, Show, Start};
 use crate::lineage::Standing;
 use crate::{Now, SessionKey};
+
+/// Objects of a region that are listed at a boundary, which takes a millisecond
+/// or so. With more, the whole view of the world is searched, in bites and
+/// elsewhere.
+const MAX_LISTED: usize = 16_384;
 
 /// Who waits for a boundary, and for what.
 pub(super) enum Waiting {
     /// A view of the world.
     View { session: SessionKey, rewind: Option<Position>, need: Need },
+    /// What a view shows more than another.
+    Step { session: SessionKey, from: View, to: View },
     /// The state hash.
     Hash(SessionKey),
 }
@@ -19,7 +29,9 @@ pub(super) enum Waiting {
 impl Waiting {
     fn session(&self) -> SessionKey {
         match self {
-            Self::View { session, .. } | Self::Hash(session) => *session,
+            Self::View { session, .. } | Self::Step { session, .. } | Self::Hash(session) => {
+                *session
+            }
         }
     }
 }
@@ -30,12 +42,31 @@ pub(super) enum Need {
     All,
     /// What changed after `since`, and these handles.
     Since { since: Seq, touched: Vec<Handle> },
+    /// What a view shows.
+    View(View),
+}
+
+impl Need {
+    /// What the copy is of then.
+    fn view(&self) -> Option<View> {
+        match self {
+            Self::View(view) => Some(*view),
+            Self::All | Self::Since { .. } => None,
+        }
+    }
+}
+
+/// Views of the world at one boundary, for all who wait for it.
+#[derive(Default)]
+struct Boundary {
+    frozen: Option<Frozen>,
+    regions: FxHashMap<Region, (Selection, Arc<[Handle]>)>,
 }
 
 /// How a join begins.
 enum Plan {
     /// At once, from the fan-out's ring.
-    Replay(Position),
+    Replay(Position, Option<View>),
     /// At the next boundary.
     View(Option<Position>, Need),
 }
@@ -59,13 +90,18 @@ impl BraneCore {
             attached: false,
             hash_wanted: false,
             resync_wanted: false,
+            step_wanted: false,
+            goal: join.area.map(|area| self.world.grid().view(area)),
             acks: Vec::new(),
         };
+        let goal = joined.goal;
+        self.scoped += usize::from(goal.is_some());
         self.sessions.insert(session, joined);
-        match self.plan(join.resume) {
-            Plan::Replay(at) => {
+        match self.plan(join.resume, goal) {
+            Plan::Replay(at, view) => {
                 self.counters.replays += 1;
-                self.attach(session, CatchUp::Replay, None, Start::Replay(at), effects);
+                let start = Start::Replay(at);
+                self.attach(session, CatchUp::Replay, None, view, start, effects);
             }
             Plan::View(rewind, need) => {
                 self.counters.rewinds += u64::from(rewind.is_some());
@@ -81,6 +117,7 @@ impl BraneCore {
         effects: &mut Vec<BraneEffect>,
     ) {
         let Some(left) = self.sessions.remove(&session) else { return };
+        self.scoped -= usize::from(left.goal.is_some());
         self.waiting.retain(|waiting| waiting.session() != session);
         if !left.acks.is_empty() {
             // It may come back before the window is closed, and is then one editor, not two.
@@ -100,18 +137,49 @@ impl BraneCore {
         }
     }
 
-    pub(super) fn on_resync(&mut self, key: SessionKey, at: Position) {
+    pub(super) fn on_view(
+        &mut self,
+        key: SessionKey,
+        area: Option<Area>,
+        effects: &mut Vec<BraneEffect>,
+    ) {
+        let goal = area.map(|area| self.world.grid().view(area));
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if session.goal == goal {
+            return;
+        }
+        self.scoped -= usize::from(session.goal.is_some());
+        self.scoped += usize::from(goal.is_some());
+        session.goal = goal;
+        if session.attached {
+            effects.push(BraneEffect::Aim { session: key, goal });
+        }
+    }
+
+    pub(super) fn on_resync(&mut self, key: SessionKey, at: Option<Position>, view: Option<View>) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         if !session.attached || session.resync_wanted {
             return;
         }
         session.resync_wanted = true;
         self.counters.resyncs += 1;
-        let need = match self.lineage.standing(at, self.published) {
-            Standing::OnLine => Need::Since { since: at.seq, touched: Vec::new() },
-            Standing::Past(_) | Standing::Unknown => Need::All,
+        let standing = at.map(|at| (at, self.lineage.standing(at, self.published)));
+        let need = match (view, standing) {
+            (Some(view), _) => Need::View(view),
+            (None, Some((at, Standing::OnLine))) => {
+                Need::Since { since: at.seq, touched: Vec::new() }
+            }
+            (None, _) => Need::All,
         };
         self.waiting.push(Waiting::View { session: key, rewind: None, need });
+    }
+
+    pub(super) fn on_step(&mut self, key: SessionKey, from: View, to: View) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if session.attached && !session.step_wanted {
+            session.step_wanted = true;
+            self.waiting.push(Waiting::Step { session: key, from, to });
+        }
     }
 
     /// Answers everyone who waited for a boundary, which this is.
@@ -119,14 +187,21 @@ impl BraneCore {
         if self.waiting.is_empty() {
             return;
         }
-        let mut shared = None;
+        // Whoever begins to see a part must be told of all that happens in it
+        // from here on; no window is open.
+        self.world.track(self.scoped > 0);
+        let mut boundary = Boundary::default();
         for waiting in std::mem::take(&mut self.waiting) {
             match waiting {
                 Waiting::Hash(session) => self.tell_hash(session, effects),
                 Waiting::View { session, rewind, need } => {
-                    let frozen = shared.get_or_insert_with(|| self.world.freeze()).clone();
-                    let (catch_up, parts) = self.parts(frozen, need);
-                    self.attach(session, catch_up, rewind, Start::Parts(parts), effects);
+                    let view = need.view();
+                    let (catch_up, parts) = self.parts(&mut boundary, need);
+                    let start = Start::Parts(parts);
+                    self.attach(session, catch_up, rewind, view, start, effects);
+                }
+                Waiting::Step { session, from, to } => {
+                    self.show(&mut boundary, session, from, to, effects);
                 }
             }
         }
@@ -134,13 +209,14 @@ impl BraneCore {
 
     /// No one is let in any more.
     pub(super) fn refuse_waiting_joins(&mut self, now: Now, effects: &mut Vec<BraneEffect>) {
-        let Self { sessions, clients, waiting, .. } = self;
+        let Self { sessions, clients, waiting, scoped, .. } = self;
         waiting.retain(|waiting| {
             let session = waiting.session();
             if sessions.get(&session).is_none_or(|session| session.attached) {
                 return true;
             }
             if let Some(refused) = sessions.remove(&session) {
+                *scoped -= usize::from(refused.goal.is_some());
                 clients.release(refused.client, now.unix_ms);
             }
             effects.push(BraneEffect::Refuse { session, code: Code::Unavailable });
@@ -170,44 +246,96 @@ impl BraneCore {
         self.clients.admit(join.client, principal.user, join.known, now.unix_ms)
     }
 
-    fn plan(&self, resume: Option<Resume>) -> Plan {
-        let Some(Resume { version, touched }) = resume else {
-            return Plan::View(None, Need::All);
+    fn plan(&self, resume: Option<Resume>, goal: Option<View>) -> Plan {
+        let Some(Resume { version, touched, scope }) = resume else {
+            return Plan::View(None, Self::anew(goal));
         };
-        match self.lineage.standing(version, self.published) {
-            Standing::Unknown => Plan::View(None, Need::All),
-            Standing::Past(fork) => {
-                let need = touched.map(|touched| Need::Since { since: fork.seq, touched });
-                Plan::View(Some(fork), need.unwrap_or(Need::All))
+        let standing = self.lineage.standing(version, self.published);
+        let rewind = match standing {
+            Standing::Past(fork) => Some(fork),
+            Standing::OnLine | Standing::Unknown => None,
+        };
+        let view = scope.filter(|scope| scope.grid == self.world.grid()).map(|scope| scope.view);
+        // A copy of the whole brane is mended, one of a part is small.
+        let is_whole = scope.is_none() && goal.is_none();
+        let is_part = view.is_some() && goal.is_some();
+        match standing {
+            Standing::OnLine if (is_whole || is_part) && self.can_replay(version.seq) => {
+                Plan::Replay(version, view)
             }
-            Standing::OnLine if self.can_replay(version.seq) => Plan::Replay(version),
-            Standing::OnLine => {
+            Standing::OnLine if is_whole => {
                 Plan::View(None, Need::Since { since: version.seq, touched: Vec::new() })
             }
+            Standing::Past(fork) if is_whole => {
+                let need = touched.map(|touched| Need::Since { since: fork.seq, touched });
+                Plan::View(rewind, need.unwrap_or(Need::All))
+            }
+            _ => Plan::View(rewind, Self::anew(goal)),
         }
+    }
+
+    /// What a copy lacks that has nothing that is of use.
+    fn anew(goal: Option<View>) -> Need {
+        goal.map_or(Need::All, |goal| Need::View(goal.first()))
     }
 
     fn can_replay(&self, seq: Seq) -> bool {
         seq >= self.floor && self.head.0.saturating_sub(seq.0) <= self.config.replay_max_edits
     }
 
-    fn parts(&mut self, frozen: Frozen, need: Need) -> (CatchUp, Parts) {
-        let at = self.position(self.published);
+    fn parts(&mut self, boundary: &mut Boundary, need: Need) -> (CatchUp, Parts) {
         let diff = match need {
+            Need::View(view) => {
+                let region = Region { view, known: None };
+                self.counters.snapshots_sent += 1;
+                return (CatchUp::Snapshot, self.region(boundary, region, None));
+            }
             Need::All => None,
             Need::Since { since, touched } => self.world.diff(since, &touched),
         };
-        match diff {
+        let frozen = boundary.frozen.get_or_insert_with(|| self.world.freeze()).clone();
+        let at = self.position(self.published);
+        let (catch_up, selection, gone) = match diff {
             Some(diff) => {
                 self.counters.diffs += 1;
-                let handles = Some(diff.changed);
-                (CatchUp::Diff, Parts { frozen, handles, gone: diff.gone, at })
+                (CatchUp::Diff, Selection::Listed(diff.changed.into()), diff.gone)
             }
             None => {
                 self.counters.snapshots_sent += 1;
-                (CatchUp::Snapshot, Parts { frozen, handles: None, gone: Vec::new(), at })
+                (CatchUp::Snapshot, Selection::All, Vec::new())
             }
-        }
+        };
+        (catch_up, Parts { frozen, selection, gone: gone.into(), at, scope: None })
+    }
+
+    /// What a region holds. Looked up once for all at a boundary.
+    fn region(&self, boundary: &mut Boundary, region: Region, scope: Option<Scope>) -> Parts {
+        let frozen = boundary.frozen.get_or_insert_with(|| self.world.freeze()).clone();
+        let found = boundary.regions.entry(region).or_insert_with(|| {
+            let listed = self.world.region(&region, MAX_LISTED);
+            let selection = match listed {
+                Some(handles) => Selection::Listed(handles.into()),
+                None => Selection::Region(self.world.grid(), region),
+            };
+            (selection, self.world.leaving(&region).into())
+        });
+        let (selection, gone) = found.clone();
+        Parts { frozen, selection, gone, at: self.position(self.published), scope }
+    }
+
+    fn show(
+        &mut self,
+        boundary: &mut Boundary,
+        key: SessionKey,
+        from: View,
+        to: View,
+        effects: &mut Vec<BraneEffect>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        session.step_wanted = false;
+        let scope = Some(Scope { grid: self.world.grid(), view: to });
+        let parts = self.region(boundary, Region { view: to, known: Some(from) }, scope);
+        effects.push(BraneEffect::Show(Box::new(Show { session: key, from, to, parts })));
     }
 
     fn attach(
@@ -215,6 +343,7 @@ impl BraneCore {
         key: SessionKey,
         catch_up: CatchUp,
         rewind: Option<Position>,
+        view: Option<View>,
         start: Start,
         effects: &mut Vec<BraneEffect>,
     ) {
@@ -229,9 +358,12 @@ impl BraneCore {
             head,
             durable: self.durable,
             catch_up,
+            scope: view.map(|view| Scope { grid: self.world.grid(), view }),
             client_memory_s: self.config.limits.client_memory_ms / 1_000,
         };
-        effects.push(BraneEffect::Attach(Box::new(Attach { session: key, joined, rewind, start })));
+        let goal = session.goal;
+        let attach = Attach { session: key, joined, rewind, view, goal, start };
+        effects.push(BraneEffect::Attach(Box::new(attach)));
     }
 
     fn tell_hash(&mut self, key: SessionKey, effects: &mut Vec<BraneEffect>) {

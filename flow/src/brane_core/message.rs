@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use avvy_brane::{Clients, Frozen};
-use avvy_model::{Code, Counter, Epoch, Handle, Position, Principal, Seq, StateHash};
+use avvy_brane::{Clients, Frozen, Region};
+use avvy_model::{
+    Area, Code, Counter, Epoch, Grid, Handle, Position, Principal, Scope, Seq, StateHash, View,
+};
 use avvy_protocol::{Flush, Join, Joined, ServerMessage, Update};
 
+use super::CellWindow;
 use crate::SessionKey;
 use crate::group_commit::JournalChunk;
 
@@ -35,6 +38,13 @@ pub enum BraneInput {
         /// Which.
         update: Update,
     },
+    /// A session wants to see another area; `None`: the whole brane.
+    View {
+        /// Who.
+        session: SessionKey,
+        /// What.
+        area: Option<Area>,
+    },
     /// A session asks for the state hash.
     Hash {
         /// Who.
@@ -54,12 +64,24 @@ pub enum BraneInput {
         /// The oldest position that it can replay from.
         floor: Seq,
     },
-    /// The fan-out cannot replay for this session.
+    /// The fan-out cannot replay for this session, or it is to see the whole
+    /// brane instead of a part or the other way round.
     Resync {
         /// Who.
         session: SessionKey,
-        /// Where it stands.
-        at: Position,
+        /// Where its copy stands, if that is of use.
+        at: Option<Position>,
+        /// What it is to see; `None`: the whole brane.
+        view: Option<View>,
+    },
+    /// A session is to see more. Answered by [`BraneEffect::Show`].
+    Step {
+        /// Who.
+        session: SessionKey,
+        /// What it sees.
+        from: View,
+        /// What it is to see.
+        to: View,
     },
     /// The journal's queue is too long (true) or short enough again (false).
     /// Meanwhile edits are refused as `unavailable`.
@@ -91,6 +113,15 @@ pub enum BraneEffect {
     Publish(Window),
     /// Let the session in, or start it anew after [`BraneInput::Resync`].
     Attach(Box<Attach>),
+    /// Tell the fan-out what a session wants to see.
+    Aim {
+        /// Who.
+        session: SessionKey,
+        /// What; `None`: the whole brane.
+        goal: Option<View>,
+    },
+    /// Show a session what it sees more now.
+    Show(Box<Show>),
     /// Let go of the session.
     Detach {
         /// Who.
@@ -130,8 +161,10 @@ pub enum BraneEffect {
 /// A window of the log.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Window {
-    /// For everyone.
+    /// For viewers of the whole brane.
     pub flush: Arc<Flush>,
+    /// For viewers of parts; `None` when there were none when it began.
+    pub cells: Option<Arc<CellWindow>>,
     /// For the editors: each one's own edits that are in it. To be sent with
     /// the window in one go, before it.
     pub acks: Vec<(SessionKey, Vec<(Counter, Seq)>)>,
@@ -147,6 +180,10 @@ pub struct Attach {
     pub joined: Joined,
     /// To be sent next, if the copy holds edits that are lost.
     pub rewind: Option<Position>,
+    /// What it sees at first; `None`: the whole brane.
+    pub view: Option<View>,
+    /// What it wants to see.
+    pub goal: Option<View>,
     /// What follows.
     pub start: Start,
 }
@@ -160,17 +197,43 @@ pub enum Start {
     Parts(Parts),
 }
 
-/// Which objects a copy gets.
+/// What a session gets that is to see more.
+#[derive(Clone, Debug)]
+pub struct Show {
+    /// Who.
+    pub session: SessionKey,
+    /// What it sees.
+    pub from: View,
+    /// What it is to see.
+    pub to: View,
+    /// The difference.
+    pub parts: Parts,
+}
+
+/// Which objects a copy gets. Cloning shares everything.
 #[derive(Clone, Debug)]
 pub struct Parts {
     /// The world at `at`.
     pub frozen: Frozen,
-    /// Which objects of it, ascending; `None` for all, which replace the copy.
-    pub handles: Option<Vec<Handle>>,
-    /// Handles that are no more.
-    pub gone: Vec<Handle>,
+    /// Which objects of it.
+    pub selection: Selection,
+    /// Handles that are no more, or are no longer seen.
+    pub gone: Arc<[Handle]>,
     /// Where the copy then stands: the end of a window.
     pub at: Position,
+    /// What the copy is of then, if this takes it from one view to another.
+    pub scope: Option<Scope>,
+}
+
+/// Objects of a world.
+#[derive(Clone, Debug)]
+pub enum Selection {
+    /// All; they replace the copy.
+    All,
+    /// These, in this order.
+    Listed(Arc<[Handle]>),
+    /// Those of a region, of which there are too many for a list.
+    Region(Grid, Region),
 }
 
 /// All that a stored snapshot holds.

@@ -15,6 +15,7 @@
 //! The machine ends with its driver; [`BraneInput::Drain`] brings it to a
 //! point where nothing is lost by that.
 
+mod cells;
 mod config;
 mod durability;
 mod edit;
@@ -29,7 +30,9 @@ mod window;
 use std::collections::VecDeque;
 
 use avvy_brane::{Clients, Rights, RoleRights, World};
-use avvy_model::{BraneId, ClientId, Counter, Epoch, Event, Position, Principal, Seq, StateHash};
+use avvy_model::{
+    BraneId, ClientId, Counter, Epoch, Event, Position, Principal, Seq, StateHash, View,
+};
 use avvy_protocol::Channel;
 use rustc_hash::FxHashMap;
 
@@ -37,8 +40,11 @@ use crate::flush_window::FlushWindow;
 use crate::lineage::Lineage;
 use crate::{Now, SessionKey};
 
+pub use cells::CellWindow;
 pub use config::{BraneConfig, Recovered};
-pub use message::{Attach, BraneEffect, BraneInput, Parts, SnapshotJob, Start, Window};
+pub use message::{
+    Attach, BraneEffect, BraneInput, Parts, Selection, Show, SnapshotJob, Start, Window,
+};
 pub use status::BraneStatus;
 pub use window::wire_items;
 
@@ -71,6 +77,10 @@ pub struct BraneCore {
     floor: Seq,
     /// The events of the open window.
     open: Vec<Event>,
+    /// Where they are seen; empty when nobody sees a part of the brane.
+    open_spots: Vec<cells::Spots>,
+    /// Sessions that see a part of the brane or want to.
+    scoped: usize,
     /// About how many bytes they are.
     open_bytes: usize,
     /// Sessions with edits in the open window.
@@ -99,6 +109,10 @@ struct Session {
     hash_wanted: bool,
     /// Waits for a new start.
     resync_wanted: bool,
+    /// Waits for what it is to see more.
+    step_wanted: bool,
+    /// What it wants to see; `None`: the whole brane.
+    goal: Option<View>,
     /// Own edits in the open window.
     acks: Vec<(Counter, Seq)>,
 }
@@ -115,10 +129,11 @@ impl BraneCore {
         config: BraneConfig,
         now: Now,
     ) -> Self {
-        let Recovered { world, mut clients, lineage, head, floor, snapshot } = recovered;
+        let Recovered { mut world, mut clients, lineage, head, floor, snapshot } = recovered;
         let (epoch, start) = lineage.current();
         assert_eq!(start, head, "an epoch begins at the durable head");
         clients.forget(now.unix_ms);
+        world.adopt_grid();
         Self {
             brane,
             channel,
@@ -138,6 +153,8 @@ impl BraneCore {
             durable: head,
             floor,
             open: Vec::new(),
+            open_spots: Vec::new(),
+            scoped: 0,
             open_bytes: 0,
             open_editors: Vec::new(),
             queue: VecDeque::new(),
@@ -168,12 +185,14 @@ impl BraneCore {
             BraneInput::Update { session, update } => {
                 self.on_update(now, session, update, effects);
             }
+            BraneInput::View { session, area } => self.on_view(session, area, effects),
             BraneInput::Hash { session } => self.on_hash(session),
             BraneInput::Durable { epoch, seq } => self.on_durable(epoch, seq, effects),
             BraneInput::FanOutReady { published, floor } => {
                 self.on_fan_out_ready(now, published, floor);
             }
-            BraneInput::Resync { session, at } => self.on_resync(session, at),
+            BraneInput::Resync { session, at, view } => self.on_resync(session, at, view),
+            BraneInput::Step { session, from, to } => self.on_step(session, from, to),
             BraneInput::Pressure(pressure) => self.pressure = pressure,
             BraneInput::Tick => self.wake_us = None,
             BraneInput::SnapshotStored { at } => self.snapshots.stored(at),

@@ -7,7 +7,7 @@ use avvy_model::{Change, Counter, Event, MovePatch, Seq};
 use avvy_protocol::{Flush, FlushItem, MoveRecord, ServerMessage, WireEvent};
 use bytes::Bytes;
 
-use super::{BraneCore, BraneEffect, Window};
+use super::{BraneCore, BraneEffect, CellWindow, Window};
 use crate::flush_window::Verdict;
 use crate::group_commit::JournalChunk;
 use crate::{Now, SessionKey};
@@ -17,6 +17,7 @@ pub(super) struct Closed {
     from: Seq,
     to: Seq,
     items: Vec<FlushItem>,
+    cells: Option<Arc<CellWindow>>,
     acks: Vec<(SessionKey, Vec<(Counter, Seq)>)>,
 }
 
@@ -55,12 +56,25 @@ impl BraneCore {
         effects.push(BraneEffect::Journal(chunk));
 
         let items = wire_items(&self.open);
+        let cells = self.close_cells();
         let acks = self.take_acks();
-        self.queue.push_back(Closed { from, to, items, acks });
+        self.queue.push_back(Closed { from, to, items, cells, acks });
         self.closed = to;
         self.open.clear();
         self.open_bytes = 0;
         self.pace.closed();
+    }
+
+    /// What viewers of parts see of the open window. Whether the next one is
+    /// noted, too, is decided here, between the two.
+    fn close_cells(&mut self) -> Option<Arc<CellWindow>> {
+        let window = self.world.is_tracked().then(|| {
+            let crossings = self.world.crossings();
+            Arc::new(CellWindow::new(&self.open, &self.open_spots, crossings))
+        });
+        self.open_spots.clear();
+        self.world.track(self.scoped > 0);
+        window
     }
 
     /// Gives everything to the fan-out.
@@ -68,7 +82,7 @@ impl BraneCore {
         if !self.open.is_empty() {
             self.close_window(effects);
         }
-        while let Some(Closed { from, to, items, acks }) = self.queue.pop_front() {
+        while let Some(Closed { from, to, items, cells, acks }) = self.queue.pop_front() {
             let editors = acks.iter().map(|(session, _)| *session).collect();
             self.journal.await_durable(to, editors);
             let flush = Arc::new(Flush {
@@ -81,7 +95,7 @@ impl BraneCore {
                 items,
             });
             self.counters.windows += 1;
-            effects.push(BraneEffect::Publish(Window { flush, acks }));
+            effects.push(BraneEffect::Publish(Window { flush, cells, acks }));
         }
         self.published = self.closed;
         // Whose edits are durable already reads so in the window's header.

@@ -2,7 +2,7 @@
 
 use avvy_model::Position;
 
-use super::{FanOut, FanOutConfig, FanOutEffect, Frame, Room, Slow, Start, Wire};
+use super::{Content, FanOut, FanOutConfig, FanOutEffect, Frame, Part, Room, Slow, Start, Wire};
 use crate::SessionKey;
 
 /// A session that is not live.
@@ -85,7 +85,7 @@ impl<S, W> Lagging<S, W> {
         Some(self.since_us + u64::from(limit_ms) * 1_000)
     }
 
-    fn enter(&mut self, now_us: u64, stage: Stage<S>) {
+    pub(super) fn enter(&mut self, now_us: u64, stage: Stage<S>) {
         self.stage = stage;
         self.since_us = now_us;
     }
@@ -106,9 +106,11 @@ enum Replayed {
     More,
     /// Its next window is not in the ring.
     Lost(Position),
+    /// Its next window cannot be shown to it.
+    Unknown,
 }
 
-impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
+impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     /// Hands the lagging session at `index` what it lacks, up to a bound. The
     /// session may leave its place by that.
     pub(super) fn bite(&mut self, now_us: u64, index: usize, effects: &mut Vec<FanOutEffect>) {
@@ -116,9 +118,13 @@ impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
             return;
         }
         match self.replay(now_us, index) {
-            Replayed::Live => self.make_live(index),
+            Replayed::Live => self.make_live(now_us, index, effects),
             Replayed::More => {}
             Replayed::Lost(at) => self.resync(now_us, index, at, effects),
+            Replayed::Unknown => {
+                let session = self.lagging[index].key;
+                self.begin_anew(now_us, session, effects);
+            }
         }
     }
 
@@ -143,20 +149,41 @@ impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
     }
 
     fn replay(&mut self, now_us: u64, index: usize) -> Replayed {
+        let view = self.view(self.lagging[index].key);
         let lagging = &mut self.lagging[index];
         let Stage::Replaying(at) = &mut lagging.stage else { return Replayed::More };
         if at.seq == self.head.seq {
             return Replayed::Live;
         }
         let Some(windows) = self.ring.since(at.seq) else { return Replayed::Lost(*at) };
+        // The last window that showed nothing, and was not sent therefore.
+        let mut spared = None;
         for window in windows.take(self.config.bite_windows.max(1)) {
+            let own;
+            let frame = match view.map(|view| window.payload.part(&view, at.seq)) {
+                None => window.payload.whole(),
+                Some(Part::Shown(frame)) => {
+                    own = frame;
+                    &own
+                }
+                Some(Part::Nothing) => {
+                    spared = Some(window);
+                    continue;
+                }
+                Some(Part::Unknown) => return Replayed::Unknown,
+            };
+            spared = None;
             *at = window.end();
             self.counters.replayed += 1;
-            let rooms = [
-                lagging.wire.send(Frame::Window(&window.payload)),
-                lagging.wire.send(Frame::Complete(*at)),
-            ];
-            if rooms.contains(&Room::Full) {
+            if hand(&mut lagging.wire, frame, *at) == Room::Full {
+                lagging.full_us = Some(now_us);
+                return Replayed::More;
+            }
+        }
+        if let Some(window) = spared {
+            let frame = window.payload.nothing(at.seq);
+            *at = window.end();
+            if hand(&mut lagging.wire, &frame, *at) == Room::Full {
                 lagging.full_us = Some(now_us);
                 return Replayed::More;
             }
@@ -165,6 +192,8 @@ impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
     }
 
     fn resync(&mut self, now_us: u64, index: usize, at: Position, effects: &mut Vec<FanOutEffect>) {
+        let key = self.lagging[index].key;
+        let (has, view) = (self.view(key), self.first_view(key));
         let lagging = &mut self.lagging[index];
         lagging.resyncs += 1;
         self.counters.resyncs += 1;
@@ -172,6 +201,12 @@ impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
             return self.close(index, Slow::Resyncs, effects);
         }
         lagging.enter(now_us, Stage::Waiting);
-        effects.push(FanOutEffect::Resync { session: lagging.key, at });
+        let at = Some(at).filter(|_| has.is_none() && view.is_none());
+        effects.push(FanOutEffect::Resync { session: key, at, view });
     }
+}
+
+fn hand<T, W: Wire<T>>(wire: &mut W, frame: &T, at: Position) -> Room {
+    let rooms = [wire.send(Frame::Window(frame)), wire.send(Frame::Complete(at))];
+    if rooms.contains(&Room::Full) { Room::Full } else { Room::More }
 }

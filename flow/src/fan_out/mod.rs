@@ -1,10 +1,11 @@
 //! Who has got what: one brane's windows on their way to its sessions.
 //!
 //! A session is *live*, when it has been handed everything that was
-//! published, or *lagging*: it loads a snapshot, or replays windows that it
-//! missed, or waits for the brane to start it anew because its windows are no
-//! longer in the ring. Live sessions stand in one dense array, so that a
-//! publication is one tight loop.
+//! published and that its view shows, or *lagging*: it loads a snapshot, or
+//! replays windows that it missed, or waits for the brane to start it anew
+//! because its windows are no longer in the ring. Live sessions with equal
+//! views stand in one dense array, so that a publication makes one frame for
+//! each view and is a tight loop over its sessions.
 //!
 //! The machine holds each session's outbox as a [`Wire`] and hands frames to
 //! it. When a wire answers [`Room::Full`] the session lags from there on; the
@@ -21,16 +22,27 @@
 
 mod catch_up;
 mod ring;
+mod streams;
 #[cfg(test)]
 mod tests;
+mod views;
 
-use avvy_model::Position;
+use std::marker::PhantomData;
+
+use avvy_model::{Position, Seq, View};
 use rustc_hash::FxHashMap;
 
 use crate::SessionKey;
 use catch_up::Lagging;
 pub use ring::Published;
 use ring::Ring;
+use streams::{Live, LivePlace, Streams};
+use views::Aim;
+pub use views::Sight;
+
+/// For so long a view in which nothing happens is told nothing; in
+/// microseconds.
+const QUIET_US: u64 = 1_000_000;
 
 /// Bounds of the fan-out of one brane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,13 +129,26 @@ pub enum Start<S> {
 /// What the driver has to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FanOutEffect {
-    /// Ask the brane for a new start of this session, which stands at `at`
-    /// and will not get there by replay; then [`FanOut::restart`].
+    /// Ask the brane for a new start of this session, which will not get to
+    /// the head by replay; then [`FanOut::restart`].
     Resync {
         /// Who.
         session: SessionKey,
-        /// Where it stands.
-        at: Position,
+        /// Where its copy stands, if that is of use: a copy of the whole
+        /// brane that is to be one.
+        at: Option<Position>,
+        /// What it is to see then; `None`: the whole brane.
+        view: Option<View>,
+    },
+    /// Ask the brane for what the next view shows more than the one that the
+    /// session has; then [`FanOut::show`].
+    Step {
+        /// Who.
+        session: SessionKey,
+        /// The session's view.
+        from: View,
+        /// The next one.
+        to: View,
     },
     /// Close this session as too slow. The machine has let go of it.
     Close {
@@ -154,6 +179,8 @@ pub struct FanOutStatus {
     pub live: usize,
     /// Sessions that do not.
     pub lagging: usize,
+    /// Different views of parts of the brane that live sessions have.
+    pub views: usize,
     /// Windows in the ring.
     pub ring_windows: usize,
     /// Their bytes.
@@ -170,41 +197,72 @@ pub struct FanOutStatus {
     pub fell_behind: u64,
     /// How often a session fell out of the ring.
     pub resyncs: u64,
+    /// Windows made for a view.
+    pub views_shown: u64,
+    /// Windows that showed nothing to a view, which was sent nothing.
+    pub views_spared: u64,
+    /// Steps from one view to the next.
+    pub steps: u64,
+    /// Sessions that began anew because a window could not be shown to them,
+    /// or to see the whole brane instead of a part or the other way round.
+    pub begun_anew: u64,
     /// Sessions closed as too slow.
     pub closed_slow: u64,
 }
 
-/// The machine. `T` is an encoded frame, `S` makes encoded snapshot parts and
-/// `W` is a session's outbox. All times are microseconds of one monotonic
-/// clock.
-pub struct FanOut<T, S, W> {
+/// A window as sessions are sent it.
+pub trait Content<T> {
+    /// For viewers of the whole brane.
+    fn whole(&self) -> &T;
+
+    /// What a view shows of it, as a window that begins at `from`.
+    fn part(&self, view: &View, from: Seq) -> Part<T>;
+
+    /// A window that begins at `from` and shows nothing.
+    fn nothing(&self, from: Seq) -> T;
+}
+
+/// A part of a window.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Part<T> {
+    /// This.
+    Shown(T),
+    /// There is nothing to show.
+    Nothing,
+    /// It is not known, or it would be too much: the copy has to begin anew.
+    Unknown,
+}
+
+/// The machine. `T` is an encoded frame, `P` a window of frames, `S` makes
+/// encoded snapshot parts and `W` is a session's outbox. All times are
+/// microseconds of one monotonic clock.
+pub struct FanOut<T, P, S, W> {
     config: FanOutConfig,
     head: Position,
-    ring: Ring<T>,
-    live: Vec<Live<W>>,
+    ring: Ring<P>,
+    streams: Streams<W>,
     lagging: Vec<Lagging<S, W>>,
     places: FxHashMap<SessionKey, Place>,
+    /// What sessions want to see that see parts of the brane or want to.
+    aims: FxHashMap<SessionKey, Aim>,
     /// Which lagging session [`Self::work`] looks at next.
     turn: usize,
     /// Live sessions whose outbox the current publication filled.
-    filled: Vec<usize>,
+    filled: Vec<SessionKey>,
+    /// When a stream in which nothing happened is told so.
+    quiet_us: Option<u64>,
     counters: FanOutStatus,
-}
-
-/// A session that has everything up to the head.
-struct Live<W> {
-    wire: W,
-    key: SessionKey,
+    frame: PhantomData<T>,
 }
 
 /// Where a session's entry is.
 #[derive(Clone, Copy)]
 enum Place {
-    Live(usize),
+    Live(LivePlace),
     Lagging(usize),
 }
 
-impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
+impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     /// A fan-out that stands at `head`. To fill the ring after a restart,
     /// begin where the first recovered window begins and publish them all
     /// before the first session attaches.
@@ -213,12 +271,15 @@ impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
             ring: Ring::new(config.ring_max_windows, config.ring_max_bytes),
             config,
             head,
-            live: Vec::new(),
+            streams: Streams::new(head.seq),
             lagging: Vec::new(),
             places: FxHashMap::default(),
+            aims: FxHashMap::default(),
             turn: 0,
             filled: Vec::new(),
+            quiet_us: None,
             counters: FanOutStatus::default(),
+            frame: PhantomData,
         }
     }
 
@@ -228,30 +289,49 @@ impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
     }
 
     /// The oldest position from which the ring can replay.
-    pub fn floor(&self) -> avvy_model::Seq {
+    pub fn floor(&self) -> Seq {
         self.ring.floor().unwrap_or(self.head.seq)
     }
 
-    /// Hands a window to every live session and keeps it for the others.
+    /// Hands a window to every live session that it shows something to, and
+    /// keeps it for the others.
     ///
     /// # Panics
     /// When the window does not begin where the last one ended: the brane
     /// would show its viewers a gap.
-    pub fn publish(&mut self, now_us: u64, window: Published<T>, effects: &mut Vec<FanOutEffect>) {
+    pub fn publish(&mut self, now_us: u64, window: Published<P>, effects: &mut Vec<FanOutEffect>) {
         assert_eq!(window.from, self.head.seq, "windows join");
-        for (index, live) in self.live.iter_mut().enumerate() {
-            if live.wire.send(Frame::Window(&window.payload)) == Room::Full {
-                self.filled.push(index);
-            }
+        let mut lost = Vec::new();
+        for stream in self.streams.iter_mut() {
+            let own;
+            let frame = match stream.view.map(|view| window.payload.part(&view, stream.since)) {
+                None => window.payload.whole(),
+                Some(Part::Shown(frame)) => {
+                    self.counters.views_shown += 1;
+                    own = frame;
+                    &own
+                }
+                Some(Part::Nothing) => {
+                    self.counters.views_spared += 1;
+                    let due_us = stream.sent_us + QUIET_US;
+                    self.quiet_us = Some(self.quiet_us.map_or(due_us, |at_us| at_us.min(due_us)));
+                    continue;
+                }
+                Some(Part::Unknown) => {
+                    lost.extend(stream.live.iter().map(|live| live.key));
+                    continue;
+                }
+            };
+            stream.hand(now_us, frame, window.to, &mut self.filled);
+            self.counters.deliveries += stream.live.len() as u64;
         }
         self.counters.windows += 1;
-        self.counters.deliveries += self.live.len() as u64;
         self.head = window.end();
         self.ring.push(window);
-        // From the back, so that removal does not move the ones still to come.
-        while let Some(index) = self.filled.pop() {
-            self.fall_behind(now_us, index);
+        for session in lost {
+            self.begin_anew(now_us, session, effects);
         }
+        self.settle_filled(now_us);
         self.expire(now_us, effects);
     }
 
@@ -265,28 +345,32 @@ impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
         now_us: u64,
         session: SessionKey,
         wire: W,
+        sight: Sight,
         start: Start<S>,
         effects: &mut Vec<FanOutEffect>,
     ) {
         assert!(!self.places.contains_key(&session), "a session attaches once");
+        self.set_sight(session, sight);
         self.push_lagging(Lagging::new(now_us, session, wire, start));
         self.bite(now_us, self.lagging.len() - 1, effects);
     }
 
-    /// Starts a session anew: the brane's answer to a [`FanOutEffect::Resync`].
-    /// False when the session is gone by now.
+    /// Starts a session anew, with this view: the brane's answer to a
+    /// [`FanOutEffect::Resync`]. False when the session is gone by now.
     pub fn restart(
         &mut self,
         now_us: u64,
         session: SessionKey,
+        view: Option<View>,
         start: Start<S>,
         effects: &mut Vec<FanOutEffect>,
     ) -> bool {
         let index = match self.places.get(&session) {
             None => return false,
             Some(Place::Lagging(index)) => *index,
-            Some(Place::Live(index)) => self.make_lagging(now_us, *index),
+            Some(Place::Live(place)) => self.make_lagging(now_us, *place),
         };
+        self.set_view(session, view);
         self.lagging[index].begin(now_us, start);
         self.bite(now_us, index, effects);
         true
@@ -294,8 +378,10 @@ impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
 
     /// Lets go of a session and gives its outbox back.
     pub fn detach(&mut self, session: SessionKey) -> Option<W> {
-        match *self.places.get(&session)? {
-            Place::Live(index) => Some(self.take_live(index).wire),
+        let place = *self.places.get(&session)?;
+        self.aims.remove(&session);
+        match place {
+            Place::Live(place) => Some(self.take_live(place).wire),
             Place::Lagging(index) => Some(self.take_lagging(index).wire),
         }
     }
@@ -304,9 +390,7 @@ impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
     /// tell.
     pub fn full(&mut self, now_us: u64, session: SessionKey) {
         match self.places.get(&session) {
-            Some(Place::Live(index)) => {
-                self.fall_behind(now_us, *index);
-            }
+            Some(Place::Live(place)) => self.fall_behind(now_us, *place),
             Some(Place::Lagging(index)) => self.lagging[*index].fill(now_us),
             None => {}
         }
@@ -337,8 +421,8 @@ impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
         self.lagging.iter().any(Lagging::hungry)
     }
 
-    /// Closes the sessions that were too slow for too long. Called when
-    /// [`Self::deadline`] has come.
+    /// Closes the sessions that were too slow for too long, and tells quiet
+    /// views that they are at the head. Called when [`Self::deadline`] has come.
     pub fn expire(&mut self, now_us: u64, effects: &mut Vec<FanOutEffect>) {
         let mut index = 0;
         while index < self.lagging.len() {
@@ -347,25 +431,28 @@ impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
                 None => index += 1,
             }
         }
+        self.tell_quiet_streams(now_us);
     }
 
     /// When [`Self::expire`] may have something to do, unless a session
     /// catches up before.
     pub fn deadline(&self) -> Option<u64> {
-        self.lagging.iter().filter_map(|lagging| lagging.deadline(&self.config)).min()
+        let lagging = self.lagging.iter().filter_map(|lagging| lagging.deadline(&self.config));
+        lagging.chain(self.quiet_us).min()
     }
 
     /// A session's outbox, for frames that go to this session alone.
     pub fn wire_mut(&mut self, session: SessionKey) -> Option<&mut W> {
         match *self.places.get(&session)? {
-            Place::Live(index) => Some(&mut self.live[index].wire),
+            Place::Live(place) => Some(self.streams.wire_mut(place)),
             Place::Lagging(index) => Some(&mut self.lagging[index].wire),
         }
     }
 
     /// Every session's outbox, live ones first.
     pub fn wires_mut(&mut self) -> impl Iterator<Item = (SessionKey, &mut W)> {
-        let live = self.live.iter_mut().map(|live| (live.key, &mut live.wire));
+        let live = self.streams.iter_mut().flat_map(|stream| &mut stream.live);
+        let live = live.map(|live| (live.key, &mut live.wire));
         live.chain(self.lagging.iter_mut().map(|lagging| (lagging.key, &mut lagging.wire)))
     }
 
@@ -377,35 +464,51 @@ impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
     /// For metrics and tests.
     pub fn status(&self) -> FanOutStatus {
         FanOutStatus {
-            live: self.live.len(),
+            live: self.streams.live(),
             lagging: self.lagging.len(),
+            views: self.streams.views(),
             ring_windows: self.ring.len(),
             ring_bytes: self.ring.bytes(),
             ..self.counters
         }
     }
 
-    /// A live session's outbox is full: it lags from the head on.
-    fn fall_behind(&mut self, now_us: u64, index: usize) {
+    /// A live session's outbox is full: it lags from where it stands.
+    fn fall_behind(&mut self, now_us: u64, place: LivePlace) {
         self.counters.fell_behind += 1;
-        let lagging = self.make_lagging(now_us, index);
+        let lagging = self.make_lagging(now_us, place);
         self.lagging[lagging].fill(now_us);
     }
 
-    fn make_lagging(&mut self, now_us: u64, index: usize) -> usize {
-        let Live { wire, key } = self.take_live(index);
-        self.push_lagging(Lagging::new(now_us, key, wire, Start::Replay(self.head)));
+    /// Those whose outboxes were filled by a frame lag behind it.
+    fn settle_filled(&mut self, now_us: u64) {
+        let mut filled = std::mem::take(&mut self.filled);
+        for session in filled.drain(..) {
+            self.full(now_us, session);
+        }
+        self.filled = filled;
+    }
+
+    fn make_lagging(&mut self, now_us: u64, place: LivePlace) -> usize {
+        let at = Position { seq: self.streams.get(place.stream).since, ..self.head };
+        let Live { wire, key } = self.take_live(place);
+        self.push_lagging(Lagging::new(now_us, key, wire, Start::Replay(at)));
         self.lagging.len() - 1
     }
 
-    fn make_live(&mut self, index: usize) {
+    fn make_live(&mut self, now_us: u64, index: usize, effects: &mut Vec<FanOutEffect>) {
         let Lagging { wire, key, .. } = self.take_lagging(index);
-        self.places.insert(key, Place::Live(self.live.len()));
-        self.live.push(Live { wire, key });
+        let stream = self.streams.of(self.view(key), self.head.seq, now_us);
+        self.tell_head(now_us, stream);
+        let place = self.streams.add(stream, Live { wire, key });
+        self.places.insert(key, Place::Live(place));
+        self.settle_filled(now_us);
+        self.consider(now_us, key, effects);
     }
 
     fn close(&mut self, index: usize, reason: Slow, effects: &mut Vec<FanOutEffect>) {
         let session = self.take_lagging(index).key;
+        self.aims.remove(&session);
         self.counters.closed_slow += 1;
         effects.push(FanOutEffect::Close { session, reason });
     }
@@ -415,12 +518,12 @@ impl<T, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, S, W> {
         self.lagging.push(lagging);
     }
 
-    fn take_live(&mut self, index: usize) -> Live<W> {
-        let taken = self.live.swap_remove(index);
-        self.places.remove(&taken.key);
-        if let Some(moved) = self.live.get(index) {
-            self.places.insert(moved.key, Place::Live(index));
-        }
+    fn take_live(&mut self, place: LivePlace) -> Live<W> {
+        let Self { streams, places, .. } = self;
+        let taken = streams.take(place, |key, place| {
+            places.insert(key, Place::Live(place));
+        });
+        places.remove(&taken.key);
         taken
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use avvy_model::{Epoch, Position, Seq};
 
-/// A window as it goes to every viewer.
+/// A window of the log, with what it shows to whom.
 #[derive(Clone, Debug)]
 pub struct Published<T> {
     /// The epoch of the whole range.
@@ -15,7 +15,7 @@ pub struct Published<T> {
     pub to: Seq,
     /// What the payload weighs in memory.
     pub bytes: usize,
-    /// The encoded window.
+    /// The encoded window; see [`super::Content`].
     pub payload: T,
 }
 
@@ -60,6 +60,11 @@ impl<T> Ring<T> {
         let first = self.windows.partition_point(|window| window.from < seq);
         let joins = self.windows.get(first).is_some_and(|window| window.from == seq);
         joins.then(|| self.windows.range(first..))
+    }
+
+    /// The newest window.
+    pub(super) fn last(&self) -> Option<&Published<T>> {
+        self.windows.back()
     }
 
     /// Where the oldest window begins.

@@ -32,8 +32,27 @@ impl Wire<u64> for Outbox {
     }
 }
 
+impl Content<u64> for u64 {
+    fn whole(&self) -> &u64 {
+        self
+    }
+
+    /// A view is shown the windows that its reach divides.
+    fn part(&self, view: &View, _from: Seq) -> super::Part<u64> {
+        match self {
+            13 => super::Part::Unknown,
+            to if to % u64::from(view.reach) == 0 => super::Part::Shown(*to),
+            _ => super::Part::Nothing,
+        }
+    }
+
+    fn nothing(&self, from: Seq) -> u64 {
+        1_000 * from.0 + self
+    }
+}
+
 struct Bench {
-    machine: FanOut<u64, IntoIter<u64>, Outbox>,
+    machine: FanOut<u64, u64, IntoIter<u64>, Outbox>,
     effects: Vec<FanOutEffect>,
     now_us: u64,
 }
@@ -70,7 +89,7 @@ impl Bench {
 
     fn attach(&mut self, key: SessionKey, room: usize, start: Start<IntoIter<u64>>) {
         let outbox = Outbox { got: Vec::new(), room };
-        self.machine.attach(self.now_us, key, outbox, start, &mut self.effects);
+        self.machine.attach(self.now_us, key, outbox, Sight::default(), start, &mut self.effects);
     }
 
     fn load(&mut self, key: SessionKey, room: usize, parts: u64, seq: u64) {
@@ -208,12 +227,15 @@ fn fallen_out_of_the_ring_asks_for_a_new_start() {
     bench.attach(ONE, 1, Start::Replay(at(0)));
     bench.publish_to(9);
     bench.drained(ONE, 99);
-    assert_eq!(bench.effects(), [FanOutEffect::Resync { session: ONE, at: at(1) }]);
+    assert_eq!(
+        bench.effects(),
+        [FanOutEffect::Resync { session: ONE, at: Some(at(1)), view: None }]
+    );
     bench.publish_to(10).work();
     bench.drained(ONE, 99);
     assert_eq!(bench.effects(), [], "asked once");
     let start = Start::Load { parts: vec![7].into_iter(), at: at(10) };
-    assert!(bench.machine.restart(0, ONE, start, &mut bench.effects));
+    assert!(bench.machine.restart(0, ONE, None, start, &mut bench.effects));
     assert_eq!(bench.got(ONE), [Window(1), Part(7)]);
     bench.work();
     assert_eq!(bench.live(), 1);
@@ -226,7 +248,10 @@ fn positions_that_never_were_are_lost() {
     for seq in [3, 77] {
         let mut bench = Bench::new();
         bench.publish_to(2).attach(ONE, 99, Start::Replay(at(seq)));
-        assert_eq!(bench.effects(), [FanOutEffect::Resync { session: ONE, at: at(seq) }]);
+        assert_eq!(
+            bench.effects(),
+            [FanOutEffect::Resync { session: ONE, at: Some(at(seq)), view: None }]
+        );
     }
 }
 
@@ -240,7 +265,7 @@ fn evicted_again_and_again_is_closed() {
         bench.publish_to(head + 9).drained(ONE, 1);
         assert_eq!(bench.effects().len(), 1, "round {round}");
         let start = Start::Load { parts: vec![0].into_iter(), at: bench.machine.head() };
-        bench.machine.restart(0, ONE, start, &mut bench.effects);
+        bench.machine.restart(0, ONE, None, start, &mut bench.effects);
     }
     let head = bench.machine.head().seq.0;
     bench.publish_to(head + 9).drained(ONE, 1);
@@ -262,7 +287,7 @@ fn becoming_live_forgives_resyncs() {
         bench.publish_to(head + 9).drained(ONE, 9);
         assert!(matches!(bench.effects()[..], [FanOutEffect::Resync { .. }]));
         let start = Start::Load { parts: vec![].into_iter(), at: bench.machine.head() };
-        bench.machine.restart(0, ONE, start, &mut bench.effects);
+        bench.machine.restart(0, ONE, None, start, &mut bench.effects);
         assert_eq!(bench.live(), 1);
         bench.machine.wire_mut(ONE).expect("attached").room = 1;
     }
@@ -331,7 +356,7 @@ fn detach_in_every_state() {
         bench.machine.drained(0, SessionKey(key), &mut bench.effects);
         bench.machine.full(0, SessionKey(key));
         let start = Start::Replay(at(0));
-        assert!(!bench.machine.restart(0, SessionKey(key), start, &mut bench.effects));
+        assert!(!bench.machine.restart(0, SessionKey(key), None, start, &mut bench.effects));
     }
     let status = bench.machine.status();
     assert_eq!((status.live, status.lagging), (0, 0));
@@ -364,4 +389,142 @@ fn a_gap_is_a_broken_invariant() {
     let mut bench = Bench::new();
     let window = Published { epoch: Epoch(1), from: Seq(1), to: Seq(2), bytes: 1, payload: 2 };
     bench.machine.publish(0, window, &mut bench.effects);
+}
+
+/// A view that is shown every `reach`-th window.
+fn view(cell: i32, reach: u32) -> View {
+    View { center: avvy_model::Cell([cell, 0, 0]), reach }
+}
+
+impl Bench {
+    /// Attaches a session that sees `view` and stands at the head.
+    fn watch(&mut self, key: SessionKey, room: usize, view: View) {
+        let sight = Sight { view: Some(view), goal: Some(view) };
+        let start = Start::Replay(self.machine.head());
+        let outbox = Outbox { got: Vec::new(), room };
+        self.machine.attach(self.now_us, key, outbox, sight, start, &mut self.effects);
+    }
+
+    fn show(&mut self, key: SessionKey, from: View, to: View, parts: u64, seq: u64) {
+        let parts = (0..parts).collect::<Vec<_>>().into_iter();
+        self.machine.show(self.now_us, key, [from, to], parts, at(seq), &mut self.effects);
+    }
+
+    fn step(session: SessionKey, from: View, to: View) -> Vec<FanOutEffect> {
+        vec![FanOutEffect::Step { session, from, to }]
+    }
+}
+
+#[test]
+fn a_view_is_sent_what_it_shows_and_told_of_the_rest_once_a_second() {
+    let mut bench = Bench::new();
+    bench.watch(ONE, 99, view(0, 3));
+    bench.publish_to(5);
+    assert_eq!(bench.got(ONE), [Window(3)]);
+    let due_us = bench.machine.deadline().expect("the view stands behind the head");
+    bench.now_us = due_us;
+    bench.machine.expire(due_us, &mut bench.effects);
+    assert_eq!(bench.got(ONE), [Window(3_005)], "nothing from 3 to 5");
+    assert_eq!(bench.machine.deadline(), None);
+    bench.publish_to(6);
+    assert_eq!(bench.got(ONE), [Window(6)]);
+}
+
+#[test]
+fn sessions_of_a_view_stand_together() {
+    let mut bench = Bench::new();
+    bench.watch(ONE, 99, view(0, 4));
+    bench.publish_to(2);
+    bench.watch(TWO, 99, view(0, 4));
+    assert_eq!(bench.got(ONE), [Window(2)], "before another one joins at the head");
+    bench.publish_to(4);
+    assert_eq!((bench.got(ONE), bench.got(TWO)), (vec![Window(4)], vec![Window(4)]));
+    assert_eq!(bench.machine.status().views, 1);
+    drop(bench.machine.detach(ONE));
+    drop(bench.machine.detach(TWO));
+    assert_eq!(bench.machine.status().views, 0);
+}
+
+#[test]
+fn a_slow_view_replays_what_it_shows() {
+    let mut bench = Bench::with(FanOutConfig { ring_max_windows: 99, ..small() });
+    bench.watch(ONE, 1, view(0, 3));
+    bench.publish_to(9);
+    assert_eq!(bench.got(ONE), [Window(3)]);
+    bench.drained(ONE, 99);
+    bench.work();
+    let replayed = [Window(3_005), Complete(5), Window(6), Complete(6)];
+    let got = bench.got(ONE);
+    assert_eq!(got[..4], replayed, "a bite is two windows, and its end is told");
+    assert_eq!(got[got.len() - 2..], [Window(9), Complete(9)]);
+    assert_eq!(bench.live(), 1);
+}
+
+#[test]
+fn walks_step_by_step_once_it_is_live() {
+    let mut bench = Bench::new();
+    let (here, there) = (view(0, 2), view(1, 2));
+    bench.watch(ONE, 1, here);
+    bench.publish_to(2);
+    bench.machine.aim(0, ONE, Some(there), &mut bench.effects);
+    assert_eq!(bench.effects(), [], "its outbox is full");
+    bench.drained(ONE, 99);
+    assert_eq!(bench.effects(), Bench::step(ONE, here, there));
+    bench.show(ONE, here, there, 2, 2);
+    assert_eq!(bench.got(ONE), [Window(2), Part(0), Part(1)]);
+    bench.work();
+    assert_eq!((bench.machine.view(ONE), bench.live()), (Some(there), 1));
+    assert_eq!(bench.effects(), [], "it has arrived");
+}
+
+#[test]
+fn a_step_that_comes_too_late_is_asked_for_again() {
+    let mut bench = Bench::new();
+    let (here, there) = (view(0, 2), view(1, 2));
+    bench.watch(ONE, 1, here);
+    bench.machine.aim(0, ONE, Some(there), &mut bench.effects);
+    assert_eq!(bench.effects(), Bench::step(ONE, here, there));
+    bench.publish_to(2);
+    bench.show(ONE, here, there, 1, 2);
+    assert_eq!(bench.got(ONE), [Window(2)], "it fell behind meanwhile");
+    bench.drained(ONE, 99);
+    assert_eq!(bench.effects(), Bench::step(ONE, here, there));
+}
+
+#[test]
+fn what_cannot_be_shown_begins_anew_near() {
+    let mut bench = Bench::with(FanOutConfig { ring_max_windows: 99, ..small() });
+    bench.watch(ONE, 99, view(0, 5));
+    bench.publish_to(13);
+    let near = view(0, 1);
+    let anew = FanOutEffect::Resync { session: ONE, at: None, view: Some(near) };
+    assert_eq!(bench.effects(), [anew]);
+    bench.got(ONE);
+    let start = Start::Load { parts: vec![7].into_iter(), at: at(13) };
+    bench.machine.restart(0, ONE, Some(near), start, &mut bench.effects);
+    bench.work();
+    assert_eq!(bench.got(ONE), [Part(7)]);
+    let next = near.step(&view(0, 5));
+    assert_eq!(bench.effects(), Bench::step(ONE, near, next), "and grows again");
+}
+
+#[test]
+fn from_the_whole_to_a_part_and_back() {
+    let mut bench = Bench::new();
+    bench.attach(ONE, 99, Start::Replay(at(0)));
+    bench.machine.aim(0, ONE, Some(view(2, 3)), &mut bench.effects);
+    let near = view(2, 1);
+    let part = FanOutEffect::Resync { session: ONE, at: None, view: Some(near) };
+    assert_eq!(bench.effects(), [part]);
+    let start = |n| Start::Load { parts: vec![n].into_iter(), at: at(0) };
+    bench.machine.restart(0, ONE, Some(near), start(1), &mut bench.effects);
+    bench.work();
+    bench.machine.aim(0, ONE, None, &mut bench.effects);
+    bench.effects.retain(|effect| matches!(effect, FanOutEffect::Resync { .. }));
+    assert_eq!(bench.effects(), [FanOutEffect::Resync { session: ONE, at: None, view: None }]);
+    bench.machine.restart(0, ONE, None, start(2), &mut bench.effects);
+    bench.work();
+    bench.publish_to(1);
+    assert_eq!(bench.got(ONE), [Part(1), Part(2), Window(1)]);
+    assert_eq!((bench.effects(), bench.machine.view(ONE)), (vec![], None));
 }

@@ -6,9 +6,10 @@ use std::collections::{HashMap, VecDeque};
 use avvy_brane::snapshot::{Decoder, Encoder};
 use avvy_brane::{Clients, World, journal};
 use avvy_flow::brane_core::{
-    Attach, BraneConfig, BraneCore, BraneEffect, BraneInput, Parts, SnapshotJob, Start, Window,
+    Attach, BraneConfig, BraneCore, BraneEffect, BraneInput, Parts, Selection, SnapshotJob, Start,
+    Window,
 };
-use avvy_flow::fan_out::{self, FanOut, FanOutConfig, FanOutEffect, Published};
+use avvy_flow::fan_out::{self, FanOut, FanOutConfig, FanOutEffect, Published, Sight};
 use avvy_flow::flush_window::FlushWindowConfig;
 use avvy_flow::group_commit::{GroupCommit, GroupCommitConfig, GroupCommitEffect, JournalChunk};
 use avvy_flow::lineage::Lineage;
@@ -40,7 +41,7 @@ enum Mail {
     Tell(SessionKey, ServerMessage),
 }
 
-type TestFanOut = FanOut<Packet, PartFrames, TestWire>;
+type TestFanOut = FanOut<Packet, Packet, PartFrames, TestWire>;
 
 pub struct Node {
     pub now: Now,
@@ -152,6 +153,7 @@ impl Node {
             }
             BraneEffect::Publish(window) => self.to_fan_out.push_back(Mail::Publish(window)),
             BraneEffect::Attach(attach) => self.to_fan_out.push_back(Mail::Attach(attach)),
+            BraneEffect::Aim { .. } | BraneEffect::Show(_) => panic!("everybody sees all"),
             BraneEffect::Detach { session } => self.to_fan_out.push_back(Mail::Detach(session)),
             BraneEffect::Refuse { session, .. } => {
                 self.wires.remove(&session);
@@ -259,7 +261,7 @@ impl Node {
     }
 
     fn attach(&mut self, attach: Attach, effects: &mut Vec<FanOutEffect>) {
-        let Attach { session, joined, rewind, start } = attach;
+        let Attach { session, joined, rewind, view, goal, start } = attach;
         let Some(wire) = self.wires.get(&session).cloned() else { return };
         wire.push(ServerMessage::Joined(joined));
         if let Some(to) = rewind {
@@ -272,9 +274,10 @@ impl Node {
             }
         };
         if self.fan_out.contains(session) {
-            self.fan_out.restart(self.now.us, session, start, effects);
+            self.fan_out.restart(self.now.us, session, view, start, effects);
         } else {
-            self.fan_out.attach(self.now.us, session, wire, start, effects);
+            let sight = Sight { view, goal };
+            self.fan_out.attach(self.now.us, session, wire, sight, start, effects);
         }
     }
 
@@ -297,9 +300,10 @@ impl Node {
     fn perform_fan_out(&mut self, effects: Vec<FanOutEffect>) {
         for effect in effects {
             match effect {
-                FanOutEffect::Resync { session, at } => {
-                    self.to_brane.push_back(BraneInput::Resync { session, at });
+                FanOutEffect::Resync { session, at, view } => {
+                    self.to_brane.push_back(BraneInput::Resync { session, at, view });
                 }
+                FanOutEffect::Step { .. } => panic!("everybody sees all"),
                 FanOutEffect::Close { session, .. } => {
                     self.wires.remove(&session);
                     self.closed.push(session);
@@ -366,6 +370,7 @@ fn restore(parts: &[Vec<u8>]) -> (World, Clients, Seq) {
 pub struct PartFrames {
     parts: Parts,
     handles: VecDeque<Handle>,
+    gone: Vec<Handle>,
     index: u32,
     done: bool,
 }
@@ -373,8 +378,13 @@ pub struct PartFrames {
 impl PartFrames {
     fn new(parts: Parts) -> Self {
         let all = || parts.frozen.iter().map(|(handle, _)| handle).collect();
-        let handles = parts.handles.clone().map_or_else(all, VecDeque::from);
-        Self { parts, handles, index: 0, done: false }
+        let handles = match &parts.selection {
+            Selection::All => all(),
+            Selection::Listed(handles) => handles.iter().copied().collect(),
+            Selection::Region(..) => panic!("everybody sees all"),
+        };
+        let gone = parts.gone.to_vec();
+        Self { parts, handles, gone, index: 0, done: false }
     }
 }
 
@@ -397,7 +407,7 @@ impl Iterator for PartFrames {
         self.done = self.handles.is_empty();
         let index = self.index;
         self.index += 1;
-        let gone = std::mem::take(&mut self.parts.gone);
+        let gone = std::mem::take(&mut self.gone);
         let (at, last): (Position, bool) = (self.parts.at, self.done);
         let part = SnapshotPart { channel: CHANNEL, at, index, last, objects, gone };
         Some(Packet::Part(Box::new(part)))

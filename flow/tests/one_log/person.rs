@@ -7,9 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use avvy_flow::SessionKey;
-use avvy_flow::fan_out::{Frame, Room, Wire};
+use avvy_flow::fan_out::{Content, Frame, Part, Room, Wire};
 use avvy_model::{
     BraneId, ClientId, Code, Counter, Edit, NumberedEdit, Position, Principal, Role, Seq, UserId,
+    View,
 };
 use avvy_protocol::{Channel, Flush, Join, ServerMessage, SnapshotPart, Update};
 use uuid::Uuid;
@@ -46,6 +47,20 @@ impl TestWire {
         outbox.messages.push_back(message);
         outbox.full |= outbox.messages.len() >= HIGH_WATER;
         if outbox.full { Room::Full } else { Room::More }
+    }
+}
+
+impl Content<Packet> for Packet {
+    fn whole(&self) -> &Packet {
+        self
+    }
+
+    fn part(&self, _view: &View, _from: Seq) -> Part<Packet> {
+        panic!("everybody sees all")
+    }
+
+    fn nothing(&self, _from: Seq) -> Packet {
+        panic!("everybody sees all")
     }
 }
 
@@ -128,7 +143,7 @@ impl Person {
     pub fn join(&mut self, brane: BraneId, session: SessionKey) -> Join {
         self.session = Some((session, TestWire::default()));
         let known = !self.kept.is_empty();
-        Join { brane, client: self.client(), known, resume: self.replica.resume() }
+        Join { brane, client: self.client(), known, resume: self.replica.resume(), area: None }
     }
 
     pub fn cut(&mut self) -> Option<SessionKey> {

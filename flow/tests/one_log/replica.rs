@@ -47,7 +47,7 @@ impl Replica {
             let handles: BTreeSet<_> = self.touched.iter().map(|(_, handle)| *handle).collect();
             handles.into_iter().collect()
         });
-        Some(Resume { version, touched })
+        Some(Resume { version, touched, scope: None })
     }
 
     pub fn joined(&mut self, joined: &Joined) {

@@ -47,7 +47,7 @@ fn an_edit_repeated_before_its_window_goes_out_is_told_after_it() {
     let principal = Principal { user: user(1), role: Role::Builder };
     let three = SessionKey(3);
     let resume = Some(Resume { version: at(1, 1), touched: None, scope: None });
-    let join = Join { brane: brane_id(), client: client(1), known: false, resume };
+    let join = Join { brane: brane_id(), client: client(1), known: false, resume, area: None };
     bench.input(BraneInput::Join { session: three, principal, join });
     bench.update(three, [(2, create(2))]);
     assert_eq!(bench.take().told, [], "nothing is acknowledged that was not published");

@@ -27,6 +27,15 @@ fn only(bench: &mut Bench) -> Attach {
     attached.remove(0)
 }
 
+/// The handles that were listed; `None` for all.
+fn handles(parts: &Parts) -> Option<Vec<Handle>> {
+    match &parts.selection {
+        Selection::All => None,
+        Selection::Listed(handles) => Some(handles.to_vec()),
+        Selection::Region(..) => panic!("few objects are listed"),
+    }
+}
+
 fn parts(attach: &Attach) -> &Parts {
     match &attach.start {
         Start::Parts(parts) => parts,
@@ -49,7 +58,7 @@ fn without_a_copy_it_gets_the_whole_world() {
     assert_eq!((joined.catch_up, joined.client_memory_s), (CatchUp::Snapshot, 604_800));
     let parts = parts(&attach);
     assert_eq!((parts.at, parts.frozen.len()), (at(1, 2), 3));
-    assert_eq!((&parts.handles, parts.gone.len()), (&None, 0));
+    assert_eq!((handles(parts), parts.gone.len()), (None, 0));
 }
 
 #[test]
@@ -108,7 +117,7 @@ fn a_copy_older_than_the_ring_gets_the_difference() {
     assert_eq!((attach.joined.catch_up, attach.rewind), (CatchUp::Diff, None));
     let parts = parts(&attach);
     let changed = (6..=10).map(Handle).collect();
-    assert_eq!((&parts.handles, parts.at), (&Some(changed), at(5, 10)));
+    assert_eq!((handles(parts), parts.at), (Some(changed), at(5, 10)));
 }
 
 #[test]
@@ -137,7 +146,7 @@ fn a_copy_past_a_fork_rewinds() {
         let mut expected: Vec<_> = (fork.seq.0 as u32 + 1..=10).map(Handle).collect();
         expected.extend((fork.seq.0 >= 9).then_some(Handle(9)));
         expected.sort_unstable();
-        assert_eq!(parts(&attach).handles, Some(expected));
+        assert_eq!(handles(parts(&attach)), Some(expected));
         assert_eq!(bench.core.status().rewinds, 1);
     }
 }
@@ -146,10 +155,10 @@ fn a_copy_past_a_fork_rewinds() {
 fn handles_of_the_lost_line_are_gone() {
     let mut bench = fifth_epoch(0);
     let touched = Some(vec![Handle(3), Handle(11), Handle(4_000_000_000)]);
-    bench.join(ONE, Some(Resume { version: at(3, 12), touched }));
+    bench.join(ONE, Some(Resume { version: at(3, 12), touched, scope: None }));
     let attach = only(&mut bench);
-    assert_eq!(parts(&attach).handles, Some(vec![Handle(3)]));
-    assert_eq!(parts(&attach).gone, [Handle(11), Handle(4_000_000_000)]);
+    assert_eq!(handles(parts(&attach)), Some(vec![Handle(3)]));
+    assert_eq!(parts(&attach).gone[..], [Handle(11), Handle(4_000_000_000)]);
 }
 
 #[test]
@@ -158,7 +167,7 @@ fn a_copy_past_a_fork_that_kept_no_count_gets_everything() {
     bench.join(ONE, Some(Resume { version: at(3, 12), touched: None, scope: None }));
     let attach = only(&mut bench);
     assert_eq!((attach.joined.catch_up, attach.rewind), (CatchUp::Snapshot, Some(at(3, 10))));
-    assert_eq!(parts(&attach).handles, None);
+    assert_eq!(handles(parts(&attach)), None);
 }
 
 #[test]
@@ -189,12 +198,12 @@ fn a_resync_is_a_new_start_with_the_difference() {
         bench.update(ONE, [(n, create(n.into()))]).pass_us(50_000);
     }
     bench.take();
-    bench.input(BraneInput::Resync { session: TWO, at: at(1, 1) });
+    bench.input(BraneInput::Resync { session: TWO, at: Some(at(1, 1)), view: None });
     let attach = only(&mut bench);
     assert_eq!((attach.session, attach.joined.catch_up), (TWO, CatchUp::Diff));
-    assert_eq!(parts(&attach).handles, Some(vec![Handle(2), Handle(3)]));
+    assert_eq!(handles(parts(&attach)), Some(vec![Handle(2), Handle(3)]));
     assert_eq!(bench.core.status().resyncs, 1);
-    bench.input(BraneInput::Resync { session: SessionKey(9), at: at(1, 1) });
+    bench.input(BraneInput::Resync { session: SessionKey(9), at: Some(at(1, 1)), view: None });
     assert_eq!(bench.take().attached.len(), 0, "a session that is gone");
 }
 
@@ -205,7 +214,7 @@ fn a_resync_is_asked_for_once() {
     bench.update(ONE, [(1, create(1))]).update(ONE, [(2, create(2))]);
     bench.take();
     for _ in 0..3 {
-        bench.input(BraneInput::Resync { session: TWO, at: at(1, 0) });
+        bench.input(BraneInput::Resync { session: TWO, at: Some(at(1, 0)), view: None });
     }
     bench.pass_us(50_000).ready(Seq(1));
     assert_eq!(bench.take().attached.len(), 1);

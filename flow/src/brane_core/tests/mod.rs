@@ -155,6 +155,8 @@ impl Bench {
                 return Some(to);
             }
             BraneEffect::Attach(attach) => self.done.attached.push(*attach),
+            BraneEffect::Aim { session, goal } => self.done.aims.push((session, goal)),
+            BraneEffect::Show(show) => self.done.shown.push(*show),
             BraneEffect::Detach { session } => self.done.detached.push(session),
             BraneEffect::Refuse { session, code } => self.done.refused.push((session, code)),
             BraneEffect::Tell { session, message } => self.done.told.push((session, message)),
@@ -191,7 +193,7 @@ impl Bench {
         resume: Option<Resume>,
     ) -> &mut Self {
         let client = client(session.0.into());
-        let join = Join { brane: brane_id(), client, known: false, resume };
+        let join = Join { brane: brane_id(), client, known: false, resume, area: None };
         self.input(BraneInput::Join { session, principal, join })
     }
 

@@ -1,0 +1,127 @@
+//! Live sessions, by what they see. Those who see the same are one *stream*:
+//! they stand at the same position and are handed the same frames.
+
+use avvy_model::{Seq, View};
+use rustc_hash::FxHashMap;
+
+use crate::SessionKey;
+
+/// A session that has everything up to the head that its stream shows.
+pub(super) struct Live<W> {
+    pub(super) wire: W,
+    pub(super) key: SessionKey,
+}
+
+/// Sessions with one view.
+pub(super) struct Stream<W> {
+    /// `None`: the whole brane.
+    pub(super) view: Option<View>,
+    /// Where its sessions stand. Behind the head when nothing that happened
+    /// since shows in the view.
+    pub(super) since: Seq,
+    /// When it was last handed something.
+    pub(super) sent_us: u64,
+    pub(super) live: Vec<Live<W>>,
+}
+
+/// A live session's place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct LivePlace {
+    pub(super) stream: usize,
+    pub(super) index: usize,
+}
+
+/// All streams. The first, of the whole brane, is always there; the others
+/// while they have sessions.
+pub(super) struct Streams<W> {
+    streams: Vec<Stream<W>>,
+    by_view: FxHashMap<View, usize>,
+    count: usize,
+}
+
+impl<W> Streams<W> {
+    pub(super) fn new(head: Seq) -> Self {
+        let whole = Stream { view: None, since: head, sent_us: 0, live: Vec::new() };
+        Self { streams: vec![whole], by_view: FxHashMap::default(), count: 0 }
+    }
+
+    /// How many sessions are live.
+    pub(super) fn live(&self) -> usize {
+        self.count
+    }
+
+    /// How many views of parts there are.
+    pub(super) fn views(&self) -> usize {
+        self.by_view.len()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    pub(super) fn get(&self, stream: usize) -> &Stream<W> {
+        &self.streams[stream]
+    }
+
+    pub(super) fn get_mut(&mut self, stream: usize) -> &mut Stream<W> {
+        &mut self.streams[stream]
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream<W>> {
+        self.streams.iter_mut()
+    }
+
+    pub(super) fn wire_mut(&mut self, place: LivePlace) -> &mut W {
+        &mut self.streams[place.stream].live[place.index].wire
+    }
+
+    /// The stream of a view, made if there is none; such a one stands at `head`.
+    pub(super) fn of(&mut self, view: Option<View>, head: Seq, now_us: u64) -> usize {
+        let Some(view) = view else { return 0 };
+        *self.by_view.entry(view).or_insert_with(|| {
+            let view = Some(view);
+            self.streams.push(Stream { view, since: head, sent_us: now_us, live: Vec::new() });
+            self.streams.len() - 1
+        })
+    }
+
+    pub(super) fn add(&mut self, stream: usize, live: Live<W>) -> LivePlace {
+        self.count += 1;
+        let sessions = &mut self.streams[stream].live;
+        sessions.push(live);
+        LivePlace { stream, index: sessions.len() - 1 }
+    }
+
+    /// Takes a session out. `moved` is told of each that has another place now.
+    pub(super) fn take(
+        &mut self,
+        place: LivePlace,
+        mut moved: impl FnMut(SessionKey, LivePlace),
+    ) -> Live<W> {
+        let LivePlace { stream, index } = place;
+        self.count -= 1;
+        let sessions = &mut self.streams[stream].live;
+        let taken = sessions.swap_remove(index);
+        if let Some(live) = sessions.get(index) {
+            moved(live.key, place);
+        }
+        if sessions.is_empty() {
+            self.close(stream, moved);
+        }
+        taken
+    }
+
+    /// Lets go of a stream without sessions.
+    fn close(&mut self, stream: usize, mut moved: impl FnMut(SessionKey, LivePlace)) {
+        let Some(view) = self.streams[stream].view else { return };
+        self.by_view.remove(&view);
+        self.streams.swap_remove(stream);
+        let Some(last) = self.streams.get(stream) else { return };
+        if let Some(view) = last.view {
+            self.by_view.insert(view, stream);
+        }
+        for (index, live) in last.live.iter().enumerate() {
+            moved(live.key, LivePlace { stream, index });
+        }
+    }
+}
