@@ -12,12 +12,12 @@ use avvy_flow::brane_core::{
 };
 use avvy_flow::group_commit::Rejected;
 use avvy_flow::{Now, SessionKey};
-use avvy_model::{BraneId, Code, Epoch, Position, Principal, Seq, TraceId};
+use avvy_model::{Area, BraneId, Code, Epoch, Position, Principal, Seq, TraceId, View as Sight};
 use avvy_persistence::BraneRecord;
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::encode_server;
 use avvy_protocol::frame::Frame;
-use avvy_protocol::{Channel, ErrorMessage, Join, Resume, ServerMessage, Update};
+use avvy_protocol::{Channel, ErrorMessage, Join, ServerMessage, Update};
 use ractor::concurrency::OneshotSender;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tracing::{info, warn};
@@ -33,7 +33,7 @@ use crate::members::Members;
 use crate::metrics::count;
 use crate::persistence::PersistenceMsg;
 use crate::snapshots;
-use crate::system::{View, WriteRequest};
+use crate::system::View;
 use crate::wire::Wire;
 pub(crate) use writers::Write;
 use writers::Writers;
@@ -63,6 +63,8 @@ pub(crate) enum BraneMsg {
     Leave { session: SessionKey, farewell: Option<Frame> },
     /// A session's edits.
     Update { session: SessionKey, update: Update, permit: Option<Permit> },
+    /// A session wants to see another area.
+    Look { session: SessionKey, area: Option<Area>, permit: Option<Permit> },
     /// A session asks for the state hash.
     Hash { session: SessionKey, permit: Option<Permit> },
     /// Edits without a session.
@@ -77,8 +79,11 @@ pub(crate) enum BraneMsg {
     Pressure(bool),
     /// The fan-out has finished what was published.
     FanOutReady { published: Seq, floor: Seq },
-    /// The fan-out cannot replay for this session.
-    Resync { session: SessionKey, at: Position },
+    /// The fan-out cannot replay for this session, or it is to see the whole
+    /// brane instead of a part or the other way round.
+    Resync { session: SessionKey, at: Option<Position>, view: Option<Sight> },
+    /// A session is to see more.
+    Step { session: SessionKey, from: Sight, to: Sight },
     /// The fan-out has given this session up.
     TooSlow { session: SessionKey, code: CloseCode },
     /// A wish to be woken has come due.
@@ -209,6 +214,10 @@ impl Actor for BraneActor {
                 brane.permits.extend(permit);
                 brane.feed(&myself, BraneInput::Update { session, update });
             }
+            BraneMsg::Look { session, area, permit } => {
+                brane.permits.extend(permit);
+                brane.feed(&myself, BraneInput::View { session, area });
+            }
             BraneMsg::Hash { session, permit } => {
                 brane.permits.extend(permit);
                 brane.feed(&myself, BraneInput::Hash { session });
@@ -223,8 +232,11 @@ impl Actor for BraneActor {
             BraneMsg::FanOutReady { published, floor } => {
                 brane.feed(&myself, BraneInput::FanOutReady { published, floor });
             }
-            BraneMsg::Resync { session, at } => {
-                brane.feed(&myself, BraneInput::Resync { session, at });
+            BraneMsg::Resync { session, at, view } => {
+                brane.feed(&myself, BraneInput::Resync { session, at, view });
+            }
+            BraneMsg::Step { session, from, to } => {
+                brane.feed(&myself, BraneInput::Step { session, from, to });
             }
             BraneMsg::TooSlow { session, code } => brane.context.registry.close(session, code),
             BraneMsg::Tick { at_us } => brane.on_tick(&myself, at_us),
@@ -292,6 +304,10 @@ impl Brane {
             }
             BraneEffect::Publish(window) => self.publish(window),
             BraneEffect::Attach(attach) => self.attach(myself, attach),
+            BraneEffect::Aim { session, goal } => {
+                self.tell_fan_out(FanOutMsg::Aim { session, goal });
+            }
+            BraneEffect::Show(show) => self.tell_fan_out(FanOutMsg::Show(show)),
             BraneEffect::Detach { session } => {
                 self.tell_fan_out(FanOutMsg::Detach { session, farewell: None });
             }
@@ -424,34 +440,6 @@ impl Brane {
             return Ok(());
         }
         Err(Box::new(RejectedError(opening)))
-    }
-
-    fn on_write(&mut self, myself: &ActorRef<BraneMsg>, write: Write) {
-        let Write { session, principal, request, reply } = write;
-        let WriteRequest { client, known, edits, trace } = request;
-        let waiting = edits.iter().map(|edit| edit.counter).collect();
-        self.writers.insert(session, waiting, reply);
-        // It stands at the head, so it is let in at once.
-        let status = self.core.status();
-        let version = Position { epoch: status.epoch, seq: status.published };
-        let resume = Some(Resume { version, touched: None, scope: None });
-        let join = Join { brane: self.record.id, client, known, resume, area: None };
-        self.feed(myself, BraneInput::Join { session, principal, join });
-        let update = Update { channel: self.channel, trace: Some(trace), edits };
-        self.feed(myself, BraneInput::Update { session, update });
-    }
-
-    /// Answers the requests whose edits all have outcomes and are durable.
-    /// Whatever was handled may have been the last thing that one of them
-    /// waited for: the watermark can come before the window is published.
-    fn finish_writers(&mut self, myself: &ActorRef<BraneMsg>) {
-        if self.writers.is_empty() {
-            return;
-        }
-        let BraneStatus { epoch, durable, .. } = self.core.status();
-        for session in self.writers.finish(epoch, durable) {
-            self.feed(myself, BraneInput::Leave { session });
-        }
     }
 
     fn on_view(&self, reply: OneshotSender<View>) {

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avvy_flow::SessionKey;
-use avvy_flow::brane_core::{Attach, Start as BraneStart, Window};
+use avvy_flow::brane_core::{Attach, Show, Start as BraneStart, Window};
 use avvy_flow::fan_out::{
-    self, FanOut, FanOutConfig, FanOutEffect, FanOutStatus, Published, Room, Start,
+    self, FanOut, FanOutConfig, FanOutEffect, FanOutStatus, Room, Sight, Start,
 };
+use avvy_flow::frames::WindowFrames;
 use avvy_flow::people::PeopleConfig;
-use avvy_model::{Position, Principal};
+use avvy_model::{Position, Principal, View};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::encode_server;
 use avvy_protocol::frame::Frame;
@@ -36,6 +37,10 @@ const TIDY_EVERY: Duration = Duration::from_secs(1);
 pub(crate) enum FanOutMsg {
     /// Let a session in, or start it anew; the wire is there the first time.
     Attach { attach: Box<Attach>, principal: Principal, wire: Arc<dyn Wire> },
+    /// A session wants to see this.
+    Aim { session: SessionKey, goal: Option<View> },
+    /// A session sees more.
+    Show(Box<Show>),
     /// Let go of a session, with a last word.
     Detach { session: SessionKey, farewell: Option<Farewell> },
     /// Hand out a window.
@@ -84,7 +89,7 @@ pub(crate) struct FanOutArguments {
 
 pub(crate) struct State {
     channel: Channel,
-    machine: FanOut<Frame, PartFrames, SessionWire>,
+    machine: FanOut<Frame, WindowFrames, PartFrames, SessionWire>,
     crowd: Crowd,
     parts: SharedParts,
     brane: ActorRef<BraneMsg>,
@@ -120,9 +125,9 @@ impl Actor for FanOutActor {
         let mut machine = FanOut::new(config, floor);
         let now_us = clock::monotonic_us();
         for flush in windows {
-            let window = published(&Arc::new(flush));
+            let window = Window { flush: Arc::new(flush), cells: None, acks: Vec::new() };
             // Nobody is attached yet, so there is nothing to do for anybody.
-            machine.publish(now_us, window, &mut Vec::new());
+            machine.publish(now_us, WindowFrames::publish(&window), &mut Vec::new());
         }
         let crowd = Crowd::new(channel, people, Arc::clone(&metrics));
         Ok(State {
@@ -156,6 +161,10 @@ impl Actor for FanOutActor {
                 state.crowd.leave(session);
                 state.on_detach(session, farewell);
             }
+            FanOutMsg::Aim { session, goal } => {
+                state.machine.aim(now_us, session, goal, &mut effects);
+            }
+            FanOutMsg::Show(show) => state.on_show(now_us, *show, &mut effects),
             FanOutMsg::Publish(window) => state.on_publish(now_us, window, &mut effects),
             FanOutMsg::Durable { at, waiting } => state.on_durable(at, &waiting),
             FanOutMsg::Tell { session, message } => state.on_tell(session, &message),
@@ -198,7 +207,7 @@ impl State {
         wire: Arc<dyn Wire>,
         effects: &mut Vec<FanOutEffect>,
     ) {
-        let Attach { session, joined, rewind, start } = attach;
+        let Attach { session, joined, rewind, view, goal, start } = attach;
         let channel = self.channel;
         let mut frames = vec![frame(&ServerMessage::Joined(joined))];
         if let Some(to) = rewind {
@@ -212,11 +221,19 @@ impl State {
             }
         };
         if self.machine.contains(session) {
-            self.machine.restart(now_us, session, start, effects);
+            self.machine.restart(now_us, session, view, start, effects);
         } else {
             let wire = SessionWire { channel, wire, held: None };
-            self.machine.attach(now_us, session, wire, start, effects);
+            let sight = Sight { view, goal };
+            self.machine.attach(now_us, session, wire, sight, start, effects);
         }
+    }
+
+    fn on_show(&mut self, now_us: u64, show: Show, effects: &mut Vec<FanOutEffect>) {
+        let Show { session, from, to, parts } = show;
+        let at = parts.at;
+        let parts = self.parts.start(parts);
+        self.machine.show(now_us, session, [from, to], parts, at, effects);
     }
 
     fn on_detach(&mut self, session: SessionKey, farewell: Option<Farewell>) {
@@ -228,7 +245,8 @@ impl State {
     }
 
     fn on_publish(&mut self, now_us: u64, window: Window, effects: &mut Vec<FanOutEffect>) {
-        let Window { flush, acks } = window;
+        let published = WindowFrames::publish(&window);
+        let Window { flush, acks, .. } = window;
         let mut editors = Vec::with_capacity(acks.len());
         for (session, edits) in acks {
             if let Some(wire) = self.machine.wire_mut(session) {
@@ -237,10 +255,11 @@ impl State {
             }
         }
         let to = flush.to;
-        let window = published(&flush);
         self.parts.passed(to);
-        let (live, bytes) = (self.machine.status().live as u64, window.bytes as u64);
-        self.machine.publish(now_us, window, effects);
+        let before = self.machine.status().deliveries;
+        let bytes = published.bytes as u64;
+        self.machine.publish(now_us, published, effects);
+        let live = self.machine.status().deliveries - before;
         for session in editors {
             // Editors that lag did not get the window, but get their outcomes.
             if let Some(wire) = self.machine.wire_mut(session)
@@ -273,9 +292,12 @@ impl State {
 
     fn perform(&mut self, effect: FanOutEffect) {
         match effect {
-            FanOutEffect::Resync { session, at } => {
+            FanOutEffect::Resync { session, at, view } => {
                 // Without its brane this actor ends, too.
-                let _ = self.brane.send_message(BraneMsg::Resync { session, at });
+                let _ = self.brane.send_message(BraneMsg::Resync { session, at, view });
+            }
+            FanOutEffect::Step { session, from, to } => {
+                let _ = self.brane.send_message(BraneMsg::Step { session, from, to });
             }
             FanOutEffect::Close { session, reason } => {
                 info!(session = session.0, ?reason, "closing a slow session");
@@ -330,12 +352,6 @@ impl fan_out::Wire<Frame> for SessionWire {
             Backlog::High | Backlog::Gone => Room::Full,
         }
     }
-}
-
-fn published(flush: &Arc<Flush>) -> Published<Frame> {
-    let payload = frame(&ServerMessage::Flush(Arc::clone(flush)));
-    let bytes = payload.as_wire().len();
-    Published { epoch: flush.epoch, from: flush.from, to: flush.to, bytes, payload }
 }
 
 fn frame(message: &ServerMessage) -> Frame {

@@ -11,16 +11,19 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use avvy_flow::brane_core::Parts;
+use avvy_flow::brane_core::{Parts, Selection};
 use avvy_model::{Handle, Object, ObjectAt, Seq};
 use avvy_protocol::codec::encode_server;
 use avvy_protocol::frame::Frame;
-use avvy_protocol::{Channel, ServerMessage, SnapshotPart};
+use avvy_protocol::{Channel, ServerMessage, SnapshotPart, ViewPart};
 
 use crate::clock;
 
 /// Estimated bytes at which a part ends.
 const PART_BYTES: usize = 128 * 1024;
+
+/// Objects that are looked at for one part, where few may belong in it.
+const MAX_LOOKED_AT: u32 = 32_768;
 
 /// The parts of all views of one brane. Cloning shares them.
 #[derive(Clone)]
@@ -198,8 +201,8 @@ impl View {
     /// Whether a session that needs this starts from here. A position has one
     /// state.
     fn is_of(&self, parts: &Parts) -> bool {
-        let Parts { at, handles, gone, .. } = &self.parts;
-        (at, handles, gone) == (&parts.at, &parts.handles, &parts.gone)
+        let Parts { at, selection, gone, scope, .. } = &self.parts;
+        (at, scope, selection, gone) == (&parts.at, &parts.scope, &parts.selection, &parts.gone)
     }
 
     fn encode(&mut self, channel: Channel, index: u32) -> Option<Frame> {
@@ -210,16 +213,20 @@ impl View {
             Some(next) if self.starts.len() == index as usize + 1 => self.starts.push(next),
             Some(_) => {}
         }
-        let gone = if index == 0 { self.parts.gone.clone() } else { Vec::new() };
+        let gone = if index == 0 { self.parts.gone.to_vec() } else { Vec::new() };
         let (at, last) = (self.parts.at, next.is_none());
         let part = SnapshotPart { channel, at, index, last, objects, gone };
-        Some(Frame::binary(&encode_server(&ServerMessage::Snapshot(part), clock::unix_ms())))
+        let message = match self.parts.scope {
+            Some(scope) => ServerMessage::View(ViewPart { scope, part }),
+            None => ServerMessage::Snapshot(part),
+        };
+        Some(Frame::binary(&encode_server(&message, clock::unix_ms())))
     }
 
     /// The objects of the part that begins at `start`, and where the next one
     /// begins.
     fn objects(&self, start: u32) -> (Vec<ObjectAt>, Option<u32>) {
-        let Parts { frozen, handles, .. } = &self.parts;
+        let Parts { frozen, selection, .. } = &self.parts;
         let (mut objects, mut bytes) = (Vec::new(), 0);
         // Takes an object; whether the part is full with it.
         let mut take = |handle: Handle, object: &Object| {
@@ -227,12 +234,20 @@ impl View {
             bytes += 128 + object.props.as_bytes().len();
             bytes >= PART_BYTES
         };
-        let next = match handles {
-            None => {
+        let next = match selection {
+            Selection::All => {
                 let mut full = frozen.iter_from(Handle(start)).filter(|(h, o)| take(*h, o));
                 full.next().map(|(handle, _)| handle.0 + 1)
             }
-            Some(handles) => {
+            Selection::Region(grid, region) => {
+                let all = frozen.iter_from(Handle(start)).zip(1..);
+                let mut full = all.filter(|((handle, object), looked_at)| {
+                    let is_full = frozen.is_in(*grid, *handle, region) && take(*handle, object);
+                    is_full || *looked_at == MAX_LOOKED_AT
+                });
+                full.next().map(|((handle, _), _)| handle.0 + 1)
+            }
+            Selection::Listed(handles) => {
                 let found = handles.iter().zip(1..).skip(start as usize);
                 let mut full = found.filter(|(h, _)| frozen.get(**h).is_some_and(|o| take(**h, o)));
                 full.next().map(|(_, next)| next)
@@ -278,12 +293,14 @@ mod tests {
 
     fn whole(world: &World) -> Parts {
         let at = Position { epoch: Epoch(1), seq: world.seq() };
-        Parts { frozen: world.freeze(), handles: None, gone: Vec::new(), at }
+        let (frozen, selection) = (world.freeze(), Selection::All);
+        Parts { frozen, selection, gone: Arc::from([]), at, scope: None }
     }
 
     fn some(world: &World, handles: &[u32]) -> Parts {
-        let handles = Some(handles.iter().map(|handle| Handle(*handle)).collect());
-        Parts { handles, gone: vec![Handle(999)], ..whole(world) }
+        let handles = handles.iter().map(|handle| Handle(*handle)).collect();
+        let selection = Selection::Listed(handles);
+        Parts { selection, gone: Arc::from([Handle(999)]), ..whole(world) }
     }
 
     fn part(frame: &Frame) -> SnapshotPart {
@@ -331,7 +348,7 @@ mod tests {
             let gone = parts.gone.clone();
             let frames: Vec<_> = shared.start(parts).collect();
             assert_eq!(handles(&frames), expected);
-            assert_eq!(part(&frames[0]).gone, gone);
+            assert_eq!(part(&frames[0]).gone[..], gone[..]);
         }
         assert_eq!(shared.shelf().views.len(), 4);
     }

@@ -138,6 +138,8 @@ impl Probe {
                 | ServerMessage::Left { .. }
                 | ServerMessage::Rewind { .. }
                 | ServerMessage::Snapshot(_)
+                | ServerMessage::View(_)
+                | ServerMessage::AreaFlush(_)
                 | ServerMessage::VersionComplete { .. }
                 | ServerMessage::Hash { .. }
                 | ServerMessage::People(_)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use avvy_auth::{Claims, Verifier, role_for};
-use avvy_model::{BraneId, Code, Principal};
+use avvy_model::{Area, BraneId, Code, Principal};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec;
 use avvy_protocol::frame::Frame;
@@ -113,6 +113,7 @@ impl Session {
             ClientMessage::Refresh { token } => self.on_refresh(&token),
             ClientMessage::Join(join) => self.on_join(myself, join, permit),
             ClientMessage::Leave { channel } => self.on_leave(channel),
+            ClientMessage::View { channel, area } => self.on_view(channel, area, permit),
             ClientMessage::Hash { channel } => self.on_hash(channel, permit),
             ClientMessage::People(request) => self.on_people(request, permit),
             ClientMessage::Hello(_) | ClientMessage::Update(_) | ClientMessage::Ping { .. } => {
@@ -285,14 +286,21 @@ impl Session {
         true
     }
 
+    fn on_view(&self, channel: Channel, area: Option<Area>, permit: Permit) {
+        let look = BraneMsg::Look { session: self.shared.key, area, permit: Some(permit) };
+        self.tell_brane(channel, look, "brane.view");
+    }
+
     fn on_hash(&self, channel: Channel, permit: Permit) {
+        let hash = BraneMsg::Hash { session: self.shared.key, permit: Some(permit) };
+        self.tell_brane(channel, hash, "brane.hash");
+    }
+
+    fn tell_brane(&self, channel: Channel, message: BraneMsg, operation: &str) {
         let route = self.shared.routes().iter().find(|r| r.channel == channel).cloned();
-        let sent = route.is_some_and(|route| {
-            let hash = BraneMsg::Hash { session: self.shared.key, permit: Some(permit) };
-            route.actor.send_message(hash).is_ok()
-        });
+        let sent = route.is_some_and(|route| route.actor.send_message(message).is_ok());
         if !sent {
-            self.shared.refuse(Code::NotJoined, Some("brane.hash"), Some(channel), None);
+            self.shared.refuse(Code::NotJoined, Some(operation), Some(channel), None);
         }
     }
 

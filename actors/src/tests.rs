@@ -219,7 +219,7 @@ impl Session {
         client: ClientId,
         resume: Option<Resume>,
     ) -> (Channel, CatchUp) {
-        self.say(&ClientMessage::Join(Join { brane, client, known: false, resume }));
+        self.say(&ClientMessage::Join(Join { brane, client, known: false, resume, area: None }));
         match self.until(|m| matches!(m, ServerMessage::Joined(_) | ServerMessage::Error(_))).await
         {
             ServerMessage::Joined(joined) => (joined.channel, joined.catch_up),

@@ -8,11 +8,11 @@
 use std::collections::hash_map::Entry as MapEntry;
 
 use avvy_model::{
-    Epoch, Handle, Kind, MovePatch, Object, ObjectAt, ObjectId, Position, PropsPatch, Seq,
+    Epoch, Handle, Kind, MovePatch, Object, ObjectAt, ObjectId, Position, PropsPatch, Scope, Seq,
     StateHash, ValueLimits, object_digest,
 };
-use avvy_protocol::{Flush, FlushItem, SnapshotPart, WireChange, WireEvent};
-use rustc_hash::FxHashMap;
+use avvy_protocol::{AreaFlush, Flush, FlushItem, SnapshotPart, WireChange, WireEvent};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::touched::Touched;
 
@@ -48,6 +48,10 @@ pub enum ReplicaError {
         /// Edits by its items.
         items: u64,
     },
+    /// A window of an area for a copy of the whole brane, or the other way
+    /// round.
+    #[error("a window of something else than the copy is of")]
+    Scope,
     /// An edit changes an object that the copy does not have.
     #[error("{0} is not in the copy")]
     Missing(Handle),
@@ -82,9 +86,11 @@ struct Entry {
     changed: bool,
 }
 
-/// A copy of one brane.
+/// A copy of one brane, or of a part of it.
 #[derive(Clone, Debug)]
 pub struct Replica {
+    /// What it is of; `None`: the whole brane.
+    scope: Option<Scope>,
     objects: FxHashMap<Handle, Entry>,
     at: Position,
     /// The latest epoch that is known to continue the line that the copy is on.
@@ -97,14 +103,20 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A copy from the parts of a whole snapshot. At most `max_touched`
-    /// changes are counted between two durable watermarks.
+    /// A copy of `scope` from the parts of a snapshot; `None` is the whole
+    /// brane. At most `max_touched` changes are counted between two durable
+    /// watermarks.
     ///
     /// # Errors
     /// When the snapshot is not whole.
-    pub fn new(snapshot: Snapshot, max_touched: usize) -> Result<Self, ReplicaError> {
+    pub fn new(
+        snapshot: Snapshot,
+        scope: Option<Scope>,
+        max_touched: usize,
+    ) -> Result<Self, ReplicaError> {
         let (at, parts) = snapshot.finish()?;
         let mut replica = Self {
+            scope,
             objects: FxHashMap::default(),
             at,
             line: at.epoch,
@@ -164,12 +176,57 @@ impl Replica {
         self.touched.durable(self.durable);
     }
 
+    /// Takes the copy of a part of the brane to another part: afterwards it is
+    /// of `scope` and stands where the parts say.
+    ///
+    /// # Errors
+    /// When parts are missing, or are of a position before the copy's.
+    pub fn show(&mut self, snapshot: Snapshot, scope: Scope) -> Result<(), ReplicaError> {
+        let (at, parts) = snapshot.finish()?;
+        if self.scope.is_none() {
+            return Err(ReplicaError::Scope);
+        }
+        self.check_joins(at.epoch, self.at.seq, at.seq)?;
+        let gone = parts.iter().flat_map(|part| part.gone.iter().copied()).collect();
+        self.remove_under(&gone);
+        for ObjectAt { handle, object } in parts.into_iter().flat_map(|part| part.objects) {
+            self.put(handle, object);
+        }
+        self.scope = Some(scope);
+        self.at = at;
+        Ok(())
+    }
+
+    /// Moves the copy of a part of the brane on by a window.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn apply_area(&mut self, flush: &AreaFlush) -> Result<(), ReplicaError> {
+        if self.scope.is_none() {
+            return Err(ReplicaError::Scope);
+        }
+        self.check_joins(flush.epoch, flush.from, flush.to)?;
+        for item in flush.cells.iter().flatten() {
+            self.apply_item(flush.from, item)?;
+        }
+        self.remove_under(&flush.left.iter().copied().collect());
+        for ObjectAt { handle, object } in &flush.entered {
+            self.put(*handle, object.clone());
+        }
+        self.at = Position { epoch: flush.epoch, seq: flush.to };
+        self.durable(flush.durable);
+        Ok(())
+    }
+
     /// Moves the copy on by a window.
     ///
     /// # Errors
     /// When the window does not start where the copy stands or does not fit
     /// it. Then the copy is good for nothing.
     pub fn apply(&mut self, flush: &Flush) -> Result<(), ReplicaError> {
+        if self.scope.is_some() {
+            return Err(ReplicaError::Scope);
+        }
         self.check_joins(flush.epoch, flush.from, flush.to)?;
         let mut seq = flush.from;
         for item in &flush.items {
@@ -186,15 +243,21 @@ impl Replica {
         Ok(())
     }
 
+    /// What the copy is of; `None`: the whole brane.
+    pub fn scope(&self) -> Option<Scope> {
+        self.scope
+    }
+
     /// Where the copy stands.
     pub fn position(&self) -> Position {
         self.at
     }
 
     /// Handles changed after the last durable edit known, ascending; `None`
-    /// when there were too many to count.
+    /// when there were too many to count, and for a copy of a part, which is
+    /// not mended.
     pub fn touched(&self) -> Option<Vec<Handle>> {
-        self.touched.since(self.durable)
+        if self.scope.is_some() { None } else { self.touched.since(self.durable) }
     }
 
     /// An object by its handle.
@@ -224,7 +287,7 @@ impl Replica {
         handles
     }
 
-    /// The state hash. Costs as much as was changed since it was last asked for.
+    /// The state hash, of what the copy holds. Costs as much as was changed since it was last asked for.
     pub fn state_hash(&mut self) -> StateHash {
         for handle in std::mem::take(&mut self.unhashed) {
             if let Some(entry) = self.objects.get_mut(&handle).filter(|entry| entry.changed) {
@@ -287,7 +350,10 @@ impl Replica {
             }
             WireChange::Deleted { handles } => handles.iter().try_for_each(|handle| {
                 self.touched.push(seq, *handle);
-                self.remove(*handle).then_some(()).ok_or(ReplicaError::Missing(*handle))
+                // Something in what is deleted may not have been shown here.
+                let is_part = self.scope.is_some();
+                let was_there = self.remove(*handle) || is_part;
+                was_there.then_some(()).ok_or(ReplicaError::Missing(*handle))
             }),
         }
     }
@@ -352,6 +418,28 @@ impl Replica {
             self.hash.remove(entry.digest);
         }
         true
+    }
+
+    /// Drops these objects and all that hangs under them.
+    fn remove_under(&mut self, tops: &FxHashSet<Handle>) {
+        if tops.is_empty() {
+            return;
+        }
+        let objects = &self.objects;
+        let is_under = |handle: Handle| {
+            let mut at = handle;
+            loop {
+                match objects.get(&at) {
+                    _ if tops.contains(&at) => return true,
+                    Some(entry) if at != Handle::ROOT => at = entry.object.parent,
+                    _ => return false,
+                }
+            }
+        };
+        let gone: Vec<_> = objects.keys().copied().filter(|handle| is_under(*handle)).collect();
+        for handle in gone {
+            self.remove(handle);
+        }
     }
 
     /// Objects that come and go between two hashes must not pile up here.

@@ -49,7 +49,7 @@ fn copy() -> Replica {
     let objects =
         vec![object(0, 0, Kind::Group), object(1, 0, Kind::Group), object(2, 1, Kind::Block)];
     let whole = snapshot(vec![part(at(1, 10), 0, true, objects, &[])]);
-    let mut copy = Replica::new(whole, 8).expect("it is whole");
+    let mut copy = Replica::new(whole, None, 8).expect("it is whole");
     copy.joins(Epoch(1), Seq(10));
     copy
 }
@@ -196,9 +196,9 @@ fn snapshots_are_whole() {
         Err(ReplicaError::Part { expected: 1, got: 2 })
     );
     assert_eq!(parts.add(part(at(1, 2), 1, true, vec![], &[])), Err(ReplicaError::MixedSnapshot));
-    assert!(matches!(Replica::new(parts, 8), Err(ReplicaError::Part { .. })));
+    assert!(matches!(Replica::new(parts, None, 8), Err(ReplicaError::Part { .. })));
     let rootless = snapshot(vec![part(at(1, 1), 0, true, vec![object(1, 0, Kind::Group)], &[])]);
-    assert_eq!(Replica::new(rootless, 8).err(), Some(ReplicaError::NotWhole));
+    assert_eq!(Replica::new(rootless, None, 8).err(), Some(ReplicaError::NotWhole));
     let holed = snapshot(vec![part(at(1, 1), 0, true, root(), &[5])]);
-    assert_eq!(Replica::new(holed, 8).err(), Some(ReplicaError::NotWhole));
+    assert_eq!(Replica::new(holed, None, 8).err(), Some(ReplicaError::NotWhole));
 }

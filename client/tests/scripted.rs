@@ -69,6 +69,7 @@ impl Peer {
             head: at,
             durable: Seq(0),
             catch_up: CatchUp::Snapshot,
+            scope: None,
             client_memory_s: 60,
         };
         self.say(ServerMessage::Joined(joined)).await;

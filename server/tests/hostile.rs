@@ -158,7 +158,11 @@ async fn members(server: &Server) -> Vec<TcpStream> {
 async fn ask_and_never_read(server: &Server, stream: &mut TcpStream) {
     let brane: BraneId = server.demo_brane.parse().unwrap();
     let client = ClientId::new(uuid::Uuid::new_v4());
-    say(stream, &ClientMessage::Join(Join { brane, client, known: false, resume: None })).await;
+    say(
+        stream,
+        &ClientMessage::Join(Join { brane, client, known: false, resume: None, area: None }),
+    )
+    .await;
     let ping = codec::encode_client(&ClientMessage::Ping { nonce: 7 });
     let pings = [frame_head(ping.len()), ping].concat().repeat(4_096);
     // It is full when it has taken nothing for a moment.

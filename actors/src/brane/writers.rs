@@ -5,11 +5,13 @@
 use std::collections::HashMap;
 
 use avvy_flow::SessionKey;
-use avvy_flow::brane_core::Window;
-use avvy_model::{Code, Counter, Epoch, Principal, Refusal, Seq};
-use avvy_protocol::ServerMessage;
+use avvy_flow::brane_core::{BraneInput, BraneStatus, Window};
+use avvy_model::{Code, Counter, Epoch, Position, Principal, Refusal, Seq};
+use avvy_protocol::{Join, Resume, ServerMessage, Update};
+use ractor::ActorRef;
 use ractor::concurrency::OneshotSender;
 
+use super::{Brane, BraneMsg};
 use crate::system::{WriteRequest, Written};
 
 /// Edits that come by HTTP.
@@ -96,6 +98,8 @@ impl Writers {
             | ServerMessage::Left { .. }
             | ServerMessage::Rewind { .. }
             | ServerMessage::Snapshot(_)
+            | ServerMessage::View(_)
+            | ServerMessage::AreaFlush(_)
             | ServerMessage::VersionComplete { .. }
             | ServerMessage::Flush(_)
             | ServerMessage::Durable { .. }
@@ -134,5 +138,35 @@ impl Writer {
         self.outcomes.sort_unstable_by_key(|(counter, _)| *counter);
         // Whoever asked may have stopped waiting.
         let _ = self.reply.send(Ok(Written { epoch, outcomes: self.outcomes, durable }));
+    }
+}
+
+impl Brane {
+    pub(super) fn on_write(&mut self, myself: &ActorRef<BraneMsg>, write: Write) {
+        let Write { session, principal, request, reply } = write;
+        let WriteRequest { client, known, edits, trace } = request;
+        let waiting = edits.iter().map(|edit| edit.counter).collect();
+        self.writers.insert(session, waiting, reply);
+        // It stands at the head, so it is let in at once.
+        let status = self.core.status();
+        let version = Position { epoch: status.epoch, seq: status.published };
+        let resume = Some(Resume { version, touched: None, scope: None });
+        let join = Join { brane: self.record.id, client, known, resume, area: None };
+        self.feed(myself, BraneInput::Join { session, principal, join });
+        let update = Update { channel: self.channel, trace: Some(trace), edits };
+        self.feed(myself, BraneInput::Update { session, update });
+    }
+
+    /// Answers the requests whose edits all have outcomes and are durable.
+    /// Whatever was handled may have been the last thing that one of them
+    /// waited for: the watermark can come before the window is published.
+    pub(super) fn finish_writers(&mut self, myself: &ActorRef<BraneMsg>) {
+        if self.writers.is_empty() {
+            return;
+        }
+        let BraneStatus { epoch, durable, .. } = self.core.status();
+        for session in self.writers.finish(epoch, durable) {
+            self.feed(myself, BraneInput::Leave { session });
+        }
     }
 }

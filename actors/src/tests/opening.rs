@@ -41,6 +41,7 @@ async fn another_users_private_brane_does_not_exist() {
             client: client(),
             known: false,
             resume: None,
+            area: None,
         }));
         assert_eq!(session.error().await, Code::NotFound);
         assert_eq!(openings.load(Ordering::Relaxed), open, "a stranger has nothing opened");

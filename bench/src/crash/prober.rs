@@ -202,6 +202,7 @@ impl Prober {
             client: self.client,
             known: self.probes.iter().any(|probe| probe.durable),
             resume: None,
+            area: None,
         }))?;
         loop {
             match connection.message()?.context("the server cut the join")? {

@@ -310,8 +310,11 @@ impl Session {
             | ServerMessage::Hash { .. }
             | ServerMessage::People(_)
             | ServerMessage::Refreshed { .. } => {}
-            ServerMessage::Flush(_) => bail!("a flush that was not seen as one"),
+            ServerMessage::Flush(_) | ServerMessage::AreaFlush(_) => {
+                bail!("a flush that was not seen as one")
+            }
             other @ (ServerMessage::Expiring { .. }
+            | ServerMessage::View(_)
             | ServerMessage::Left { .. }
             | ServerMessage::Error(_)) => bail!("the server said {other:?}"),
         }

@@ -12,7 +12,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::model::Naive;
-use crate::script::{self, Step, edit, user};
+use crate::script::{self, edit, user};
 
 type Objects = BTreeMap<Handle, Object>;
 

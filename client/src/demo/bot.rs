@@ -214,6 +214,8 @@ impl Bot {
                 | Notify::Joined { .. }
                 | Notify::Flushed { .. }
                 | Notify::People { .. }
+                | Notify::AreaFlushed { .. }
+                | Notify::Viewed { .. }
                 | Notify::Renamed { .. }
                 | Notify::Rewound { .. }
                 | Notify::Paused { .. }

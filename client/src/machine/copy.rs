@@ -3,8 +3,8 @@
 //! A thousand simulated users in one process need not hold a thousand copies
 //! of the world: most of them follow the log by its ranges alone.
 
-use avvy_model::{Epoch, Handle, Position, Seq};
-use avvy_protocol::{CatchUp, Flush, SnapshotPart};
+use avvy_model::{Epoch, Handle, Position, Scope, Seq};
+use avvy_protocol::{AreaFlush, CatchUp, Flush, SnapshotPart};
 
 use super::{FlushHead, SnapshotHead};
 use crate::replica::{Replica, ReplicaError, Snapshot};
@@ -26,7 +26,7 @@ pub enum CopyKind {
 #[derive(Debug)]
 pub(super) enum WorldCopy {
     Whole(Box<Replica>),
-    Position { at: Position, line: Epoch },
+    Position { at: Position, line: Epoch, scope: Option<Scope> },
 }
 
 impl WorldCopy {
@@ -34,6 +34,13 @@ impl WorldCopy {
         match self {
             Self::Whole(replica) => replica.position(),
             Self::Position { at, .. } => *at,
+        }
+    }
+
+    pub(super) fn scope(&self) -> Option<Scope> {
+        match self {
+            Self::Whole(replica) => replica.scope(),
+            Self::Position { scope, .. } => *scope,
         }
     }
 
@@ -78,11 +85,37 @@ impl WorldCopy {
         }
     }
 
+    pub(super) fn apply_area(&mut self, flush: &AreaFlush) -> Result<(), ReplicaError> {
+        match self {
+            Self::Whole(replica) => replica.apply_area(flush),
+            Self::Position { .. } => self.skip(&FlushHead::of_area(flush)),
+        }
+    }
+
+    /// Sees another part of the brane.
+    pub(super) fn show(
+        &mut self,
+        parts: PartsSoFar,
+        scope: Scope,
+        to: Position,
+    ) -> Result<(), ReplicaError> {
+        match (self, parts) {
+            (Self::Whole(replica), PartsSoFar::Kept(parts)) => replica.show(parts, scope),
+            (Self::Position { at, scope: old, .. }, PartsSoFar::Counted(_))
+                if old.is_some() && to.seq >= at.seq =>
+            {
+                (*at, *old) = (to, Some(scope));
+                Ok(())
+            }
+            _ => Err(ReplicaError::Scope),
+        }
+    }
+
     /// Moves on by a window whose contents were not read.
     pub(super) fn skip(&mut self, head: &FlushHead) -> Result<(), ReplicaError> {
         let gap = ReplicaError::Gap { at: self.position(), epoch: head.epoch, from: head.from };
         match self {
-            Self::Position { at, line } => {
+            Self::Position { at, line, .. } => {
                 let epoch_fits = head.epoch >= at.epoch && head.epoch <= *line;
                 if !epoch_fits || head.from != at.seq || head.to < head.from {
                     return Err(gap);
@@ -112,7 +145,7 @@ pub(super) enum PartsSoFar {
 }
 
 impl PartsSoFar {
-    fn new(kind: CopyKind) -> Self {
+    pub(super) fn new(kind: CopyKind) -> Self {
         match kind {
             CopyKind::Whole { .. } => Self::Kept(Snapshot::default()),
             CopyKind::Position => Self::Counted(0),
@@ -143,6 +176,7 @@ impl PartsSoFar {
         kind: CopyKind,
         whole: bool,
         at: Position,
+        scope: Option<Scope>,
         old: Option<WorldCopy>,
     ) -> Result<WorldCopy, ReplicaError> {
         match (self, kind, old) {
@@ -153,10 +187,10 @@ impl PartsSoFar {
                 Ok(WorldCopy::Whole(replica))
             }
             (Self::Kept(parts), CopyKind::Whole { max_touched }, _) if whole => {
-                Ok(WorldCopy::Whole(Box::new(Replica::new(parts, max_touched)?)))
+                Ok(WorldCopy::Whole(Box::new(Replica::new(parts, scope, max_touched)?)))
             }
             (Self::Counted(_), CopyKind::Position, _) => {
-                Ok(WorldCopy::Position { at, line: at.epoch })
+                Ok(WorldCopy::Position { at, line: at.epoch, scope })
             }
             _ => Err(ReplicaError::NotWhole),
         }

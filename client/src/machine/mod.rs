@@ -16,7 +16,7 @@ mod people;
 mod predict;
 mod types;
 
-use avvy_model::{BraneId, ClientId, Code, Edit, Object, Position, Target, UserId};
+use avvy_model::{Area, BraneId, ClientId, Code, Edit, Object, Position, Target, UserId};
 use avvy_protocol::{
     Channel, ClientMessage, ErrorMessage, Hello, MIN_VERSION, RefusedEdit, ServerMessage, VERSION,
     Welcome,
@@ -116,6 +116,19 @@ impl ClientMachine {
         } else {
             let client = (self.draw)();
             self.branes.push(Membership::new(brane, client, &self.options));
+        }
+        self.go_on(now_ms, out);
+    }
+
+    /// Wants to see an area of a brane, of which a copy of a part is kept;
+    /// `None`: the whole brane. Best said before [`Self::join`].
+    pub fn look(&mut self, now_ms: u64, brane: BraneId, area: Option<Area>, out: &mut Vec<Output>) {
+        if !self.branes.iter().any(|m| m.brane == brane) {
+            let client = (self.draw)();
+            self.branes.push(Membership::new_closed(brane, client, &self.options));
+        }
+        if let Some(membership) = self.branes.iter_mut().find(|m| m.brane == brane) {
+            membership.look(area, out);
         }
         self.go_on(now_ms, out);
     }
@@ -281,6 +294,14 @@ impl ClientMachine {
             }
             ServerMessage::Flush(flush) => {
                 self.on_channel(now_ms, flush.channel, out, |m, out| m.flush(now_ms, flush, out));
+            }
+            ServerMessage::AreaFlush(flush) => {
+                self.on_channel(now_ms, flush.channel, out, |m, out| {
+                    m.area_flush(now_ms, flush, out);
+                });
+            }
+            ServerMessage::View(view) => {
+                self.on_channel(now_ms, view.part.channel, out, |m, out| m.view(now_ms, view, out));
             }
             ServerMessage::VersionComplete { channel, version } => {
                 self.on_channel(now_ms, channel, out, |m, out| {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use avvy_model::{BraneId, ClientId, Code, Epoch, Position, Refusal, Role, Seq, UserId};
+use avvy_model::{BraneId, ClientId, Code, Epoch, Position, Refusal, Role, Scope, Seq, UserId};
 use avvy_protocol::{
-    CatchUp, Channel, ClientMessage, ErrorMessage, Flush, PeopleNews, ServerMessage, SnapshotPart,
+    AreaFlush, CatchUp, Channel, ClientMessage, ErrorMessage, Flush, PeopleNews, ServerMessage,
+    SnapshotPart,
 };
 
 use super::CopyKind;
@@ -146,6 +147,23 @@ pub enum Notify {
         /// What.
         news: PeopleNews,
     },
+    /// The copy of a part of the brane has moved on by this window.
+    AreaFlushed {
+        /// Which.
+        brane: BraneId,
+        /// The window.
+        flush: Arc<AreaFlush>,
+    },
+    /// The copy is of another part of the brane now. What is asked for is
+    /// reached in several steps.
+    Viewed {
+        /// Which.
+        brane: BraneId,
+        /// Where it stands.
+        at: Position,
+        /// What it is of.
+        scope: Scope,
+    },
     /// An edit is in the log, or is in it again after a rewind.
     Applied {
         /// Where.
@@ -265,6 +283,12 @@ impl FlushHead {
     /// The head of this window.
     pub fn of(flush: &Flush) -> Self {
         let Flush { channel, epoch, from, to, durable, .. } = *flush;
+        Self { channel, epoch, from, to, durable }
+    }
+
+    /// The head of this window of a part.
+    pub fn of_area(flush: &AreaFlush) -> Self {
+        let AreaFlush { channel, epoch, from, to, durable, .. } = *flush;
         Self { channel, epoch, from, to, durable }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use avvy_model::{BraneId, Code, Edit, Object, Position, Refusal, Target};
-use avvy_protocol::{Flush, PeopleNews};
+use avvy_model::{Area, BraneId, Code, Edit, Object, Position, Refusal, Scope, Target};
+use avvy_protocol::{AreaFlush, Flush, PeopleNews};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::session::{ReadAll, Session};
@@ -98,6 +98,15 @@ impl Pending {
 pub enum WorldChange {
     /// The copy moved on by this window.
     Flushed(Arc<Flush>),
+    /// The copy of a part moved on by this window.
+    AreaFlushed(Arc<AreaFlush>),
+    /// The copy is of another part: look at all of it again.
+    Viewed {
+        /// Where it stands.
+        at: Position,
+        /// What it is of.
+        scope: Scope,
+    },
     /// The copy follows the log from here on. `resynced`: it was replaced or
     /// mended, so look at all of it again.
     Live {
@@ -176,6 +185,16 @@ impl Client {
         Ok(Brane { brane, client: self.clone() })
     }
 
+    /// Joins a brane to see an area of it, and waits until the copy holds what
+    /// is nearest; it grows from there, as [`WorldChange::Viewed`] tells.
+    ///
+    /// # Errors
+    /// When the brane cannot be joined.
+    pub async fn join_area(&self, brane: BraneId, area: Area) -> Result<Brane, ClientError> {
+        self.command(Command::Look { brane, area: Some(area) }).await?;
+        self.join(brane).await
+    }
+
     /// Goes on with another token of the same user.
     ///
     /// # Errors
@@ -220,6 +239,15 @@ impl Brane {
     /// Which it is.
     pub fn id(&self) -> BraneId {
         self.brane
+    }
+
+    /// Wants to see another area; `None`: the whole brane. Whoever walks says
+    /// so as he goes, ten times a second at most.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn look(&self, area: Option<Area>) -> Result<(), ClientError> {
+        self.client.command(Command::Look { brane: self.brane, area }).await
     }
 
     /// Submits an edit. Edits of one client are applied in the order in which

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use avvy_model::{BraneId, Edit, Object, Target};
+use avvy_model::{Area, BraneId, Edit, Object, Target};
 use avvy_protocol::Channel;
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -22,6 +22,7 @@ pub(super) type ReadRoster = Box<dyn FnOnce(Option<&Roster>) + Send>;
 
 /// What the handles ask for.
 pub(super) enum Command {
+    Look { brane: BraneId, area: Option<Area> },
     Join { brane: BraneId, reply: oneshot::Sender<Result<(), ClientError>> },
     Leave { brane: BraneId },
     Submit { brane: BraneId, edit: Edit, progress: watch::Sender<Progress> },
@@ -109,6 +110,9 @@ pub(super) async fn run(
 impl Task {
     fn on_command(&mut self, command: Command) {
         match command {
+            Command::Look { brane, area } => {
+                self.session.act(|machine, now_ms, out| machine.look(now_ms, brane, area, out));
+            }
             Command::Join { brane, reply } => {
                 self.session.act(|machine, now_ms, out| machine.join(now_ms, brane, out));
                 if self.session.machine.is_live(brane) {
@@ -199,6 +203,12 @@ impl Task {
             }
             Notify::People { brane, news } => {
                 self.publish(brane, || WorldChange::People(news.clone()));
+            }
+            Notify::AreaFlushed { brane, flush } => {
+                self.publish(brane, || WorldChange::AreaFlushed(flush.clone()));
+            }
+            Notify::Viewed { brane, at, scope } => {
+                self.publish(brane, || WorldChange::Viewed { at, scope });
             }
             Notify::Rewound { brane, to, .. } => {
                 self.publish(brane, || WorldChange::Rewound { to });

@@ -172,6 +172,7 @@ fn joined(brane: BraneId, head: Position, durable: u64, catch_up: CatchUp) -> Jo
         head,
         durable: Seq(durable),
         catch_up,
+        scope: None,
         client_memory_s: HOUR_S,
     }
 }

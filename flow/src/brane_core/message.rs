@@ -226,7 +226,7 @@ pub struct Parts {
 }
 
 /// Objects of a world.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Selection {
     /// All; they replace the copy.
     All,

@@ -62,7 +62,7 @@ fn storm(name: &'static str, bytes: Vec<u8>) -> Case {
 
 fn join(brane: BraneId) -> Vec<u8> {
     let client = ClientId::new(version_4(7));
-    let join = Join { brane, client, known: false, resume: None };
+    let join = Join { brane, client, known: false, resume: None, area: None };
     frame(FIN | BINARY, &codec::encode_client(&ClientMessage::Join(join)))
 }
 

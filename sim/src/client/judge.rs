@@ -95,7 +95,9 @@ impl Person {
                 self.backoff.worked();
                 self.compare(outside, brane);
             }
-            Notify::Flushed { brane, .. } => self.compare(outside, brane),
+            Notify::Flushed { brane, .. }
+            | Notify::AreaFlushed { brane, .. }
+            | Notify::Viewed { brane, .. } => self.compare(outside, brane),
             Notify::Applied { brane, ticket, at } => self.judge_applied(outside, brane, ticket, at),
             Notify::Durable { brane, ticket, at } => {
                 self.check_applied(outside, brane, ticket, at);

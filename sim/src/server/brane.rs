@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use avvy_brane::journal;
 use avvy_flow::SessionKey;
-use avvy_flow::brane_core::{BraneCore, BraneEffect, BraneInput, BraneStatus, Start, Window};
+use avvy_flow::brane_core::{
+    BraneCore, BraneEffect, BraneInput, BraneStatus, Selection, Start, Window,
+};
 use avvy_flow::group_commit::JournalChunk;
 use avvy_model::{BraneId, Code, Position, Principal, StateHash};
 use avvy_protocol::close::CloseCode;
@@ -79,6 +81,10 @@ impl Process {
                 self.feed(ctx, life, BraneInput::Update { session, update });
                 self.give(ctx, permit);
             }
+            Msg::Look { session, area, permit } => {
+                self.feed(ctx, life, BraneInput::View { session, area });
+                self.give(ctx, permit);
+            }
             Msg::Hash { session, permit } => {
                 self.feed(ctx, life, BraneInput::Hash { session });
                 self.give(ctx, permit);
@@ -95,10 +101,13 @@ impl Process {
             Msg::FanOutReady { published, floor } => {
                 self.feed(ctx, life, BraneInput::FanOutReady { published, floor });
             }
-            Msg::Resync { session, at } => {
+            Msg::Resync { session, at, view } => {
                 ctx.env.count("resync of a slow session");
-                ctx.env.trace(|| format!("{session:?} is to be resynced from {at}"));
-                self.feed(ctx, life, BraneInput::Resync { session, at });
+                ctx.env.trace(|| format!("{session:?} is to be resynced from {at:?}"));
+                self.feed(ctx, life, BraneInput::Resync { session, at, view });
+            }
+            Msg::Step { session, from, to } => {
+                self.feed(ctx, life, BraneInput::Step { session, from, to });
             }
             Msg::TooSlow { session } => brane.close_slow(ctx, session),
             Msg::Tick { at_us } => {
@@ -160,6 +169,10 @@ impl Process {
                     self.send(ctx, ActorId::FanOut(life), attach);
                 }
             }
+            BraneEffect::Aim { session, goal } => {
+                self.send(ctx, ActorId::FanOut(life), Msg::Aim { session, goal });
+            }
+            BraneEffect::Show(show) => self.send(ctx, ActorId::FanOut(life), Msg::Show(show)),
             BraneEffect::Detach { session } => {
                 let detach = Msg::Detach { session, farewell: false };
                 self.send(ctx, ActorId::FanOut(life), detach);
@@ -243,8 +256,12 @@ fn brief(start: &Start) -> String {
     match start {
         Start::Replay(at) => format!("replay from {at}"),
         Start::Parts(parts) => {
-            let objects = parts.handles.as_ref().map(Vec::len);
-            format!("{objects:?} objects at {}", parts.at)
+            let objects = match &parts.selection {
+                Selection::All => "all".to_owned(),
+                Selection::Listed(handles) => handles.len().to_string(),
+                Selection::Region(_, region) => format!("{region:?}"),
+            };
+            format!("{objects} objects at {}", parts.at)
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use avvy_flow::brane_core::{Attach, Parts, Start as BraneStart, Window};
-use avvy_flow::fan_out::{self, FanOut, FanOutEffect, Published, Room, Start};
+use avvy_flow::brane_core::{Attach, Parts, Selection, Show, Start as BraneStart, Window};
+use avvy_flow::fan_out::{self, FanOut, FanOutEffect, Room, Sight, Start};
+use avvy_flow::frames::WindowFrames;
 use avvy_flow::{FanOutConfig, People, PeopleConfig, SessionKey};
-use avvy_model::{ObjectAt, Position};
+use avvy_model::{Handle, ObjectAt, Position};
 use avvy_protocol::codec::encode_server;
 use avvy_protocol::frame::Frame;
-use avvy_protocol::{Channel, Flush, ServerMessage, SnapshotPart};
+use avvy_protocol::{Channel, Flush, ServerMessage, SnapshotPart, ViewPart};
 
 use super::people::{self, PeopleOutbox};
 use super::{ActorId, Ctx, Life, Msg, Process};
@@ -20,7 +21,7 @@ const PART_OBJECTS: usize = 4;
 
 pub(super) struct Fan {
     channel: Channel,
-    machine: FanOut<Frame, PartFrames, SessionWire>,
+    machine: FanOut<Frame, WindowFrames, PartFrames, SessionWire>,
     people: People<PeopleOutbox>,
     working: bool,
     people_working: bool,
@@ -40,7 +41,8 @@ impl Fan {
         let mut machine = FanOut::new(config, floor);
         let mut effects = Vec::new();
         for window in windows {
-            machine.publish(now_us, published(&Arc::new(window), 0), &mut effects);
+            let window = Window { flush: Arc::new(window), cells: None, acks: Vec::new() };
+            machine.publish(now_us, WindowFrames::publish(&window), &mut effects);
         }
         let people = People::new(channel, people);
         Self { channel, machine, people, working: false, people_working: false, tick_us: None }
@@ -62,6 +64,13 @@ impl Process {
                 let session = attach.session;
                 fan.on_attach(now_us, now_ms, *attach, outbox.clone(), &mut effects);
                 fan.people.join(now, session, principal, PeopleOutbox(outbox));
+            }
+            Msg::Aim { session, goal } => fan.machine.aim(now_us, session, goal, &mut effects),
+            Msg::Show(show) => {
+                let Show { session, from, to, parts } = *show;
+                let at = parts.at;
+                let parts = PartFrames::new(fan.channel, parts, now_ms);
+                fan.machine.show(now_us, session, [from, to], parts, at, &mut effects);
             }
             Msg::Detach { session, farewell } => {
                 drop(fan.people.leave(now, session));
@@ -115,7 +124,8 @@ impl Process {
         }
         for effect in effects {
             let message = match effect {
-                FanOutEffect::Resync { session, at } => Msg::Resync { session, at },
+                FanOutEffect::Resync { session, at, view } => Msg::Resync { session, at, view },
+                FanOutEffect::Step { session, from, to } => Msg::Step { session, from, to },
                 FanOutEffect::Close { session, .. } => Msg::TooSlow { session },
             };
             self.send(ctx, brane, message);
@@ -154,7 +164,7 @@ impl Fan {
         outbox: SharedOutbox,
         effects: &mut Vec<FanOutEffect>,
     ) {
-        let Attach { session, joined, rewind, start } = attach;
+        let Attach { session, joined, rewind, view, goal, start } = attach;
         let channel = self.channel;
         let wire = SessionWire { channel, now_ms, outbox, held: None };
         wire.tell(now_ms, &ServerMessage::Joined(joined));
@@ -168,9 +178,10 @@ impl Fan {
             }
         };
         if self.machine.contains(session) {
-            self.machine.restart(now_us, session, start, effects);
+            self.machine.restart(now_us, session, view, start, effects);
         } else {
-            self.machine.attach(now_us, session, wire, start, effects);
+            let sight = Sight { view, goal };
+            self.machine.attach(now_us, session, wire, sight, start, effects);
         }
     }
 
@@ -181,16 +192,16 @@ impl Fan {
         window: Window,
         effects: &mut Vec<FanOutEffect>,
     ) {
-        let Window { flush, acks } = window;
+        let published = WindowFrames::publish(&window);
         let mut editors = Vec::new();
-        for (session, edits) in acks {
+        for (session, edits) in window.acks {
             if let Some(wire) = self.machine.wire_mut(session) {
                 let applied = ServerMessage::Applied { channel: self.channel, edits };
                 wire.held = Some(frame(&applied, now_ms));
                 editors.push(session);
             }
         }
-        self.machine.publish(now_us, published(&flush, now_ms), effects);
+        self.machine.publish(now_us, published, effects);
         for session in editors {
             if let Some(wire) = self.machine.wire_mut(session)
                 && let Some(held) = wire.held.take()
@@ -264,44 +275,39 @@ impl Iterator for PartFrames {
         if self.done {
             return None;
         }
-        let Parts { frozen, handles, gone, at } = &mut self.parts;
-        let all: Vec<ObjectAt> = match handles {
-            None => frozen
-                .iter()
-                .skip(self.next)
-                .take(PART_OBJECTS)
-                .map(|(handle, object)| ObjectAt { handle, object: object.clone() })
-                .collect(),
-            Some(handles) => handles
-                .iter()
-                .skip(self.next)
-                .take(PART_OBJECTS)
-                .filter_map(|handle| {
-                    let object = frozen.get(*handle)?.clone();
-                    Some(ObjectAt { handle: *handle, object })
-                })
-                .collect(),
+        let Parts { frozen, selection, .. } = &self.parts;
+        let handles: Vec<Handle> = match selection {
+            Selection::All => frozen.iter().map(|(handle, _)| handle).collect(),
+            Selection::Listed(handles) => handles.to_vec(),
+            Selection::Region(grid, region) => {
+                let all = frozen.iter().map(|(handle, _)| handle);
+                all.filter(|handle| frozen.is_in(*grid, *handle, region)).collect()
+            }
         };
+        let some = handles.iter().skip(self.next).take(PART_OBJECTS);
+        let objects = some
+            .filter_map(|handle| {
+                let object = frozen.get(*handle)?.clone();
+                Some(ObjectAt { handle: *handle, object })
+            })
+            .collect();
         self.next += PART_OBJECTS;
-        let count = handles.as_ref().map_or(frozen.len() as usize, Vec::len);
-        self.done = self.next >= count;
+        self.done = self.next >= handles.len();
         let part = SnapshotPart {
             channel: self.channel,
-            at: *at,
+            at: self.parts.at,
             index: self.index,
             last: self.done,
-            objects: all,
-            gone: if self.index == 0 { std::mem::take(gone) } else { Vec::new() },
+            objects,
+            gone: if self.index == 0 { self.parts.gone.to_vec() } else { Vec::new() },
         };
         self.index += 1;
-        Some(frame(&ServerMessage::Snapshot(part), self.now_ms))
+        let message = match self.parts.scope {
+            Some(scope) => ServerMessage::View(ViewPart { scope, part }),
+            None => ServerMessage::Snapshot(part),
+        };
+        Some(frame(&message, self.now_ms))
     }
-}
-
-fn published(flush: &Arc<Flush>, now_ms: u64) -> Published<Frame> {
-    let payload = frame(&ServerMessage::Flush(Arc::clone(flush)), now_ms);
-    let bytes = payload.as_wire().len();
-    Published { epoch: flush.epoch, from: flush.from, to: flush.to, bytes, payload }
 }
 
 fn frame(message: &ServerMessage, now_ms: u64) -> Frame {

@@ -17,7 +17,9 @@ use std::sync::{Arc, Mutex};
 
 use avvy_flow::group_commit::{JournalChunk, Rejected};
 use avvy_flow::{Load, SessionKey};
-use avvy_model::{BraneId, Code, Epoch, Position, Principal, Role, Seq, StateHash, UserId};
+use avvy_model::{
+    Area, BraneId, Code, Epoch, Position, Principal, Role, Seq, StateHash, UserId, View,
+};
 use avvy_persistence::Store;
 use avvy_persistence::memory::MemoryStore;
 use avvy_protocol::{Channel, ClientMessage, Join, PeopleRequest, ServerMessage, Update};
@@ -83,6 +85,11 @@ pub(crate) enum Msg {
         update: Update,
         permit: Permit,
     },
+    Look {
+        session: SessionKey,
+        area: Option<Area>,
+        permit: Permit,
+    },
     Hash {
         session: SessionKey,
         permit: Permit,
@@ -101,7 +108,13 @@ pub(crate) enum Msg {
     },
     Resync {
         session: SessionKey,
-        at: Position,
+        at: Option<Position>,
+        view: Option<View>,
+    },
+    Step {
+        session: SessionKey,
+        from: View,
+        to: View,
     },
     TooSlow {
         session: SessionKey,
@@ -125,6 +138,11 @@ pub(crate) enum Msg {
         session: SessionKey,
         farewell: bool,
     },
+    Aim {
+        session: SessionKey,
+        goal: Option<View>,
+    },
+    Show(Box<avvy_flow::brane_core::Show>),
     Publish(avvy_flow::brane_core::Window),
     DurableTo {
         at: Position,
@@ -435,6 +453,7 @@ impl Process {
         match message {
             Msg::Join { permit, .. }
             | Msg::Update { permit, .. }
+            | Msg::Look { permit, .. }
             | Msg::Hash { permit, .. }
             | Msg::People { permit: Some(permit), .. }
             | Msg::Received(_, permit)

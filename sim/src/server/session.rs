@@ -238,6 +238,13 @@ impl Process {
                     Some(_) => session.tell(now_ms, &ServerMessage::Left { channel, code: None }),
                 }
             }
+            ClientMessage::View { channel, area } => match session.route(channel) {
+                Some(route) if self.branes.contains_key(&route.life) => {
+                    let look = Msg::Look { session: key, area, permit };
+                    return self.send(ctx, ActorId::Brane(route.life), look);
+                }
+                _ => session.refuse(now_ms, Code::NotJoined, "brane.view", Some(channel)),
+            },
             ClientMessage::Hash { channel } => match session.route(channel) {
                 Some(route) if self.branes.contains_key(&route.life) => {
                     let hash = Msg::Hash { session: key, permit };

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use avvy_model::Position;
-use avvy_protocol::{CatchUp, Flush, SnapshotPart};
+use avvy_model::{Position, Scope};
+use avvy_protocol::{AreaFlush, CatchUp, Flush, SnapshotPart, ViewPart};
 
 use super::super::copy::{CatchingUp, PartsSoFar, WorldCopy};
 use super::super::{FlushHead, Notify, Output, SnapshotHead};
@@ -23,6 +23,57 @@ impl Membership {
         if self.followed(now_ms, followed, &head, out) {
             out.push(Output::Notify(Notify::Flushed { brane, flush }));
             self.progress(out);
+        }
+    }
+
+    pub(in crate::machine) fn area_flush(
+        &mut self,
+        now_ms: u64,
+        flush: Arc<AreaFlush>,
+        out: &mut Vec<Output>,
+    ) {
+        let head = FlushHead::of_area(&flush);
+        let brane = self.brane;
+        let followed = self.follow(&head, |copy| copy.apply_area(&flush));
+        if self.followed(now_ms, followed, &head, out) {
+            out.push(Output::Notify(Notify::AreaFlushed { brane, flush }));
+            self.progress(out);
+        }
+    }
+
+    pub(in crate::machine) fn view(&mut self, now_ms: u64, view: ViewPart, out: &mut Vec<Output>) {
+        let ViewPart { scope, part } = view;
+        let head = SnapshotHead::of(&part);
+        self.step(now_ms, scope, &head, |parts| parts.add(part), out);
+    }
+
+    fn step(
+        &mut self,
+        now_ms: u64,
+        scope: Scope,
+        head: &SnapshotHead,
+        add: impl FnOnce(&mut PartsSoFar) -> Result<bool, ReplicaError>,
+        out: &mut Vec<Output>,
+    ) {
+        let (brane, kind) = (self.brane, self.kind);
+        let Stage::Joined(live) = &mut self.stage else { return };
+        let (_, parts) = live.step.get_or_insert_with(|| (scope, PartsSoFar::new(kind)));
+        let added = add(parts);
+        let Some(copy) = &mut self.copy else {
+            return self.broken(now_ms, ReplicaError::Scope, out);
+        };
+        let ended = match added {
+            Ok(false) => return,
+            Ok(true) => live.step.take(),
+            Err(error) => return self.broken(now_ms, error, out),
+        };
+        let Some((scope, parts)) = ended else { return };
+        match copy.show(parts, scope, head.at) {
+            Ok(()) => {
+                out.push(Output::Notify(Notify::Viewed { brane, at: head.at, scope }));
+                self.progress(out);
+            }
+            Err(error) => self.broken(now_ms, error, out),
         }
     }
 
@@ -86,7 +137,8 @@ impl Membership {
         apply: impl FnOnce(&mut WorldCopy) -> Result<(), ReplicaError>,
     ) -> Option<Result<(), ReplicaError>> {
         let Stage::Joined(live) = &self.stage else { return None };
-        let mending = matches!(live.catching_up, Some(CatchingUp::Parts { .. }));
+        let mending =
+            matches!(live.catching_up, Some(CatchingUp::Parts { .. })) || live.step.is_some();
         Some(match &mut self.copy {
             Some(copy) if !mending => apply(copy),
             _ => Err(ReplicaError::Gap {
@@ -152,8 +204,8 @@ impl Membership {
     fn parts_complete(&mut self, now_ms: u64, at: Position, out: &mut Vec<Output>) {
         let Stage::Joined(live) = &mut self.stage else { return };
         let Some(CatchingUp::Parts { whole, parts }) = live.catching_up.take() else { return };
-        let (epoch, durable) = (live.head.epoch, live.durable);
-        match parts.finish(self.kind, whole, at, self.copy.take()) {
+        let (epoch, durable, scope) = (live.head.epoch, live.durable, live.scope);
+        match parts.finish(self.kind, whole, at, scope, self.copy.take()) {
             Ok(mut copy) => {
                 copy.joins(epoch, durable);
                 self.copy = Some(copy);

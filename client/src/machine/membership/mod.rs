@@ -4,10 +4,10 @@
 mod follow;
 mod outcomes;
 
-use avvy_model::{BraneId, ClientId, Code, Position, Refusal, Seq};
+use avvy_model::{Area, BraneId, ClientId, Code, Position, Refusal, Scope, Seq};
 use avvy_protocol::{CatchUp, Channel, ClientMessage, Join, Joined, Resume};
 
-use super::copy::{CatchingUp, WorldCopy};
+use super::copy::{CatchingUp, PartsSoFar, WorldCopy};
 use super::edits::Edits;
 use super::{CopyKind, MachineOptions, Notify, Output};
 use crate::replica::Replica;
@@ -40,6 +40,10 @@ struct Live {
     durable: Seq,
     catching_up: Option<CatchingUp>,
     catch_up: CatchUp,
+    /// What a snapshot that comes is of.
+    scope: Option<Scope>,
+    /// What came so far of a step to another view.
+    step: Option<(Scope, PartsSoFar)>,
 }
 
 /// The membership.
@@ -47,6 +51,8 @@ struct Live {
 pub(super) struct Membership {
     pub(super) brane: BraneId,
     client: ClientId,
+    /// What is to be seen; `None`: the whole brane.
+    area: Option<Area>,
     /// Whether one of this client's edits was ever durable.
     known: bool,
     kind: CopyKind,
@@ -67,6 +73,7 @@ impl Membership {
         Self {
             brane,
             client,
+            area: None,
             known: false,
             kind: options.copy,
             copy: None,
@@ -75,6 +82,15 @@ impl Membership {
             stage: Stage::Wanted { not_before_ms: 0 },
             hashes: Vec::new(),
         }
+    }
+
+    /// One that is not to be joined yet.
+    pub(in crate::machine) fn new_closed(
+        brane: BraneId,
+        client: ClientId,
+        options: &MachineOptions,
+    ) -> Self {
+        Self { stage: Stage::Closed, ..Self::new(brane, client, options) }
     }
 
     pub(in crate::machine) fn client(&self) -> ClientId {
@@ -162,16 +178,21 @@ impl Membership {
         let resume = self.copy.as_ref().map(|copy| Resume {
             version: copy.position(),
             touched: copy.touched().filter(|touched| touched.len() <= most),
+            scope: copy.scope(),
         });
         self.stage = Stage::Joining { since_ms: now_ms, leave: false };
-        let Self { brane, client, known, .. } = *self;
-        out.push(Output::Send(ClientMessage::Join(Join {
-            brane,
-            client,
-            known,
-            resume,
-            area: None,
-        })));
+        let Self { brane, client, known, area, .. } = *self;
+        out.push(Output::Send(ClientMessage::Join(Join { brane, client, known, resume, area })));
+    }
+
+    /// Wants to see this; says so where the brane is joined.
+    pub(in crate::machine) fn look(&mut self, area: Option<Area>, out: &mut Vec<Output>) {
+        if std::mem::replace(&mut self.area, area) == area {
+            return;
+        }
+        if let Stage::Joined(Live { channel, .. }) = self.stage {
+            out.push(Output::Send(ClientMessage::View { channel, area }));
+        }
     }
 
     pub(in crate::machine) fn leave(&mut self, now_ms: u64, out: &mut Vec<Output>) {
@@ -220,7 +241,8 @@ impl Membership {
         joined: &Joined,
         out: &mut Vec<Output>,
     ) {
-        let Joined { channel, brane, role, head, durable, catch_up, client_memory_s } = *joined;
+        let Joined { channel, brane, role, head, durable, catch_up, scope, client_memory_s } =
+            *joined;
         match self.stage {
             Stage::Joining { leave: true, .. } | Stage::Closed => {
                 return self.start_leaving(now_ms, channel, false, out);
@@ -239,7 +261,15 @@ impl Membership {
             self.forget_old(now_ms, client_memory_s, out);
             self.edits.send_again();
         }
-        self.stage = Stage::Joined(Live { channel, head, durable, catching_up: None, catch_up });
+        self.stage = Stage::Joined(Live {
+            channel,
+            head,
+            durable,
+            catching_up: None,
+            catch_up,
+            scope,
+            step: None,
+        });
         match CatchingUp::begin(catch_up, self.kind, self.copy.as_ref(), head) {
             Err(error) => self.broken(now_ms, error, out),
             Ok(catching_up) => {

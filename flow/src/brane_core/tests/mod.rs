@@ -67,6 +67,8 @@ struct Done {
     journal: Vec<JournalChunk>,
     windows: Vec<Window>,
     attached: Vec<Attach>,
+    aims: Vec<(SessionKey, Option<View>)>,
+    shown: Vec<Show>,
     detached: Vec<SessionKey>,
     refused: Vec<(SessionKey, Code)>,
     told: Vec<(SessionKey, ServerMessage)>,
