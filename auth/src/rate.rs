@@ -19,7 +19,8 @@ impl RetryAfterMs {
 pub struct Bucket {
     burst: u32,
     per_second: u32,
-    thousandths: u64,
+    /// Below 0: what was taken in advance.
+    thousandths: i64,
     at_ms: u64,
 }
 
@@ -28,7 +29,7 @@ impl Bucket {
     /// in the long run (0: never more than the burst). `now_ms` is in
     /// milliseconds of any clock, as long as every call uses the same one.
     pub const fn new(burst: u32, per_second: u32, now_ms: u64) -> Self {
-        Self { burst, per_second, thousandths: burst as u64 * 1_000, at_ms: now_ms }
+        Self { burst, per_second, thousandths: burst as i64 * 1_000, at_ms: now_ms }
     }
 
     /// Takes `n`, or nothing. A clock that goes back fills nothing.
@@ -37,7 +38,7 @@ impl Bucket {
     /// How long until `n` will be there.
     pub fn take(&mut self, now_ms: u64, n: u64) -> Result<(), RetryAfterMs> {
         self.fill(now_ms);
-        let wanted = n.saturating_mul(1_000);
+        let wanted = thousandths(n);
         if wanted <= self.thousandths {
             self.thousandths -= wanted;
             return Ok(());
@@ -45,32 +46,58 @@ impl Bucket {
         if n > u64::from(self.burst) || self.per_second == 0 {
             return Err(RetryAfterMs::NEVER);
         }
-        let missing = wanted - self.thousandths;
-        Err(RetryAfterMs(missing.div_ceil(u64::from(self.per_second))))
+        Err(self.filled_by(wanted))
+    }
+
+    /// Takes `n`, if need be in advance: of several who share a bucket each
+    /// has its turn, in the order in which they ask. A bucket that never fills
+    /// gives nothing in advance.
+    ///
+    /// # Errors
+    /// How long until they are there. They are taken, unless that is never.
+    pub fn reserve(&mut self, now_ms: u64, n: u64) -> Result<(), RetryAfterMs> {
+        self.fill(now_ms);
+        let wanted = thousandths(n);
+        if wanted > self.thousandths && self.per_second == 0 {
+            return Err(RetryAfterMs::NEVER);
+        }
+        let pause = self.filled_by(wanted);
+        self.thousandths = self.thousandths.saturating_sub(wanted);
+        if pause.0 == 0 { Ok(()) } else { Err(pause) }
+    }
+
+    /// How long until so many thousandths are there.
+    fn filled_by(&self, wanted: i64) -> RetryAfterMs {
+        let missing = wanted.saturating_sub(self.thousandths).max(0).unsigned_abs();
+        RetryAfterMs(missing.div_ceil(u64::from(self.per_second.max(1))))
     }
 
     /// Whether it is as good as new at this time.
     pub fn is_full(&self, now_ms: u64) -> bool {
         let mut later = *self;
         later.fill(now_ms);
-        later.thousandths == u64::from(self.burst) * 1_000
+        later.thousandths == i64::from(self.burst) * 1_000
     }
 
     /// Another rate from now on; what is left stays, up to the new burst.
     pub fn set_rate(&mut self, burst: u32, per_second: u32, now_ms: u64) {
         self.fill(now_ms);
         (self.burst, self.per_second) = (burst, per_second);
-        self.thousandths = self.thousandths.min(u64::from(burst) * 1_000);
+        self.thousandths = self.thousandths.min(i64::from(burst) * 1_000);
     }
 
     fn fill(&mut self, now_ms: u64) {
         // One a second is one thousandth a millisecond.
         let elapsed_ms = now_ms.saturating_sub(self.at_ms);
         let gained = elapsed_ms.saturating_mul(u64::from(self.per_second));
-        let full = u64::from(self.burst) * 1_000;
-        self.thousandths = self.thousandths.saturating_add(gained).min(full);
+        let full = i64::from(self.burst) * 1_000;
+        self.thousandths = self.thousandths.saturating_add_unsigned(gained).min(full);
         self.at_ms = self.at_ms.max(now_ms);
     }
+}
+
+fn thousandths(n: u64) -> i64 {
+    i64::try_from(n.saturating_mul(1_000)).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -107,6 +134,21 @@ mod tests {
         assert_eq!(bucket.take(5_000, 10), Ok(()));
         assert!(bucket.take(0, 1).is_err());
         assert_eq!(bucket.take(5_000, 1), Err(RetryAfterMs(250)));
+    }
+
+    #[test]
+    fn gives_in_advance_in_the_order_of_asking() {
+        let mut bucket = Bucket::new(BURST, PER_SECOND, 0);
+        assert_eq!(bucket.reserve(0, 10), Ok(()));
+        assert_eq!(bucket.reserve(0, 40), Err(RetryAfterMs(10_000)));
+        assert_eq!(bucket.reserve(0, 4), Err(RetryAfterMs(11_000)), "behind the forty");
+        assert_eq!(bucket.take(10_999, 1), Err(RetryAfterMs(251)));
+        assert_eq!(bucket.reserve(11_250, 1), Ok(()));
+        assert!(!bucket.is_full(13_749));
+        assert!(bucket.is_full(13_750));
+        let mut still = Bucket::new(1, 0, 0);
+        assert_eq!(still.reserve(0, 2), Err(RetryAfterMs::NEVER));
+        assert_eq!(still.reserve(0, 1), Ok(()));
     }
 
     #[test]
@@ -159,6 +201,7 @@ mod tests {
             let mut bucket = Bucket::new(burst, per_second, times[0]);
             for now_ms in times {
                 let _ = bucket.take(now_ms, n);
+                let _ = bucket.reserve(now_ms, n);
             }
         }
     }

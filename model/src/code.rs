@@ -75,7 +75,7 @@ codes! {
     NotJoined = 1012, "not_joined";
     /// The brane is joined already on this connection.
     AlreadyJoined = 1013, "already_joined";
-    /// This connection has joined as many branes as it may.
+    /// This connection or this user has joined as many branes as it may.
     TooManyChannels = 1014, "too_many_channels";
     /// There is one already.
     Exists = 1015, "exists";
@@ -93,6 +93,8 @@ codes! {
     TooManyBranes = 1021, "too_many_branes";
     /// Without a pose of one's own nobody is near.
     NoPose = 1022, "no_pose";
+    /// The user has as many sessions as one may.
+    TooManySessions = 1023, "too_many_sessions";
 
     /// The object is not in the brane.
     ObjectNotFound = 2000, "object_not_found";

@@ -87,6 +87,8 @@ close_codes! {
     Overloaded = 4004, "overloaded", Later;
     /// The server did not hear a `hello` in time.
     HelloTimeout = 4005, "hello_timeout", Later;
+    /// The user has as many sessions as one may.
+    TooManySessions = 4006, "too_many_sessions", Later;
 
     /// Bytes that are not a message, or a message out of turn.
     ProtocolError = 4500, "protocol_error", No;

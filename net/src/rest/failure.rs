@@ -22,7 +22,8 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(code: Code) -> Self {
         let retry_after_ms =
-            matches!(code, Code::Unavailable | Code::BraneFull).then_some(PAUSE_MS);
+            matches!(code, Code::Unavailable | Code::BraneFull | Code::RateLimited)
+                .then_some(PAUSE_MS);
         Self { code, status: None, details: None, retry_after_ms }
     }
 
@@ -116,6 +117,7 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         | Code::TooManyChannels
         | Code::TooManyBranes
         | Code::NoPose
+        | Code::TooManySessions
         | Code::Exists
         | Code::ObjectExists
         | Code::OutcomeUnknown
