@@ -2,6 +2,7 @@
 //! decides and never waits for anything: what takes time goes out, and its end
 //! comes back as a message.
 
+mod answers;
 mod writers;
 
 use std::sync::{Arc, OnceLock};
@@ -12,21 +13,18 @@ use avvy_flow::brane_core::{
 };
 use avvy_flow::group_commit::Rejected;
 use avvy_flow::{Now, SessionKey};
-use avvy_model::{Area, BraneId, Code, Epoch, Position, Principal, Seq, TraceId, View as Sight};
+use avvy_model::{Area, BraneId, Code, Epoch, Position, Principal, Seq, View as Sight};
 use avvy_persistence::BraneRecord;
 use avvy_protocol::close::CloseCode;
-use avvy_protocol::codec::encode_server;
-use avvy_protocol::frame::Frame;
-use avvy_protocol::{Channel, ErrorMessage, Join, ServerMessage, Update};
+use avvy_protocol::{Channel, Join, Update};
 use ractor::concurrency::OneshotSender;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tracing::{info, warn};
-use uuid::Uuid;
 
 use crate::clock;
 use crate::credits::Permit;
 use crate::directory::{DirectoryContext, DirectoryMsg};
-use crate::fan_out::{FanOutActor, FanOutArguments, FanOutMsg, Farewell};
+use crate::fan_out::{FanOutActor, FanOutArguments, FanOutMsg};
 use crate::idle::Idle;
 use crate::loading::Loaded;
 use crate::members::Members;
@@ -60,7 +58,7 @@ pub(crate) enum BraneMsg {
         permit: Option<Permit>,
     },
     /// A session leaves or is gone.
-    Leave { session: SessionKey, farewell: Option<Frame> },
+    Leave { session: SessionKey, farewell: Option<Goodbye> },
     /// A session's edits.
     Update { session: SessionKey, update: Update, permit: Option<Permit> },
     /// A session wants to see another area.
@@ -100,6 +98,9 @@ pub(crate) enum BraneMsg {
     #[cfg(test)]
     Fail,
 }
+
+/// The client is told that it has left: at its own wish, or why.
+pub(crate) struct Goodbye(pub(crate) Option<Code>);
 
 /// Why a brane's actor failed whose journal the store will never take.
 #[derive(Debug, thiserror::Error)]
@@ -345,47 +346,6 @@ impl Brane {
         self.tell_fan_out(FanOutMsg::Attach { attach, principal, wire });
     }
 
-    fn refuse(&mut self, session: SessionKey, code: Code) {
-        self.writers.fail(session, code);
-        if let Some(wire) = self.members.remove(session) {
-            self.context.registry.join_refused(session, self.record.id);
-            let retry_after_ms = (code == Code::Unavailable).then_some(1_000);
-            self.send_error(&*wire, code, "brane.join", retry_after_ms);
-        }
-    }
-
-    /// Says that a session's edits were not served because the brane closes.
-    fn not_served(&self, session: SessionKey) {
-        if let Some(wire) = self.members.wire(session) {
-            self.send_error(&*wire, Code::Unavailable, "object.update", Some(100));
-        }
-    }
-
-    fn send_error(
-        &self,
-        wire: &dyn Wire,
-        code: Code,
-        operation: &str,
-        retry_after_ms: Option<u64>,
-    ) {
-        let error = ServerMessage::Error(ErrorMessage {
-            code,
-            message: code.meaning().to_owned(),
-            details: None,
-            trace: TraceId::new(Uuid::new_v4()),
-            retry_after_ms,
-            operation: Some(operation.to_owned()),
-            channel: Some(self.channel),
-        });
-        wire.send(&[Frame::binary(&encode_server(&error, clock::unix_ms()))]);
-    }
-
-    fn tell(&mut self, session: SessionKey, message: ServerMessage) {
-        if let Some(message) = self.writers.take_told(session, message) {
-            self.tell_fan_out(FanOutMsg::Tell { session, message });
-        }
-    }
-
     fn store_snapshot(&self, myself: &ActorRef<BraneMsg>, job: SnapshotJob) {
         let (store, brane, myself) =
             (Arc::clone(&self.context.store), self.record.id, myself.clone());
@@ -416,13 +376,12 @@ impl Brane {
         &mut self,
         myself: &ActorRef<BraneMsg>,
         session: SessionKey,
-        farewell: Option<Frame>,
+        farewell: Option<Goodbye>,
     ) {
         self.writers.remove(session);
-        let wire = self.members.remove(session);
-        if let (Some(wire), Some(frame)) = (wire, farewell) {
-            let farewell = Some(Farewell { wire, frame });
-            self.tell_fan_out(FanOutMsg::Detach { session, farewell });
+        match farewell {
+            Some(goodbye) => self.bid_farewell(session, goodbye),
+            None => drop(self.members.remove(session)),
         }
         self.feed(myself, BraneInput::Leave { session });
     }

@@ -6,11 +6,15 @@ use avvy_flow::group_commit::GroupCommitConfig;
 use avvy_flow::people::{PeopleConfig, Rate};
 use avvy_protocol::codec::DecodeLimits;
 
+use crate::accounts::UserConfig;
+
 /// Everything the actors can be told.
 #[derive(Clone, Debug)]
 pub struct SystemConfig {
     /// Of every session.
     pub session: SessionConfig,
+    /// Of every user, over all sessions and requests.
+    pub user: UserConfig,
     /// Of every brane's core.
     pub brane: BraneConfig,
     /// Of every brane's fan-out.
@@ -111,6 +115,7 @@ impl Default for SystemConfig {
     fn default() -> Self {
         Self {
             session: SessionConfig::default(),
+            user: UserConfig::default(),
             brane: BraneConfig::default(),
             fan_out: FanOutConfig::default(),
             people: PeopleConfig::default(),

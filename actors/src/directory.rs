@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 use crate::brane::{BraneActor, BraneArguments, BraneHandle, BraneMsg, RejectedError};
 use crate::config::SystemConfig;
 use crate::idle::Idle;
+use crate::limit::Limit;
 use crate::loading::{self, Loaded};
 use crate::metrics::Metrics;
 use crate::persistence::PersistenceMsg;
@@ -204,6 +205,7 @@ impl Directory {
                 if self.make_room(brane) {
                     self.start_loading(myself, brane, vec![reply]);
                 } else {
+                    self.context.metrics.limits.count(Limit::OpenBranes);
                     reply(Err(Code::Unavailable));
                 }
             }

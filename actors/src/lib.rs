@@ -9,6 +9,7 @@
 //! bound: a connection its credits, a brane one published window at a time, a
 //! journal its bytes.
 
+mod accounts;
 mod brane;
 mod clock;
 mod config;
@@ -16,6 +17,7 @@ mod credits;
 mod directory;
 mod fan_out;
 mod idle;
+mod limit;
 mod loading;
 mod members;
 mod metrics;
@@ -24,6 +26,7 @@ mod people;
 mod persistence;
 mod probe;
 mod registry;
+mod route;
 mod session;
 mod session_actor;
 mod snapshots;
@@ -34,11 +37,13 @@ mod system;
 mod tests;
 mod wire;
 
+pub use accounts::{Account, UserConfig, Verb};
 pub use avvy_flow::brane_core::BraneStatus;
 pub use avvy_flow::fan_out::FanOutStatus;
-pub use avvy_flow::people::PeopleStatus;
+pub use avvy_flow::people::{PeopleStatus, Rate};
 pub use avvy_persistence::{BraneCursor, BraneKind, BranePage, BraneRecord, MAX_NAME_BYTES};
 pub use config::{SessionConfig, SystemConfig};
+pub use limit::{ByCode, Limit, LimitHits};
 pub use loading::recover;
 pub use metrics::Metrics;
 pub use probe::Report as ProbeReport;

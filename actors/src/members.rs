@@ -47,6 +47,12 @@ impl Members {
         self.members.get(&session).map(|member| Arc::clone(&member.wire))
     }
 
+    /// Whether it was let in and has its client id still.
+    pub(crate) fn was_let_in(&self, session: SessionKey) -> bool {
+        let client = self.members.get(&session).map(|member| member.client);
+        client.is_some_and(|client| self.holders.get(&client) == Some(&session))
+    }
+
     /// The session was let in and holds its client id from now on. Gives the
     /// one that held it before.
     pub(crate) fn hold(&mut self, session: SessionKey) -> Option<SessionKey> {

@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use avvy_protocol::close::CloseCode;
 
+use crate::limit::{ByCode, LimitHits};
+
 /// Counters since the process started. Each only rises.
 #[derive(Default, Debug)]
 pub struct Metrics {
@@ -15,9 +17,11 @@ pub struct Metrics {
     /// Connections refused because there were too many.
     pub sessions_refused: AtomicU64,
     /// Typed errors sent to clients.
-    pub errors: AtomicU64,
-    /// Updates that had to wait for the rate of their session.
-    pub rate_limited: AtomicU64,
+    pub errors: ByCode,
+    /// Edits refused.
+    pub refused_edits: ByCode,
+    /// Bounds that clients have met.
+    pub limits: LimitHits,
     /// Messages handed to sockets by fan-out.
     pub deliveries: AtomicU64,
     /// Bytes of them.

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::clock;
 use crate::credits::Permit;
 use crate::fan_out::FanOutMsg;
-use crate::metrics::{Metrics, count};
+use crate::metrics::Metrics;
 use crate::wire::Wire;
 pub(crate) use poses::{PoseSlot, Poses};
 
@@ -142,7 +142,7 @@ impl Crowd {
         else {
             return;
         };
-        count(&self.metrics.errors, 1);
+        self.metrics.errors.count(code);
         let error = ServerMessage::Error(ErrorMessage {
             code,
             message: code.meaning().to_owned(),

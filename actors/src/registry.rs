@@ -13,6 +13,7 @@ use ractor::{ActorId, ActorRef};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
+use crate::accounts::Accounts;
 use crate::clock;
 use crate::session::Shared;
 use crate::session_actor::SessionMsg;
@@ -45,7 +46,9 @@ impl Registry {
     }
 
     pub(crate) fn remove(&self, session: SessionKey) {
-        self.sessions.remove(&session);
+        if let Some((_, entry)) = self.sessions.remove(&session) {
+            entry.shared.exit();
+        }
         if self.sessions.is_empty() {
             self.emptied.notify_waiters();
         }
@@ -113,13 +116,14 @@ impl Registry {
     }
 
     /// Looks after time-outs until the registry is dropped.
-    pub(crate) async fn sweep(registry: Weak<Self>) {
+    pub(crate) async fn sweep(registry: Weak<Self>, accounts: Arc<Accounts>) {
         let mut ticks = tokio::time::interval(SWEEP_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let Some(registry) = registry.upgrade() else { return };
             let (now_ms, now_s) = (clock::monotonic_ms(), clock::unix_s());
+            accounts.sweep(now_ms);
             let cut = |entry: &Entry| entry.shared.sweep(now_ms, now_s);
             let over =
                 registry.sessions.iter().filter(|entry| cut(entry)).map(|entry| *entry.key());

@@ -6,7 +6,7 @@
 //! grows with what a client sends.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use avvy_auth::rate::{Bucket, RetryAfterMs};
@@ -17,15 +17,19 @@ use avvy_protocol::codec::{self, DecodeError, PartialUpdate};
 use avvy_protocol::frame::Frame;
 use avvy_protocol::{Channel, ClientMessage, ErrorMessage, PeopleRequest, ServerMessage, Update};
 use ractor::ActorRef;
+use tokio::sync::OwnedSemaphorePermit;
 
+use crate::accounts::Account;
 use crate::brane::{BraneHandle, BraneMsg};
 use crate::clock;
 use crate::config::SessionConfig;
 use crate::credits::{CreditPool, Granted, Permit};
 use crate::fan_out::FanOutMsg;
-use crate::metrics::{Metrics, count};
+use crate::limit::Limit;
+use crate::metrics::Metrics;
 use crate::people::Poses;
 use crate::registry::Registry;
+use crate::route::Route;
 use crate::session_actor::SessionMsg;
 use crate::wire::Wire;
 
@@ -52,7 +56,11 @@ pub(crate) struct Shared {
     /// A message that waits for its rate or for credits. While there is one,
     /// nothing more is read.
     parked: Mutex<Option<Waiting>>,
-    routes: Mutex<Vec<BraneHandle>>,
+    routes: Mutex<Vec<Route>>,
+    /// The user's, once the user is known.
+    pub(crate) account: OnceLock<Arc<Account>>,
+    /// One of the user's places for sessions.
+    place: Mutex<Option<OwnedSemaphorePermit>>,
     edits: Mutex<Bucket>,
     messages: Mutex<Bucket>,
     pub(crate) poses: Poses,
@@ -94,6 +102,8 @@ impl Shared {
             ),
             parked: Mutex::default(),
             routes: Mutex::default(),
+            account: OnceLock::new(),
+            place: Mutex::default(),
             edits: Mutex::new(Bucket::new(config.edits_burst, config.edits_per_second, now)),
             messages: Mutex::new(Bucket::new(
                 config.messages_burst,
@@ -126,7 +136,7 @@ impl Shared {
         channel: Option<Channel>,
         retry_after_ms: Option<u64>,
     ) {
-        count(&self.metrics.errors, 1);
+        self.metrics.errors.count(code);
         self.tell(&ServerMessage::Error(ErrorMessage {
             code,
             message: code.meaning().to_owned(),
@@ -153,6 +163,21 @@ impl Shared {
         self.cut_at_ms.compare_exchange(0, cut_at, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
+    /// Takes one of the user's places. False when there is none.
+    pub(crate) fn enter(&self, account: Arc<Account>) -> bool {
+        let place = account.enter();
+        let is_in = place.is_some();
+        *lock(&self.place) = place;
+        // A session is welcomed once.
+        let _ = self.account.set(account);
+        is_in
+    }
+
+    /// Gives the place back.
+    pub(crate) fn exit(&self) {
+        lock(&self.place).take();
+    }
+
     pub(crate) fn is_welcomed(&self) -> bool {
         self.expires_s.load(Ordering::Acquire) != 0
     }
@@ -163,8 +188,14 @@ impl Shared {
         now_s >= expires.saturating_add(self.leeway_s)
     }
 
-    pub(crate) fn routes(&self) -> MutexGuard<'_, Vec<BraneHandle>> {
+    pub(crate) fn routes(&self) -> MutexGuard<'_, Vec<Route>> {
         lock(&self.routes)
+    }
+
+    /// Where what is said on a channel goes.
+    pub(crate) fn route(&self, channel: Channel) -> Option<BraneHandle> {
+        let routes = self.routes();
+        routes.iter().find(|route| route.channel == channel).map(|route| route.handle.clone())
     }
 
     /// Leaves every brane, without a word to the client.
@@ -370,8 +401,7 @@ impl SessionPort {
 
     fn update(&self, update: Update, permit: Permit) {
         let shared = &self.shared;
-        let route = shared.routes().iter().find(|r| r.channel == update.channel).cloned();
-        let Some(route) = route else {
+        let Some(route) = shared.route(update.channel) else {
             shared.refuse(Code::NotJoined, Some(UPDATE), Some(update.channel), None);
             return;
         };
@@ -381,21 +411,25 @@ impl SessionPort {
         }
     }
 
-    /// Takes an update's share of the rate of edits, once. One that is more
-    /// than a burst takes all of it, so that waiting always helps.
+    /// Takes an update's share of the session's rate of edits and of the
+    /// user's, each once. One that is more than a burst takes all of it, so
+    /// that waiting always helps.
     fn admit(&self, waiting: &mut Waiting) -> Result<(), RetryAfterMs> {
-        if !waiting.admitted && matches!(waiting.message, ClientMessage::Update(_)) {
-            let operations = waiting.load.operations.min(self.shared.config.edits_burst);
-            lock(&self.shared.edits).take(clock::monotonic_ms(), u64::from(operations))?;
+        if waiting.admitted || !matches!(waiting.message, ClientMessage::Update(_)) {
+            return Ok(());
         }
+        let shared = &self.shared;
+        let operations = u64::from(waiting.load.operations.min(shared.config.edits_burst));
+        lock(&shared.edits)
+            .take(clock::monotonic_ms(), operations)
+            .inspect_err(|_| shared.metrics.limits.count(Limit::EditRate))?;
         waiting.admitted = true;
-        Ok(())
+        shared.account.get().map_or(Ok(()), |account| account.reserve_edits(operations))
     }
 
     /// Reads on only after a pause. Refusing instead would not be true of
     /// edits that are sent again and may be in the log already.
     fn park_for(&self, mut waiting: Waiting, pause_ms: u64) {
-        count(&self.shared.metrics.rate_limited, 1);
         waiting.not_before_ms = clock::monotonic_ms().saturating_add(pause_ms);
         *self.shared.parked() = Some(waiting);
         let credits = Arc::clone(&self.shared.credits);
@@ -409,10 +443,11 @@ impl SessionPort {
         if let Some(partial) = error.partial.take() {
             return self.partly_malformed(*partial, bytes);
         }
-        count(&self.shared.metrics.errors, 1);
+        self.shared.metrics.errors.count(error.code);
         self.shared.tell(&ServerMessage::Error(error.to_message(self.shared.id)));
         let strikes = self.shared.strikes.fetch_add(1, Ordering::Relaxed) + 1;
         if strikes >= self.shared.config.max_malformed_messages {
+            self.shared.metrics.limits.count(Limit::Malformed);
             self.shared.close(CloseCode::ProtocolError);
         }
     }
@@ -434,6 +469,7 @@ impl SessionPort {
     fn take_message_token(&self) {
         let taken = lock(&self.shared.messages).take(clock::monotonic_ms(), 1);
         if taken.is_err() {
+            self.shared.metrics.limits.count(Limit::MessageRate);
             self.shared.close(CloseCode::RateLimited);
         }
     }

@@ -4,23 +4,25 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use avvy_auth::rate::RetryAfterMs;
 use avvy_auth::{Claims, Verifier, role_for};
 use avvy_model::{Area, BraneId, Code, Principal};
 use avvy_protocol::close::CloseCode;
-use avvy_protocol::codec;
-use avvy_protocol::frame::Frame;
 use avvy_protocol::{
     Channel, ClientMessage, Hello, Join, PeopleRequest, ServerMessage, Welcome, negotiate,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use crate::brane::{BraneHandle, BraneMsg};
+use crate::accounts::{Accounts, Joined, Verb};
+use crate::brane::{BraneHandle, BraneMsg, Goodbye};
 use crate::clock;
 use crate::credits::Permit;
 use crate::directory::DirectoryMsg;
 use crate::fan_out::FanOutMsg;
+use crate::limit::Limit;
 use crate::people::PeopleMsg;
 use crate::registry::Registry;
+use crate::route::Route;
 use crate::session::Shared;
 
 /// What reaches a session actor.
@@ -44,7 +46,11 @@ pub(crate) struct SessionContext {
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) directory: ActorRef<DirectoryMsg>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) accounts: Arc<Accounts>,
 }
+
+/// When a user with too many sessions may have fewer, in milliseconds.
+const SESSION_PAUSE_MS: u64 = 10_000;
 
 pub(crate) struct SessionActor;
 
@@ -53,7 +59,8 @@ pub(crate) struct Session {
     context: SessionContext,
     claims: Option<Box<Claims>>,
     greeted: bool,
-    opening: Vec<BraneId>,
+    /// Branes that the directory is asked for.
+    opening: Vec<(BraneId, Joined)>,
 }
 
 /// What a session actor starts with.
@@ -142,6 +149,11 @@ impl Session {
         let Some(claims) = &self.claims else {
             return self.not_authenticated(Code::NotAuthenticated, "hello");
         };
+        if !self.shared.enter(self.context.accounts.of(claims.user)) {
+            let pause = Some(SESSION_PAUSE_MS);
+            self.shared.refuse(Code::TooManySessions, Some("hello"), None, pause);
+            return self.shared.close(CloseCode::TooManySessions);
+        }
         self.greeted = true;
         self.shared.expires_s.store(claims.expires_s, Ordering::Release);
         let config = &self.shared.config;
@@ -158,7 +170,20 @@ impl Session {
         }));
     }
 
+    /// Whether the user's rate allows it. When not, that is the answer.
+    fn is_within(&self, verb: Verb, operation: &str, channel: Option<Channel>) -> bool {
+        let Some(account) = self.shared.account.get() else { return false };
+        let taken = account.take(verb);
+        if let Err(RetryAfterMs(pause_ms)) = taken {
+            self.shared.refuse(Code::RateLimited, Some(operation), channel, Some(pause_ms));
+        }
+        taken.is_ok()
+    }
+
     fn on_refresh(&mut self, token: &str) {
+        if !self.is_within(Verb::Refresh, "auth.refresh", None) {
+            return;
+        }
         let claims = match self.context.verifier.verify(token, clock::unix_s()) {
             Ok(claims) => claims,
             Err(error) => {
@@ -180,8 +205,10 @@ impl Session {
     /// token gives another one, the client joins again and learns it.
     fn leave_where_the_role_changes(&self, new: &Claims) {
         let Some(old) = self.claims.as_deref() else { return };
-        let routes = self.shared.routes().clone();
-        for BraneHandle { channel, record, .. } in routes {
+        let routes = self.shared.routes();
+        let handles: Vec<_> = routes.iter().map(|route| route.handle.clone()).collect();
+        drop(routes);
+        for BraneHandle { channel, record, .. } in handles {
             let role = |claims| role_for(claims, record.id, record.owner, record.visibility);
             match role(new) {
                 None => self.leave(channel, Some(Code::NotFound)),
@@ -192,25 +219,14 @@ impl Session {
     }
 
     fn on_join(&mut self, myself: &ActorRef<SessionMsg>, join: Join, permit: Permit) {
-        let refuse = |code| self.shared.refuse(code, Some("brane.join"), None, None);
-        let joined = {
-            let routes = self.shared.routes();
-            if routes.iter().any(|route| route.brane == join.brane) {
-                Err(Code::AlreadyJoined)
-            } else if routes.len() + self.opening.len() >= self.shared.config.max_channels as usize
-            {
-                Err(Code::TooManyChannels)
-            } else {
-                Ok(())
-            }
+        if !self.is_within(Verb::Join, "brane.join", None) {
+            return;
+        }
+        let joined = match self.may_join(join.brane) {
+            Ok(joined) => joined,
+            Err(code) => return self.shared.refuse(code, Some("brane.join"), None, None),
         };
-        if let Err(code) = joined {
-            return refuse(code);
-        }
-        if self.opening.contains(&join.brane) {
-            return refuse(Code::AlreadyJoined);
-        }
-        self.opening.push(join.brane);
+        self.opening.push((join.brane, joined));
         let (brane, claims) = (join.brane, self.claims.clone());
         let reply_to = myself.clone();
         let reply = Box::new(move |result| {
@@ -220,22 +236,41 @@ impl Session {
         });
         if self.context.directory.send_message(DirectoryMsg::Open { brane, claims, reply }).is_err()
         {
-            self.opening.retain(|b| *b != brane);
-            refuse(Code::Unavailable);
+            self.opening.retain(|(opening, _)| *opening != brane);
+            self.shared.refuse(Code::Unavailable, Some("brane.join"), None, Some(1_000));
         }
     }
 
+    /// Counts a brane as joined, if it may be.
+    fn may_join(&self, brane: BraneId) -> Result<Joined, Code> {
+        let routes = self.shared.routes();
+        let is_opening = self.opening.iter().any(|(opening, _)| *opening == brane);
+        if is_opening || routes.iter().any(|route| route.brane == brane) {
+            return Err(Code::AlreadyJoined);
+        }
+        if routes.len() + self.opening.len() >= self.shared.config.max_channels as usize {
+            self.shared.metrics.limits.count(Limit::ChannelsOfSession);
+            return Err(Code::TooManyChannels);
+        }
+        let account = self.shared.account.get().ok_or(Code::NotAuthenticated)?;
+        account.join(brane).ok_or(Code::TooManyChannels)
+    }
+
     fn on_opened(&mut self, join: Join, result: Result<BraneHandle, Code>, permit: Permit) {
-        self.opening.retain(|brane| *brane != join.brane);
+        let Some(at) = self.opening.iter().position(|(brane, _)| *brane == join.brane) else {
+            return;
+        };
+        let (_, place) = self.opening.swap_remove(at);
         let joined = result.and_then(|handle| self.principal(&handle).map(|p| (handle, p)));
         let (handle, principal) = match joined {
             Ok(joined) => joined,
             Err(code) => {
-                let retry = (code == Code::Unavailable).then_some(1_000);
+                let passes = matches!(code, Code::Unavailable | Code::Timeout);
+                let retry = passes.then_some(1_000);
                 return self.shared.refuse(code, Some("brane.join"), None, retry);
             }
         };
-        self.shared.routes().push(handle.clone());
+        self.shared.routes().push(Route::new(handle.clone(), place));
         let message = BraneMsg::Join {
             session: self.shared.key,
             wire: Arc::clone(&self.shared.wire),
@@ -276,12 +311,10 @@ impl Session {
             at.map(|at| routes.swap_remove(at))
         };
         let Some(route) = route else { return false };
-        let farewell = ServerMessage::Left { channel, code };
-        let farewell = Frame::binary(&codec::encode_server(&farewell, clock::unix_ms()));
-        let message =
-            BraneMsg::Leave { session: self.shared.key, farewell: Some(farewell.clone()) };
+        let farewell = Some(Goodbye(code));
+        let message = BraneMsg::Leave { session: self.shared.key, farewell };
         if route.actor.send_message(message).is_err() {
-            self.shared.wire.send(&[farewell]);
+            self.shared.tell(&ServerMessage::Left { channel, code });
         }
         true
     }
@@ -292,12 +325,14 @@ impl Session {
     }
 
     fn on_hash(&self, channel: Channel, permit: Permit) {
-        let hash = BraneMsg::Hash { session: self.shared.key, permit: Some(permit) };
-        self.tell_brane(channel, hash, "brane.hash");
+        if self.is_within(Verb::Hash, "brane.hash", Some(channel)) {
+            let hash = BraneMsg::Hash { session: self.shared.key, permit: Some(permit) };
+            self.tell_brane(channel, hash, "brane.hash");
+        }
     }
 
     fn tell_brane(&self, channel: Channel, message: BraneMsg, operation: &str) {
-        let route = self.shared.routes().iter().find(|r| r.channel == channel).cloned();
+        let route = self.shared.route(channel);
         let sent = route.is_some_and(|route| route.actor.send_message(message).is_ok());
         if !sent {
             self.shared.refuse(Code::NotJoined, Some(operation), Some(channel), None);
@@ -315,7 +350,7 @@ impl Session {
                 return self.shared.refuse(Code::Internal, Some(operation), Some(channel), None);
             }
         };
-        let route = self.shared.routes().iter().find(|r| r.channel == channel).cloned();
+        let route = self.shared.route(channel);
         let sent = route
             .is_some_and(|route| route.fan_out.send_message(FanOutMsg::People(message)).is_ok());
         if !sent {

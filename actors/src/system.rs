@@ -20,11 +20,13 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use crate::accounts::{Account, Accounts};
 use crate::brane::{BraneHandle, BraneMsg, Write};
 use crate::clock;
 use crate::config::SystemConfig;
 use crate::directory::{DirectoryActor, DirectoryContext, DirectoryMsg};
 use crate::fan_out::FanOutMsg;
+use crate::limit::Limit;
 use crate::metrics::{Metrics, count};
 use crate::persistence::{PersistenceActor, PersistenceArguments, PersistenceMsg};
 use crate::probe::{self, Leaves, Probe};
@@ -59,6 +61,7 @@ struct Inner {
     session_config: Arc<crate::SessionConfig>,
     metrics: Arc<Metrics>,
     registry: Arc<Registry>,
+    accounts: Arc<Accounts>,
     supervisor: ActorRef<()>,
     persistence: ActorRef<PersistenceMsg>,
     directory: ActorRef<DirectoryMsg>,
@@ -141,7 +144,8 @@ impl System {
         let (directory, _) =
             DirectoryActor::spawn_linked(None, DirectoryActor, context, supervisor.get_cell())
                 .await?;
-        tokio::spawn(Registry::sweep(Arc::downgrade(&registry)));
+        let accounts = Arc::new(Accounts::new(config.user.clone(), Arc::clone(&metrics)));
+        tokio::spawn(Registry::sweep(Arc::downgrade(&registry), Arc::clone(&accounts)));
         let probe = Probe::prepare(store.as_ref()).await?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -151,6 +155,7 @@ impl System {
                 config,
                 metrics,
                 registry,
+                accounts,
                 supervisor,
                 persistence,
                 directory,
@@ -167,6 +172,11 @@ impl System {
     /// `not_authenticated`, `token_invalid` or `token_expired`.
     pub fn verify(&self, token: &str) -> Result<Claims, Code> {
         self.inner.verifier.verify(token, clock::unix_s()).map_err(|error| error.code())
+    }
+
+    /// What a user has left of every rate.
+    pub fn account(&self, claims: &Claims) -> Arc<Account> {
+        self.inner.accounts.of(claims.user)
     }
 
     /// Bounds of what clients may send, the same for every way in.
@@ -189,6 +199,7 @@ impl System {
         let registry = &inner.registry;
         if registry.is_ending() || registry.len() >= inner.config.max_sessions {
             count(&inner.metrics.sessions_refused, 1);
+            inner.metrics.limits.count(Limit::Sessions);
             inner.metrics.closed(CloseCode::Overloaded);
             return Err(Code::Unavailable);
         }
@@ -206,6 +217,7 @@ impl System {
             verifier: Arc::clone(&inner.verifier),
             directory: inner.directory.clone(),
             registry: Arc::clone(registry),
+            accounts: Arc::clone(&inner.accounts),
         };
         let arguments = SessionArguments { shared: Arc::clone(&shared), context, claims };
         let (actor, _) =
@@ -221,11 +233,12 @@ impl System {
     /// # Errors
     /// `too_many_branes`, `exists`, or what the store's failure amounts to.
     pub async fn create_brane(&self, record: BraneRecord) -> Result<(), Code> {
-        let Inner { store, config, creating, .. } = &*self.inner;
+        let Inner { store, config, creating, metrics, .. } = &*self.inner;
         // One at a time, or two could both be the last one.
         let _creating = creating.lock().await;
         let max = config.max_branes_per_user;
         if owned_branes(store.as_ref(), record.owner, max).await.map_err(store_code)? >= max {
+            metrics.limits.count(Limit::BranesOfUser);
             return Err(Code::TooManyBranes);
         }
         store.create_brane(record).await.map_err(store_code)

@@ -9,6 +9,13 @@ use crate::socket::OutboxLimits;
 pub struct NetConfig {
     /// Open connections, HTTP and WebSocket together; more are dropped.
     pub max_connections: usize,
+    /// The same of one address.
+    pub max_connections_per_address: usize,
+    /// New connections a second from one address in the long run; more are
+    /// dropped.
+    pub connections_per_second: u32,
+    /// New connections that may come from it at once.
+    pub connections_burst: u32,
     /// The longest that a request's head may take to come.
     pub header_read_timeout: Duration,
     /// The longest that the peer of a request may take none of the answer.
@@ -29,6 +36,8 @@ pub struct NetConfig {
     /// Pages of objects that are being made or sent at once, each of about
     /// a megabyte at most. Beyond, a request waits for one to be taken.
     pub max_pages: usize,
+    /// The same of one address; beyond, a request is refused.
+    pub max_pages_per_address: usize,
     /// The longest that a request may take.
     pub request_timeout: Duration,
     /// The longest that the health probe may take.
@@ -52,6 +61,9 @@ impl Default for NetConfig {
     fn default() -> Self {
         Self {
             max_connections: 20_000,
+            max_connections_per_address: 20_000,
+            connections_per_second: 1_000,
+            connections_burst: 20_000,
             header_read_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
             tls_handshake_timeout: Duration::from_secs(10),
@@ -61,6 +73,7 @@ impl Default for NetConfig {
             max_bodies_bytes: 256 * 1024 * 1024,
             max_page_items: 1_000,
             max_pages: 128,
+            max_pages_per_address: 32,
             request_timeout: Duration::from_secs(30),
             health_timeout: Duration::from_secs(2),
             requests_per_second: 200,

@@ -12,13 +12,19 @@ use tokio::time::{Sleep, sleep};
 
 use crate::connection::Transport;
 
-/// One of the places that [`crate::NetConfig::max_connections`] gives out. It
-/// is free again when this is dropped.
-pub(crate) struct Place(#[allow(dead_code, reason = "is held, not read")] OwnedSemaphorePermit);
+/// One of the places that [`crate::NetConfig::max_connections`] gives out, and
+/// one of the address's own. They are free again when this is dropped.
+pub(crate) struct Place {
+    _of_all: OwnedSemaphorePermit,
+    _of_address: OwnedSemaphorePermit,
+}
 
 impl Place {
-    pub(crate) const fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self(permit)
+    pub(crate) const fn new(
+        of_all: OwnedSemaphorePermit,
+        of_address: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { _of_all: of_all, _of_address: of_address }
     }
 }
 

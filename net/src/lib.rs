@@ -8,6 +8,7 @@
 //! refused gets a typed answer (`docs/API.md`) or a numbered close
 //! (`protocol/PROTOCOL.md`).
 
+mod addresses;
 mod config;
 mod connection;
 mod fragments;
@@ -15,6 +16,7 @@ mod http_stream;
 mod listener;
 mod rest;
 mod socket;
+mod time;
 pub mod tls;
 mod websocket;
 
@@ -47,7 +49,8 @@ pub async fn serve(
     let config = Arc::new(config);
     let app = rest::App::new(system, Arc::clone(&config), stop.clone());
     let router = rest::router(app.clone());
-    listener::accept(listener, router, tls, Arc::clone(&config), stop).await;
+    let door = listener::Door::new(tls, Arc::clone(&config), app.clone());
+    listener::accept(listener, router, door, stop).await;
     if timeout(config.request_timeout, app.answered()).await.is_err() {
         warn!("requests were still under way when the server stopped");
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use avvy_actors::Limit;
 use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
@@ -18,29 +19,59 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use crate::addresses::Address;
 use crate::config::NetConfig;
 use crate::connection::Transport;
 use crate::http_stream::{HttpStream, Place};
+use crate::rest::App;
+use crate::time::monotonic_ms;
 
 /// How long to wait before accepting again when the process is out of file
 /// descriptors or the like.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Who is let in, and how.
+#[derive(Clone)]
+pub(crate) struct Door {
+    tls: Option<TlsAcceptor>,
+    config: Arc<NetConfig>,
+    app: App,
+    places: Arc<Semaphore>,
+}
+
+impl Door {
+    pub(crate) fn new(tls: Option<TlsAcceptor>, config: Arc<NetConfig>, app: App) -> Self {
+        let places = Arc::new(Semaphore::new(config.max_connections));
+        Self { tls, config, app, places }
+    }
+
+    /// A place for a connection.
+    ///
+    /// # Errors
+    /// The bound that it is beyond.
+    fn admit(&self, peer: SocketAddr) -> Result<(Place, Peer), Limit> {
+        let now_ms = monotonic_ms();
+        let address = self.app.addresses.of(peer.ip(), now_ms);
+        let of_address = address.connect(now_ms)?;
+        let of_all = Arc::clone(&self.places).try_acquire_owned();
+        let of_all = of_all.map_err(|_| Limit::Connections)?;
+        Ok((Place::new(of_all, of_address), Peer(address)))
+    }
+}
+
 /// Accepts until `stop` turns true.
 pub(crate) async fn accept(
     listener: TcpListener,
     router: Router,
-    tls: Option<TlsAcceptor>,
-    config: Arc<NetConfig>,
+    door: Door,
     mut stop: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(config.max_connections));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => return,
         };
-        let (stream, peer) = match accepted {
+        let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "accepting a connection failed");
@@ -48,17 +79,19 @@ pub(crate) async fn accept(
                 continue;
             }
         };
-        // Above the bound a connection is dropped unanswered: an answer would
-        // need a place, too.
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            debug!(%peer, "too many connections");
-            continue;
+        let (place, peer) = match door.admit(address) {
+            Ok(admitted) => admitted,
+            // It is dropped unanswered: an answer would need a place, too.
+            Err(limit) => {
+                door.app.met(limit);
+                debug!(peer = %address, limit = limit.setting(), "a connection was not let in");
+                continue;
+            }
         };
-        let (router, tls, config) = (router.clone(), tls.clone(), Arc::clone(&config));
+        let (router, door) = (router.clone(), door.clone());
         tokio::spawn(async move {
-            let place = Place::new(place);
-            if let Err(error) = serve(stream, peer, place, router, tls, &config).await {
-                debug!(%peer, %error, "connection ended");
+            if let Err(error) = serve(stream, peer, place, router, &door).await {
+                debug!(peer = %address, %error, "connection ended");
             }
         });
     }
@@ -66,11 +99,10 @@ pub(crate) async fn accept(
 
 async fn serve(
     stream: TcpStream,
-    peer: SocketAddr,
+    peer: Peer,
     place: Place,
     router: Router,
-    tls: Option<TlsAcceptor>,
-    config: &NetConfig,
+    Door { tls, config, .. }: &Door,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let transport = match tls {
@@ -83,7 +115,7 @@ async fn serve(
     // An upgrade takes it over, and the place with it.
     let stream = HttpStream::new(transport, place, config.write_timeout);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(peer.clone());
         router.clone().oneshot(request.map(Body::new))
     });
     http1::Builder::new()
@@ -98,5 +130,11 @@ async fn serve(
 }
 
 /// The other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub SocketAddr);
+#[derive(Clone)]
+pub(crate) struct Peer(Arc<Address>);
+
+impl Peer {
+    pub(crate) fn address(&self) -> Arc<Address> {
+        Arc::clone(&self.0)
+    }
+}

@@ -192,7 +192,9 @@ is compared by its state hash. The exit code is 0 when nothing was lost and
 all copies are equal, else 1.
 
 Without --url and --token it finds the server and the token that `avvyland
-serve` left in the data directory. The builders speak no TLS.";
+serve` left in the data directory. The builders speak no TLS. To the server
+they are one user: more of them than limits.max_sessions_per_user allows wait
+until others have gone.";
 
 const TOKEN_ABOUT: &str = "\
 Make a token that lets its bearer in, signed by the key in the data directory,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use avvy_actors::{SessionConfig, SystemConfig};
+use avvy_actors::{SessionConfig, SystemConfig, UserConfig};
 use avvy_flow::brane_core::BraneConfig;
 use avvy_flow::fan_out::FanOutConfig;
 use avvy_flow::flush_window::FlushWindowConfig;
@@ -16,7 +16,7 @@ use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
 use avvy_persistence::{Store, StoreError};
 use avvy_protocol::DecodeLimits;
 
-use crate::config::{Config, StoreKind};
+use crate::config::{Config, Limits, StoreKind};
 use crate::upkeep::Upkeep;
 
 /// How often a start looks whether the data directory is free.
@@ -85,6 +85,7 @@ pub fn system(config: &Config) -> SystemConfig {
     let Config { limits, brane, store, .. } = config;
     SystemConfig {
         session: session(config),
+        user: user(limits),
         brane: BraneConfig {
             flush: flush(config),
             limits: config.world_limits(),
@@ -133,6 +134,9 @@ pub fn net(config: &Config) -> NetConfig {
     let Config { limits, session, server, .. } = config;
     NetConfig {
         max_connections: limits.max_connections as usize,
+        max_connections_per_address: limits.max_connections_per_address as usize,
+        connections_per_second: limits.connections_per_second,
+        connections_burst: limits.connections_burst,
         header_read_timeout: Duration::from_millis(limits.header_read_timeout_ms),
         write_timeout: Duration::from_millis(limits.write_timeout_ms),
         tls_handshake_timeout: Duration::from_millis(limits.tls_handshake_timeout_ms),
@@ -142,6 +146,7 @@ pub fn net(config: &Config) -> NetConfig {
         max_page_items: limits.http_max_page_items,
         max_pages: limits.http_max_pages as usize,
         max_bodies_bytes: limits.http_max_bodies_bytes as usize,
+        max_pages_per_address: limits.http_max_pages_per_address as usize,
         request_timeout: Duration::from_millis(limits.request_timeout_ms),
         health_timeout: Duration::from_millis(server.health_timeout_ms),
         requests_per_second: limits.requests_per_second,
@@ -154,6 +159,20 @@ pub fn net(config: &Config) -> NetConfig {
             low_water_bytes: session.outbox_low_water_bytes as usize,
             max_bytes: session.outbox_max_bytes as usize,
         },
+    }
+}
+
+fn user(limits: &Limits) -> UserConfig {
+    UserConfig {
+        max_sessions: limits.max_sessions_per_user as usize,
+        max_joined_branes: limits.max_joined_branes_per_user as usize,
+        max_pages: limits.http_max_pages_per_user as usize,
+        edits: rate(limits.edits_per_second_per_user, limits.edits_burst_per_user),
+        joins: rate(limits.joins_per_second, limits.joins_burst),
+        hashes: rate(limits.hashes_per_second, limits.hashes_burst),
+        refreshes: rate(limits.refreshes_per_second, limits.refreshes_burst),
+        creates: rate(limits.creates_per_second, limits.creates_burst),
+        pages: rate(limits.pages_per_second, limits.pages_burst),
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::clock;
 use crate::fan_out::FanOutMsg;
+use crate::limit::Limit;
 use crate::session_actor::SessionMsg;
 use crate::wire::{Backlog, Wire};
 
@@ -138,6 +139,17 @@ impl World {
         self.system.ask(&actor, BraneMsg::Status).await.unwrap();
     }
 
+    /// Waits until a join waits for the end of a window.
+    async fn until_waiting(&self) {
+        let actor = self.system.brane_handle(self.brane, None).await.unwrap().actor;
+        let waits = async {
+            while self.system.ask(&actor, BraneMsg::Status).await.unwrap().waiting == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, waits).await.expect("the join waits");
+    }
+
     /// Waits until the answers to all that are out, too.
     async fn answered(&self) {
         self.settled().await;
@@ -160,8 +172,7 @@ async fn each_operation_of_a_batch_takes_its_share_of_the_rate() {
     assert!(!client.session.port.may_read(), "ten more need a tenth of a second");
     client.readable().await;
     client.refused(2).await;
-    let limited = &world.system.metrics().rate_limited;
-    assert_eq!(limited.load(Ordering::Relaxed), 1);
+    assert_eq!(world.system.metrics().limits.of(Limit::EditRate), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -296,4 +307,30 @@ async fn a_failed_session_actor_costs_its_connection_and_nothing_else() {
     assert_eq!(world.system.status().await.unwrap().sessions, 1);
     other.say_batch(channel, 1, 1);
     other.refused(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_role_while_a_join_waits_is_the_answer_to_the_join() {
+    let world = World::new(SystemConfig::default()).await;
+    let (mut busy, channel) = Client::joined(&world).await;
+    let mut joining = world.connect().await;
+    busy.wire.shut(true);
+    // A window is out and does not come to its end, so the next stays open.
+    for counter in 1..=2 {
+        busy.session.submit(channel, counter, create(Kind::Block, Props::default()));
+        world.settled().await;
+    }
+    let join =
+        Join { brane: world.brane, client: client(), known: false, resume: None, area: None };
+    joining.say(&ClientMessage::Join(join));
+    world.until_waiting().await;
+    let claims = Claims { role: Role::Visitor, ..world.claims.clone() };
+    joining.say(&ClientMessage::Refresh { token: world.issuer.issue(&claims) });
+    let error = joining.until(|m| matches!(m, ServerMessage::Error(_))).await;
+    let ServerMessage::Error(error) = error else { unreachable!() };
+    assert_eq!((error.code, error.retry_after_ms), (Code::Unavailable, Some(1_000)));
+    assert_eq!(error.operation.as_deref(), Some("brane.join"));
+    busy.wire.shut(false);
+    let (_, catch_up) = joining.join(world.brane, client(), None).await;
+    assert_eq!(catch_up, CatchUp::Snapshot);
 }

@@ -310,6 +310,8 @@ fn server_options(options: &Options) -> ServerOptions {
         .set("AVVY_SERVER_DEMO_OBJECTS", 0)
         .set("AVVY_LIMITS_EDITS_PER_SECOND", 1_000_000)
         .set("AVVY_LIMITS_EDITS_BURST", 1_000_000)
+        .set("AVVY_LIMITS_EDITS_PER_SECOND_PER_USER", 1_000_000)
+        .set("AVVY_LIMITS_EDITS_BURST_PER_USER", 1_000_000)
         .set("AVVY_BRANE_SNAPSHOT_EVERY_EVENTS", 5_000)
         .set("AVVY_BRANE_SNAPSHOT_EVERY_BYTES", 1 << 20)
         .set("AVVY_STORE_COMPACTION_INTERVAL_S", 1)

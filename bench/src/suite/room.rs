@@ -73,6 +73,10 @@ pub(super) fn start(
         .set("AVVY_LIMITS_REQUESTS_PER_SECOND", 100_000)
         .set("AVVY_LIMITS_REQUESTS_BURST", 200_000)
         .set("AVVY_LIMITS_MAX_CONNECTIONS", 30_000)
+        .set("AVVY_LIMITS_MAX_CONNECTIONS_PER_ADDRESS", 30_000)
+        .set("AVVY_LIMITS_CONNECTIONS_PER_SECOND", 100_000)
+        .set("AVVY_LIMITS_CONNECTIONS_BURST", 100_000)
+        .set("AVVY_LIMITS_CREATES_PER_SECOND", 1_000)
         .set("AVVY_LIMITS_MAX_SESSIONS", 25_000)
         .set("AVVY_LIMITS_MAX_SESSIONS_PER_BRANE", 20_000);
     options.core = Some(setup.cores.server);

@@ -1,6 +1,6 @@
 //! `/api/v1/brane`: create, list and read.
 
-use avvy_actors::{BraneCursor, BraneKind, BraneRecord, MAX_NAME_BYTES};
+use avvy_actors::{BraneCursor, BraneKind, BraneRecord, MAX_NAME_BYTES, Verb};
 use avvy_auth::Claims;
 use avvy_model::{BraneId, Code, Role};
 use avvy_protocol::rest::{self, BraneBody, BranePage, CreateBrane};
@@ -12,8 +12,8 @@ use uuid::{Uuid, Variant};
 use super::auth::Caller;
 use super::body::{BraneOf, Page, Payload};
 use super::edge::Arrival;
-use super::time::unix_ms;
 use super::{App, Failure};
+use crate::time::unix_ms;
 
 /// `POST /api/v1/brane`. Repeating a request with an id of the client's own
 /// answers 200 with the brane that is there, 201 when it was not.
@@ -25,6 +25,7 @@ pub(super) async fn create(
 ) -> Result<Response, Failure> {
     let asked = rest::decode(&payload.bytes, payload.format, app.config.max_body_bytes)?;
     let record = new_record(asked, &claims)?;
+    app.system.account(&claims).take(Verb::Create)?;
     // Asked first, since a store takes the same record twice without a word.
     let (status, record) = match existing(&app, &record, &claims).await? {
         Some(record) => (StatusCode::OK, record),
@@ -55,6 +56,7 @@ pub(super) async fn list(
 ) -> Result<Response, Failure> {
     let after = page.after.as_deref().map(read_cursor).transpose()?;
     let limit = page.limit(app.config.max_page_items)?;
+    app.system.account(&claims).take(Verb::Page)?;
     let found = app.system.branes(&claims, after, limit).await?;
     let body = BranePage {
         branes: found.branes.iter().map(brane_body).collect(),

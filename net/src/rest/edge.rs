@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use avvy_actors::Limit;
 use avvy_model::{Code, TraceId};
 use avvy_protocol::rest::{Format, encode};
 use axum::extract::{FromRequestParts, Request, State};
@@ -21,13 +22,16 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error};
 
 use super::negotiate::answer_format;
-use super::time::{monotonic_ms, unix_ms};
 use super::trace::trace_of;
 use super::{App, Failure};
+use crate::addresses::Address;
 use crate::listener::Peer;
+use crate::time::{monotonic_ms, unix_ms};
+
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// What is known of a request when it comes in.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Arrival {
     pub(super) trace: TraceId,
     /// The form of the answer.
@@ -35,7 +39,7 @@ pub(super) struct Arrival {
     /// When it has to be answered.
     pub(super) deadline: Instant,
     /// From where.
-    pub(super) from: IpAddr,
+    pub(super) address: Arc<Address>,
 }
 
 impl Arrival {
@@ -54,7 +58,7 @@ impl<S: Sync> FromRequestParts<S> for Arrival {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        parts.extensions.get::<Self>().copied().ok_or(Code::Internal.into())
+        parts.extensions.get::<Self>().cloned().ok_or(Code::Internal.into())
     }
 }
 
@@ -69,14 +73,14 @@ pub(super) async fn edge(State(app): State<App>, mut request: Request, next: Nex
         trace: trace_of(request.headers()),
         format: format.as_ref().copied().unwrap_or_default(),
         deadline: started + app.config.request_timeout,
-        from: peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip()),
+        // Every connection has one.
+        address: peer.map_or_else(|| app.addresses.of(NOWHERE, monotonic_ms()), Peer::address),
     };
-    request.extensions_mut().insert(arrival);
+    request.extensions_mut().insert(arrival.clone());
 
     let has_own_form = matches!(path.as_str(), "/" | "/metrics" | "/ws");
     let is_plain = is_plain(request.headers());
-    let rate = app.limiter.take(arrival.from, monotonic_ms(), 1).map_err(Failure::from);
-    let admitted = rate.and_then(|()| match format {
+    let admitted = take_requests(&app, &arrival, 1).and_then(|()| match format {
         Err(failure) if !has_own_form => Err(failure),
         _ if !is_plain => Err(Failure::new(Code::Malformed)
             .status(StatusCode::NOT_IMPLEMENTED)
@@ -90,6 +94,9 @@ pub(super) async fn edge(State(app): State<App>, mut request: Request, next: Nex
         Err(failure) => failure.into_response(),
     };
 
+    if let Some(failure) = response.extensions().get::<Failure>() {
+        app.metrics.errors.count(failure.code());
+    }
     let mut response = formed(response, &arrival);
     let status = response.status();
     app.metrics.count(status);
@@ -104,6 +111,15 @@ pub(super) async fn edge(State(app): State<App>, mut request: Request, next: Nex
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Takes so many requests of the address's rate.
+///
+/// # Errors
+/// `rate_limited`.
+pub(super) fn take_requests(app: &App, arrival: &Arrival, n: u64) -> Result<(), Failure> {
+    let taken = arrival.address.take_requests(monotonic_ms(), n);
+    taken.inspect_err(|_| app.met(Limit::RequestRate)).map_err(Failure::from)
 }
 
 /// Whether a body comes as it is: of transfer codings only `chunked` is

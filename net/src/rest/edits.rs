@@ -11,8 +11,7 @@ use axum::response::Response;
 
 use super::auth::Caller;
 use super::body::{BraneOf, Payload};
-use super::edge::Arrival;
-use super::time::monotonic_ms;
+use super::edge::{Arrival, take_requests};
 use super::{App, Failure};
 
 /// Answers when every edit has its outcome and those that were applied are
@@ -35,7 +34,8 @@ pub(super) async fn submit(
     if count == 0 {
         return Err(Failure::new(Code::Malformed).details("edits: at least one"));
     }
-    app.limiter.take(arrival.from, monotonic_ms(), count as u64 - 1)?;
+    take_requests(&app, &arrival, count as u64 - 1)?;
+    app.system.account(&claims).take_edits(count as u64)?;
     if submitted.edits.is_empty() {
         let view = app.system.view(brane, &claims).await?;
         let epoch = view.at.epoch;

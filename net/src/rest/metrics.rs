@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use avvy_actors::{Metrics, OpenBrane, SystemStatus};
+use avvy_actors::{ByCode, Limit, Metrics, OpenBrane, SystemStatus};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -26,7 +26,7 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 pub(super) struct HttpMetrics {
     /// Answers from 1xx to 5xx.
     by_class: [AtomicU64; 5],
-    rate_limited: AtomicU64,
+    pub(super) errors: ByCode,
     branes: Mutex<BraneFigures>,
     page: Cached<String>,
 }
@@ -37,17 +37,13 @@ impl HttpMetrics {
         if let Some(counter) = self.by_class.get(class.wrapping_sub(1)) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            self.rate_limited.fetch_add(1, Ordering::Relaxed);
-        }
     }
 
     fn write(&self, out: &mut Exposition) {
         let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(&self.by_class);
         let samples = classes.map(|(class, count)| (Some(("class", class)), load(count)));
         out.many("avvy_http_responses_total", "counter", "HTTP answers by class.", samples);
-        let limited = load(&self.rate_limited);
-        out.counter("avvy_http_rate_limited_total", "HTTP requests answered 429.", limited);
+        by_code("avvy_http_errors_total", "HTTP errors by code.", &self.errors, out);
     }
 }
 
@@ -79,12 +75,6 @@ fn process(metrics: &Metrics, out: &mut Exposition) {
             "avvy_sessions_refused_total",
             "Connections refused because there were too many.",
             &metrics.sessions_refused,
-        ),
-        ("avvy_session_errors_total", "Typed errors sent to sessions.", &metrics.errors),
-        (
-            "avvy_session_rate_limited_total",
-            "Updates that had to wait for the rate of their session.",
-            &metrics.rate_limited,
         ),
         ("avvy_deliveries_total", "Messages handed to sockets by fan-out.", &metrics.deliveries),
         ("avvy_delivered_bytes_total", "Bytes of these messages.", &metrics.delivered_bytes),
@@ -121,10 +111,21 @@ fn process(metrics: &Metrics, out: &mut Exposition) {
     for (name, help, counter) in counters {
         out.counter(name, help, load(counter));
     }
+    let limits = &metrics.limits;
+    let samples = Limit::ALL.iter().map(|&of| (Some(("limit", of.setting())), limits.of(of)));
+    let help = "How often a bound was met that clients can meet, by its setting.";
+    out.many("avvy_limit_hits_total", "counter", help, samples);
+    by_code("avvy_session_errors_total", "Typed errors sent to sessions.", &metrics.errors, out);
+    by_code("avvy_edit_refusals_total", "Edits refused by branes.", &metrics.refused_edits, out);
     let closes = metrics.closes();
     let samples = closes.iter().map(|(code, count)| (Some(("code", *code)), *count));
     let help = "Connections closed by the server, by close code.";
     out.many("avvy_session_closes_total", "counter", help, samples);
+}
+
+fn by_code(name: &str, help: &str, counts: &ByCode, out: &mut Exposition) {
+    let samples = counts.counted().map(|(code, count)| (Some(("code", code.name())), count));
+    out.many(name, "counter", help, samples);
 }
 
 fn overall(status: &SystemStatus, out: &mut Exposition) {
@@ -213,6 +214,5 @@ mod tests {
         }
         let counts = http.by_class.each_ref().map(load);
         assert_eq!(counts, [0, 2, 0, 2, 1]);
-        assert_eq!(load(&http.rate_limited), 1);
     }
 }

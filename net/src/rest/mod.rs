@@ -13,22 +13,21 @@ mod edits;
 mod failure;
 mod front;
 mod health;
-mod limiter;
 mod metrics;
 mod negotiate;
 mod objects;
-mod time;
 mod trace;
 
 use std::sync::Arc;
 
-use avvy_actors::System;
+use avvy_actors::{Limit, System};
 use avvy_model::Code;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use tokio::sync::{Semaphore, watch};
 
+use crate::addresses::Addresses;
 use crate::config::NetConfig;
 use crate::websocket;
 
@@ -37,7 +36,6 @@ pub(crate) use failure::Failure;
 
 use edge::Requests;
 use health::Health;
-use limiter::Limiter;
 use metrics::HttpMetrics;
 
 /// What every route can reach.
@@ -45,7 +43,7 @@ use metrics::HttpMetrics;
 pub(crate) struct App {
     pub(crate) system: System,
     pub(crate) config: Arc<NetConfig>,
-    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) addresses: Arc<Addresses>,
     /// True, or without a sender, from the moment that the server stops.
     stop: watch::Receiver<bool>,
     requests: Requests,
@@ -59,17 +57,14 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(system: System, config: Arc<NetConfig>, stop: watch::Receiver<bool>) -> Self {
-        let NetConfig { requests_per_second, requests_burst, max_addresses, .. } = *config;
-        let NetConfig { max_pages, max_bodies_bytes, .. } = *config;
-        let limiter = Limiter::new(requests_per_second, requests_burst, max_addresses);
         Self {
             system,
-            config,
-            limiter: Arc::new(limiter),
+            addresses: Arc::new(Addresses::new(Arc::clone(&config))),
             stop,
             requests: Requests::default(),
-            pages: Arc::new(Semaphore::new(max_pages)),
-            bodies: Arc::new(Semaphore::new(max_bodies_bytes)),
+            pages: Arc::new(Semaphore::new(config.max_pages)),
+            bodies: Arc::new(Semaphore::new(config.max_bodies_bytes)),
+            config,
             health: Arc::default(),
             metrics: Arc::default(),
         }
@@ -78,6 +73,11 @@ impl App {
     /// Whether the server takes nothing new.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stop.borrow() || self.stop.has_changed().is_err()
+    }
+
+    /// Counts that somebody is beyond a bound.
+    pub(crate) fn met(&self, limit: Limit) {
+        self.system.metrics().limits.count(limit);
     }
 
     /// Ready when no request is under way.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use avvy_actors::View;
+use avvy_actors::{Limit, Verb, View};
 use avvy_model::{Code, Handle};
 use avvy_protocol::rest::{ObjectBody, ObjectPage, encode};
 use axum::extract::State;
@@ -29,12 +29,19 @@ pub(super) async fn list(
     page: Page<u32>,
 ) -> Result<Response, Failure> {
     let limit = page.limit(app.config.max_page_items)?;
+    let account = app.system.account(&claims);
+    account.take(Verb::Page)?;
+    let own = account.hold_page().ok_or(Code::RateLimited)?;
+    let of_address = arrival.address.hold_page().ok_or_else(|| {
+        app.met(Limit::PagesOfAddress);
+        Code::RateLimited
+    })?;
     let permit = Arc::clone(&app.pages).acquire_owned().await.map_err(|_| Code::Unavailable)?;
     let view = app.system.view(brane, &claims).await?;
     // Milliseconds of work that the branes' threads have better use for.
     let encoded = tokio::task::spawn_blocking(move || {
         let bytes = encode(&object_page(&view, page.after, limit), arrival.format);
-        Bytes::from_owner(Body { bytes, _permit: permit })
+        Bytes::from_owner(Body { bytes, _places: [own, of_address, permit] })
     });
     let body = encoded.await.map_err(|_| Code::Internal)?;
     Ok(arrival.encoded(StatusCode::OK, body))
@@ -43,7 +50,8 @@ pub(super) async fn list(
 /// A page on its way. The next may be made when its last byte has gone out.
 struct Body {
     bytes: Vec<u8>,
-    _permit: OwnedSemaphorePermit,
+    /// The user's, the address's, and one of all.
+    _places: [OwnedSemaphorePermit; 3],
 }
 
 impl AsRef<[u8]> for Body {

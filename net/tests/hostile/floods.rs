@@ -27,6 +27,7 @@ pub fn cases() -> Vec<Case> {
         case("joins-10000-slowly", |server| Box::pin(joins_too_many(server, 10_000))).tuned(
             |_, system| {
                 system.session.messages_burst = 1_000_000;
+                system.user.joins.burst = 1_000_000;
             },
         ),
         case("join-twice", |server| Box::pin(joins_twice(server))),

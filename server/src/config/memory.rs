@@ -12,8 +12,8 @@ const BASE: u64 = 64 * MIB;
 const CONNECTION: u64 = 64 * KIB;
 /// A page of objects on its way.
 const PAGE: u64 = 2 * MIB;
-/// An address whose rate is told apart.
-const ADDRESS: u64 = 100;
+/// An address that is told apart: its rates and places.
+const ADDRESS: u64 = 320;
 /// Buffers grow by doubling, and what is decoded takes up to twice its bytes.
 const GROWTH: u64 = 2;
 

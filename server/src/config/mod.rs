@@ -7,8 +7,9 @@
 //! repository documents each one; a test holds it to the defaults here.
 //!
 //! To add a setting: a field in `sections`, its text in `config.toml`, its
-//! range in `rules`.
+//! range in `bounds`.
 
+mod bounds;
 mod memory;
 mod problem;
 mod rules;

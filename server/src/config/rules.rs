@@ -1,144 +1,15 @@
 //! What settings may be, alone and together.
 
-use avvy_model::weight;
-use avvy_persistence::MAX_CHUNK_BYTES;
 use toml::Table;
 
 use super::Config;
-
-/// `section.key`, least, most.
-type Bounds = (&'static str, i64, i64);
-
-const HOUR_MS: i64 = 3_600_000;
-const DAY_S: i64 = 24 * 3_600;
-const KIB: i64 = 1_024;
-const MIB: i64 = 1_024 * KIB;
-const GIB: i64 = 1_024 * MIB;
-/// A window, and an edit that is a window of its own, is stored as one chunk.
-const CHUNK: i64 = (MAX_CHUNK_BYTES - weight::CHUNK) as i64;
-
-/// The range of every number. A test holds it to the sections.
-pub(super) const BOUNDS: &[Bounds] = &[
-    ("server.worker_threads", 0, 1_024),
-    ("server.drain_timeout_ms", 1, HOUR_MS),
-    ("server.demo_objects", 0, 100_000),
-    ("server.health_timeout_ms", 1, HOUR_MS),
-    ("limits.max_connections", 1, 1_000_000),
-    ("limits.max_sessions", 1, 1_000_000),
-    ("limits.max_sessions_per_brane", 1, 1_000_000),
-    ("limits.max_open_branes", 1, 1_000_000),
-    ("limits.max_branes_per_user", 1, 1_000_000),
-    ("limits.max_channels_per_session", 1, 1_024),
-    ("limits.max_message_bytes", KIB, 64 * MIB),
-    ("limits.max_edits_in_flight", 1, 100_000),
-    ("limits.max_bytes_in_flight", KIB, GIB),
-    ("limits.edits_per_second", 1, 1_000_000),
-    ("limits.edits_burst", 1, 1_000_000),
-    ("limits.messages_per_second", 1, 1_000_000),
-    ("limits.messages_burst", 1, 1_000_000),
-    ("limits.max_malformed_messages", 1, 1_000_000),
-    ("limits.requests_per_second", 1, 1_000_000),
-    ("limits.requests_burst", 1, 1_000_000),
-    ("limits.max_addresses", 1, 16_777_216),
-    ("limits.http_max_body_bytes", KIB, 64 * MIB),
-    ("limits.http_max_header_bytes", 8 * KIB, MIB),
-    ("limits.http_max_headers", 16, 1_024),
-    ("limits.http_max_page_items", 1, 10_000),
-    ("limits.http_max_pages", 1, 100_000),
-    ("limits.http_max_bodies_bytes", KIB, 64 * GIB),
-    ("limits.header_read_timeout_ms", 1, HOUR_MS),
-    ("limits.request_timeout_ms", 1, HOUR_MS),
-    ("limits.answer_timeout_ms", 1, HOUR_MS),
-    ("limits.write_timeout_ms", 1, HOUR_MS),
-    ("limits.tls_handshake_timeout_ms", 1, HOUR_MS),
-    ("session.hello_timeout_ms", 1, HOUR_MS),
-    ("session.heartbeat_ms", 100, HOUR_MS),
-    ("session.token_warning_s", 1, DAY_S),
-    ("session.outbox_high_water_bytes", KIB, GIB),
-    ("session.outbox_low_water_bytes", 0, GIB),
-    ("session.outbox_max_bytes", KIB, GIB),
-    ("session.slow_session_timeout_ms", 1, HOUR_MS),
-    ("session.load_timeout_ms", 1, HOUR_MS),
-    ("session.max_resyncs", 0, 1_000),
-    ("session.close_timeout_ms", 1, HOUR_MS),
-    ("world.max_objects", 1, u32::MAX as i64),
-    ("world.max_bytes", KIB, 1_024 * GIB),
-    ("world.max_depth", 1, 1_024),
-    ("world.max_batch_operations", 1, 100_000),
-    ("world.max_touched_objects", 1, u32::MAX as i64),
-    ("world.max_event_bytes", KIB, CHUNK),
-    ("world.max_value_bytes", 64, MIB),
-    ("world.max_value_nesting", 1, 64),
-    ("world.max_key_bytes", 1, KIB),
-    // A snapshot's part of 240 KiB and one object more fit into the store's
-    // 1 MiB.
-    ("world.max_props_bytes", 64, 768 * KIB),
-    // The outcomes of one client fit into one part of a snapshot.
-    ("world.outcomes_per_client", 1, 16_384),
-    ("world.clients_per_user", 1, 1_000_000),
-    ("world.client_memory_s", 60, 366 * DAY_S),
-    ("brane.open_timeout_ms", 1, HOUR_MS),
-    ("brane.idle_close_s", 1, 366 * DAY_S),
-    ("brane.flush_window_max_ms", 0, 1_000),
-    ("brane.fan_out_budget_percent", 1, 100),
-    ("brane.fan_out_cheap_us", 1, 1_000_000),
-    ("brane.burst_windows", 1, 1_000),
-    ("brane.delivery_cost_ns", 0, 1_000_000),
-    ("brane.max_window_events", 1, 1_000_000),
-    ("brane.max_window_bytes", KIB, CHUNK),
-    ("brane.ring_bytes", KIB, GIB),
-    ("brane.ring_windows", 1, 1_000_000),
-    ("brane.shared_parts_bytes", 0, GIB),
-    ("brane.replay_max_edits", 0, 1_000_000_000),
-    ("brane.max_unpublished_edits", 1, 1_000_000_000),
-    ("brane.journal_pending_bytes", KIB, 16 * GIB),
-    ("brane.snapshot_every_events", 1, 1_000_000_000_000),
-    ("brane.snapshot_every_bytes", KIB, 1_024 * GIB),
-    ("people.roster_interval_ms", 1, HOUR_MS),
-    ("people.roster_ring_changes", 1, 1_000_000),
-    ("people.max_page_people", 1, 10_000),
-    ("people.max_avatars", 0, 1_000),
-    ("people.poses_per_second", 1, 1_000),
-    ("people.poses_burst", 1, 10_000),
-    ("people.pose_interval_ms", 1, HOUR_MS),
-    ("people.pose_near_m", 1, 1_000_000),
-    ("people.pose_budget_percent", 1, 100),
-    ("people.nearest_interval_ms", 1, HOUR_MS),
-    ("people.signal_near_m", 1, 1_000_000),
-    ("people.max_signal_body_bytes", 1, MIB),
-    ("people.signals_to_all_per_second", 0, 1_000_000),
-    ("people.signals_to_all_burst", 0, 1_000_000),
-    ("people.signals_to_near_per_second", 0, 1_000_000),
-    ("people.signals_to_near_burst", 0, 1_000_000),
-    ("people.signals_to_one_per_second", 0, 1_000_000),
-    ("people.signals_to_one_burst", 0, 1_000_000),
-    ("people.signal_deliveries_per_second", 1, 1_000_000_000),
-    ("people.signal_deliveries_burst", 1, 1_000_000_000),
-    ("store.lock_wait_ms", 0, HOUR_MS),
-    ("brane.snapshot_retry_ms", 1, HOUR_MS),
-    ("store.operation_timeout_ms", 1, HOUR_MS),
-    ("store.queue_bytes", KIB, 64 * GIB),
-    ("store.max_commit_bytes", KIB, GIB),
-    ("store.max_commit_chunks", 1, 1_000_000),
-    ("store.queue_calls", 1, 1_000_000),
-    ("store.wal_bytes", 64 * KIB, GIB),
-    ("store.readers", 1, 64),
-    ("store.min_free_bytes", 0, i64::MAX),
-    ("store.retry_min_ms", 1, HOUR_MS),
-    ("store.retry_max_ms", 1, HOUR_MS),
-    ("store.retention_hours", 1, 24 * 36_600),
-    ("store.max_journal_bytes", 0, i64::MAX),
-    ("store.keep_snapshots", 1, 1_000),
-    ("store.compaction_interval_s", 1, DAY_S),
-    ("auth.token_lifetime_s", 1, 366 * DAY_S),
-    ("auth.clock_leeway_s", 0, 3_600),
-];
+use super::bounds::BOUNDS;
 
 /// Every broken rule: the key to change (the one that a reader would look at
 /// first) and the reason.
 pub(super) fn broken(config: &Config, settings: &Table) -> Vec<(String, String)> {
     let mut broken = out_of_bounds(settings);
-    for rules in [server, limits, session, world, brane, people, store, auth, log] {
+    for rules in [server, limits, shares, session, world, brane, people, store, auth, log] {
         for (key, reason) in rules(config) {
             broken.push((key.to_owned(), reason));
         }
@@ -268,6 +139,43 @@ fn limits(config: &Config) -> Broken {
             ),
         ),
     ])
+}
+
+/// Of the bounds of one user or address, none is beyond that of all.
+fn shares(config: &Config) -> Broken {
+    let limits = &config.limits;
+    let shares = [
+        (
+            ("limits.max_connections_per_address", limits.max_connections_per_address),
+            ("limits.max_connections", limits.max_connections),
+        ),
+        (
+            ("limits.max_sessions_per_user", limits.max_sessions_per_user),
+            ("limits.max_sessions", limits.max_sessions),
+        ),
+        (
+            ("limits.max_joined_branes_per_user", limits.max_joined_branes_per_user),
+            ("limits.max_open_branes", limits.max_open_branes),
+        ),
+        (
+            ("limits.http_max_pages_per_user", limits.http_max_pages_per_user),
+            ("limits.http_max_pages_per_address", limits.http_max_pages_per_address),
+        ),
+        (
+            ("limits.http_max_pages_per_address", limits.http_max_pages_per_address),
+            ("limits.http_max_pages", limits.http_max_pages),
+        ),
+        (
+            ("limits.edits_per_second", limits.edits_per_second),
+            ("limits.edits_per_second_per_user", limits.edits_per_second_per_user),
+        ),
+        (
+            ("limits.edits_burst", limits.edits_burst),
+            ("limits.edits_burst_per_user", limits.edits_burst_per_user),
+        ),
+    ];
+    let beyond = shares.into_iter().filter(|((_, share), (_, all))| share > all);
+    beyond.map(|((key, is), (of, all))| (key, format!("is {is}, more than {of} ({all})"))).collect()
 }
 
 fn session(config: &Config) -> Broken {

@@ -1,5 +1,5 @@
 //! The settings of each section, with their defaults. Numbers are never
-//! negative; their ranges are in [`super::rules`].
+//! negative; their ranges are in [`super::bounds`].
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -58,8 +58,16 @@ section! {
     Limits {
         /// Open connections, of any kind.
         max_connections: u32 = 20_000,
+        /// The same of one address.
+        max_connections_per_address: u32 = 2_000,
+        /// New connections of one address a second, in the long run.
+        connections_per_second: u32 = 200,
+        /// New connections of one address at once, after a rest.
+        connections_burst: u32 = 2_000,
         /// WebSocket sessions.
         max_sessions: u32 = 10_000,
+        /// WebSocket sessions of one user.
+        max_sessions_per_user: u32 = 256,
         /// Sessions in one brane.
         max_sessions_per_brane: u32 = 2_500,
         /// Branes that are open at a time.
@@ -68,6 +76,8 @@ section! {
         max_branes_per_user: u32 = 1_000,
         /// Branes that one session may join.
         max_channels_per_session: u32 = 16,
+        /// Branes that one user may have joined, by all sessions together.
+        max_joined_branes_per_user: u32 = 64,
         /// Bytes of the largest WebSocket message that is read.
         max_message_bytes: u64 = MIB,
         /// Operations of one session without an outcome.
@@ -78,10 +88,34 @@ section! {
         edits_per_second: u32 = 1_000,
         /// Operations of one session at once, after a rest.
         edits_burst: u32 = 2_048,
+        /// Operations of one user a second, in the long run.
+        edits_per_second_per_user: u32 = 4_000,
+        /// Operations of one user at once, after a rest.
+        edits_burst_per_user: u32 = 8_192,
         /// Other messages of one session a second, in the long run.
         messages_per_second: u32 = 100,
         /// Other messages of one session at once, after a rest.
         messages_burst: u32 = 200,
+        /// Joins of one user a second, in the long run.
+        joins_per_second: u32 = 20,
+        /// Joins of one user at once, after a rest.
+        joins_burst: u32 = 400,
+        /// Questions of one user for a state hash a second, in the long run.
+        hashes_per_second: u32 = 50,
+        /// Questions of one user for a state hash at once, after a rest.
+        hashes_burst: u32 = 500,
+        /// New tokens of one user's sessions a second, in the long run.
+        refreshes_per_second: u32 = 10,
+        /// New tokens of one user's sessions at once, after a rest.
+        refreshes_burst: u32 = 400,
+        /// New branes of one user a second, in the long run.
+        creates_per_second: u32 = 2,
+        /// New branes of one user at once, after a rest.
+        creates_burst: u32 = 50,
+        /// Pages of lists for one user a second, in the long run.
+        pages_per_second: u32 = 100,
+        /// Pages of lists for one user at once, after a rest.
+        pages_burst: u32 = 500,
         /// Malformed messages after which a session is closed.
         max_malformed_messages: u32 = 8,
         /// Requests of one address a second, in the long run.
@@ -100,6 +134,10 @@ section! {
         http_max_page_items: u32 = 1_000,
         /// Pages of objects that are being made or sent at once.
         http_max_pages: u32 = 128,
+        /// The same for one address.
+        http_max_pages_per_address: u32 = 32,
+        /// The same for one user.
+        http_max_pages_per_user: u32 = 8,
         /// Bytes of all bodies that are being read or served at once.
         http_max_bodies_bytes: u64 = 256 * MIB,
         /// How long the headers of a request may take to come, in milliseconds.

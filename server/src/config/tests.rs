@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use avvy_model::Code;
+use avvy_protocol::close::CloseCode;
 use toml::{Table, Value};
 
-use super::rules::BOUNDS;
+use super::bounds::BOUNDS;
 use super::*;
 
+const LIMITS: &str = include_str!("../../../docs/LIMITS.md");
 const DOCUMENTED: &str = include_str!("../../../config.toml");
 
 fn file(text: &str) -> Sources {
@@ -59,6 +62,60 @@ fn the_documented_file_explains_every_setting() {
             assert!(above.starts_with("# "), "line {number} has no text above it: {line}");
         }
         above = line;
+    }
+}
+
+/// The rows of `docs/LIMITS.md`: key, default, and what is beyond.
+fn limits() -> Vec<(&'static str, &'static str, &'static str)> {
+    let (_, rest) = LIMITS.split_once("<!-- limits: begin").unwrap();
+    let (table, _) = rest.split_once("<!-- limits: end").unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |"));
+    let columns = rows.map(|row| {
+        let mut columns = row.splitn(3, " | ");
+        let key = columns.next().unwrap().trim_end_matches('`');
+        (key, columns.next().unwrap(), columns.next().unwrap())
+    });
+    columns.collect()
+}
+
+#[test]
+fn the_documented_limits_are_those_of_the_settings() {
+    let settings = settings();
+    let mut seen = BTreeSet::new();
+    for (key, default, _) in limits() {
+        let setting = settings.iter().find(|(name, _)| name == key);
+        let (_, value) = setting.unwrap_or_else(|| panic!("there is no {key}"));
+        assert_eq!(default, value.to_string(), "{key}");
+        assert!(seen.insert(key.to_owned()), "{key} is there twice");
+    }
+    for (key, _) in &settings {
+        let is_rate = key.ends_with("_per_second") || key.ends_with("_burst");
+        let is_limit = is_rate || key.starts_with("limits.") || key.starts_with("world.max_");
+        assert!(!is_limit || seen.contains(key), "{key} is not in docs/LIMITS.md");
+    }
+    for limit in avvy_actors::Limit::ALL {
+        let key = limit.setting();
+        assert!(seen.contains(key), "{key} is counted, but not in docs/LIMITS.md");
+    }
+}
+
+#[test]
+fn what_is_beyond_a_limit_is_told_by_a_code_that_there_is() {
+    for (key, _, beyond) in limits() {
+        let mut words = beyond.split('`');
+        let mut before = words.next().unwrap();
+        while let (Some(name), Some(after)) = (words.next(), words.next()) {
+            let is_known = if before.ends_with("close ") {
+                CloseCode::ALL.iter().any(|code| code.name() == name)
+            } else {
+                name == "next" || Code::from_name(name).is_some()
+            };
+            assert!(is_known, "{key}: {name} is no code");
+            let waiting_helps =
+                ["rate_limited", "too_many_sessions", "brane_full", "unavailable"].contains(&name);
+            assert!(waiting_helps || !after.starts_with(", retry"), "{key}: {name}");
+            before = after;
+        }
     }
 }
 
@@ -185,6 +242,13 @@ fn contradictions_are_refused_at_the_line_of_the_key() {
         "[server]\ntls_key_file = 'key.pem'",
         "[server]\ndata_dir = ''",
         "[limits]\nmax_sessions = 20001",
+        "[limits]\nmax_connections_per_address = 20001",
+        "[limits]\nmax_sessions_per_user = 10001",
+        "[limits]\nmax_joined_branes_per_user = 1025",
+        "[limits]\nhttp_max_pages_per_user = 33",
+        "[limits]\nhttp_max_pages_per_address = 129",
+        "[limits]\nedits_per_second = 4001",
+        "[limits]\nedits_burst = 8193",
         "[limits]\nmax_sessions_per_brane = 10001",
         "[limits]\nedits_burst = 1023",
         "[limits]\nmax_edits_in_flight = 999",

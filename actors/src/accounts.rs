@@ -1,0 +1,301 @@
+//! What each user has open, and has left of every rate: over all of the
+//! user's sessions and requests, so that many sessions bring no more than one.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use avvy_auth::rate::{Bucket, RetryAfterMs};
+use avvy_flow::people::Rate;
+use avvy_model::{BraneId, UserId};
+use dashmap::DashMap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::clock;
+use crate::limit::Limit;
+use crate::metrics::Metrics;
+
+/// What one user may have and do.
+#[derive(Clone, Debug)]
+pub struct UserConfig {
+    /// Sessions at a time.
+    pub max_sessions: usize,
+    /// Branes that are joined at a time, by any of them.
+    pub max_joined_branes: usize,
+    /// Pages of objects that are being made or sent to the user.
+    pub max_pages: usize,
+    /// Operations.
+    pub edits: Rate,
+    /// Joins.
+    pub joins: Rate,
+    /// Questions for a state hash.
+    pub hashes: Rate,
+    /// New tokens for sessions.
+    pub refreshes: Rate,
+    /// New branes.
+    pub creates: Rate,
+    /// Pages of lists.
+    pub pages: Rate,
+}
+
+impl Default for UserConfig {
+    fn default() -> Self {
+        Self {
+            max_sessions: 256,
+            max_joined_branes: 64,
+            max_pages: 8,
+            edits: Rate { per_second: 4_000, burst: 8_192 },
+            joins: Rate { per_second: 20, burst: 400 },
+            hashes: Rate { per_second: 50, burst: 500 },
+            refreshes: Rate { per_second: 10, burst: 400 },
+            creates: Rate { per_second: 2, burst: 50 },
+            pages: Rate { per_second: 100, burst: 500 },
+        }
+    }
+}
+
+/// What costs more than it looks, and so has a rate of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verb {
+    /// Joining a brane: it may have to be opened, and read as a whole.
+    Join,
+    /// Asking for the state hash.
+    Hash,
+    /// A new token for a session: a signature to be verified.
+    Refresh,
+    /// A new brane.
+    Create,
+    /// A page of branes or objects.
+    Page,
+}
+
+impl Verb {
+    const ALL: [Self; 5] = [Self::Join, Self::Hash, Self::Refresh, Self::Create, Self::Page];
+
+    const fn limit(self) -> Limit {
+        match self {
+            Self::Join => Limit::JoinRate,
+            Self::Hash => Limit::HashRate,
+            Self::Refresh => Limit::RefreshRate,
+            Self::Create => Limit::CreateRate,
+            Self::Page => Limit::PageRate,
+        }
+    }
+
+    const fn rate(self, config: &UserConfig) -> Rate {
+        match self {
+            Self::Join => config.joins,
+            Self::Hash => config.hashes,
+            Self::Refresh => config.refreshes,
+            Self::Create => config.creates,
+            Self::Page => config.pages,
+        }
+    }
+}
+
+/// One user's.
+pub struct Account {
+    config: Arc<UserConfig>,
+    metrics: Arc<Metrics>,
+    sessions: Arc<Semaphore>,
+    pages: Arc<Semaphore>,
+    /// By how many sessions each brane is joined.
+    joined: Mutex<HashMap<BraneId, usize>>,
+    edits: Mutex<Bucket>,
+    verbs: [Mutex<Bucket>; Verb::ALL.len()],
+}
+
+impl Account {
+    fn new(config: &Arc<UserConfig>, metrics: &Arc<Metrics>, now_ms: u64) -> Self {
+        Self {
+            sessions: Arc::new(Semaphore::new(config.max_sessions)),
+            pages: Arc::new(Semaphore::new(config.max_pages)),
+            joined: Mutex::default(),
+            edits: Mutex::new(bucket(config.edits, now_ms)),
+            verbs: Verb::ALL.map(|verb| Mutex::new(bucket(verb.rate(config), now_ms))),
+            config: Arc::clone(config),
+            metrics: Arc::clone(metrics),
+        }
+    }
+
+    /// Takes one of a verb's rate.
+    ///
+    /// # Errors
+    /// How long until there is one.
+    pub fn take(&self, verb: Verb) -> Result<(), RetryAfterMs> {
+        let taken = lock(&self.verbs[verb as usize]).take(clock::monotonic_ms(), 1);
+        self.counted(taken, verb.limit())
+    }
+
+    /// Takes so many operations of the rate of edits, or a whole burst if that
+    /// is less, so that waiting always helps.
+    ///
+    /// # Errors
+    /// How long until they are there.
+    pub fn take_edits(&self, operations: u64) -> Result<(), RetryAfterMs> {
+        let operations = operations.min(u64::from(self.config.edits.burst));
+        let taken = lock(&self.edits).take(clock::monotonic_ms(), operations);
+        self.counted(taken, Limit::EditRateOfUser)
+    }
+
+    /// Takes so many operations, in advance if need be.
+    ///
+    /// # Errors
+    /// How long to wait with them. They are taken all the same, so that of
+    /// several sessions each has its turn, however much the others send.
+    pub(crate) fn reserve_edits(&self, operations: u64) -> Result<(), RetryAfterMs> {
+        let reserved = lock(&self.edits).reserve(clock::monotonic_ms(), operations);
+        self.counted(reserved, Limit::EditRateOfUser)
+    }
+
+    /// A place for a page of objects until it has gone out, if there is one.
+    pub fn hold_page(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.pages).try_acquire_owned().ok();
+        self.counted(place.ok_or(()), Limit::PagesOfUser).ok()
+    }
+
+    /// A place for a session, if there is one.
+    pub(crate) fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.sessions).try_acquire_owned().ok();
+        self.counted(place.ok_or(()), Limit::SessionsOfUser).ok()
+    }
+
+    /// Counts a brane as joined until this is dropped; `None` when that would
+    /// be one too many.
+    pub(crate) fn join(self: &Arc<Self>, brane: BraneId) -> Option<Joined> {
+        let mut joined = lock(&self.joined);
+        if !joined.contains_key(&brane) && joined.len() >= self.config.max_joined_branes {
+            self.metrics.limits.count(Limit::JoinedByUser);
+            return None;
+        }
+        *joined.entry(brane).or_default() += 1;
+        Some(Joined { account: Arc::clone(self), brane })
+    }
+
+    fn counted<T, E>(&self, outcome: Result<T, E>, limit: Limit) -> Result<T, E> {
+        outcome.inspect_err(|_| self.metrics.limits.count(limit))
+    }
+
+    /// Whether a new one would be the same. A session has a hold on it.
+    fn is_rested(&self, now_ms: u64) -> bool {
+        self.pages.available_permits() == self.config.max_pages
+            && self.sessions.available_permits() == self.config.max_sessions
+            && self.verbs.iter().chain([&self.edits]).all(|bucket| lock(bucket).is_full(now_ms))
+    }
+}
+
+/// A brane that a user has joined once more.
+pub(crate) struct Joined {
+    account: Arc<Account>,
+    brane: BraneId,
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut count) = lock(&self.account.joined).entry(self.brane) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+/// The accounts of all users who have something open or have not rested yet.
+/// So many they are: a user is somebody with a token.
+pub(crate) struct Accounts {
+    config: Arc<UserConfig>,
+    metrics: Arc<Metrics>,
+    accounts: DashMap<UserId, Arc<Account>>,
+}
+
+impl Accounts {
+    pub(crate) fn new(config: UserConfig, metrics: Arc<Metrics>) -> Self {
+        Self { config: Arc::new(config), metrics, accounts: DashMap::new() }
+    }
+
+    pub(crate) fn of(&self, user: UserId) -> Arc<Account> {
+        let new = || Account::new(&self.config, &self.metrics, clock::monotonic_ms());
+        Arc::clone(&self.accounts.entry(user).or_insert_with(|| Arc::new(new())))
+    }
+
+    /// Forgets those that say nothing. Whoever has one has a hold on it.
+    pub(crate) fn sweep(&self, now_ms: u64) {
+        self.accounts
+            .retain(|_, account| Arc::strong_count(account) > 1 || !account.is_rested(now_ms));
+    }
+}
+
+const fn bucket(rate: Rate, now_ms: u64) -> Bucket {
+    Bucket::new(rate.burst, rate.per_second, now_ms)
+}
+
+/// No code under these locks can panic halfway through a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use uuid::Uuid;
+
+    use super::*;
+
+    const HOUR_MS: u64 = 3_600_000;
+
+    fn accounts() -> Accounts {
+        let config = UserConfig { max_sessions: 2, max_joined_branes: 2, ..UserConfig::default() };
+        Accounts::new(config, Arc::default())
+    }
+
+    fn user(n: u128) -> UserId {
+        UserId::new(Uuid::from_u128(n))
+    }
+
+    fn brane(n: u128) -> BraneId {
+        BraneId::new(Uuid::from_u128(n))
+    }
+
+    #[test]
+    fn counts_each_user_alone() {
+        let accounts = accounts();
+        let held = [accounts.of(user(1)).enter().unwrap(), accounts.of(user(1)).enter().unwrap()];
+        assert!(accounts.of(user(1)).enter().is_none());
+        assert!(accounts.of(user(2)).enter().is_some());
+        assert_eq!(accounts.metrics.limits.of(Limit::SessionsOfUser), 1);
+        drop(held);
+        assert!(accounts.of(user(1)).enter().is_some());
+    }
+
+    #[test]
+    fn counts_a_brane_once_however_often_it_is_joined() {
+        let account = accounts().of(user(1));
+        let first = [account.join(brane(1)).unwrap(), account.join(brane(1)).unwrap()];
+        let second = account.join(brane(2)).unwrap();
+        assert!(account.join(brane(3)).is_none());
+        assert!(account.join(brane(2)).is_some());
+        drop(second);
+        assert!(account.join(brane(3)).is_some());
+        let [one, _other] = first;
+        drop(one);
+        let _second = account.join(brane(2)).unwrap();
+        assert!(account.join(brane(3)).is_none(), "the first is still joined");
+    }
+
+    #[test]
+    fn forgets_who_has_nothing_and_has_rested() {
+        let accounts = accounts();
+        let now_ms = clock::monotonic_ms();
+        let place = accounts.of(user(1)).enter();
+        accounts.of(user(2)).take(Verb::Create).unwrap();
+        let _known = accounts.of(user(3));
+        accounts.sweep(now_ms);
+        assert_eq!(accounts.accounts.len(), 3);
+        accounts.sweep(now_ms + HOUR_MS);
+        assert_eq!(accounts.accounts.len(), 2);
+        drop(place);
+        accounts.sweep(now_ms + HOUR_MS);
+        assert_eq!(accounts.accounts.len(), 1);
+    }
+}

@@ -1,0 +1,87 @@
+//! What a brane says to single sessions, beside what its fan-out sends.
+
+use avvy_flow::SessionKey;
+use avvy_model::{Code, TraceId};
+use avvy_protocol::codec::encode_server;
+use avvy_protocol::frame::Frame;
+use avvy_protocol::{ErrorMessage, ServerMessage};
+use uuid::Uuid;
+
+use super::{Brane, Goodbye};
+use crate::clock;
+use crate::fan_out::{FanOutMsg, Farewell};
+use crate::limit::Limit;
+use crate::wire::Wire;
+
+/// When to ask again what may be possible then, in milliseconds.
+const PAUSE_MS: u64 = 1_000;
+
+impl Brane {
+    pub(super) fn refuse(&mut self, session: SessionKey, code: Code) {
+        if code == Code::BraneFull {
+            self.context.metrics.limits.count(Limit::SessionsOfBrane);
+        }
+        self.writers.fail(session, code);
+        if let Some(wire) = self.members.remove(session) {
+            self.context.registry.join_refused(session, self.record.id);
+            self.join_failed(&*wire, code);
+        }
+    }
+
+    /// Says that a session's edits were not served because the brane closes.
+    pub(super) fn not_served(&self, session: SessionKey) {
+        if let Some(wire) = self.members.wire(session) {
+            self.send_error(&*wire, Code::Unavailable, "object.update", Some(100));
+        }
+    }
+
+    /// The last word to a session. One that still waits for being let in
+    /// knows no channel: its join is answered.
+    pub(super) fn bid_farewell(&mut self, session: SessionKey, Goodbye(code): Goodbye) {
+        let was_let_in = self.members.was_let_in(session);
+        let Some(wire) = self.members.remove(session) else { return };
+        if was_let_in {
+            let message = ServerMessage::Left { channel: self.channel, code };
+            let frame = Frame::binary(&encode_server(&message, clock::unix_ms()));
+            let farewell = Some(Farewell { wire, frame });
+            self.tell_fan_out(FanOutMsg::Detach { session, farewell });
+        } else {
+            self.join_failed(&*wire, code.unwrap_or(Code::Unavailable));
+        }
+    }
+
+    pub(super) fn tell(&mut self, session: SessionKey, message: ServerMessage) {
+        if let ServerMessage::Refused { edits, .. } = &message {
+            let refused = &self.context.metrics.refused_edits;
+            edits.iter().for_each(|edit| refused.count(edit.code));
+        }
+        if let Some(message) = self.writers.take_told(session, message) {
+            self.tell_fan_out(FanOutMsg::Tell { session, message });
+        }
+    }
+
+    fn join_failed(&self, wire: &dyn Wire, code: Code) {
+        let passes = matches!(code, Code::Unavailable | Code::BraneFull);
+        self.send_error(wire, code, "brane.join", passes.then_some(PAUSE_MS));
+    }
+
+    fn send_error(
+        &self,
+        wire: &dyn Wire,
+        code: Code,
+        operation: &str,
+        retry_after_ms: Option<u64>,
+    ) {
+        self.context.metrics.errors.count(code);
+        let error = ServerMessage::Error(ErrorMessage {
+            code,
+            message: code.meaning().to_owned(),
+            details: None,
+            trace: TraceId::new(Uuid::new_v4()),
+            retry_after_ms,
+            operation: Some(operation.to_owned()),
+            channel: Some(self.channel),
+        });
+        wire.send(&[Frame::binary(&encode_server(&error, clock::unix_ms()))]);
+    }
+}

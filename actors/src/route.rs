@@ -1,0 +1,28 @@
+//! A brane that a session has joined, as the session sees it.
+
+use std::ops::Deref;
+
+use crate::accounts::Joined;
+use crate::brane::BraneHandle;
+
+/// Where what is said on a channel goes. The brane has let the session in, or
+/// is about to.
+pub(crate) struct Route {
+    pub(crate) handle: BraneHandle,
+    /// Held for as long as the route is there.
+    _joined: Joined,
+}
+
+impl Route {
+    pub(crate) const fn new(handle: BraneHandle, joined: Joined) -> Self {
+        Self { handle, _joined: joined }
+    }
+}
+
+impl Deref for Route {
+    type Target = BraneHandle;
+
+    fn deref(&self) -> &BraneHandle {
+        &self.handle
+    }
+}
