@@ -57,7 +57,9 @@ pub fn server_says(bytes: &[u8]) {
     });
     let mut machine = ClientMachine::new(MachineOptions::default(), "token".to_owned(), draw);
     let mut out = Vec::new();
-    machine.join(0, BraneId::from_bytes([1; 16]), &mut out);
+    let brane = BraneId::from_bytes([1; 16]);
+    machine.join(0, brane, &mut out);
+    machine.follow(brane, &mut out);
     machine.handle(0, Input::Connected, &mut out);
     for (now_ms, piece) in (1..).zip(pieces(bytes)) {
         match piece {
