@@ -66,6 +66,11 @@ fn lengths_that_lie_reserve_nothing() {
                 ("brane.join", "touched"),
                 ("object.update", "edits"),
                 ("ping", "nonce"),
+                ("people.list", "after"),
+                ("presence.pose", "pose"),
+                ("presence.pose", "state"),
+                ("signal.send", "kind"),
+                ("signal.send", "body"),
             ] {
                 assert_eq!(refusal(&with_field(op, field, &item)), Code::Malformed);
             }

@@ -1,6 +1,7 @@
 //! Who is in a brane.
 
 use avvy_client::machine::Say;
+use avvy_client::people::Roster;
 use avvy_model::Rotation;
 use avvy_protocol::{
     Audience, PeopleChanged, PeopleList, PeopleNews, PeoplePage, PeopleRequest, Person, PersonAt,
@@ -54,12 +55,16 @@ impl Talk {
         }));
     }
 
+    fn roster(&self) -> &Roster {
+        self.machine.roster(BRANE).expect("the brane is followed")
+    }
+
     fn people(&self) -> Vec<u32> {
-        self.machine.roster(BRANE).unwrap().people().keys().map(|person| person.0).collect()
+        self.roster().people().keys().map(|person| person.0).collect()
     }
 
     fn avatars(&self) -> Vec<u32> {
-        self.machine.roster(BRANE).unwrap().avatars().keys().map(|person| person.0).collect()
+        self.roster().avatars().keys().map(|person| person.0).collect()
     }
 
     /// Follows, and has the only page.
@@ -96,9 +101,9 @@ fn a_list_is_read_to_its_end_and_changes_are_applied() {
     talk.page(None, &[1, 2], Some(2));
     assert_eq!(talk.said_of_people(), [list(Some(2))]);
     talk.changed(10, &[9], &[2], false);
-    assert!(!talk.machine.roster(BRANE).unwrap().is_whole());
+    assert!(!talk.roster().is_whole());
     talk.page(Some(2), &[5], None);
-    assert!(talk.machine.roster(BRANE).unwrap().is_whole());
+    assert!(talk.roster().is_whole());
     talk.changed(12, &[5, 11], &[9, 11], false);
     assert_eq!(talk.people(), [1, 5]);
     assert_eq!(talk.said_of_people(), []);
@@ -111,10 +116,10 @@ fn a_page_of_an_older_list_does_not_end_the_new_one() {
     talk.page(None, &[1, 2, 3], Some(3));
     talk.page(None, &[1], Some(1));
     talk.page(Some(3), &[4], None);
-    assert!(!talk.machine.roster(BRANE).unwrap().is_whole());
+    assert!(!talk.roster().is_whole());
     assert_eq!(talk.said_of_people(), [list(None), list(Some(3)), list(Some(1))]);
     talk.page(Some(1), &[2, 3, 4], None);
-    assert!(talk.machine.roster(BRANE).unwrap().is_whole());
+    assert!(talk.roster().is_whole());
     assert_eq!(talk.people(), [1, 2, 3, 4]);
 }
 
@@ -138,7 +143,7 @@ fn a_reset_begins_anew_and_so_do_ranges_that_do_not_join() {
 fn avatars_come_move_and_go() {
     let mut talk = Talk::following();
     talk.poses(&[], &[(2, 6), (3, 1)]);
-    let seen = talk.machine.roster(BRANE).unwrap().avatars()[&Person(2)].clone();
+    let seen = talk.roster().avatars()[&Person(2)].clone();
     assert_eq!(seen.pose, pose(6));
     talk.poses(&[2], &[]);
     assert_eq!(talk.avatars(), [3]);

@@ -23,8 +23,8 @@ pub(super) struct Member<O> {
     pub follows: Option<u64>,
     pub pose: Option<Held>,
     pub sight: Sight,
-    /// Signals to all, to those near, to one.
-    pub rates: [Bucket; 3],
+    /// Of signals to all, to those near, to one; made with the first.
+    pub rates: Option<Box<[Bucket; 3]>>,
 }
 
 /// A pose with its place in the order of all poses taken.

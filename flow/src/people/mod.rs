@@ -140,7 +140,7 @@ impl<O: Outbox> People<O> {
             follows: None,
             pose: None,
             sight: Sight::default(),
-            rates: signals::rates(&self.config, now),
+            rates: None,
         };
         self.members.insert(session, member);
         self.change(now, Change::Joined(PersonAt { person, user }));

@@ -151,7 +151,7 @@ mod tests {
             let places: Vec<Place> = (1..).zip(&points)
                 .map(|(n, position)| Place { position: *position, slot: n, person: Person(n) })
                 .collect();
-            let keep = |place: &Place| place.slot % 5 != 0;
+            let keep = |place: &Place| !place.slot.is_multiple_of(5);
             let mut expected: Vec<(f64, Person)> = places.iter().filter(|p| keep(p))
                 .map(|place| (distance2(from, place.position), place.person)).collect();
             expected.sort_by(|a, b| a.partial_cmp(b).unwrap());

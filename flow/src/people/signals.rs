@@ -65,7 +65,8 @@ impl<O: Outbox> People<O> {
         if member.role == Role::Visitor && !may_all {
             return Err(Code::Forbidden.into());
         }
-        member.rates[rate_of(send.to)].take(now.us / 1_000, 1)?;
+        let rates = member.rates.get_or_insert_with(|| Box::new(rates(&self.config, now)));
+        rates[rate_of(send.to)].take(now.us / 1_000, 1)?;
         let (from, user) = (member.person, member.user);
         let slots = self.audience(sender, send.to)?;
         self.charge(now, send.to, slots.len())?;
@@ -118,8 +119,8 @@ impl<O: Outbox> People<O> {
     }
 }
 
-/// What a session may send at once when it has joined.
-pub(super) fn rates(config: &PeopleConfig, now: Now) -> [Bucket; 3] {
+/// What a session may send that has sent nothing yet.
+fn rates(config: &PeopleConfig, now: Now) -> [Bucket; 3] {
     let PeopleConfig { signals_to_all, signals_to_near, signals_to_one, .. } = config;
     [signals_to_all, signals_to_near, signals_to_one]
         .map(|rate| Bucket::new(rate.burst, rate.per_second, now.us / 1_000))
