@@ -3,13 +3,14 @@
 //! [`suite`] takes the figures that `README.md` explains: a real server on
 //! one core, [`load`] (one thread that holds thousands of WebSocket sessions)
 //! on the other, and the [`bare`] programs that the server is compared with,
-//! in the same run. [`crash`] kills a server under load and checks what it
+//! in the same run. [`hostile`] are clients that mean no good, [`crash`] kills a server under load and checks what it
 //! had promised. Nothing here is part of the product.
 
 pub mod bare;
 pub mod crash;
 pub mod draw;
 pub mod histogram;
+pub mod hostile;
 pub mod http;
 pub mod load;
 pub mod machine;

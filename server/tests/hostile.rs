@@ -7,6 +7,7 @@ mod common;
 
 use std::time::Duration;
 
+use avvy_bench::hostile::Attackers;
 use avvy_model::{BraneId, ClientId};
 use avvy_protocol::{ClientMessage, Hello, Join, codec};
 use avvy_server::config::{Config, Sources};
@@ -74,6 +75,25 @@ async fn memory_stays_under_the_bound_that_the_settings_state() {
     drop(members);
     wait_for_sessions(&server, 0);
     assert_eq!(server.get("/healthz").0, 200);
+    assert_eq!(server.drain().code(), Some(0));
+}
+
+/// The attackers of `cargo xtask bench hostile`, for a moment: each kind does
+/// its work, and others are served.
+#[tokio::test]
+async fn attackers_of_every_kind_are_survived() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(&directory.path().join("data"));
+    let (address, brane) = (server.address().parse().unwrap(), server.demo_brane.parse().unwrap());
+    let attackers = Attackers::start(address, brane, &server.token).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let comes_again = ["slow", "deaf"];
+    while attackers.counts().iter().any(|(name, n)| *n == 0 && !comes_again.contains(name)) {
+        assert!(std::time::Instant::now() < deadline, "{:?}", attackers.counts());
+        assert_eq!(server.get("/healthz").0, 200);
+    }
+    drop(attackers);
+    wait_for_sessions(&server, 0);
     assert_eq!(server.drain().code(), Some(0));
 }
 

@@ -216,6 +216,11 @@ impl Crowd {
         self.shared.tally.missed + self.shared.windows.out_of_order + self.unsettled()
     }
 
+    /// Where they are.
+    pub const fn brane(&self) -> BraneId {
+        self.shared.brane
+    }
+
     /// What was seen.
     pub const fn tally(&mut self) -> &mut Tally {
         &mut self.shared.tally

@@ -7,6 +7,7 @@ mod durable_ack;
 mod edit_path;
 mod fan_out;
 mod full_brane;
+mod hostile;
 mod idle;
 mod report;
 mod room;
@@ -38,6 +39,8 @@ pub enum Benchmark {
     TwiceFull,
     /// 200 sessions, 200 edits/s: delay until an edit is durable.
     DurableAck,
+    /// The small room without and with clients that mean no good: delay.
+    Hostile,
     /// Sessions that do nothing: memory.
     Idle,
     /// 1,000 sessions x 10 edits/s: bytes per delivered move.
@@ -50,13 +53,14 @@ pub enum Benchmark {
 
 impl Benchmark {
     /// All, in the order in which they are run.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::FanOut,
         Self::SmallRoom,
         Self::Crowd,
         Self::FullBrane,
         Self::TwiceFull,
         Self::DurableAck,
+        Self::Hostile,
         Self::Idle,
         Self::Bytes,
         Self::Codec,
@@ -80,6 +84,7 @@ impl Benchmark {
             Self::FullBrane => full_brane::run(setup, full_brane::FULL),
             Self::TwiceFull => full_brane::run(setup, full_brane::TWICE),
             Self::DurableAck => durable_ack::run(setup),
+            Self::Hostile => hostile::run(setup),
             Self::Idle => idle::run(setup),
             Self::Bytes => bytes::run(setup),
             Self::Codec => codec::run(setup),
