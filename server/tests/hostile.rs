@@ -19,10 +19,14 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Small enough to be filled by one test, and patient enough to be held full.
-const SETTINGS: [(&str, &str); 16] = [
+const SETTINGS: [(&str, &str); 20] = [
     ("AVVY_LIMITS_MAX_CONNECTIONS", "400"),
     ("AVVY_LIMITS_MAX_SESSIONS", "200"),
     ("AVVY_LIMITS_MAX_SESSIONS_PER_BRANE", "200"),
+    ("AVVY_LIMITS_MAX_CONNECTIONS_PER_ADDRESS", "400"),
+    ("AVVY_LIMITS_MAX_SESSIONS_PER_USER", "200"),
+    ("AVVY_LIMITS_MAX_JOINED_BRANES_PER_USER", "200"),
+    ("AVVY_LIMITS_HTTP_MAX_PAGES_PER_ADDRESS", "8"),
     ("AVVY_LIMITS_MAX_MESSAGE_BYTES", "65536"),
     ("AVVY_LIMITS_MAX_BYTES_IN_FLIGHT", "131072"),
     ("AVVY_LIMITS_HTTP_MAX_BODY_BYTES", "65536"),
@@ -91,6 +95,8 @@ async fn attackers_of_every_kind_are_survived() {
     while attackers.counts().iter().any(|(name, n)| *n == 0 && !comes_again.contains(name)) {
         assert!(std::time::Instant::now() < deadline, "{:?}", attackers.counts());
         assert_eq!(server.get("/healthz").0, 200);
+        // New connections have a rate, too.
+        std::thread::park_timeout(Duration::from_millis(20));
     }
     drop(attackers);
     wait_for_sessions(&server, 0);
