@@ -10,9 +10,14 @@ use super::{Figure, Report, Setup};
 use crate::hostile::Attackers;
 use crate::load::Work;
 
-/// The limits of requests as they come; the load's own are within them.
-const LIMITS: [(&str, &str); 2] =
-    [("AVVY_LIMITS_REQUESTS_PER_SECOND", "500"), ("AVVY_LIMITS_REQUESTS_BURST", "4096")];
+/// The limits of an address as they come; the load's own are within them.
+const LIMITS: [(&str, &str); 5] = [
+    ("AVVY_LIMITS_REQUESTS_PER_SECOND", "500"),
+    ("AVVY_LIMITS_REQUESTS_BURST", "4096"),
+    ("AVVY_LIMITS_CONNECTIONS_PER_SECOND", "200"),
+    ("AVVY_LIMITS_CONNECTIONS_BURST", "2000"),
+    ("AVVY_LIMITS_MAX_CONNECTIONS_PER_ADDRESS", "2000"),
+];
 
 /// Takes the figures.
 pub(super) fn run(setup: &Setup) -> Result<Report> {
