@@ -34,6 +34,10 @@ pub fn cases() -> Vec<Case> {
         case("edits-faster-than-read", |server| Box::pin(edits_too_fast(server))),
         case("connections-1000", |server| Box::pin(opens_and_closes(server, 1_000))),
         case("upgrades-1000", |server| Box::pin(upgrades_and_goes(server, 1_000))),
+        case("sessions-of-a-user-full", |server| Box::pin(fills_a_user(server)))
+            .tuned(|_, system| system.user.max_sessions = 3),
+        case("connections-of-an-address-full", |server| Box::pin(fills_connections(server)))
+            .tuned(|net, _| net.max_connections_per_address = 20),
         case("connections-full", |server| Box::pin(fills_connections(server)))
             .tuned(|net, _| net.max_connections = 20),
         case("sessions-full", |server| Box::pin(fills_sessions(server)))
@@ -148,6 +152,16 @@ async fn fills_sessions(server: &TestServer) -> String {
         held.push(Ws::welcomed(server, 1).await);
     }
     told_by_itself(&mut Ws::open(server).await).await
+}
+
+async fn fills_a_user(server: &TestServer) -> String {
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(Ws::welcomed(server, 1).await);
+    }
+    let mut late = Ws::open(server).await;
+    late.hello(&server.token()).await;
+    told_by_itself(&mut late).await
 }
 
 async fn asks_too_often(server: &TestServer) -> String {

@@ -11,6 +11,7 @@ mod floods;
 mod frames;
 mod http;
 mod messages;
+mod people;
 mod slow;
 mod spoiled;
 mod table;
@@ -32,6 +33,7 @@ fn all() -> Vec<Case> {
     let groups = [
         frames::cases(),
         messages::cases(),
+        people::cases(),
         http::cases(),
         tokens::cases(),
         slow::cases(),
