@@ -9,7 +9,7 @@ use std::time::Duration;
 use avvy_flow::SessionKey;
 use avvy_flow::brane_core::{Attach, Show, Start as BraneStart, Window};
 use avvy_flow::fan_out::{
-    self, FanOut, FanOutConfig, FanOutEffect, FanOutStatus, Room, Sight, Start,
+    self, Change, FanOut, FanOutConfig, FanOutEffect, FanOutStatus, Level, Room, Sight, Start,
 };
 use avvy_flow::frames::WindowFrames;
 use avvy_flow::people::PeopleConfig;
@@ -298,6 +298,14 @@ impl State {
             }
             FanOutEffect::Step { session, from, to } => {
                 let _ = self.brane.send_message(BraneMsg::Step { session, from, to });
+            }
+            FanOutEffect::Level { session, change } => {
+                let Change { to: level, reason, .. } = change;
+                self.crowd.mute(session, level >= Level::NoPresence);
+                self.on_tell(
+                    session,
+                    &ServerMessage::Level { channel: self.channel, level, reason },
+                );
             }
             FanOutEffect::Close { session, reason } => {
                 info!(session = session.0, ?reason, "closing a slow session");

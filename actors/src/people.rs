@@ -70,6 +70,11 @@ impl Crowd {
         drop(self.machine.leave(now(), session));
     }
 
+    /// Whether a session is sent poses.
+    pub(crate) fn mute(&mut self, session: SessionKey, is_mute: bool) {
+        self.machine.mute(session, is_mute);
+    }
+
     pub(crate) fn drained(&mut self, session: SessionKey) {
         self.machine.drained(now(), session);
     }

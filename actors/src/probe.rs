@@ -139,6 +139,7 @@ impl Probe {
                 | ServerMessage::Rewind { .. }
                 | ServerMessage::Snapshot(_)
                 | ServerMessage::View(_)
+                | ServerMessage::Level { .. }
                 | ServerMessage::AreaFlush(_)
                 | ServerMessage::VersionComplete { .. }
                 | ServerMessage::Hash { .. }

@@ -12,12 +12,14 @@ pub mod close;
 pub mod codec;
 pub mod frame;
 pub mod json;
+mod level;
 pub mod message;
 pub mod people;
 pub mod rest;
 mod version;
 
 pub use codec::{DecodeError, DecodeLimits, PartialUpdate};
+pub use level::{Level, LevelReason};
 pub use message::*;
 pub use people::*;
 pub use version::{MIN_VERSION, VERSION, negotiate};

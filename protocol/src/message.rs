@@ -162,6 +162,15 @@ pub enum ServerMessage {
         /// The last position that the old line and the new one share.
         to: Position,
     },
+    /// `brane.level`: what the session is served from now on.
+    Level {
+        /// Where.
+        channel: Channel,
+        /// How much.
+        level: crate::Level,
+        /// Why.
+        reason: crate::LevelReason,
+    },
     /// `object.applied`: own edits that are in the log.
     Applied {
         /// Where.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use avvy_actors::{SessionConfig, SystemConfig, UserConfig};
 use avvy_flow::brane_core::BraneConfig;
-use avvy_flow::fan_out::FanOutConfig;
+use avvy_flow::fan_out::{FanOutConfig, Threshold};
 use avvy_flow::flush_window::FlushWindowConfig;
 use avvy_flow::group_commit::GroupCommitConfig;
 use avvy_flow::people::{PeopleConfig, Rate};
@@ -16,7 +16,7 @@ use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
 use avvy_persistence::{Store, StoreError};
 use avvy_protocol::DecodeLimits;
 
-use crate::config::{Config, Limits, StoreKind};
+use crate::config::{Config, Limits, Session, StoreKind};
 use crate::upkeep::Upkeep;
 
 /// How often a start looks whether the data directory is free.
@@ -105,6 +105,8 @@ pub fn system(config: &Config) -> SystemConfig {
             slow_session_timeout_ms: config.session.slow_session_timeout_ms as u32,
             load_timeout_ms: config.session.load_timeout_ms as u32,
             max_resyncs: config.session.max_resyncs,
+            degrade: degrade(&config.session),
+            recover_ms: config.session.degrade_recover_ms as u32,
             // How its actor shares its time between sessions: no setting.
             ..FanOutConfig::default()
         },
@@ -246,4 +248,15 @@ fn flush(config: &Config) -> FlushWindowConfig {
         max_window_events: brane.max_window_events as usize,
         max_window_bytes: brane.max_window_bytes as usize,
     }
+}
+
+/// What has to be owed for each level of service.
+fn degrade(session: &Session) -> [Threshold; 4] {
+    let step = |bytes: u64, ms: u64| Threshold { bytes: bytes as usize, age_ms: ms as u32 };
+    [
+        step(session.degrade_no_presence_bytes, session.degrade_no_presence_ms),
+        step(session.degrade_collapsed_bytes, session.degrade_collapsed_ms),
+        step(session.degrade_near_bytes, session.degrade_near_ms),
+        step(session.degrade_resync_bytes, session.degrade_resync_ms),
+    ]
 }

@@ -2,6 +2,7 @@
 //! faults, some of them absent, because faults hide each other.
 
 use avvy_flow::brane_core::BraneConfig;
+use avvy_flow::fan_out::Threshold;
 use avvy_flow::people::Rate;
 use avvy_flow::{FanOutConfig, FlushWindowConfig, GroupCommitConfig, PeopleConfig};
 use avvy_model::WorldLimits;
@@ -187,6 +188,8 @@ fn fan_out(rng: &mut Rng) -> FanOutConfig {
         slow_session_timeout_ms: rng.range(500, 5_000) as u32,
         load_timeout_ms: rng.range(2_000, 20_000) as u32,
         max_resyncs: rng.range(1, 4) as u32,
+        degrade: degrade(rng),
+        recover_ms: rng.range(1, 2_000) as u32,
     }
 }
 
@@ -209,6 +212,17 @@ fn people(rng: &mut Rng) -> PeopleConfig {
         signals_to_one: rate(rng),
         ..PeopleConfig::default()
     }
+}
+
+/// From a level for everybody who ever waits to such as nobody comes to.
+fn degrade(rng: &mut Rng) -> [Threshold; 4] {
+    let (mut bytes, mut age_ms) = (rng.range(1, 2_000) as usize, rng.range(1, 200) as u32);
+    [0; 4].map(|_| {
+        let threshold = Threshold { bytes, age_ms };
+        bytes *= rng.range(1, 4) as usize;
+        age_ms *= rng.range(1, 4) as u32;
+        threshold
+    })
 }
 
 fn commits(rng: &mut Rng) -> GroupCommitConfig {

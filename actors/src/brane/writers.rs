@@ -99,6 +99,7 @@ impl Writers {
             | ServerMessage::Rewind { .. }
             | ServerMessage::Snapshot(_)
             | ServerMessage::View(_)
+            | ServerMessage::Level { .. }
             | ServerMessage::AreaFlush(_)
             | ServerMessage::VersionComplete { .. }
             | ServerMessage::Flush(_)

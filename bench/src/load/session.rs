@@ -307,6 +307,7 @@ impl Session {
             }
             ServerMessage::Durable { durable, .. } => self.on_durable(durable.seq, now_us, tally),
             ServerMessage::Pong { .. }
+            | ServerMessage::Level { .. }
             | ServerMessage::Hash { .. }
             | ServerMessage::People(_)
             | ServerMessage::Refreshed { .. } => {}

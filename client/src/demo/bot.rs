@@ -216,6 +216,7 @@ impl Bot {
                 | Notify::People { .. }
                 | Notify::AreaFlushed { .. }
                 | Notify::Viewed { .. }
+                | Notify::Level { .. }
                 | Notify::Renamed { .. }
                 | Notify::Rewound { .. }
                 | Notify::Paused { .. }

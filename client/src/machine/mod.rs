@@ -311,6 +311,12 @@ impl ClientMachine {
             ServerMessage::Rewind { channel, to } => {
                 self.on_channel(now_ms, channel, out, |m, out| m.rewind(to, out));
             }
+            ServerMessage::Level { channel, level, reason } => {
+                self.on_channel(now_ms, channel, out, |m, out| {
+                    let brane = m.brane;
+                    out.push(Output::Notify(Notify::Level { brane, level, reason }));
+                });
+            }
             ServerMessage::Applied { channel, edits } => {
                 self.on_channel(now_ms, channel, out, |m, out| m.applied(&edits, out));
             }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use avvy_model::{BraneId, ClientId, Code, Epoch, Position, Refusal, Role, Scope, Seq, UserId};
 use avvy_protocol::{
-    AreaFlush, CatchUp, Channel, ClientMessage, ErrorMessage, Flush, PeopleNews, ServerMessage,
-    SnapshotPart,
+    AreaFlush, CatchUp, Channel, ClientMessage, ErrorMessage, Flush, Level, LevelReason,
+    PeopleNews, ServerMessage, SnapshotPart,
 };
 
 use super::CopyKind;
@@ -163,6 +163,16 @@ pub enum Notify {
         at: Position,
         /// What it is of.
         scope: Scope,
+    },
+    /// The connection is too slow for all that happens, or no longer: so much
+    /// is sent from now on.
+    Level {
+        /// In which brane.
+        brane: BraneId,
+        /// How much.
+        level: Level,
+        /// Why.
+        reason: LevelReason,
     },
     /// An edit is in the log, or is in it again after a rewind.
     Applied {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use avvy_model::{Area, BraneId, Code, Edit, Object, Position, Refusal, Scope, Target};
-use avvy_protocol::{AreaFlush, Flush, PeopleNews};
+use avvy_protocol::{AreaFlush, Flush, Level, LevelReason, PeopleNews};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::session::{ReadAll, Session};
@@ -106,6 +106,13 @@ pub enum WorldChange {
         at: Position,
         /// What it is of.
         scope: Scope,
+    },
+    /// The server sends so much from now on.
+    Level {
+        /// How much.
+        level: Level,
+        /// Why.
+        reason: LevelReason,
     },
     /// The copy follows the log from here on. `resynced`: it was replaced or
     /// mended, so look at all of it again.

@@ -210,6 +210,9 @@ impl Task {
             Notify::Viewed { brane, at, scope } => {
                 self.publish(brane, || WorldChange::Viewed { at, scope });
             }
+            Notify::Level { brane, level, reason } => {
+                self.publish(brane, || WorldChange::Level { level, reason });
+            }
             Notify::Rewound { brane, to, .. } => {
                 self.publish(brane, || WorldChange::Rewound { to });
             }

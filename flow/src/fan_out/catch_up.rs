@@ -2,14 +2,16 @@
 
 use avvy_model::Position;
 
-use super::{Content, FanOut, FanOutConfig, FanOutEffect, Frame, Part, Room, Slow, Start, Wire};
+use super::{
+    Content, FanOut, FanOutConfig, FanOutEffect, Frame, Level, Part, Room, Slow, Start, Wire,
+};
 use crate::SessionKey;
 
 /// A session that is not live.
 pub(super) struct Lagging<S, W> {
     pub(super) key: SessionKey,
     pub(super) wire: W,
-    stage: Stage<S>,
+    pub(super) stage: Stage<S>,
     /// Since when the stage lasts.
     since_us: u64,
     /// Since when the outbox is full.
@@ -114,7 +116,13 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     /// Hands the lagging session at `index` what it lacks, up to a bound. The
     /// session may leave its place by that.
     pub(super) fn bite(&mut self, now_us: u64, index: usize, effects: &mut Vec<FanOutEffect>) {
-        if !self.lagging[index].hungry() || !self.load(now_us, index) {
+        if !self.lagging[index].hungry() {
+            return;
+        }
+        let session = self.lagging[index].key;
+        self.note_debt(now_us, index, effects);
+        let stays = self.lagging.get(index).is_some_and(|lagging| lagging.key == session);
+        if !stays || !self.lagging[index].hungry() || !self.load(now_us, index) {
             return;
         }
         match self.replay(now_us, index) {
@@ -149,32 +157,44 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     }
 
     fn replay(&mut self, now_us: u64, index: usize) -> Replayed {
-        let view = self.view(self.lagging[index].key);
+        let key = self.lagging[index].key;
+        let (view, level) = (self.view(key), self.level(key));
         let lagging = &mut self.lagging[index];
         let Stage::Replaying(at) = &mut lagging.stage else { return Replayed::More };
         if at.seq == self.head.seq {
             return Replayed::Live;
         }
         let Some(windows) = self.ring.since(at.seq) else { return Replayed::Lost(*at) };
+        let windows: Vec<_> = windows.take(self.config.bite_windows.max(1)).collect();
+        let mut rest = windows.as_slice();
         // The last window that showed nothing, and was not sent therefore.
         let mut spared = None;
-        for window in windows.take(self.config.bite_windows.max(1)) {
+        while let Some(first) = rest.first() {
             let own;
-            let frame = match view.map(|view| window.payload.part(&view, at.seq)) {
-                None => window.payload.whole(),
-                Some(Part::Shown(frame)) => {
+            let (count, part) = if level >= Level::Collapsed {
+                let contents: Vec<_> = rest.iter().map(|window| &window.payload).collect();
+                P::collapsed(&contents, view.as_ref(), at.seq)
+            } else {
+                (1, view.map_or(Part::Nothing, |view| first.payload.part(&view, at.seq)))
+            };
+            let (done, left) = rest.split_at(count.clamp(1, rest.len()));
+            let last = done[done.len() - 1];
+            rest = left;
+            let frame = match part {
+                Part::Shown(frame) => {
                     own = frame;
                     &own
                 }
-                Some(Part::Nothing) => {
-                    spared = Some(window);
+                Part::Unknown => return Replayed::Unknown,
+                Part::Nothing if view.is_none() => first.payload.whole(),
+                Part::Nothing => {
+                    spared = Some(last);
                     continue;
                 }
-                Some(Part::Unknown) => return Replayed::Unknown,
             };
             spared = None;
-            *at = window.end();
-            self.counters.replayed += 1;
+            *at = last.end();
+            self.counters.replayed += done.len() as u64;
             if hand(&mut lagging.wire, frame, *at) == Room::Full {
                 lagging.full_us = Some(now_us);
                 return Replayed::More;
@@ -191,7 +211,13 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         if at.seq == self.head.seq { Replayed::Live } else { Replayed::More }
     }
 
-    fn resync(&mut self, now_us: u64, index: usize, at: Position, effects: &mut Vec<FanOutEffect>) {
+    pub(super) fn resync(
+        &mut self,
+        now_us: u64,
+        index: usize,
+        at: Position,
+        effects: &mut Vec<FanOutEffect>,
+    ) {
         let key = self.lagging[index].key;
         let (has, view) = (self.view(key), self.first_view(key));
         let lagging = &mut self.lagging[index];

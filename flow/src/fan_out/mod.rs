@@ -21,10 +21,13 @@
 //! bounded time and a bounded number of new starts.
 
 mod catch_up;
+mod degrade;
+mod levels;
 mod ring;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod types;
 mod views;
 
 use std::marker::PhantomData;
@@ -33,205 +36,22 @@ use avvy_model::{Position, Seq, View};
 use rustc_hash::FxHashMap;
 
 use crate::SessionKey;
+pub use avvy_protocol::{Level, LevelReason};
 use catch_up::Lagging;
+use degrade::Degrade;
+pub use degrade::{Change, Debt, Threshold};
 pub use ring::Published;
 use ring::Ring;
 use streams::{Live, LivePlace, Streams};
+pub use types::{
+    Content, FanOutConfig, FanOutEffect, FanOutStatus, Frame, Part, Room, Slow, Start, Wire,
+};
 use views::Aim;
 pub use views::Sight;
 
 /// For so long a view in which nothing happens is told nothing; in
 /// microseconds.
 const QUIET_US: u64 = 1_000_000;
-
-/// Bounds of the fan-out of one brane.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FanOutConfig {
-    /// Recent windows that are kept for replay, by number. Default 4,096.
-    pub ring_max_windows: usize,
-    /// And by bytes. Default 16 MiB. A session whose position is older gets
-    /// the difference of the worlds instead.
-    pub ring_max_bytes: usize,
-    /// Windows that a lagging session gets at a time. Default 64.
-    pub bite_windows: usize,
-    /// Snapshot parts that a lagging session gets at a time. Default 2; each
-    /// is encoded at that moment and may be 256 KiB.
-    pub bite_parts: usize,
-    /// A session that replays for longer, or whose outbox does not empty for
-    /// so long, is closed as too slow; in milliseconds. Default 30,000.
-    pub slow_session_timeout_ms: u32,
-    /// A session that loads a snapshot for longer is closed as too slow; in
-    /// milliseconds. Default 300,000. Until then it may keep old pages of the
-    /// world in memory.
-    pub load_timeout_ms: u32,
-    /// How often a session may fall out of the ring before it has become live
-    /// again. Default 3; then it is closed as too slow.
-    pub max_resyncs: u32,
-}
-
-impl Default for FanOutConfig {
-    fn default() -> Self {
-        Self {
-            ring_max_windows: 4_096,
-            ring_max_bytes: 16 * 1024 * 1024,
-            bite_windows: 64,
-            bite_parts: 2,
-            slow_session_timeout_ms: 30_000,
-            load_timeout_ms: 300_000,
-            max_resyncs: 3,
-        }
-    }
-}
-
-/// What a session's outbox is handed.
-#[derive(Debug)]
-pub enum Frame<'a, T> {
-    /// A window of the log, the same for every session.
-    Window(&'a T),
-    /// A part of a snapshot, for this session.
-    Part(T),
-    /// The window before this was a replayed one and is whole: the copy
-    /// stands here (`version_complete`).
-    Complete(Position),
-}
-
-/// Whether an outbox takes more. Either way it has taken what it was handed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Room {
-    /// It does.
-    More,
-    /// It is over its high-water mark; the driver calls [`FanOut::drained`]
-    /// when it is under its low-water mark again.
-    Full,
-}
-
-/// A session's outbox, given by the driver.
-pub trait Wire<T> {
-    /// Queues a frame. Must not block.
-    fn send(&mut self, frame: Frame<'_, T>) -> Room;
-}
-
-/// How a session begins.
-#[derive(Clone, Debug)]
-pub enum Start<S> {
-    /// It stands here and lacks the windows after it.
-    Replay(Position),
-    /// It gets these parts first and then stands at `at`. The iterator
-    /// encodes a part when it is asked for one.
-    Load {
-        /// The parts.
-        parts: S,
-        /// The position after the last.
-        at: Position,
-    },
-}
-
-/// What the driver has to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FanOutEffect {
-    /// Ask the brane for a new start of this session, which will not get to
-    /// the head by replay; then [`FanOut::restart`].
-    Resync {
-        /// Who.
-        session: SessionKey,
-        /// Where its copy stands, if that is of use: a copy of the whole
-        /// brane that is to be one.
-        at: Option<Position>,
-        /// What it is to see then; `None`: the whole brane.
-        view: Option<View>,
-    },
-    /// Ask the brane for what the next view shows more than the one that the
-    /// session has; then [`FanOut::show`].
-    Step {
-        /// Who.
-        session: SessionKey,
-        /// The session's view.
-        from: View,
-        /// The next one.
-        to: View,
-    },
-    /// Close this session as too slow. The machine has let go of it.
-    Close {
-        /// Who.
-        session: SessionKey,
-        /// Why.
-        reason: Slow,
-    },
-}
-
-/// In which way a session was too slow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Slow {
-    /// Its outbox did not empty in time.
-    Stalled,
-    /// It replayed for too long without becoming live.
-    Behind,
-    /// It loaded a snapshot for too long.
-    Loading,
-    /// It fell out of the ring too often without becoming live.
-    Resyncs,
-}
-
-/// A fan-out at one moment; the counters since it was made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
-pub struct FanOutStatus {
-    /// Sessions that have everything.
-    pub live: usize,
-    /// Sessions that do not.
-    pub lagging: usize,
-    /// Different views of parts of the brane that live sessions have.
-    pub views: usize,
-    /// Windows in the ring.
-    pub ring_windows: usize,
-    /// Their bytes.
-    pub ring_bytes: usize,
-    /// Windows published.
-    pub windows: u64,
-    /// Windows handed to live sessions.
-    pub deliveries: u64,
-    /// Windows handed to lagging sessions.
-    pub replayed: u64,
-    /// Snapshot parts handed out.
-    pub parts: u64,
-    /// How often a live session's outbox was full.
-    pub fell_behind: u64,
-    /// How often a session fell out of the ring.
-    pub resyncs: u64,
-    /// Windows made for a view.
-    pub views_shown: u64,
-    /// Windows that showed nothing to a view, which was sent nothing.
-    pub views_spared: u64,
-    /// Steps from one view to the next.
-    pub steps: u64,
-    /// Sessions that began anew because a window could not be shown to them,
-    /// or to see the whole brane instead of a part or the other way round.
-    pub begun_anew: u64,
-    /// Sessions closed as too slow.
-    pub closed_slow: u64,
-}
-
-/// A window as sessions are sent it.
-pub trait Content<T> {
-    /// For viewers of the whole brane.
-    fn whole(&self) -> &T;
-
-    /// What a view shows of it, as a window that begins at `from`.
-    fn part(&self, view: &View, from: Seq) -> Part<T>;
-
-    /// A window that begins at `from` and shows nothing.
-    fn nothing(&self, from: Seq) -> T;
-}
-
-/// A part of a window.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Part<T> {
-    /// This.
-    Shown(T),
-    /// There is nothing to show.
-    Nothing,
-    /// It is not known, or it would be too much: the copy has to begin anew.
-    Unknown,
-}
 
 /// The machine. `T` is an encoded frame, `P` a window of frames, `S` makes
 /// encoded snapshot parts and `W` is a session's outbox. All times are
@@ -243,6 +63,8 @@ pub struct FanOut<T, P, S, W> {
     streams: Streams<W>,
     lagging: Vec<Lagging<S, W>>,
     places: FxHashMap<SessionKey, Place>,
+    /// Of sessions that are not served everything, or were not lately.
+    levels: FxHashMap<SessionKey, Degrade>,
     /// What sessions want to see that see parts of the brane or want to.
     aims: FxHashMap<SessionKey, Aim>,
     /// Which lagging session [`Self::work`] looks at next.
@@ -274,6 +96,7 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
             streams: Streams::new(head.seq),
             lagging: Vec::new(),
             places: FxHashMap::default(),
+            levels: FxHashMap::default(),
             aims: FxHashMap::default(),
             turn: 0,
             filled: Vec::new(),
@@ -299,8 +122,14 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     /// # Panics
     /// When the window does not begin where the last one ended: the brane
     /// would show its viewers a gap.
-    pub fn publish(&mut self, now_us: u64, window: Published<P>, effects: &mut Vec<FanOutEffect>) {
+    pub fn publish(
+        &mut self,
+        now_us: u64,
+        mut window: Published<P>,
+        effects: &mut Vec<FanOutEffect>,
+    ) {
         assert_eq!(window.from, self.head.seq, "windows join");
+        window.at_us = now_us;
         let mut lost = Vec::new();
         for stream in self.streams.iter_mut() {
             let own;
@@ -380,6 +209,7 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     pub fn detach(&mut self, session: SessionKey) -> Option<W> {
         let place = *self.places.get(&session)?;
         self.aims.remove(&session);
+        self.forget_level(session);
         match place {
             Place::Live(place) => Some(self.take_live(place).wire),
             Place::Lagging(index) => Some(self.take_lagging(index).wire),
@@ -432,13 +262,14 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
             }
         }
         self.tell_quiet_streams(now_us);
+        self.review_levels(now_us, effects);
     }
 
     /// When [`Self::expire`] may have something to do, unless a session
     /// catches up before.
     pub fn deadline(&self) -> Option<u64> {
         let lagging = self.lagging.iter().filter_map(|lagging| lagging.deadline(&self.config));
-        lagging.chain(self.quiet_us).min()
+        lagging.chain(self.quiet_us).chain(self.level_deadline()).min()
     }
 
     /// A session's outbox, for frames that go to this session alone.
@@ -469,6 +300,7 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
             views: self.streams.views(),
             ring_windows: self.ring.len(),
             ring_bytes: self.ring.bytes(),
+            degraded: self.degraded(),
             ..self.counters
         }
     }
@@ -503,12 +335,14 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         let place = self.streams.add(stream, Live { wire, key });
         self.places.insert(key, Place::Live(place));
         self.settle_filled(now_us);
+        self.note_even(now_us, key, effects);
         self.consider(now_us, key, effects);
     }
 
     fn close(&mut self, index: usize, reason: Slow, effects: &mut Vec<FanOutEffect>) {
         let session = self.take_lagging(index).key;
         self.aims.remove(&session);
+        self.forget_level(session);
         self.counters.closed_slow += 1;
         effects.push(FanOutEffect::Close { session, reason });
     }

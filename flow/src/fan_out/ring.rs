@@ -15,6 +15,8 @@ pub struct Published<T> {
     pub to: Seq,
     /// What the payload weighs in memory.
     pub bytes: usize,
+    /// When it was published; set by the fan-out.
+    pub at_us: u64,
     /// The encoded window; see [`super::Content`].
     pub payload: T,
 }
@@ -30,26 +32,40 @@ impl<T> Published<T> {
 #[derive(Debug)]
 pub(super) struct Ring<T> {
     windows: VecDeque<Published<T>>,
+    /// Of all windows there are, and of all there ever were.
     bytes: usize,
+    total_bytes: u64,
+    /// Of each window: the total with it.
+    totals: VecDeque<u64>,
     max_windows: usize,
     max_bytes: usize,
 }
 
 impl<T> Ring<T> {
     pub(super) fn new(max_windows: usize, max_bytes: usize) -> Self {
-        Self { windows: VecDeque::new(), bytes: 0, max_windows: max_windows.max(1), max_bytes }
+        Self {
+            windows: VecDeque::new(),
+            bytes: 0,
+            total_bytes: 0,
+            totals: VecDeque::new(),
+            max_windows: max_windows.max(1),
+            max_bytes,
+        }
     }
 
     /// Adds a window and forgets the oldest beyond the bounds; the newest
     /// stays, however large it is.
     pub(super) fn push(&mut self, window: Published<T>) {
         self.bytes += window.bytes;
+        self.total_bytes += window.bytes as u64;
+        self.totals.push_back(self.total_bytes);
         self.windows.push_back(window);
         while self.windows.len() > 1
             && (self.bytes > self.max_bytes || self.windows.len() > self.max_windows)
         {
             if let Some(oldest) = self.windows.pop_front() {
                 self.bytes -= oldest.bytes;
+                self.totals.pop_front();
             }
         }
     }
@@ -60,6 +76,16 @@ impl<T> Ring<T> {
         let first = self.windows.partition_point(|window| window.from < seq);
         let joins = self.windows.get(first).is_some_and(|window| window.from == seq);
         joins.then(|| self.windows.range(first..))
+    }
+
+    /// The bytes of the windows after `seq`, and when the first of them was
+    /// published: of those that are there.
+    pub(super) fn debt(&self, seq: Seq) -> Option<(usize, u64)> {
+        let first = self.windows.partition_point(|window| window.from < seq);
+        let window = self.windows.get(first)?;
+        let before = self.totals.get(first)? - window.bytes as u64;
+        // They are in memory, so they fit.
+        Some(((self.total_bytes - before) as usize, window.at_us))
     }
 
     /// The newest window.
@@ -86,7 +112,8 @@ mod tests {
     use super::*;
 
     fn window(from: u64, to: u64, bytes: usize) -> Published<u64> {
-        Published { epoch: Epoch(1), from: Seq(from), to: Seq(to), bytes, payload: to }
+        let (from, to) = (Seq(from), Seq(to));
+        Published { epoch: Epoch(1), from, to, bytes, at_us: 10 * to.0, payload: to.0 }
     }
 
     fn payloads(ring: &Ring<u64>, seq: u64) -> Option<Vec<u64>> {
@@ -104,6 +131,19 @@ mod tests {
         assert_eq!(payloads(&ring, 6), None, "in the middle of a window");
         assert_eq!(payloads(&ring, 4), None, "before the first");
         assert_eq!(payloads(&ring, 20), None, "the head has no window yet");
+    }
+
+    #[test]
+    fn knows_what_is_owed() {
+        let mut ring = Ring::new(2, 1_000);
+        assert_eq!(ring.debt(Seq(0)), None);
+        for (from, bytes) in [(0, 1), (1, 10), (2, 100)] {
+            ring.push(window(from, from + 1, bytes));
+        }
+        assert_eq!(ring.debt(Seq(2)), Some((100, 30)));
+        assert_eq!(ring.debt(Seq(1)), Some((110, 20)));
+        assert_eq!(ring.debt(Seq(0)), Some((110, 20)), "one is there no more");
+        assert_eq!(ring.debt(Seq(3)), None);
     }
 
     #[test]

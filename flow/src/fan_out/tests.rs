@@ -1,3 +1,6 @@
+mod levels;
+mod views;
+
 use std::vec::IntoIter;
 
 use avvy_model::{Epoch, Position, Seq};
@@ -49,6 +52,16 @@ impl Content<u64> for u64 {
     fn nothing(&self, from: Seq) -> u64 {
         1_000 * from.0 + self
     }
+
+    /// Up to three windows, as the last one and a million.
+    fn collapsed(windows: &[&u64], view: Option<&View>, from: Seq) -> (usize, super::Part<u64>) {
+        let count = windows.len().min(3);
+        let last = windows[count - 1];
+        match view {
+            None => (count, super::Part::Shown(1_000_000 + last)),
+            Some(view) => (1, windows[0].part(view, from)),
+        }
+    }
 }
 
 struct Bench {
@@ -64,8 +77,16 @@ fn at(seq: u64) -> Position {
     Position { epoch: Epoch(1), seq: Seq(seq) }
 }
 
+/// Everybody is served everything.
 fn small() -> FanOutConfig {
-    FanOutConfig { ring_max_windows: 4, bite_windows: 2, bite_parts: 2, ..Default::default() }
+    let never = Threshold { bytes: usize::MAX, age_ms: u32::MAX };
+    FanOutConfig {
+        ring_max_windows: 4,
+        bite_windows: 2,
+        bite_parts: 2,
+        degrade: [never; 4],
+        ..Default::default()
+    }
 }
 
 impl Bench {
@@ -81,7 +102,7 @@ impl Bench {
     fn publish_to(&mut self, to: u64) -> &mut Self {
         for to in self.machine.head().seq.0 + 1..=to {
             let (from, to) = (Seq(to - 1), Seq(to));
-            let window = Published { epoch: Epoch(1), from, to, bytes: 1, payload: to.0 };
+            let window = Published { epoch: Epoch(1), from, to, bytes: 1, at_us: 0, payload: to.0 };
             self.machine.publish(self.now_us, window, &mut self.effects);
         }
         self
@@ -387,7 +408,8 @@ fn work_is_shared_in_turn() {
 #[should_panic(expected = "windows join")]
 fn a_gap_is_a_broken_invariant() {
     let mut bench = Bench::new();
-    let window = Published { epoch: Epoch(1), from: Seq(1), to: Seq(2), bytes: 1, payload: 2 };
+    let window =
+        Published { epoch: Epoch(1), from: Seq(1), to: Seq(2), bytes: 1, at_us: 0, payload: 2 };
     bench.machine.publish(0, window, &mut bench.effects);
 }
 
@@ -413,118 +435,4 @@ impl Bench {
     fn step(session: SessionKey, from: View, to: View) -> Vec<FanOutEffect> {
         vec![FanOutEffect::Step { session, from, to }]
     }
-}
-
-#[test]
-fn a_view_is_sent_what_it_shows_and_told_of_the_rest_once_a_second() {
-    let mut bench = Bench::new();
-    bench.watch(ONE, 99, view(0, 3));
-    bench.publish_to(5);
-    assert_eq!(bench.got(ONE), [Window(3)]);
-    let due_us = bench.machine.deadline().expect("the view stands behind the head");
-    bench.now_us = due_us;
-    bench.machine.expire(due_us, &mut bench.effects);
-    assert_eq!(bench.got(ONE), [Window(3_005)], "nothing from 3 to 5");
-    assert_eq!(bench.machine.deadline(), None);
-    bench.publish_to(6);
-    assert_eq!(bench.got(ONE), [Window(6)]);
-}
-
-#[test]
-fn sessions_of_a_view_stand_together() {
-    let mut bench = Bench::new();
-    bench.watch(ONE, 99, view(0, 4));
-    bench.publish_to(2);
-    bench.watch(TWO, 99, view(0, 4));
-    assert_eq!(bench.got(ONE), [Window(2)], "before another one joins at the head");
-    bench.publish_to(4);
-    assert_eq!((bench.got(ONE), bench.got(TWO)), (vec![Window(4)], vec![Window(4)]));
-    assert_eq!(bench.machine.status().views, 1);
-    drop(bench.machine.detach(ONE));
-    drop(bench.machine.detach(TWO));
-    assert_eq!(bench.machine.status().views, 0);
-}
-
-#[test]
-fn a_slow_view_replays_what_it_shows() {
-    let mut bench = Bench::with(FanOutConfig { ring_max_windows: 99, ..small() });
-    bench.watch(ONE, 1, view(0, 3));
-    bench.publish_to(9);
-    assert_eq!(bench.got(ONE), [Window(3)]);
-    bench.drained(ONE, 99);
-    bench.work();
-    let replayed = [Window(3_005), Complete(5), Window(6), Complete(6)];
-    let got = bench.got(ONE);
-    assert_eq!(got[..4], replayed, "a bite is two windows, and its end is told");
-    assert_eq!(got[got.len() - 2..], [Window(9), Complete(9)]);
-    assert_eq!(bench.live(), 1);
-}
-
-#[test]
-fn walks_step_by_step_once_it_is_live() {
-    let mut bench = Bench::new();
-    let (here, there) = (view(0, 2), view(1, 2));
-    bench.watch(ONE, 1, here);
-    bench.publish_to(2);
-    bench.machine.aim(0, ONE, Some(there), &mut bench.effects);
-    assert_eq!(bench.effects(), [], "its outbox is full");
-    bench.drained(ONE, 99);
-    assert_eq!(bench.effects(), Bench::step(ONE, here, there));
-    bench.show(ONE, here, there, 2, 2);
-    assert_eq!(bench.got(ONE), [Window(2), Part(0), Part(1)]);
-    bench.work();
-    assert_eq!((bench.machine.view(ONE), bench.live()), (Some(there), 1));
-    assert_eq!(bench.effects(), [], "it has arrived");
-}
-
-#[test]
-fn a_step_that_comes_too_late_is_asked_for_again() {
-    let mut bench = Bench::new();
-    let (here, there) = (view(0, 2), view(1, 2));
-    bench.watch(ONE, 1, here);
-    bench.machine.aim(0, ONE, Some(there), &mut bench.effects);
-    assert_eq!(bench.effects(), Bench::step(ONE, here, there));
-    bench.publish_to(2);
-    bench.show(ONE, here, there, 1, 2);
-    assert_eq!(bench.got(ONE), [Window(2)], "it fell behind meanwhile");
-    bench.drained(ONE, 99);
-    assert_eq!(bench.effects(), Bench::step(ONE, here, there));
-}
-
-#[test]
-fn what_cannot_be_shown_begins_anew_near() {
-    let mut bench = Bench::with(FanOutConfig { ring_max_windows: 99, ..small() });
-    bench.watch(ONE, 99, view(0, 5));
-    bench.publish_to(13);
-    let near = view(0, 1);
-    let anew = FanOutEffect::Resync { session: ONE, at: None, view: Some(near) };
-    assert_eq!(bench.effects(), [anew]);
-    bench.got(ONE);
-    let start = Start::Load { parts: vec![7].into_iter(), at: at(13) };
-    bench.machine.restart(0, ONE, Some(near), start, &mut bench.effects);
-    bench.work();
-    assert_eq!(bench.got(ONE), [Part(7)]);
-    let next = near.step(&view(0, 5));
-    assert_eq!(bench.effects(), Bench::step(ONE, near, next), "and grows again");
-}
-
-#[test]
-fn from_the_whole_to_a_part_and_back() {
-    let mut bench = Bench::new();
-    bench.attach(ONE, 99, Start::Replay(at(0)));
-    bench.machine.aim(0, ONE, Some(view(2, 3)), &mut bench.effects);
-    let near = view(2, 1);
-    let part = FanOutEffect::Resync { session: ONE, at: None, view: Some(near) };
-    assert_eq!(bench.effects(), [part]);
-    let start = |n| Start::Load { parts: vec![n].into_iter(), at: at(0) };
-    bench.machine.restart(0, ONE, Some(near), start(1), &mut bench.effects);
-    bench.work();
-    bench.machine.aim(0, ONE, None, &mut bench.effects);
-    bench.effects.retain(|effect| matches!(effect, FanOutEffect::Resync { .. }));
-    assert_eq!(bench.effects(), [FanOutEffect::Resync { session: ONE, at: None, view: None }]);
-    bench.machine.restart(0, ONE, None, start(2), &mut bench.effects);
-    bench.work();
-    bench.publish_to(1);
-    assert_eq!(bench.got(ONE), [Part(1), Part(2), Window(1)]);
-    assert_eq!((bench.effects(), bench.machine.view(ONE)), (vec![], None));
 }

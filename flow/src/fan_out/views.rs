@@ -5,7 +5,7 @@ use avvy_model::{Position, Seq, View};
 
 use super::catch_up::Stage;
 use super::streams::Stream;
-use super::{Content, FanOut, FanOutEffect, Frame, Place, QUIET_US, Room, Start, Wire};
+use super::{Content, FanOut, FanOutEffect, Frame, Level, Place, QUIET_US, Room, Start, Wire};
 use crate::SessionKey;
 
 /// What a session sees and wants to see; `None` stands for the whole brane.
@@ -105,6 +105,12 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         self.aims.get(&session)?.sight.goal.map(|goal| goal.first())
     }
 
+    /// What a session is to see at its level.
+    fn goal(&self, session: SessionKey) -> Option<View> {
+        let goal = self.aims.get(&session)?.sight.goal?;
+        Some(if self.level(session) >= Level::Near { goal.first() } else { goal })
+    }
+
     /// Takes a live session a step further, if it does not see what it wants.
     pub(super) fn consider(
         &mut self,
@@ -113,8 +119,9 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         effects: &mut Vec<FanOutEffect>,
     ) {
         let is_live = matches!(self.places.get(&session), Some(Place::Live(_)));
+        let goal = self.goal(session);
         let Some(aim) = self.aims.get_mut(&session).filter(|_| is_live) else { return };
-        match aim.sight {
+        match (Sight { view: aim.sight.view, goal }) {
             Sight { view: None, goal: None } => drop(self.aims.remove(&session)),
             Sight { view: Some(view), goal: Some(goal) } => {
                 if view != goal && !aim.is_stepping {

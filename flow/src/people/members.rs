@@ -23,6 +23,8 @@ pub(super) struct Member<O> {
     pub follows: Option<u64>,
     pub pose: Option<Held>,
     pub sight: Sight,
+    /// Is sent no poses for now.
+    pub is_mute: bool,
     /// Of signals to all, to those near, to one; made with the first.
     pub rates: Option<Box<[Bucket; 3]>>,
 }

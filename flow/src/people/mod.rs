@@ -140,6 +140,7 @@ impl<O: Outbox> People<O> {
             follows: None,
             pose: None,
             sight: Sight::default(),
+            is_mute: false,
             rates: None,
         };
         self.members.insert(session, member);
@@ -213,6 +214,15 @@ impl<O: Outbox> People<O> {
     pub fn drained(&mut self, now: Now, session: SessionKey) {
         if let Some(slot) = self.members.slot_of(session) {
             self.catch_up(now, slot);
+            self.want();
+        }
+    }
+
+    /// Whether a session that falls behind is spared the poses of others.
+    pub fn mute(&mut self, session: SessionKey, is_mute: bool) {
+        let slot = self.members.slot_of(session);
+        if let Some(member) = slot.and_then(|slot| self.members.get_mut(slot)) {
+            member.is_mute = is_mute;
             self.want();
         }
     }
@@ -369,7 +379,7 @@ impl<O: Outbox> People<O> {
         if member.follows.is_none() {
             return false;
         }
-        if !member.outbox.has_room() {
+        if member.is_mute || !member.outbox.has_room() {
             self.counters.poses_dropped += 1;
             return true;
         }

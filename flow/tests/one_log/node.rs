@@ -303,6 +303,7 @@ impl Node {
                 FanOutEffect::Resync { session, at, view } => {
                     self.to_brane.push_back(BraneInput::Resync { session, at, view });
                 }
+                FanOutEffect::Level { .. } => {}
                 FanOutEffect::Step { .. } => panic!("everybody sees all"),
                 FanOutEffect::Close { session, .. } => {
                     self.wires.remove(&session);
@@ -354,7 +355,7 @@ fn open(disk: &Disk, now: Now) -> (BraneCore, TestFanOut) {
 
 fn packet(flush: std::sync::Arc<Flush>) -> Published<Packet> {
     let Flush { epoch, from, to, .. } = *flush;
-    Published { epoch, from, to, bytes: 1, payload: Packet::Flush(flush) }
+    Published { epoch, from, to, bytes: 1, at_us: 0, payload: Packet::Flush(flush) }
 }
 
 fn restore(parts: &[Vec<u8>]) -> (World, Clients, Seq) {

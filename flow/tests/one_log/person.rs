@@ -59,6 +59,11 @@ impl Content<Packet> for Packet {
         panic!("everybody sees all")
     }
 
+    /// One by one: here nobody shall miss a move.
+    fn collapsed(_windows: &[&Self], _view: Option<&View>, _from: Seq) -> (usize, Part<Packet>) {
+        (1, Part::Nothing)
+    }
+
     fn nothing(&self, _from: Seq) -> Packet {
         panic!("everybody sees all")
     }

@@ -6,11 +6,11 @@
 
 use avvy_model::{Area, Cell, Grid, Handle, ObjectAt, Scope, View};
 
-use super::Fault;
 use super::log::{FlushHeader, read_item, write_item};
 use super::out::Out;
 use super::scan::{fields, items, number};
 use super::world::{read_handles, read_object, write_object};
+use super::{DecodeError, Fault};
 use crate::{AreaFlush, FlushItem};
 
 const MISSING: Fault = Fault::malformed("`entity.update` of an area lacks a field");
@@ -21,6 +21,23 @@ pub fn encode_cell(items: &[FlushItem]) -> Vec<u8> {
     out.array(items.len());
     items.iter().for_each(|item| write_item(item, &mut out));
     out.finish()
+}
+
+/// Reads what [`encode_cell`] wrote.
+///
+/// # Errors
+/// `malformed` when it is something else.
+pub fn decode_cell(cell: &[u8]) -> Result<Vec<FlushItem>, DecodeError> {
+    Ok(read_cell(cell)?)
+}
+
+fn read_cell(cell: &[u8]) -> Result<Vec<FlushItem>, Fault> {
+    let mut list = Vec::new();
+    items(cell, |item| {
+        list.push(read_item(item)?);
+        Ok::<_, Fault>(())
+    })?;
+    Ok(list)
 }
 
 /// Whole objects, as [`encode_area_flush`] takes them.
@@ -126,12 +143,7 @@ pub(super) fn read_area_flush(
         entered: Vec::new(),
     };
     items(cells, |cell| {
-        let mut list = Vec::new();
-        items(cell, |item| {
-            list.push(read_item(item)?);
-            Ok::<_, Fault>(())
-        })?;
-        flush.cells.push(list);
+        flush.cells.push(read_cell(cell)?);
         Ok::<_, Fault>(())
     })?;
     if let Some(entered) = entered {

@@ -41,7 +41,7 @@ mod world;
 
 use avvy_model::ValueLimits;
 
-pub use area::{EncodedObjects, encode_area_flush, encode_cell, encode_objects};
+pub use area::{EncodedObjects, decode_cell, encode_area_flush, encode_cell, encode_objects};
 pub use client::{decode_client, encode_client};
 pub use error::{DecodeError, PartialUpdate};
 pub use log::{FlushHeader, encode_flush};

@@ -47,6 +47,10 @@ pub fn encode_server(message: &ServerMessage, now_ms: u64) -> Vec<u8> {
         M::Rewind { channel, to } => {
             to_envelope(&RewindWire { ch: *channel, to: *to }, event("rewind", now_ms))
         }
+        M::Level { channel, level, reason } => {
+            let wire = LevelWire { ch: *channel, level: *level, reason: *reason };
+            to_envelope(&wire, event("brane.level", now_ms))
+        }
         M::Applied { channel, edits } => encode_applied(*channel, edits, now_ms),
         M::Refused { channel, edits } => {
             let wire = RefusedWire { ch: *channel, edits: edits.clone() };
@@ -109,6 +113,10 @@ fn decode_event(name: &str, bytes: &[u8]) -> Result<ServerMessage, Fault> {
         "rewind" => {
             let RewindWire { ch: channel, to } = from_cbor(bytes)?;
             M::Rewind { channel, to }
+        }
+        "brane.level" => {
+            let LevelWire { ch: channel, level, reason } = from_cbor(bytes)?;
+            M::Level { channel, level, reason }
         }
         "object.refused" => {
             let RefusedWire { ch: channel, edits } = from_cbor(bytes)?;
@@ -291,6 +299,13 @@ struct RewindWire {
     ch: Channel,
     #[serde(with = "position")]
     to: Position,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LevelWire {
+    ch: Channel,
+    level: crate::Level,
+    reason: crate::LevelReason,
 }
 
 #[derive(Serialize, Deserialize)]

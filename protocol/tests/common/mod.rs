@@ -348,6 +348,9 @@ pub fn server_message() -> impl Strategy<Value = ServerMessage> {
         1 => (channel(), position())
             .prop_map(|(channel, version)| M::VersionComplete { channel, version }),
         1 => (channel(), position()).prop_map(|(channel, to)| M::Rewind { channel, to }),
+        1 => (channel(), 0..5usize, 0..3usize).prop_map(|(channel, level, reason)| {
+            M::Level { channel, level: Level::ALL[level], reason: LevelReason::ALL[reason] }
+        }),
         1 => (channel(), applied).prop_map(|(channel, edits)| M::Applied { channel, edits }),
         1 => (channel(), vec(refused(), 0..4))
             .prop_map(|(channel, edits)| M::Refused { channel, edits }),

@@ -309,6 +309,10 @@ fn branes() -> Vec<(&'static str, ServerMessage)> {
             }),
         ),
         ("version_complete", M::VersionComplete { channel: Channel(1), version: at(3, 70_004) }),
+        (
+            "brane.level",
+            M::Level { channel: Channel(1), level: Level::NoPresence, reason: LevelReason::Age },
+        ),
         ("rewind", M::Rewind { channel: Channel(1), to: at(2, 69_000) }),
         ("brane.hash", M::Hash { channel: Channel(1), at: at(3, 70_004), hash: [0x5a; 16] }),
     ]

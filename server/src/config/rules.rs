@@ -9,7 +9,7 @@ use super::bounds::BOUNDS;
 /// first) and the reason.
 pub(super) fn broken(config: &Config, settings: &Table) -> Vec<(String, String)> {
     let mut broken = out_of_bounds(settings);
-    for rules in [server, limits, shares, session, world, brane, people, store, auth, log] {
+    for rules in [server, limits, shares, session, levels, world, brane, people, store, auth, log] {
         for (key, reason) in rules(config) {
             broken.push((key.to_owned(), reason));
         }
@@ -176,6 +176,31 @@ fn shares(config: &Config) -> Broken {
     ];
     let beyond = shares.into_iter().filter(|((_, share), (_, all))| share > all);
     beyond.map(|((key, is), (of, all))| (key, format!("is {is}, more than {of} ({all})"))).collect()
+}
+
+/// Each level of service begins with at least what the one before begins with.
+fn levels(config: &Config) -> Broken {
+    let session = &config.session;
+    let bytes = [
+        ("session.degrade_no_presence_bytes", session.degrade_no_presence_bytes),
+        ("session.degrade_collapsed_bytes", session.degrade_collapsed_bytes),
+        ("session.degrade_near_bytes", session.degrade_near_bytes),
+        ("session.degrade_resync_bytes", session.degrade_resync_bytes),
+    ];
+    let times = [
+        ("session.degrade_no_presence_ms", session.degrade_no_presence_ms),
+        ("session.degrade_collapsed_ms", session.degrade_collapsed_ms),
+        ("session.degrade_near_ms", session.degrade_near_ms),
+        ("session.degrade_resync_ms", session.degrade_resync_ms),
+    ];
+    let pairs = bytes.windows(2).chain(times.windows(2));
+    let fallen = pairs.filter(|pair| pair[1].1 < pair[0].1);
+    fallen
+        .map(|pair| {
+            let [(before, least), (key, is)] = [pair[0], pair[1]];
+            (key, format!("is {is}, less than {before} ({least})"))
+        })
+        .collect()
 }
 
 fn session(config: &Config) -> Broken {

@@ -174,6 +174,24 @@ section! {
         load_timeout_ms: u64 = 300_000,
         /// How often a session may start anew before it has caught up.
         max_resyncs: u32 = 3,
+        /// Bytes owed at which a session comes to the level `no_presence`.
+        degrade_no_presence_bytes: u64 = 65_536,
+        /// How long something is owed then, in milliseconds.
+        degrade_no_presence_ms: u64 = 100,
+        /// Bytes owed at which a session comes to the level `collapsed`.
+        degrade_collapsed_bytes: u64 = 262_144,
+        /// How long something is owed then, in milliseconds.
+        degrade_collapsed_ms: u64 = 250,
+        /// Bytes owed at which a session comes to the level `near`.
+        degrade_near_bytes: u64 = 1_048_576,
+        /// How long something is owed then, in milliseconds.
+        degrade_near_ms: u64 = 1_000,
+        /// Bytes owed at which a session comes to the level `resync`.
+        degrade_resync_bytes: u64 = 4_194_304,
+        /// How long something is owed then, in milliseconds.
+        degrade_resync_ms: u64 = 5_000,
+        /// How long nothing may be owed until a level falls by one, in milliseconds.
+        degrade_recover_ms: u64 = 2_000,
         /// How long a peer may take to answer a close, in milliseconds.
         close_timeout_ms: u64 = 5_000,
     }

@@ -124,6 +124,7 @@ impl Person {
                 let agrees = ours.is_none_or(|ours| ours == theirs);
                 outside.env.check(agrees, || format!("client {index} has another hash at {at}"));
             }
+            Notify::Level { .. } => outside.env.count("level told"),
             Notify::Paused { .. } => outside.env.count("brane paused for a client"),
             Notify::Closed { brane, code } => outside
                 .env

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use avvy_flow::brane_core::{Attach, Parts, Selection, Show, Start as BraneStart, Window};
-use avvy_flow::fan_out::{self, FanOut, FanOutEffect, Room, Sight, Start};
+use avvy_flow::fan_out::{
+    self, Change, FanOut, FanOutEffect, Level, LevelReason, Room, Sight, Start,
+};
 use avvy_flow::frames::WindowFrames;
 use avvy_flow::{FanOutConfig, People, PeopleConfig, SessionKey};
 use avvy_model::{Handle, ObjectAt, Position};
@@ -124,6 +126,16 @@ impl Process {
         }
         for effect in effects {
             let message = match effect {
+                FanOutEffect::Level { session, change } => {
+                    ctx.env.count(level_kind(change));
+                    if let Some(fan) = self.fan_outs.get_mut(&life) {
+                        let Change { to: level, reason, .. } = change;
+                        fan.people.mute(session, level >= Level::NoPresence);
+                        let channel = fan.channel;
+                        fan.tell(now_ms, session, &ServerMessage::Level { channel, level, reason });
+                    }
+                    continue;
+                }
                 FanOutEffect::Resync { session, at, view } => Msg::Resync { session, at, view },
                 FanOutEffect::Step { session, from, to } => Msg::Step { session, from, to },
                 FanOutEffect::Close { session, .. } => Msg::TooSlow { session },
@@ -307,6 +319,16 @@ impl Iterator for PartFrames {
             None => ServerMessage::Snapshot(part),
         };
         Some(frame(&message, self.now_ms))
+    }
+}
+
+fn level_kind(change: Change) -> &'static str {
+    match (change.reason, change.to) {
+        (LevelReason::Recovered, _) => "level of a session falls",
+        (_, Level::Full | Level::NoPresence) => "level rises: no presence",
+        (_, Level::Collapsed) => "level rises: collapsed windows",
+        (_, Level::Near) => "level rises: only what is near",
+        (_, Level::Resync) => "level rises: resync",
     }
 }
 
