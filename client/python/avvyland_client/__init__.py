@@ -1,5 +1,6 @@
 """A client of Avvyland, after protocol/PROTOCOL.md."""
 
+from .areas import area, view_of, within
 from .brane import Brane, Edit
 from .people import People
 from .replica import Broken, Object, Replica
@@ -28,6 +29,7 @@ __all__ = [
     "Refused",
     "Replica",
     "Session",
+    "area",
     "batch",
     "canonical",
     "create",
@@ -37,4 +39,6 @@ __all__ = [
     "pack_transform",
     "reparent",
     "update",
+    "view_of",
+    "within",
 ]

@@ -5,6 +5,7 @@ import time
 import uuid
 from dataclasses import dataclass
 
+from .areas import view_of
 from .people import People
 from .replica import Broken, Replica
 from .wire import pack_position, pack_rotation
@@ -34,11 +35,13 @@ class Edit:
 
 class Brane:
     """Keeps the copy, and own edits until they are durable. A session drives
-    it; when that is lost, join it on another one."""
+    it; when that is lost, join it on another one. With an `area` the copy is of
+    what is near, and grows from there; `look` when that changes."""
 
-    def __init__(self, id, client=None):
+    def __init__(self, id, client=None, area=None):
         self.id = id
         self.client = client or str(uuid.uuid4())
+        self.area = area
         self.known = False
         self.replica = None
         self.durable = 0
@@ -53,6 +56,8 @@ class Brane:
         self._client_memory_s = float("inf")
         self._head = 0
         self._parts = None
+        self._view = None
+        self._step = []
         self._next = 1
         self._kept = []
         # Handle -> seq of the last change above the watermark, and since
@@ -72,6 +77,16 @@ class Brane:
     def up_to_date(self):
         """Whether the copy has reached what was the head at the join."""
         return self.joined and self._parts is None and self.replica.seq >= self._head
+
+    @property
+    def sees_area(self):
+        """Whether the copy is of all that is to be seen."""
+        if not self.up_to_date:
+            return False
+        view = self.replica.view
+        if self.area is None or view is None:
+            return self.area is view is None
+        return view == view_of(self.area, view[4])
 
     async def until(self, condition, timeout=30.0):
         """Waits for a condition on the state of this brane."""
@@ -103,6 +118,14 @@ class Brane:
             if ours is not None:
                 return ours, theirs
 
+    def look(self, area):
+        """Wants to see this area from now on; None: the whole brane. The copy
+        gets there step by step. Whoever walks says so as he goes."""
+        self.area = area
+        if self.joined:
+            message = {"op": "brane.view", "ch": self._channel}
+            self._session.send({**message, "area": area} if area else message)
+
     def follow(self):
         """Follows who is there and where, now and after every join: `people`."""
         self._follows = True
@@ -128,8 +151,12 @@ class Brane:
 
     def join_message(self, max_message_bytes):
         message = {"op": "brane.join", "brane": self.id, "client": self.client, "known": self.known}
+        if self.area:
+            message["area"] = self.area
         if self.replica:
             message["resume_version"] = [self.replica.epoch, self.replica.seq]
+            if self.replica.view is not None:
+                return {**message, "resume_view": self.replica.view}
             # Complete only if every change above the watermark was counted.
             bound = min(MAX_TOUCHED, (max_message_bytes - 512) // 5)
             if self.durable >= self._touched_since and len(self._touched) <= bound:
@@ -142,6 +169,7 @@ class Brane:
         self._client_memory_s = message["client_memory_s"]
         self._head = message["head"][1]
         self._parts = None if self.catch_up == "replay" else []
+        self._view, self._step = message.get("view"), []
         if answers_join:
             # Outcomes are told again; those of the last connection may be of
             # a line that is no more.
@@ -164,16 +192,25 @@ class Brane:
         self._parts.append(message)
         if message["last"]:
             self.replica = self.replica or Replica()
-            self.replica.load(self._parts, whole=self.catch_up == "snapshot")
+            self.replica.load(self._parts, self.catch_up == "snapshot", self._view)
             self._parts = None
             # What changed between the watermark and this is not known.
             self._touched, self._touched_since = {}, self.replica.seq
             self._on_watermark(self.durable)
         self._tell()
 
+    def on_view(self, message):
+        if self._parts is not None or message["index"] != len(self._step):
+            raise Broken("a part of a view out of turn")
+        self._step.append(message)
+        if message["last"]:
+            self.replica.show(self._step)
+            self._step = []
+        self._tell()
+
     def on_window(self, message):
-        if self._parts is not None:
-            raise Broken("a window amidst snapshot parts")
+        if self._parts is not None or self._step:
+            raise Broken("a window amidst the parts of a snapshot or view")
         for seq, handle in self.replica.apply(message):
             self._touched[handle] = seq
         self._on_watermark(message["durable"])

@@ -24,19 +24,23 @@ class Object:
 
 
 class Replica:
-    """Objects by handle, at a position of the log."""
+    """Objects by handle, at a position of the log. `view` says of which part
+    of the brane; without it, of all."""
 
     def __init__(self):
         self.objects = {}
         self.epoch = 0
         self.seq = 0
+        self.view = None
         self._digests = {}
 
-    def load(self, parts, whole):
-        """Takes the parts of a snapshot (`whole`) or of a diff, all of them."""
+    def load(self, parts, whole, view=None):
+        """Takes the parts of a snapshot (`whole`, of this view) or of a diff,
+        all of them."""
         if whole:
             self.objects.clear()
             self._digests.clear()
+            self.view = view
         for part in parts:
             for fields in part["objects"]:
                 self._put(fields)
@@ -44,10 +48,29 @@ class Replica:
                 self._remove(handle)
         self.epoch, self.seq = parts[-1]["at"]
 
+    def show(self, parts):
+        """Takes the parts of a `brane.view`, all of them: the copy is of
+        another view then."""
+        epoch, seq = parts[-1]["at"]
+        if self.view is None or seq < self.seq or epoch < self.epoch:
+            raise Broken(f"at {self.epoch}.{self.seq}, got a view at {epoch}.{seq}")
+        self._drop({handle for part in parts for handle in part.get("gone", ())})
+        for part in parts:
+            for fields in part["objects"]:
+                self._put(fields)
+        self.epoch, self.seq = epoch, seq
+        self.view = parts[-1]["view"]
+
     def apply(self, window):
-        """Takes an `entity.update`. Gives (seq, handle) of all that changed."""
+        """Takes an `entity.update`. Gives (seq, handle) of all that changed;
+        nothing where the copy is of a part, which is never mended."""
         if window["from"] != self.seq or window["epoch"] < self.epoch:
             raise Broken(f"at {self.epoch}.{self.seq}, got a window from {window['from']}")
+        if ("cells" in window) != (self.view is not None):
+            raise Broken("a window of something else than the copy is of")
+        if self.view is not None:
+            self._apply_cells(window)
+            return []
         touched = []
         for item in window["log"]:
             if isinstance(item, int):
@@ -65,6 +88,19 @@ class Replica:
             raise Broken(f"a log up to {window['to']} ended at {self.seq}")
         self.epoch = window["epoch"]
         return touched
+
+    def _apply_cells(self, window):
+        for item in (item for cell in window["cells"] for item in cell):
+            if isinstance(item, bytes):
+                for handle, moved in records(item):
+                    self._move(handle, moved)
+            else:
+                for change in item["changes"]:
+                    self._change(change)
+        self._drop(set(window.get("left", ())))
+        for fields in window.get("entered", ()):
+            self._put(fields)
+        self.epoch, self.seq = window["epoch"], window["to"]
 
     def find(self, id):
         """The handle of an id, or None."""
@@ -98,7 +134,9 @@ class Replica:
             return [change["handle"]]
         if kind == "deleted":
             for handle in change["handles"]:
-                self._touch(handle)
+                # Of what is deleted a view need not have shown all.
+                if self.view is None:
+                    self._touch(handle)
                 self._remove(handle)
             return change["handles"]
         raise Broken(f"a change of an unknown kind: {kind}")
@@ -121,6 +159,19 @@ class Replica:
         if handle not in self.objects:
             raise Broken(f"a change of handle {handle}, which is not there")
         return self.objects[handle]
+
+    def _drop(self, tops):
+        """Removes these objects, if they are there, and all under them."""
+
+        def is_under(handle):
+            while handle not in tops:
+                if handle == 0 or handle not in self.objects:
+                    return False
+                handle = self.objects[handle].parent
+            return True
+
+        for handle in [handle for handle in self.objects if tops and is_under(handle)]:
+            self._remove(handle)
 
     def _remove(self, handle):
         self._digests.pop(handle, None)

@@ -161,6 +161,7 @@ class Session:
 
     OF_BRANES = {
         "brane.snapshot": Brane.on_snapshot,
+        "brane.view": Brane.on_view,
         "entity.update": Brane.on_window,
         "version_complete": Brane.on_version_complete,
         "rewind": Brane.on_rewind,

@@ -1,5 +1,5 @@
-"""One client's life against a running server: edits, a cut, a resume, and
-equal state hashes at the end. Exits non-zero when anything is not as it must.
+"""One client's life against a running server: edits, a walk, a cut, a resume,
+and equal state hashes at the end. Exits non-zero when anything is not as it must.
 
     python tests/scenario.py --url ws://127.0.0.1:7878/ws --token T --brane B
 """
@@ -13,7 +13,10 @@ import uuid
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from avvyland_client import Brane, Refused, Session, batch, create, delete, move, reparent, update
+from avvyland_client import (
+    Brane, Refused, Session, area, batch, create, delete, move, reparent, update, within
+)
+from avvyland_client.replica import digest
 from avvyland_client.wire import asset, pack_transform
 
 checks = 0
@@ -154,6 +157,80 @@ async def among_people(connect, mine, others):
     await mine.until(lambda: mine.people.people == before)
 
 
+async def same_part(walker, builder, where):
+    """The walker's copy is the part of the builder's whole one that it is of."""
+    # A view in which nothing happens hears of it within a second or so.
+    level = lambda: walker.sees_area and walker.replica.seq == builder.replica.seq
+    while not level():
+        news = [asyncio.ensure_future(brane.until(level)) for brane in (walker, builder)]
+        first, others = await asyncio.wait(news, return_when=asyncio.FIRST_COMPLETED)
+        for other in others:
+            other.cancel()
+        for one in first:
+            one.result()
+    shown = within(builder.replica.objects, walker.replica.view)
+    ours, theirs = [
+        {handle: digest(handle, object) for handle, object in objects.items()}
+        for objects in (walker.replica.objects, shown)
+    ]
+    differ = sorted(handle for handle, _ in ours.items() ^ theirs.items())
+    check(not differ, f"{where}: {differ} differ")
+    return shown
+
+
+async def walks(connect, builder):
+    """One walks along a row of lamps, while they are moved about."""
+    post = lambda x, **more: create(0, "group", transform=pack_transform((x, 0, 0)), **more)
+    row = [post(10 * i) for i in range(20)]
+    lamps = [create(one["id"], "block", props={"lamp": i}) for i, one in enumerate(row)]
+    tower = post(195, props={"extent": 300})
+    edits = [await builder.submit(operation) for operation in [*row, *lamps, tower]]
+    await all_durable(builder, edits, 60)
+
+    session, walker = await connect(), Brane(builder.id, area=area((0, 0, 0), 20))
+    await session.join(walker)
+    shown = await same_part(walker, builder, "at the beginning")
+    ids = {object.id for object in shown.values()}
+    check({row[0]["id"], row[1]["id"], lamps[0]["id"], tower["id"]} <= ids, "what is near, and is large")
+    check(row[19]["id"] not in ids and lamps[19]["id"] not in ids, "what is far")
+    for x in range(0, 200, 20):
+        walker.look(area((x, 0, 0), 20))
+        moves = [(x + 5, 0, 0), (x + 40, 0, 0), (x, 90, 0), (x - 15, 0, 2)]
+        for i, to in enumerate(moves):
+            await builder.submit(move(row[(x // 10 + i) % 20]["id"], position=to))
+        own = lamps[x // 10]["id"]
+        edits = [await builder.submit(reparent(own, row[-1 - x // 10]["id"]))]
+        edits.append(await walker.submit(update(own, {"by": "walker"})))
+        edits.append(await builder.submit(create(row[x // 10]["id"], "block", props={"at": x})))
+        for edit in edits:
+            await (walker if edit is edits[1] else builder).until(lambda: edit.settled)
+            check(edit.state == "durable", f"{edit.state} {edit.code}")
+        await same_part(walker, builder, f"at {x} m")
+
+    # As long as somebody sees a part, windows can be replayed by parts.
+    still_session, still = await connect(), Brane(builder.id, area=area((0, 0, 0), 1))
+    await still_session.join(still)
+    await session.cut()
+    away = [await builder.submit(move(one["id"], position=(150, i, 0))) for i, one in enumerate(row)]
+    await all_durable(builder, away, 30)
+    walker.look(area((150, 0, 0), 30))
+    session = await connect()
+    await session.join(walker)
+    check(walker.catch_up == "replay", f"resumed by {walker.catch_up}")
+    shown = await same_part(walker, builder, "after the cut")
+    check({one["id"] for one in row} <= {object.id for object in shown.values()}, "all came")
+    walker.look(None)
+    await walker.until(lambda: walker.sees_area)
+    await hash_agrees(walker, "who walked and sees everything now")
+    walker.look(area((-500, 0, 0), 10))
+    await same_part(walker, builder, "far away")
+    await same_part(still, builder, "who stood still")
+    for one in (session, still_session):
+        check(not one.errors, f"errors: {one.errors}")
+        await one.close()
+    await all_durable(builder, [await builder.submit(delete(o["id"])) for o in [*row, tower]], 30)
+
+
 async def hash_agrees(brane, who):
     await brane.until(lambda: brane.up_to_date)
     ours, theirs = await brane.hashes_agree()
@@ -177,6 +254,7 @@ async def run(options):
     await refusals(mine, group)
     await among_people(connect, mine, others)
     await numbers(session, mine, group)
+    await walks(connect, others)
     await hash_agrees(mine, "after the edits")
 
     print(f"at {mine.replica.epoch}.{mine.replica.seq}, durable up to {mine.durable}; cutting")

@@ -11,7 +11,7 @@ import cbor2
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from avvyland_client import Object, People, Replica, wire
+from avvyland_client import Brane, Broken, Object, People, Replica, areas, wire
 from avvyland_client.replica import digest
 
 VECTORS = HERE.parents[2] / "protocol" / "vectors"
@@ -182,6 +182,119 @@ class Worlds(unittest.TestCase):
         replica.apply(messages["an empty window"])
         replica.apply(dict(messages["a re-parenting"]))
         self.assertEqual(replica.objects[17].parent, 2)
+
+
+class Areas(unittest.TestCase):
+    """Copies of what is near."""
+
+    VIEW = [-1, 0, 0, 3, 160_000]
+
+    def setUp(self):
+        self.messages = {
+            v["name"]: cbor2.loads(bytes.fromhex(v["hex"])) for v in load("server.json")
+        }
+
+    def copy(self, *more):
+        """Of the root, block 17, and these: (handle, parent)."""
+        replica = Replica()
+        part = self.messages["brane.snapshot, first part"]
+        like = part["objects"][1]
+        objects = [{**like, "handle": handle, "parent": parent} for handle, parent in more]
+        part = {**part, "objects": [*part["objects"], *objects]}
+        replica.load([part], whole=True, view=self.VIEW)
+        return replica
+
+    def test_the_view_of_an_area(self):
+        self.assertEqual(areas.view_of(areas.area((-12.5, 0, 3.25), 30), 160_000), self.VIEW)
+        for radius, reach in ((0, 1), (8, 1), (8.0001, 2), (24, 2), (24.0001, 3)):
+            with self.subTest(radius=radius):
+                view = areas.view_of(areas.area((-0.0001, 0, 16), radius), 160_000)
+                self.assertEqual(view, [-1, 0, 1, reach, 160_000])
+
+    def test_a_view_is_round(self):
+        shown = lambda reach, cell: areas.sees([5, 5, 5, reach, 1], cell)
+        self.assertTrue(all(shown(1, c) for c in ((5, 5, 5), (4, 6, 5), (4, 4, 4))))
+        self.assertFalse(any(shown(1, c) for c in ((7, 5, 5), (5, 3, 5))))
+        self.assertTrue(shown(2, (7, 7, 7)), "1 + 1 + 1 < 4")
+        self.assertFalse(shown(2, (8, 5, 5)), "4 is not less than 4")
+        self.assertTrue(shown(1, None), "the layer is in every view")
+
+    def test_what_is_in_an_object_is_at_home_where_it_is(self):
+        replica = self.copy((5, 0), (6, 5), (7, 6), (8, 0))
+        replica.objects[5].transform = wire.pack_transform((15.9999, -0.0001, 0))
+        replica.objects[6].transform = wire.pack_transform((100, 0, 0))
+        replica.objects[8].props = {"extent": 9}
+        home = lambda handle: areas.home(replica.objects, handle, 160_000)
+        self.assertEqual([home(handle) for handle in (5, 6, 7)], [(0, -1, 0)] * 3)
+        self.assertEqual([home(handle) for handle in (0, 8)], [None, None])
+        for extent in (8, 8.0, True, "9", -1):
+            replica.objects[8].props = {"extent": extent}
+            self.assertIsNotNone(home(8), extent)
+        seen = areas.within(replica.objects, [3, 0, 0, 1, 160_000])
+        self.assertEqual(sorted(seen), [0])
+
+    def test_objects_leave_and_enter(self):
+        replica = self.copy((5, 0), (6, 5), (7, 6), (9, 17), (2, 0))
+        self.assertEqual(replica.apply(self.messages["an area: one object leaves, one enters"]), [])
+        self.assertEqual(sorted(replica.objects), [0, 2, 9, 17, 300])
+        self.assertEqual((replica.epoch, replica.seq), (3, 70_012))
+        # The same window again does not join.
+        with self.assertRaises(Broken):
+            replica.apply(self.messages["an area: nothing to show"])
+
+    def test_cells_are_applied_in_any_number(self):
+        replica = self.copy((1, 0), (2, 0))
+        before = replica.objects[1].transform
+        replica.objects[1].transform = wire.IDENTITY
+        # It deletes handle 9, which was never shown here.
+        replica.apply(self.messages["an area: two cells"])
+        self.assertEqual(replica.objects[1].transform[:18], before[:18])
+        replica = self.copy()
+        replica.apply(self.messages["an area: nothing to show"])
+        self.assertEqual((sorted(replica.objects), replica.seq), ([0, 17], 70_012))
+
+    def test_a_step_to_another_view(self):
+        replica = self.copy((5, 0), (6, 5))
+        step = {**self.messages["brane.view, the only part"], "view": [-1, 0, 0, 4, 160_000]}
+        first = {**step, "last": False, "objects": []}
+        replica.show([first, {**step, "index": 1, "gone": []}])
+        self.assertEqual((sorted(replica.objects), replica.view), ([0, 17], step["view"]))
+        replica.seq += 1
+        with self.assertRaises(Broken):
+            replica.show([step])
+
+    def test_windows_of_a_part_and_of_everything_are_told_apart(self):
+        with self.assertRaises(Broken):
+            self.copy().apply(self.messages["an empty window"])
+        replica = Replica()
+        replica.load([self.messages["brane.snapshot, first part"]], whole=True)
+        with self.assertRaises(Broken):
+            replica.apply(self.messages["an area: nothing to show"])
+        with self.assertRaises(Broken):
+            replica.show([self.messages["brane.view, the only part"]])
+
+    def test_joins_say_what_is_to_be_seen(self):
+        said = {v["name"]: v["hex"] for v in load("client.json")}
+        id, client = "b0b0b0b0-b0b0-40b0-b0b0-b0b0b0b0b0b0", "c1c1c1c1-c1c1-41c1-81c1-c1c1c1c1c1c1"
+        brane = Brane(id, client, areas.area((-12.5, 0, 3.25), 30))
+        brane.known = True
+        join = lambda: wire.canonical(brane.join_message(524_288)).hex()
+        self.assertEqual(join(), said["brane.join with an area"])
+        brane.replica = self.copy()
+        self.assertEqual(join(), said["brane.join with an area and its copy"])
+
+    def test_looking_is_a_message(self):
+        said = {v["name"]: v["content"] for v in load("client.json")}
+        sent = []
+        session = type("Session", (), {"send": staticmethod(sent.append)})
+        brane = Brane("b0b0b0b0-b0b0-40b0-b0b0-b0b0b0b0b0b0")
+        brane.look(areas.area((0, 0, 0), 1))
+        self.assertEqual(sent, [], "before it is joined, the join says it")
+        brane.on_joined(session, self.messages["brane.joined, of an area"], answers_join=False)
+        brane.look(areas.area((-12.5, 0, 3.25), 30))
+        brane.look(None)
+        self.assertEqual(sent, [said["brane.view"], said["brane.view of everything"]])
+        self.assertFalse(brane.sees_area)
 
 
 if __name__ == "__main__":
