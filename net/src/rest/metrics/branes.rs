@@ -82,6 +82,27 @@ const FIGURES: &[Figure] = &[
     ("avvy_brane_slow_closes_total", Kind::Counter, "Sessions closed as too slow.", |b| {
         b.fan_out.closed_slow
     }),
+    ("avvy_brane_views", Kind::Sum, "Different views of parts of the brane.", |b| {
+        b.fan_out.views as u64
+    }),
+    ("avvy_brane_views_shown_total", Kind::Counter, "Windows made for a view of a part.", |b| {
+        b.fan_out.views_shown
+    }),
+    (
+        "avvy_brane_views_spared_total",
+        Kind::Counter,
+        "Windows that showed nothing to a view, which was sent nothing.",
+        |b| b.fan_out.views_spared,
+    ),
+    ("avvy_brane_steps_total", Kind::Counter, "Steps from one view to the next.", |b| {
+        b.fan_out.steps
+    }),
+    (
+        "avvy_brane_begun_anew_total",
+        Kind::Counter,
+        "Sessions that got a fresh copy because of what they see.",
+        |b| b.fan_out.begun_anew,
+    ),
     ("avvy_brane_people_following", Kind::Sum, "Sessions that follow who is there.", |b| {
         b.people.followers as u64
     }),
@@ -253,6 +274,32 @@ mod tests {
         holds(&page, &[(&names[0], 320), (&names[1], 320)]);
         holds(&page, &[("avvy_brane_window_microseconds", 300)]);
         assert!(page.contains("avvy_branes_omitted 2\n"), "{page}");
+    }
+
+    #[test]
+    fn what_is_done_for_views_is_shown() {
+        let mut open = [brane(1, Visibility::Private, 1, 1), brane(2, Visibility::Private, 1, 1)];
+        for brane in &mut open {
+            brane.fan_out = FanOutStatus {
+                views: 2,
+                views_shown: 30,
+                views_spared: 400,
+                steps: 5_000,
+                begun_anew: 60_000,
+                ..FanOutStatus::default()
+            };
+        }
+        let page = page(&mut BraneFigures::default(), &open);
+        let figures: [(&str, u64); 5] = [
+            ("views", 4),
+            ("views_shown_total", 60),
+            ("views_spared_total", 800),
+            ("steps_total", 10_000),
+            ("begun_anew_total", 120_000),
+        ];
+        for (name, value) in figures {
+            holds(&page, &[(&format!("avvy_brane_{name}"), value)]);
+        }
     }
 
     #[test]
