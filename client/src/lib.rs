@@ -8,6 +8,7 @@
 pub mod backoff;
 #[cfg(feature = "net")]
 pub mod demo;
+mod interest;
 pub mod machine;
 #[cfg(feature = "net")]
 pub mod net;

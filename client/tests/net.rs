@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use avvy_actors::{System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, Policy};
-use avvy_client::demo::{self, DemoOptions, Live};
+use avvy_client::demo::{self, DemoError, DemoOptions, Live};
 use avvy_client::machine::Say;
 use avvy_client::net::{
     Brane, Client, ClientError, ClientOptions, ConnectError, EditError, WorldChange, draw_object_id,
@@ -238,6 +238,32 @@ async fn builders_agree_with_the_server() {
     assert_eq!(summary.edits, summary.durable);
     assert!(summary.deliveries > 12 * 12 * 10, "{summary}");
     assert!(summary.windows_compared > 0 && summary.p99_ms > 0.0, "{summary}");
+    assert!(summary.walks.is_none() && !summary.to_json().contains("walks"), "{summary}");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn walkers_see_what_their_view_shows_of_the_whole_brane() {
+    let server = Server::start().await;
+    let options = DemoOptions {
+        users: 12,
+        edits_per_second: 20.0,
+        seconds: 3.0,
+        check: 2,
+        walkers: 4,
+        live: Live::Off,
+        ..DemoOptions::new(server.url(), server.token(), server.brane)
+    };
+    let summary = demo::run(options.clone()).await.unwrap();
+    assert!(summary.is_good(), "{summary}");
+    let walks = summary.walks.clone().unwrap();
+    assert_eq!((walks.walkers, walks.unchecked, walks.differing), (4, 0, 0), "{summary}");
+    assert!(walks.compared >= 4 && walks.map.len() == 9, "{summary}");
+    // Each walks 36 m, which is further than a cell, and takes a group along.
+    assert!(walks.steps >= 4 && walks.entered > 0 && walks.left > 0, "{summary}");
+    assert!(walks.objects_in_view > 1 && walks.cells_in_view > 0, "{summary}");
+    let nobody = DemoOptions { walkers: 12, ..options };
+    assert_eq!(demo::run(nobody).await.unwrap_err(), DemoError::AllWalk(12));
     server.end().await;
 }
 

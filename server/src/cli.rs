@@ -83,6 +83,7 @@ impl Serve {
 Examples:
   avvyland demo
   avvyland demo --users 1000 --edits-per-second 5 --seconds 60
+  avvyland demo --users 60 --walkers 6
   avvyland demo --url ws://192.0.2.7:7878 --token \"$(cat token.jwt)\" --json")]
 pub struct Demo {
     /// Simulated users, from 1
@@ -94,6 +95,9 @@ pub struct Demo {
     /// How long to edit, from 1
     #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
+    /// How many of the users see an area only, and walk; fewer than there are users
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub walkers: u32,
     /// Address of the server, http or ws [default: the one that runs on --data]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
@@ -278,6 +282,7 @@ mod tests {
         let Ok(Command::Demo(demo)) = parse("demo") else { panic!("is not demo") };
         assert_eq!((demo.users, demo.edits_per_second, demo.seconds), (50, 5.0, 20));
         assert_eq!((demo.url, demo.token, demo.json), (None, None, false));
+        assert_eq!(demo.walkers, 0);
     }
 
     #[test]

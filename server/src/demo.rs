@@ -21,6 +21,7 @@ pub fn run(arguments: &cli::Demo) -> Result<ExitCode> {
         users: arguments.users,
         edits_per_second: arguments.edits_per_second,
         seconds: arguments.seconds as f64,
+        walkers: arguments.walkers,
         live: if arguments.json { Live::Off } else { Live::default() },
         ..DemoOptions::new(format!("{}/ws", target.url), target.token, target.brane)
     };
@@ -109,6 +110,7 @@ mod tests {
                 users: 1,
                 edits_per_second: 1.0,
                 seconds: 1,
+                walkers: 0,
                 url: url.map(str::to_owned),
                 token: None,
                 brane: None,

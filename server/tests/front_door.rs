@@ -36,6 +36,15 @@ fn serves_demonstrates_drains_and_is_in_order() {
         assert!(summary[key].is_number(), "{key} in {summary}");
     }
 
+    let line = ["demo", "--users", "8", "--walkers", "3", "--seconds", "2", "--json"];
+    let walked = avvyland(&line, &data);
+    let summary: Value = serde_json::from_slice(&walked.stdout).unwrap();
+    assert!(walked.status.success(), "{summary}");
+    assert_eq!(
+        (&summary["walks"]["walkers"], &summary["walks"]["differing"]),
+        (&3.into(), &0.into())
+    );
+
     assert_eq!(server.drain().code(), Some(0));
     assert!(!data.join("running.json").exists());
     let inspected = avvyland(&["inspect", "--json"], &data);

@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::reader::BotReader;
 use super::shared::Shared;
+use super::walk::{Walk, edits_in, is_due};
 use crate::machine::{Notify, Ticket};
 use crate::net::draw_object_id;
 use crate::net::session::{Event, Session};
@@ -31,6 +32,11 @@ const MAX_WAITING: usize = 200;
 const SETTLE_US: u64 = 500_000;
 /// How often a bot looks after itself.
 const UPKEEP: Duration = Duration::from_millis(250);
+/// How often a walker takes a step.
+const STEP: Duration = Duration::from_millis(200);
+/// One edit of a walker in so many takes what it has built along with it, and
+/// the one after that paints something that it sees.
+const CARRY_EVERY: u64 = 3;
 
 /// What all bots are to do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -41,6 +47,8 @@ pub(super) enum Phase {
     Edit,
     /// Wait until every edit has its last news.
     Settle,
+    /// Compare what walkers see. Only where there are any.
+    Compare,
     /// Delete the blocks and wait again.
     Clean,
     /// Compare.
@@ -69,6 +77,11 @@ pub(super) struct Bot {
     pub(super) number: u32,
     pub(super) whole: bool,
     pub(super) reports: mpsc::Sender<(u32, Report)>,
+    /// One that walks.
+    pub(super) walk: Option<Walk>,
+    /// Once in so many edits the copy is marked, or noted to be compared.
+    pub(super) mark_every: Option<u64>,
+    marked_seq: u64,
     phase: Phase,
     done: bool,
     built: bool,
@@ -98,6 +111,9 @@ impl Bot {
             number,
             whole,
             reports,
+            walk: None,
+            mark_every: None,
+            marked_seq: 0,
             phase: Phase::Build,
             done: false,
             built: false,
@@ -113,6 +129,7 @@ impl Bot {
     /// Lives until the end of the demo.
     pub(super) async fn run(mut self, mut phases: watch::Receiver<Phase>) {
         let brane = self.brane;
+        self.look();
         self.session.act(|machine, now_ms, out| machine.join(now_ms, brane, out));
         let period = Duration::from_secs_f64(1.0 / self.edits_per_second.max(1e-3));
         // Bots do not all edit at the same moment.
@@ -121,6 +138,8 @@ impl Bot {
         edits.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut upkeep = interval_at(Instant::now() + UPKEEP.mul_f64(rand::random()), UPKEEP);
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut steps = interval_at(Instant::now() + STEP.mul_f64(rand::random()), STEP);
+        steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = Vec::new();
         while self.phase != Phase::End {
             tokio::select! {
@@ -135,6 +154,10 @@ impl Bot {
                 }
                 _ = edits.tick(), if self.phase == Phase::Edit && self.edits_per_second > 0.0 => {
                     self.edit();
+                }
+                _ = steps.tick(), if self.phase == Phase::Edit && self.walk.is_some() => {
+                    self.walk.iter_mut().for_each(Walk::go);
+                    self.look();
                 }
                 _ = upkeep.tick() => self.upkeep(),
                 changed = phases.changed() => {
@@ -159,6 +182,10 @@ impl Bot {
                 self.submit(Edit::One(Operation::Delete { target, mode: DeleteMode::Subtree }));
             }
             Phase::Check => self.check(),
+            Phase::Compare => {
+                self.marked_seq = 0;
+                self.walk.iter_mut().for_each(Walk::ask);
+            }
             Phase::Build | Phase::Edit | Phase::Settle | Phase::End => {}
         }
     }
@@ -208,14 +235,24 @@ impl Bot {
                 Some(ours) => self.report(Report::Checked { agrees: ours == theirs }),
                 None => self.check(),
             },
+            Event::Notify(Notify::Flushed { .. }) => self.note_copy(),
+            Event::Notify(Notify::AreaFlushed { flush, .. }) => {
+                add(&counters.deliveries, edits_in(&flush));
+                if self.phase == Phase::Edit {
+                    self.shared.walks().saw(&flush);
+                }
+                self.note_copy();
+            }
+            Event::Notify(Notify::Viewed { .. }) => {
+                if self.phase == Phase::Edit {
+                    self.shared.walks().stepped();
+                }
+            }
             Event::Notify(
                 Notify::Ready { .. }
                 | Notify::Expiring { .. }
                 | Notify::Joined { .. }
-                | Notify::Flushed { .. }
                 | Notify::People { .. }
-                | Notify::AreaFlushed { .. }
-                | Notify::Viewed { .. }
                 | Notify::Level { .. }
                 | Notify::Renamed { .. }
                 | Notify::Rewound { .. }
@@ -245,6 +282,9 @@ impl Bot {
             return;
         }
         self.turns += 1;
+        if let Some(operation) = self.walkers_edit() {
+            return self.submit(Edit::One(operation));
+        }
         let index = self.turns as usize % self.blocks.len();
         let Some((_, Some(handle))) = self.blocks.get(index).copied() else { return };
         let target = Target::Handle(handle);
@@ -254,6 +294,57 @@ impl Bot {
             Operation::Move { target, patch: step(index, self.turns) }
         };
         self.submit(Edit::One(operation));
+    }
+
+    /// Takes what it has built along, or paints something that it sees.
+    fn walkers_edit(&mut self) -> Option<Operation> {
+        let walk = self.walk.as_ref()?;
+        match self.turns % CARRY_EVERY {
+            0 => {
+                let patch = MovePatch::new(Parts::POSITION, transform(walk.at_m(), 0.0));
+                Some(Operation::Move { target: Target::Id(self.group), patch })
+            }
+            1 => {
+                let mut seen = self.session.machine.replica(self.brane)?.handles();
+                seen.retain(|handle| self.shared.is_block(*handle));
+                let index = next_random(&mut self.random).checked_rem(seen.len() as u64)?;
+                let target = Target::Handle(seen[index as usize]);
+                Some(Operation::Update { target, patch: paint(self.turns * PAINT_EVERY) })
+            }
+            _ => None,
+        }
+    }
+
+    /// A walker says what is to be seen from where it is.
+    fn look(&mut self) {
+        let Some(walk) = &self.walk else { return };
+        let (brane, area) = (self.brane, walk.area());
+        self.session.act(|machine, now_ms, out| machine.look(now_ms, brane, area, out));
+    }
+
+    /// Marks a whole copy, or notes what a walker's is, once in a while.
+    fn note_copy(&mut self) {
+        let (brane, Some(every)) = (self.brane, self.mark_every) else { return };
+        let every = if self.phase == Phase::Compare { 1 } else { every };
+        let Some(copy) = self.session.machine.replica_mut(brane) else { return };
+        if let Some(walk) = &mut self.walk {
+            walk.look(copy, every);
+        } else if is_due(&mut self.marked_seq, copy.position(), every) {
+            self.shared.walks().mark(copy);
+        }
+    }
+
+    /// A walker looks around, and compares what it can.
+    fn look_around(&mut self) {
+        let Some(walk) = &mut self.walk else { return };
+        let walks = &mut *self.shared.walks();
+        walk.compare(walks);
+        let Some(copy) = self.session.machine.replica(self.brane) else { return };
+        match self.phase {
+            Phase::Edit => walks.sample(copy),
+            Phase::Compare => walks.draw(copy),
+            Phase::Build | Phase::Settle | Phase::Clean | Phase::Check | Phase::End => {}
+        }
     }
 
     fn submit(&mut self, edit: Edit) {
@@ -284,6 +375,10 @@ impl Bot {
         for (id, handle) in self.blocks.iter_mut().filter(|(_, handle)| handle.is_none()) {
             *handle = self.shared.take_handle(*id);
         }
+        if self.phase == Phase::Compare {
+            self.note_copy();
+        }
+        self.look_around();
     }
 
     fn look_whether_done(&mut self) {
@@ -294,6 +389,7 @@ impl Bot {
                     && self.blocks.iter().all(|(_, handle)| handle.is_some())
             }
             Phase::Settle | Phase::Clean => self.waiting.is_empty(),
+            Phase::Compare => self.walk.as_ref().is_none_or(|walk| walk.is_compared),
             Phase::Edit | Phase::Check | Phase::End => return,
         };
         if done && !self.done {

@@ -9,6 +9,7 @@ mod bot;
 mod reader;
 mod shared;
 mod summary;
+mod walk;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,10 +24,11 @@ use crate::machine::{ClientMachine, CopyKind};
 use crate::net::session::Session;
 use crate::net::{ClientOptions, draw_client_id};
 use bot::{Bot, Phase, Report};
-use reader::BotReader;
+use reader::{BotReader, Keeps};
 use shared::Shared;
 use summary::StatusLine;
-pub use summary::{DemoSummary, Live};
+pub use summary::{DemoSummary, Live, WalkSummary};
+use walk::Walk;
 
 /// Reports of one bot that may wait to be read.
 const REPORTS_EACH: usize = 8;
@@ -48,6 +50,9 @@ pub struct DemoOptions {
     pub seconds: f64,
     /// Builders that keep whole copies. At least 1.
     pub check: u32,
+    /// Builders, of all, that see an area only and walk across the brane with
+    /// it. Fewer than there are.
+    pub walkers: u32,
     /// New connections a second, so that a crowd does not come at once.
     pub connects_per_second: f64,
     /// How long joining, and how long the last outcomes may take, each.
@@ -69,11 +74,17 @@ impl DemoOptions {
             edits_per_second: 5.0,
             seconds: 20.0,
             check: 4,
+            walkers: 0,
             connects_per_second: 250.0,
             grace: Duration::from_secs(30),
             live: Live::default(),
             client: ClientOptions::default(),
         }
+    }
+
+    /// How many keep whole copies.
+    fn whole(&self) -> u32 {
+        self.check.clamp(1, self.users.saturating_sub(self.walkers).max(1))
     }
 }
 
@@ -83,6 +94,9 @@ pub enum DemoError {
     /// There are no users or no tokens.
     #[error("a demo needs at least one user and one token")]
     Nobody,
+    /// Nobody would see the whole brane.
+    #[error("of {0} users not more than {most} can walk", most = .0 - 1)]
+    AllWalk(u32),
     /// A builder could not go on.
     #[error("builder {number}: {why}")]
     Bot {
@@ -114,6 +128,9 @@ fn because(why: &Option<String>) -> String {
 pub async fn run(options: DemoOptions) -> Result<DemoSummary, DemoError> {
     if options.users == 0 || options.tokens.is_empty() {
         return Err(DemoError::Nobody);
+    }
+    if options.walkers >= options.users {
+        return Err(DemoError::AllWalk(options.users));
     }
     let mut demo = Demo::begin(options);
     let outcome = demo.play().await;
@@ -177,6 +194,7 @@ impl Demo {
         // The last receipts are taken in a little later.
         self.pass("settling", Duration::from_secs(1)).await?;
         let shared::Percentiles { p50_ms, p99_ms } = self.shared.percentiles();
+        let walks = self.compare_walks().await?;
         self.phases.send_replace(Phase::Clean);
         self.wait_for_all("cleaning", Phase::Clean, self.options.grace).await?;
         let (hashes_compared, disagree) = self.check().await?;
@@ -199,14 +217,26 @@ impl Demo {
             hashes_compared,
             windows_compared: read(&counters.compared),
             seconds,
+            walks,
         })
+    }
+
+    /// Has each walker's copy compared where it stands.
+    async fn compare_walks(&mut self) -> Result<Option<WalkSummary>, DemoError> {
+        let walkers = self.options.walkers;
+        if walkers == 0 {
+            return Ok(None);
+        }
+        self.phases.send_replace(Phase::Compare);
+        let unchecked = self.wait_for_all("comparing", Phase::Compare, self.options.grace).await?;
+        Ok(Some(self.shared.walks().summary(walkers, unchecked)))
     }
 
     /// How many state hashes were compared, and how many bots disagree.
     async fn check(&mut self) -> Result<(u32, u32), DemoError> {
         self.phases.send_replace(Phase::Check);
         let deadline = Instant::now() + self.options.grace;
-        let whole = self.options.check.clamp(1, self.users);
+        let whole = self.options.whole();
         let (mut checked, mut hashes, mut disagree) = (0, 0, 0);
         while checked < self.users {
             match self.next_report("checking", deadline).await? {
@@ -275,18 +305,29 @@ fn new_bot(
     shared: Arc<Shared>,
     reports: mpsc::Sender<(u32, Report)>,
 ) -> Bot {
-    let DemoOptions { url, tokens, brane, users, edits_per_second, check, mut client, .. } =
-        options;
-    let whole = number < check.clamp(1, users);
-    if !whole {
+    let (whole, walks) = (number < options.whole(), number >= options.users - options.walkers);
+    let keeps = match (walks, whole) {
+        (true, _) => Keeps::Part,
+        (false, true) => Keeps::Whole,
+        (false, false) => Keeps::Position,
+    };
+    let walk = walks.then(|| Walk::new(number, options.users));
+    let edits_a_second = f64::from(options.users) * options.edits_per_second;
+    let DemoOptions { url, tokens, brane, edits_per_second, walkers, mut client, .. } = options;
+    if keeps == Keeps::Position {
         client.machine.copy = CopyKind::Position;
     }
     client.machine.agent.get_or_insert_with(|| "avvyland demo".to_owned());
     let token = tokens[number as usize % tokens.len()].clone();
     let machine = ClientMachine::new(client.machine.clone(), token, Box::new(draw_client_id));
-    let reader = BotReader::new(Arc::clone(&shared), whole);
+    let reader = BotReader::new(Arc::clone(&shared), keeps);
     let session = Session::new(machine, reader, url, client);
-    Bot::new(session, shared, brane, edits_per_second, number, whole, reports)
+    let mut bot = Bot::new(session, shared, brane, edits_per_second, number, whole, reports);
+    bot.walk = walk;
+    // As a float it is never negative, and 1 at least.
+    bot.mark_every =
+        (number == 0 && walkers > 0 || walks).then_some(edits_a_second.max(1.0) as u64);
+    bot
 }
 
 fn read(counter: &AtomicU64) -> u64 {

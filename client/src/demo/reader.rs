@@ -1,6 +1,6 @@
 //! How bots read: a few decode everything into copies of the world, the
 //! others look at the head of each window and hash the rest, which they
-//! compare with what the whole copies saw.
+//! compare with what the whole copies saw. Walkers decode what they are shown.
 
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -14,17 +14,28 @@ use super::shared::{Receipt, Shared};
 use crate::machine::{FlushHead, Input};
 use crate::net::session::Reader;
 
+/// What a bot makes of its windows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Keeps {
+    /// A copy of the whole brane.
+    Whole,
+    /// A copy of what is near.
+    Part,
+    /// Only where it stands.
+    Position,
+}
+
 /// Reads as one bot does.
 pub(super) struct BotReader {
     shared: Arc<Shared>,
-    whole: bool,
+    keeps: Keeps,
     /// Windows since they were last taken.
     receipts: Vec<Receipt>,
 }
 
 impl BotReader {
-    pub(super) fn new(shared: Arc<Shared>, whole: bool) -> Self {
-        Self { shared, whole, receipts: Vec::new() }
+    pub(super) fn new(shared: Arc<Shared>, keeps: Keeps) -> Self {
+        Self { shared, keeps, receipts: Vec::new() }
     }
 
     /// The receipts of windows that came before this time.
@@ -42,7 +53,7 @@ impl BotReader {
             at_us: self.shared.now_us(),
             contents: hasher.finish(),
         };
-        if self.whole {
+        if self.keeps == Keeps::Whole {
             self.shared.saw(receipt);
         }
         let edits = receipt.to.saturating_sub(receipt.from);
@@ -53,11 +64,10 @@ impl BotReader {
 
 impl Reader for BotReader {
     fn read(&mut self, message: &[u8]) -> Result<Input, DecodeError> {
-        let Ok(view) = FlushView::parse(message) else {
-            return decode_server(message).map(Input::Message);
-        };
+        let view = FlushView::parse(message).ok().filter(|_| self.keeps != Keeps::Part);
+        let Some(view) = view else { return decode_server(message).map(Input::Message) };
         self.note(&view);
-        if !self.whole {
+        if self.keeps == Keeps::Position {
             return Ok(Input::FlushHead(FlushHead {
                 channel: view.channel(),
                 epoch: view.epoch(),

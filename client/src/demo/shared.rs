@@ -8,8 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use avvy_model::{Handle, ObjectId, Seq};
 use hdrhistogram::Histogram;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
+
+use super::walk::Walks;
 
 /// Edits whose sending time is remembered.
 const STAMPS: usize = 1 << 20;
@@ -25,6 +27,9 @@ pub(super) struct Shared {
     stamps: Box<[AtomicU64]>,
     windows: Mutex<Windows>,
     handles: Mutex<FxHashMap<ObjectId, Handle>>,
+    /// Handles of the bots' own blocks.
+    blocks: Mutex<FxHashSet<Handle>>,
+    walks: Mutex<Walks>,
     latencies: Mutex<Latencies>,
     trouble: Mutex<Option<String>>,
 }
@@ -84,6 +89,8 @@ impl Shared {
             stamps: (0..STAMPS).map(|_| AtomicU64::new(0)).collect(),
             windows: Mutex::default(),
             handles: Mutex::default(),
+            blocks: Mutex::default(),
+            walks: Mutex::default(),
             latencies: Mutex::new(Latencies { all: histogram(), recent: histogram() }),
             trouble: Mutex::default(),
         }
@@ -171,7 +178,19 @@ impl Shared {
 
     /// The handle of a bot's own object, once somebody has seen it created.
     pub(super) fn take_handle(&self, id: ObjectId) -> Option<Handle> {
-        lock(&self.handles).remove(&id)
+        let handle = lock(&self.handles).remove(&id);
+        lock(&self.blocks).extend(handle);
+        handle
+    }
+
+    /// Whether an object was made by a bot, so that another one may paint it.
+    pub(super) fn is_block(&self, handle: Handle) -> bool {
+        lock(&self.blocks).contains(&handle)
+    }
+
+    /// What the walkers have seen.
+    pub(super) fn walks(&self) -> MutexGuard<'_, Walks> {
+        lock(&self.walks)
     }
 
     /// Since the last call.

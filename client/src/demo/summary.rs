@@ -45,12 +45,78 @@ pub struct DemoSummary {
     pub windows_compared: u64,
     /// Seconds of editing.
     pub seconds: f64,
+    /// What those saw who walked, if there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub walks: Option<WalkSummary>,
+}
+
+/// What the walkers of a demo saw; without the steps and windows of their
+/// joining.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct WalkSummary {
+    /// Builders who walked and saw an area only.
+    pub walkers: u32,
+    /// How often a view became another one.
+    pub steps: u64,
+    /// Objects under the root that came into view by moving.
+    pub entered: u64,
+    /// Objects under the root that went out of view so.
+    pub left: u64,
+    /// Windows shown.
+    pub windows: u64,
+    /// Objects in a view, the median.
+    pub objects_in_view: usize,
+    /// Cells of a view that hold something, the median.
+    pub cells_in_view: usize,
+    /// How often a walker's copy was compared with what its view shows of a
+    /// whole copy at the same position.
+    pub compared: u64,
+    /// How often it was something else.
+    pub differing: u64,
+    /// Walkers whose copy was not compared at the end.
+    pub unchecked: u32,
+    /// What one of them saw at the end, from above: objects in each cell; its
+    /// own in brackets.
+    pub map: Vec<String>,
+}
+
+impl WalkSummary {
+    fn is_good(&self) -> bool {
+        self.differing == 0 && self.unchecked == 0
+    }
+
+    fn show(&self, seconds: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { walkers, steps, entered, left, .. } = self;
+        let rate = self.windows as f64 / seconds.max(0.001) / f64::from(*walkers);
+        writeln!(f)?;
+        writeln!(
+            f,
+            "  {walkers} of them walked: {steps} steps to another view, {entered} objects came \
+             and {left} went by themselves"
+        )?;
+        writeln!(
+            f,
+            "  in view     {} objects in {} cells (median), {rate:.0} windows a second",
+            self.objects_in_view, self.cells_in_view
+        )?;
+        write!(f, "  {} times what a view shows was compared: ", self.compared)?;
+        match (self.differing, self.unchecked) {
+            (0, 0) => write!(f, "all agree")?,
+            (0, n) => write!(f, "{n} walkers WERE NOT COMPARED at the end")?,
+            (n, _) => write!(f, "{n} DIFFER")?,
+        }
+        if !self.map.is_empty() {
+            write!(f, "\n  what one sees from above, objects in each cell, its own in brackets:")?;
+        }
+        self.map.iter().try_for_each(|row| write!(f, "\n  {row}"))
+    }
 }
 
 impl DemoSummary {
     /// Whether nothing was lost and all copies agree with the server.
     pub fn is_good(&self) -> bool {
-        self.lost == 0 && self.differing == 0 && self.hashes_compared > 0
+        let have_walked = self.walks.as_ref().is_none_or(WalkSummary::is_good);
+        self.lost == 0 && self.differing == 0 && self.hashes_compared > 0 && have_walked
     }
 
     /// One JSON object.
@@ -82,7 +148,8 @@ impl fmt::Display for DemoSummary {
                 0 => "all agree".to_owned(),
                 n => format!("{n} DIFFER"),
             }
-        )
+        )?;
+        self.walks.as_ref().map_or(Ok(()), |walks| walks.show(self.seconds, f))
     }
 }
 
