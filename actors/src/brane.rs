@@ -3,6 +3,7 @@
 //! comes back as a message.
 
 mod answers;
+mod entry;
 mod writers;
 
 use std::sync::{Arc, OnceLock};
@@ -12,7 +13,7 @@ use avvy_flow::brane_core::{
     Attach, BraneConfig, BraneCore, BraneEffect, BraneInput, BraneStatus, SnapshotJob, Window,
 };
 use avvy_flow::group_commit::Rejected;
-use avvy_flow::{Now, SessionKey};
+use avvy_flow::{Admission, Now, SessionKey};
 use avvy_model::{Area, BraneId, Code, Epoch, Position, Principal, Seq, View as Sight};
 use avvy_persistence::BraneRecord;
 use avvy_protocol::close::CloseCode;
@@ -33,6 +34,7 @@ use crate::persistence::PersistenceMsg;
 use crate::snapshots;
 use crate::system::View;
 use crate::wire::Wire;
+use entry::Knock;
 pub(crate) use writers::Write;
 use writers::Writers;
 
@@ -57,6 +59,10 @@ pub(crate) enum BraneMsg {
         join: Join,
         permit: Option<Permit>,
     },
+    /// These stand at the head for the first time, or are gone.
+    Entered(Vec<SessionKey>),
+    /// Somebody may be let in although nobody has entered.
+    EntryTick,
     /// A session leaves or is gone.
     Leave { session: SessionKey, farewell: Option<Goodbye> },
     /// A session's edits.
@@ -125,6 +131,10 @@ pub(crate) struct Brane {
     context: DirectoryContext,
     directory: ActorRef<DirectoryMsg>,
     fan_out: ActorRef<FanOutMsg>,
+    /// Who may come in now.
+    admission: Admission<Knock>,
+    /// Whether a [`BraneMsg::EntryTick`] is under way.
+    entry_tick: bool,
     /// Sessions with a wire.
     members: Members,
     /// Those without.
@@ -173,6 +183,7 @@ impl Actor for BraneActor {
         context.persistence.send_message(opened)?;
         let config: BraneConfig = context.config.brane;
         let core = BraneCore::open(record.id, channel, recovered, config, now());
+        let admission = Admission::new(context.config.admission);
         let brane = Brane {
             record,
             channel,
@@ -180,6 +191,8 @@ impl Actor for BraneActor {
             context,
             directory,
             fan_out,
+            admission,
+            entry_tick: false,
             members: Members::default(),
             writers: Writers::default(),
             permits: Vec::new(),
@@ -202,9 +215,10 @@ impl Actor for BraneActor {
         match message {
             BraneMsg::Join { session, wire, principal, join, permit } => {
                 brane.members.insert(session, join.client, principal, wire);
-                brane.permits.extend(permit);
-                brane.feed(&myself, BraneInput::Join { session, principal, join });
+                brane.on_knock(&myself, session, principal, join, permit);
             }
+            BraneMsg::Entered(sessions) => brane.on_entered(&sessions),
+            BraneMsg::EntryTick => brane.entry_tick = false,
             BraneMsg::Leave { session, farewell } => brane.on_leave(&myself, session, farewell),
             // A refusal is for good, and with these edits nothing is wrong:
             // without an outcome they are sent again after the next join.
@@ -256,6 +270,7 @@ impl Actor for BraneActor {
             BraneMsg::Fail => panic!("a test wants to see this"),
         }
         brane.finish_writers(&myself);
+        brane.let_in(&myself);
         brane.idle.note(brane.is_empty(), is_request);
         if brane.closing && brane.core.is_drained() {
             myself.stop(None);
@@ -379,6 +394,7 @@ impl Brane {
         farewell: Option<Goodbye>,
     ) {
         self.writers.remove(session);
+        self.forget_knock(session);
         match farewell {
             Some(goodbye) => self.bid_farewell(session, goodbye),
             None => drop(self.members.remove(session)),

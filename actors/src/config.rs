@@ -1,5 +1,6 @@
 //! Options of the actors. `config.toml` documents them for operators.
 
+use avvy_flow::AdmissionConfig;
 use avvy_flow::brane_core::BraneConfig;
 use avvy_flow::fan_out::FanOutConfig;
 use avvy_flow::group_commit::GroupCommitConfig;
@@ -21,6 +22,8 @@ pub struct SystemConfig {
     pub fan_out: FanOutConfig,
     /// Of the people of every brane.
     pub people: PeopleConfig,
+    /// How a brane lets sessions in.
+    pub admission: AdmissionConfig,
     /// Bytes of encoded snapshot parts that a brane keeps for sessions that
     /// start from the same view; beyond, they are encoded again for each.
     pub shared_parts_bytes: usize,
@@ -119,6 +122,7 @@ impl Default for SystemConfig {
             brane: BraneConfig::default(),
             fan_out: FanOutConfig::default(),
             people: PeopleConfig::default(),
+            admission: AdmissionConfig::default(),
             shared_parts_bytes: 16 * 1024 * 1024,
             group_commit: GroupCommitConfig::default(),
             max_sessions: 20_000,

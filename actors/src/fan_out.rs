@@ -25,6 +25,7 @@ use tracing::info;
 use crate::brane::BraneMsg;
 use crate::clock;
 use crate::credits::Permit;
+use crate::entering::Entering;
 use crate::metrics::{Metrics, count};
 use crate::parts::{PartFrames, SharedParts};
 use crate::people::{Crowd, PeopleMsg};
@@ -92,6 +93,7 @@ pub(crate) struct State {
     machine: FanOut<Frame, WindowFrames, PartFrames, SessionWire>,
     crowd: Crowd,
     parts: SharedParts,
+    entering: Entering,
     brane: ActorRef<BraneMsg>,
     metrics: Arc<Metrics>,
     /// Whether a [`FanOutMsg::Work`] is under way.
@@ -135,6 +137,7 @@ impl Actor for FanOutActor {
             machine,
             crowd,
             parts: SharedParts::new(channel, shared_parts_bytes),
+            entering: Entering::default(),
             brane,
             metrics,
             working: false,
@@ -193,6 +196,7 @@ impl Actor for FanOutActor {
         for effect in effects {
             state.perform(effect);
         }
+        state.report_entered();
         state.schedule(&myself, now_us);
         state.crowd.schedule(&myself);
         Ok(())
@@ -223,6 +227,7 @@ impl State {
         if self.machine.contains(session) {
             self.machine.restart(now_us, session, view, start, effects);
         } else {
+            self.entering.push(session);
             let wire = SessionWire { channel, wire, held: None };
             let sight = Sight { view, goal };
             self.machine.attach(now_us, session, wire, sight, start, effects);
@@ -287,6 +292,16 @@ impl State {
     fn on_tell(&mut self, session: SessionKey, message: &ServerMessage) {
         if let Some(wire) = self.machine.wire_mut(session) {
             wire.wire.send(&[frame(message)]);
+        }
+    }
+
+    fn report_entered(&mut self) {
+        let (machine, status) = (&self.machine, self.machine.status());
+        let is_on_its_way = |session| machine.contains(session) && !machine.is_live(session);
+        let entered = self.entering.settled((status.live, status.lagging), is_on_its_way);
+        if !entered.is_empty() {
+            // Without its brane this actor ends, too.
+            let _ = self.brane.send_message(BraneMsg::Entered(entered));
         }
     }
 

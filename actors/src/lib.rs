@@ -15,6 +15,7 @@ mod clock;
 mod config;
 mod credits;
 mod directory;
+mod entering;
 mod fan_out;
 mod idle;
 mod limit;

@@ -1,11 +1,12 @@
 //! The session actor: one per connection. It knows who the user is and which
 //! branes are joined; edits pass it by (see [`crate::session`]).
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use avvy_auth::rate::RetryAfterMs;
 use avvy_auth::{Claims, Verifier, role_for};
+use avvy_flow::admission::Appointments;
 use avvy_model::{Area, BraneId, Code, Principal};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::{
@@ -47,10 +48,24 @@ pub(crate) struct SessionContext {
     pub(crate) directory: ActorRef<DirectoryMsg>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) accounts: Arc<Accounts>,
+    /// When those should come back whose brane cannot be opened now.
+    pub(crate) appointments: Arc<Mutex<Appointments>>,
+}
+
+impl SessionContext {
+    /// When to come back, each at a time of its own.
+    fn later_ms(&self) -> u64 {
+        let mut appointments = self.appointments.lock().unwrap_or_else(PoisonError::into_inner);
+        appointments.next_ms(clock::monotonic_us(), REOPEN_AFTER_US, REOPEN_EACH_US)
+    }
 }
 
 /// When a user with too many sessions may have fewer, in milliseconds.
 const SESSION_PAUSE_MS: u64 = 10_000;
+/// What keeps a brane from being opened lasts at least so long.
+const REOPEN_AFTER_US: u64 = 500_000;
+/// The pause between two that come back for it.
+const REOPEN_EACH_US: u64 = 500;
 
 pub(crate) struct SessionActor;
 
@@ -266,7 +281,7 @@ impl Session {
             Ok(joined) => joined,
             Err(code) => {
                 let passes = matches!(code, Code::Unavailable | Code::Timeout);
-                let retry = passes.then_some(1_000);
+                let retry = passes.then(|| self.context.later_ms());
                 return self.shared.refuse(code, Some("brane.join"), None, retry);
             }
         };

@@ -1,12 +1,13 @@
 //! The whole of the actors, as `net` and the binary use it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as StdMutex};
 use std::time::{Duration, Instant};
 
 use avvy_auth::{Claims, Verifier, role_for};
 use avvy_brane::Frozen;
 use avvy_flow::SessionKey;
+use avvy_flow::admission::Appointments;
 use avvy_model::{
     BraneId, ClientId, Code, Counter, NumberedEdit, Position, Principal, Refusal, Seq, TraceId,
     UserId,
@@ -66,6 +67,7 @@ struct Inner {
     persistence: ActorRef<PersistenceMsg>,
     directory: ActorRef<DirectoryMsg>,
     next_session: AtomicU64,
+    appointments: Arc<StdMutex<Appointments>>,
     /// Held while a brane is created.
     creating: Mutex<()>,
     probe: Probe,
@@ -121,6 +123,7 @@ impl System {
         let metrics = Arc::new(Metrics::default());
         let registry = Arc::new(Registry::default());
         let config = Arc::new(config);
+        let appointments = Appointments::new(config.admission.max_wait_ms);
         let sessions = SupervisorArguments { registry: Arc::clone(&registry) };
         let (supervisor, _) = Supervisor::spawn(None, Supervisor, sessions).await?;
         let (persistence, _) = PersistenceActor::spawn_linked(
@@ -160,6 +163,7 @@ impl System {
                 persistence,
                 directory,
                 next_session: AtomicU64::new(1),
+                appointments: Arc::new(StdMutex::new(appointments)),
                 creating: Mutex::default(),
                 probe,
             }),
@@ -218,6 +222,7 @@ impl System {
             directory: inner.directory.clone(),
             registry: Arc::clone(registry),
             accounts: Arc::clone(&inner.accounts),
+            appointments: Arc::clone(&inner.appointments),
         };
         let arguments = SessionArguments { shared: Arc::clone(&shared), context, claims };
         let (actor, _) =

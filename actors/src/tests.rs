@@ -4,6 +4,7 @@
 
 mod big;
 mod ends;
+mod entry;
 mod heavy;
 mod loading;
 mod opening;

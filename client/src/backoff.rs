@@ -11,6 +11,11 @@ pub struct Backoff {
     failures: u32,
 }
 
+/// When a server goes, all its clients are told in one moment. They come back
+/// within so many milliseconds, and not all at the start of them.
+const TOGETHER_MS: u64 = 2_000;
+const GOING_AWAY: u16 = CloseCode::GoingAway.number();
+
 /// Pauses after [`Reconnect::Later`], in milliseconds.
 const LATER_MS: std::ops::Range<u64> = 10_000..30_000;
 
@@ -25,13 +30,13 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// The pause before the next attempt, in milliseconds, after a close with
-    /// this advice; `random` is drawn evenly from 0 to 1. `None`: do not
-    /// try again.
-    pub fn pause_ms(&mut self, advice: Reconnect, random: f64) -> Option<u64> {
+    /// The pause before the next attempt, in milliseconds, after a connection
+    /// that ended with this close code or without one; `random` is drawn
+    /// evenly from 0 to 1. `None`: do not try again.
+    pub fn pause_ms(&mut self, code: Option<u16>, random: f64) -> Option<u64> {
         let random = random.clamp(0.0, 1.0);
         let between = |low: u64, high: u64| low + ((high - low) as f64 * random) as u64;
-        match advice {
+        match advice(code) {
             Reconnect::No => None,
             Reconnect::Later => Some(between(LATER_MS.start, LATER_MS.end)),
             Reconnect::Yes => {
@@ -39,8 +44,11 @@ impl Backoff {
                 let most = doubled.min(self.max_ms);
                 self.failures += 1;
                 // The first attempt comes at once, but for the jitter.
-                let least = if self.failures == 1 { 0 } else { most / 2 };
-                Some(between(least, most))
+                match (self.failures, code) {
+                    (1, Some(GOING_AWAY)) => Some(between(0, most.max(TOGETHER_MS))),
+                    (1, _) => Some(between(0, most)),
+                    _ => Some(between(most / 2, most)),
+                }
             }
         }
     }
@@ -65,22 +73,30 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_most() {
         let mut backoff = Backoff::new(100, 1_000);
-        let pauses: Vec<u64> =
-            (0..6).map(|_| backoff.pause_ms(Reconnect::Yes, 1.0).unwrap()).collect();
+        let pauses: Vec<u64> = (0..6).map(|_| backoff.pause_ms(None, 1.0).unwrap()).collect();
         assert_eq!(pauses, [100, 200, 400, 800, 1_000, 1_000]);
-        assert_eq!(backoff.pause_ms(Reconnect::Yes, 0.0), Some(500));
+        assert_eq!(backoff.pause_ms(None, 0.0), Some(500));
         backoff.worked();
-        assert_eq!(backoff.pause_ms(Reconnect::Yes, 0.0), Some(0));
+        assert_eq!(backoff.pause_ms(None, 0.0), Some(0));
     }
 
     #[test]
     fn the_code_decides() {
         let mut backoff = Backoff::new(100, 1_000);
-        assert_eq!(backoff.pause_ms(advice(Some(4501)), 0.5), None);
-        assert_eq!(backoff.pause_ms(advice(Some(4999)), 0.5), None);
-        assert_eq!(backoff.pause_ms(advice(Some(4004)), 0.0), Some(10_000));
+        assert_eq!(backoff.pause_ms(Some(4501), 0.5), None);
+        assert_eq!(backoff.pause_ms(Some(4999), 0.5), None);
+        assert_eq!(backoff.pause_ms(Some(4004), 0.0), Some(10_000));
         assert_eq!(advice(Some(4000)), Reconnect::Yes);
         assert_eq!(advice(Some(4444)), Reconnect::Yes);
         assert_eq!(advice(None), Reconnect::Yes);
+    }
+
+    #[test]
+    fn those_who_are_sent_away_together_come_back_apart() {
+        let first = |random| Backoff::new(100, 1_000).pause_ms(Some(GOING_AWAY), random).unwrap();
+        assert_eq!([0.0, 0.25, 0.5, 1.0].map(first), [0, 500, 1_000, 2_000]);
+        let mut backoff = Backoff::new(100, 1_000);
+        backoff.pause_ms(None, 1.0).unwrap();
+        assert_eq!(backoff.pause_ms(Some(GOING_AWAY), 1.0), Some(200), "it goes on to double");
     }
 }

@@ -11,6 +11,7 @@
 //! Each machine has a bound for everything that it keeps, and a small status
 //! for metrics and tests.
 
+pub mod admission;
 pub mod brane_core;
 pub mod credits;
 pub mod fan_out;
@@ -22,6 +23,7 @@ pub mod loading;
 pub mod people;
 pub mod recovery;
 
+pub use admission::{Admission, AdmissionConfig, AdmissionStatus};
 pub use brane_core::{BraneConfig, BraneCore, BraneStatus};
 pub use credits::{Credits, CreditsStatus, Load};
 pub use fan_out::{FanOut, FanOutConfig, FanOutStatus};

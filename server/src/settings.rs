@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use avvy_actors::{SessionConfig, SystemConfig, UserConfig};
+use avvy_flow::AdmissionConfig;
 use avvy_flow::brane_core::BraneConfig;
 use avvy_flow::fan_out::{FanOutConfig, Threshold};
 use avvy_flow::flush_window::FlushWindowConfig;
@@ -111,6 +112,12 @@ pub fn system(config: &Config) -> SystemConfig {
             ..FanOutConfig::default()
         },
         people: people(config),
+        admission: AdmissionConfig {
+            max_entering: brane.max_entering_sessions as usize,
+            slow_after_ms: brane.entering_slow_ms as u32,
+            max_waiting: brane.max_waiting_sessions as usize,
+            max_wait_ms: brane.entry_wait_max_ms as u32,
+        },
         shared_parts_bytes: brane.shared_parts_bytes as usize,
         group_commit: GroupCommitConfig {
             max_commit_bytes: store.max_commit_bytes as usize,

@@ -8,7 +8,7 @@ mod viewer;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use avvy_client::backoff::{Backoff, advice};
+use avvy_client::backoff::Backoff;
 use avvy_client::machine::{ClientMachine, CopyKind, Input, MachineOptions, Output, Ticket};
 use avvy_model::{BraneId, Counter, Edit, EditId, UserId};
 use avvy_protocol::codec::{decode_server, encode_client};
@@ -271,7 +271,7 @@ impl Person {
 
     fn come_back(&mut self, outside: &mut Outside<'_>, code: Option<u16>) {
         let random = outside.env.rng.below(1_000) as f64 / 1_000.0;
-        let Some(pause_ms) = self.backoff.pause_ms(advice(code), random) else {
+        let Some(pause_ms) = self.backoff.pause_ms(code, random) else {
             outside.env.fail(|| format!("client {} was told not to come back", self.index));
             return;
         };

@@ -13,7 +13,7 @@ use crate::fan_out::{FanOutMsg, Farewell};
 use crate::limit::Limit;
 use crate::wire::Wire;
 
-/// When to ask again what may be possible then, in milliseconds.
+/// The least time until what is not possible now may be, in milliseconds.
 const PAUSE_MS: u64 = 1_000;
 
 impl Brane {
@@ -22,9 +22,21 @@ impl Brane {
             self.context.metrics.limits.count(Limit::SessionsOfBrane);
         }
         self.writers.fail(session, code);
+        self.admission.entered(clock::monotonic_us(), session);
+        let retry_after_ms = self.later_ms(code);
+        self.turn_away(session, code, retry_after_ms);
+    }
+
+    /// Answers a join that is not served.
+    pub(super) fn turn_away(
+        &mut self,
+        session: SessionKey,
+        code: Code,
+        retry_after_ms: Option<u64>,
+    ) {
         if let Some(wire) = self.members.remove(session) {
             self.context.registry.join_refused(session, self.record.id);
-            self.join_failed(&*wire, code);
+            self.send_error(&*wire, code, "brane.join", retry_after_ms);
         }
     }
 
@@ -46,7 +58,9 @@ impl Brane {
             let farewell = Some(Farewell { wire, frame });
             self.tell_fan_out(FanOutMsg::Detach { session, farewell });
         } else {
-            self.join_failed(&*wire, code.unwrap_or(Code::Unavailable));
+            let code = code.unwrap_or(Code::Unavailable);
+            let retry_after_ms = self.later_ms(code);
+            self.send_error(&*wire, code, "brane.join", retry_after_ms);
         }
     }
 
@@ -60,9 +74,10 @@ impl Brane {
         }
     }
 
-    fn join_failed(&self, wire: &dyn Wire, code: Code) {
+    /// When to try again, if that may help: each at a time of its own.
+    fn later_ms(&mut self, code: Code) -> Option<u64> {
         let passes = matches!(code, Code::Unavailable | Code::BraneFull);
-        self.send_error(wire, code, "brane.join", passes.then_some(PAUSE_MS));
+        passes.then(|| PAUSE_MS + self.admission.later_ms(clock::monotonic_us()))
     }
 
     fn send_error(

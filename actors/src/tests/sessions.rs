@@ -328,7 +328,8 @@ async fn a_new_role_while_a_join_waits_is_the_answer_to_the_join() {
     joining.say(&ClientMessage::Refresh { token: world.issuer.issue(&claims) });
     let error = joining.until(|m| matches!(m, ServerMessage::Error(_))).await;
     let ServerMessage::Error(error) = error else { unreachable!() };
-    assert_eq!((error.code, error.retry_after_ms), (Code::Unavailable, Some(1_000)));
+    assert_eq!(error.code, Code::Unavailable);
+    assert!(error.retry_after_ms.is_some_and(|ms| ms >= 1_000), "{error:?}");
     assert_eq!(error.operation.as_deref(), Some("brane.join"));
     busy.wire.shut(false);
     let (_, catch_up) = joining.join(world.brane, client(), None).await;

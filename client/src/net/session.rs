@@ -6,13 +6,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use avvy_protocol::close::Reconnect;
 use avvy_protocol::codec::{DecodeError, decode_server, encode_client};
 use tokio::time::{Instant, Sleep};
 
 use super::ClientOptions;
 use super::transport::{ConnectError, Ended, Socket};
-use crate::backoff::{Backoff, advice};
+use crate::backoff::Backoff;
 use crate::machine::{ClientMachine, Input, Notify, Output};
 
 /// Turns the bytes of a message into what the machine is told.
@@ -238,15 +237,13 @@ impl<R: Reader> Session<R> {
     fn down(&mut self, ended: Ended, events: &mut Vec<Event>) -> Result<(), Ended> {
         tracing::debug!(%ended, "connection ended");
         self.machine.handle(now_ms(), Input::Disconnected, &mut self.outputs);
-        let advice = advice(ended.code);
-        match self.backoff.pause_ms(advice, rand::random()) {
+        match self.backoff.pause_ms(ended.code, rand::random()) {
             Some(pause_ms) => {
                 self.link = Link::Waiting { until_ms: now_ms() + pause_ms };
                 events.push(Event::Down(ended));
                 Ok(())
             }
             None => {
-                debug_assert_eq!(advice, Reconnect::No);
                 self.link = Link::Over;
                 Err(ended)
             }

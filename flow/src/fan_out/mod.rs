@@ -292,6 +292,11 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         self.places.contains_key(&session)
     }
 
+    /// Whether the session is attached and has everything.
+    pub fn is_live(&self, session: SessionKey) -> bool {
+        matches!(self.places.get(&session), Some(Place::Live(_)))
+    }
+
     /// For metrics and tests.
     pub fn status(&self) -> FanOutStatus {
         FanOutStatus {

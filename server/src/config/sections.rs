@@ -258,6 +258,14 @@ section! {
         ring_windows: u32 = 4_096,
         /// Bytes of encoded snapshot parts that are kept for several sessions.
         shared_parts_bytes: u64 = 16 * MIB,
+        /// Sessions that are brought up to date at a time.
+        max_entering_sessions: u32 = 500,
+        /// After this a session that enters keeps nobody out, in milliseconds.
+        entering_slow_ms: u64 = 2_000,
+        /// Sessions that wait for their turn to enter.
+        max_waiting_sessions: u32 = 5_000,
+        /// The longest that one should wait for its turn, in milliseconds.
+        entry_wait_max_ms: u64 = 10_000,
         /// Edits that a copy may lack and still be sent one by one.
         replay_max_edits: u64 = 100_000,
         /// Edits that are accepted and not yet published.

@@ -1,0 +1,30 @@
+//! Tells the brane which of those that it has let in stand at the head by now,
+//! so that it lets in others.
+
+use avvy_flow::SessionKey;
+
+/// Sessions that were attached and have not been live since.
+#[derive(Default)]
+pub(crate) struct Entering {
+    sessions: Vec<SessionKey>,
+    /// How many were live and lagging at the last look.
+    seen: (usize, usize),
+}
+
+impl Entering {
+    pub(crate) fn push(&mut self, session: SessionKey) {
+        self.sessions.push(session);
+    }
+
+    /// Those that are live now, or gone. `seen` is how many are live and lagging.
+    pub(crate) fn settled(
+        &mut self,
+        seen: (usize, usize),
+        is_on_its_way: impl Fn(SessionKey) -> bool,
+    ) -> Vec<SessionKey> {
+        if std::mem::replace(&mut self.seen, seen) == seen || self.sessions.is_empty() {
+            return Vec::new();
+        }
+        self.sessions.extract_if(.., |session| !is_on_its_way(*session)).collect()
+    }
+}

@@ -1,0 +1,106 @@
+//! More sessions than a brane lets in at a time.
+
+use std::sync::atomic::AtomicBool;
+
+use avvy_flow::AdmissionConfig;
+use avvy_protocol::close::CloseCode;
+use avvy_protocol::frame::Frame;
+
+use super::*;
+use crate::wire::Backlog;
+
+/// A wire that is full until it is let go.
+struct Stuck {
+    inbox: Inbox,
+    is_stuck: Arc<AtomicBool>,
+}
+
+impl Wire for Stuck {
+    fn send(&self, frames: &[Frame]) -> Backlog {
+        self.inbox.send(frames);
+        if self.is_stuck.load(Ordering::Relaxed) { Backlog::High } else { Backlog::Low }
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    fn close(&self, _code: CloseCode) {}
+
+    fn cut(&self) {}
+}
+
+fn join(brane: BraneId) -> ClientMessage {
+    ClientMessage::Join(Join { brane, client: client(), known: false, resume: None, area: None })
+}
+
+impl Session {
+    async fn is_refused(&mut self) -> u64 {
+        match self.until(|m| matches!(m, ServerMessage::Error(_))).await {
+            ServerMessage::Error(error) => {
+                assert_eq!(error.code, Code::Unavailable);
+                assert_eq!(error.operation.as_deref(), Some("brane.join"));
+                error.retry_after_ms.unwrap()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn sessions_enter_in_turn_and_the_rest_are_told_when_to_come_back() {
+    let admission = AdmissionConfig {
+        max_entering: 1,
+        slow_after_ms: 3_600_000,
+        max_waiting: 2,
+        max_wait_ms: 5_000,
+    };
+    let world = World::new(SystemConfig { admission, ..SystemConfig::default() }).await;
+    let mut early = world.connect().await;
+    early.join(world.brane, client(), None).await;
+
+    let is_stuck = Arc::new(AtomicBool::new(true));
+    let stuck = |inbox| Arc::new(Stuck { inbox, is_stuck: Arc::clone(&is_stuck) }) as Arc<dyn Wire>;
+    let mut slow = world.connect_by(stuck).await;
+    slow.join(world.brane, client(), None).await;
+
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let mut session = world.connect().await;
+        session.say(&join(world.brane));
+        waiting.push(session);
+    }
+    let mut away = Vec::new();
+    for _ in 0..3 {
+        let mut session = world.connect().await;
+        session.say(&join(world.brane));
+        away.push(session.is_refused().await);
+    }
+    assert!(away.iter().all(|ms| (1..=5_001).contains(ms)), "{away:?}");
+
+    // One of those who wait goes away, the others get in when there is room.
+    let gone = waiting.remove(0);
+    gone.port.ended();
+    is_stuck.store(false, Ordering::Relaxed);
+    slow.port.drained();
+    for session in &mut waiting {
+        session.until(|m| matches!(m, ServerMessage::Joined(_))).await;
+    }
+    let mut last = world.connect().await;
+    last.join(world.brane, client(), None).await;
+}
+
+#[tokio::test]
+async fn who_waits_is_refused_when_the_brane_closes() {
+    let admission = AdmissionConfig { max_entering: 1, ..AdmissionConfig::default() };
+    let world = World::new(SystemConfig { admission, ..SystemConfig::default() }).await;
+    let is_stuck = Arc::new(AtomicBool::new(true));
+    let stuck = |inbox| Arc::new(Stuck { inbox, is_stuck: Arc::clone(&is_stuck) }) as Arc<dyn Wire>;
+    let mut slow = world.connect_by(stuck).await;
+    slow.join(world.brane, client(), None).await;
+    let mut waits = world.connect().await;
+    waits.say(&join(world.brane));
+    let handle = world.system.brane_handle(world.brane, None).await.unwrap();
+    handle.actor.send_message(BraneMsg::Close).unwrap();
+    waits.is_refused().await;
+}
