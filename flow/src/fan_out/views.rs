@@ -58,7 +58,8 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     }
 
     /// The brane's answer to a [`FanOutEffect::Step`]: what `to` shows more
-    /// than `from` at `at`, which is the head. A session that has fallen
+    /// than `from` at `at`, which is the head, in whatever epoch: after a
+    /// restart the last window was of the one before. A session that has fallen
     /// behind meanwhile does not take it, and asks again when it is live.
     pub fn show(
         &mut self,
@@ -72,7 +73,7 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         let Some(aim) = self.aims.get_mut(&session) else { return };
         aim.is_stepping = false;
         match self.places.get(&session) {
-            Some(Place::Live(place)) if aim.sight.view == Some(from) && at == self.head => {
+            Some(Place::Live(place)) if aim.sight.view == Some(from) && at.seq == self.head.seq => {
                 aim.sight.view = Some(to);
                 self.counters.steps += 1;
                 let index = self.make_lagging(now_us, *place);

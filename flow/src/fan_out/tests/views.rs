@@ -65,6 +65,20 @@ fn walks_step_by_step_once_it_is_live() {
 }
 
 #[test]
+fn walks_before_the_first_edit_after_a_restart() {
+    let mut bench = Bench::new();
+    let (here, there) = (view(0, 2), view(1, 2));
+    bench.publish_to(2);
+    bench.watch(ONE, 99, here);
+    bench.machine.aim(0, ONE, Some(there), &mut bench.effects);
+    assert_eq!(bench.effects(), Bench::step(ONE, here, there));
+    let (parts, at) = (vec![0].into_iter(), Position { epoch: Epoch(2), seq: Seq(2) });
+    bench.machine.show(0, ONE, [here, there], parts, at, &mut bench.effects);
+    bench.work();
+    assert_eq!((bench.effects(), bench.got(ONE)), (vec![], vec![Part(0)]));
+}
+
+#[test]
 fn a_step_that_comes_too_late_is_asked_for_again() {
     let mut bench = Bench::new();
     let (here, there) = (view(0, 2), view(1, 2));
