@@ -241,8 +241,8 @@ pub enum Notify {
         at: Position,
         /// The server's.
         theirs: [u8; 16],
-        /// The copy's at that position; `None` when it is kept as a position
-        /// only or was past that position already.
+        /// The copy's at that position; `None` when it is of a part, is kept
+        /// as a position only or was past that position already.
         ours: Option<[u8; 16]>,
     },
     /// The brane is paused at the server; it is joined again by itself.

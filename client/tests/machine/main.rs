@@ -1,5 +1,6 @@
 //! The machine, told by hand what a server says.
 
+mod areas;
 mod copies;
 mod people;
 

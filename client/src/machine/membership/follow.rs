@@ -256,6 +256,8 @@ impl Membership {
             }
             self.hashes.remove(index);
             let ours = (at.seq == stands.seq).then(|| self.replica_mut()).flatten();
+            // A part has a hash of its own, which is not the brane's.
+            let ours = ours.filter(|replica| replica.scope().is_none());
             let ours = ours.map(|replica| replica.state_hash().to_bytes());
             out.push(Output::Notify(Notify::Hash { brane: self.brane, at, theirs, ours }));
         }

@@ -53,6 +53,8 @@ pub(super) struct Membership {
     client: ClientId,
     /// What is to be seen; `None`: the whole brane.
     area: Option<Area>,
+    /// What of that the server was told last.
+    told: Option<Area>,
     /// Whether one of this client's edits was ever durable.
     known: bool,
     kind: CopyKind,
@@ -74,6 +76,7 @@ impl Membership {
             brane,
             client,
             area: None,
+            told: None,
             known: false,
             kind: options.copy,
             copy: None,
@@ -182,15 +185,24 @@ impl Membership {
         });
         self.stage = Stage::Joining { since_ms: now_ms, leave: false };
         let Self { brane, client, known, area, .. } = *self;
+        self.told = area;
         out.push(Output::Send(ClientMessage::Join(Join { brane, client, known, resume, area })));
     }
 
     /// Wants to see this; says so where the brane is joined.
     pub(in crate::machine) fn look(&mut self, area: Option<Area>, out: &mut Vec<Output>) {
-        if std::mem::replace(&mut self.area, area) == area {
-            return;
-        }
-        if let Stage::Joined(Live { channel, .. }) = self.stage {
+        self.area = area;
+        self.tell_area(out);
+    }
+
+    /// Tells the server what is to be seen, if it knows otherwise. It hears of
+    /// it in a join as well, but not of what changes while that is under way.
+    fn tell_area(&mut self, out: &mut Vec<Output>) {
+        let Self { area, told, .. } = *self;
+        if let Stage::Joined(Live { channel, .. }) = self.stage
+            && area != told
+        {
+            self.told = area;
             out.push(Output::Send(ClientMessage::View { channel, area }));
         }
     }
@@ -277,6 +289,7 @@ impl Membership {
                     copy.joins(head.epoch, durable);
                 }
                 self.set_catching_up(catching_up, out);
+                self.tell_area(out);
             }
         }
     }
