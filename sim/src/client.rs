@@ -1,6 +1,7 @@
 //! A simulated user: a [`ClientMachine`] on a connection, and a person who
 //! edits. Everything that the machine says is held against the reference.
 
+mod areas;
 mod edits;
 mod judge;
 mod people;
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use avvy_client::backoff::Backoff;
 use avvy_client::machine::{ClientMachine, CopyKind, Input, MachineOptions, Output, Ticket};
-use avvy_model::{BraneId, Counter, Edit, EditId, UserId};
+use avvy_model::{Area, BraneId, Counter, Edit, EditId, UserId};
 use avvy_protocol::codec::{decode_server, encode_client};
 use avvy_protocol::{ClientMessage, ServerMessage};
 
@@ -18,7 +19,7 @@ use crate::env::{Env, Event};
 use crate::net::{ConnId, Down, Net};
 use crate::reference::Reference;
 use crate::rng::Rng;
-use viewer::Viewer;
+use viewer::{Has, Viewer, Wishes};
 
 /// Where a person stands to the world.
 pub(crate) struct Person {
@@ -37,7 +38,13 @@ pub(crate) struct Person {
     /// Submitted edits without a last word, with their numbers.
     open: BTreeMap<Ticket, Submitted>,
     viewers: BTreeMap<BraneId, Viewer>,
-    resumes: BTreeMap<BraneId, Option<avvy_model::Position>>,
+    /// What was said at the last join to be there.
+    resumes: BTreeMap<BraneId, Option<Has>>,
+    /// Whether this is somebody who sees parts of branes.
+    roams: bool,
+    /// What is to be seen of each brane; nothing: all of it.
+    areas: BTreeMap<BraneId, Area>,
+    wishes: BTreeMap<BraneId, Wishes>,
     pub(crate) among: BTreeMap<BraneId, people::Among>,
 }
 
@@ -91,6 +98,9 @@ impl Person {
             open: BTreeMap::new(),
             viewers: BTreeMap::new(),
             resumes: BTreeMap::new(),
+            roams: env.setup.weights.roam > 0 && env.rng.below(3) > 0,
+            areas: BTreeMap::new(),
+            wishes: BTreeMap::new(),
             among: BTreeMap::new(),
         }
     }
@@ -118,7 +128,10 @@ impl Person {
             (machine.is_live(*brane), machine.channel(*brane), machine.position(*brane))
         });
         let stands: Vec<_> = stands.collect();
-        format!("client {}, conn {:?}: open {open:?}, live {stands:?}", self.index, self.conn)
+        let (index, conn) = (self.index, self.conn);
+        let sees: Vec<_> = self.viewers.values().map(Viewer::scope).collect();
+        let areas = &self.areas;
+        format!("client {index}, {conn:?}: open {open:?}, live {stands:?}, {sees:?} of {areas:?}")
     }
 
     /// The connection is made, or not.
@@ -127,6 +140,10 @@ impl Person {
             Some(conn) => {
                 self.conn = Some(conn);
                 self.viewers.clear();
+                if outside.env.rng.below(3) == 0 {
+                    // It has walked meanwhile, or knows what it wants from the start.
+                    self.roam(outside);
+                }
                 for brane in self.wants.clone() {
                     self.act(outside, |machine, now_ms, out| machine.join(now_ms, brane, out));
                 }
@@ -229,9 +246,11 @@ impl Person {
     fn send(&mut self, outside: &mut Outside<'_>, message: &ClientMessage) {
         match message {
             ClientMessage::Join(join) => {
-                let version = join.resume.as_ref().map(|resume| resume.version);
-                self.resumes.insert(join.brane, version);
+                let has = join.resume.as_ref().map(|resume| (resume.version, resume.scope));
+                self.resumes.insert(join.brane, has);
+                self.wishes.insert(join.brane, Wishes::begin(join.area));
             }
+            ClientMessage::View { channel, area } => self.wish(*channel, *area),
             ClientMessage::Update(update) => {
                 for edit in &update.edits {
                     outside.env.trace(|| format!("client {} sends {}", self.index, edit.counter));

@@ -20,9 +20,10 @@ impl Sim {
     /// One action of the driver, then some time.
     pub(crate) fn step(&mut self) {
         let w = self.env.setup.weights;
-        let actions: [(u64, Action); 14] = [
+        let actions: [(u64, Action); 15] = [
             (w.edit, Self::do_edit),
             (w.mingle, Self::do_mingle),
+            (w.roam, Self::do_roam),
             (w.cut, Self::do_cut),
             (w.pause, Self::do_pause),
             (w.wander, Self::do_wander),
@@ -45,6 +46,7 @@ impl Sim {
             }
             drawn -= weight;
         }
+        self.open_anew_for_cells();
         let mean_us = match self.env.rng.below(50) {
             0 => 2_000_000,
             1..=5 => 100_000,
@@ -109,8 +111,10 @@ impl Sim {
             person.open() == 0
                 && person.branes.iter().all(|brane| {
                     let head = self.references.get(brane).map(|r| r.head());
+                    let sees = |r| person.sees_what_it_wants(*brane, r);
                     person.machine.is_live(*brane)
                         && person.machine.position(*brane).map(|at| at.seq) == head
+                        && self.references.get(brane).is_some_and(sees)
                 })
         });
         let is_open = |brane: &BraneId| self.process.as_ref().is_some_and(|p| p.is_open(*brane));
@@ -141,6 +145,13 @@ impl Sim {
             });
             for person in &mut self.people {
                 let Some(replica) = person.machine.replica_mut(brane) else { continue };
+                if let Some(scope) = replica.scope() {
+                    let index = person.index;
+                    let outcome = reference.judge_part(replica, &scope);
+                    self.env.check(outcome.is_ok(), || format!("client {index} ends: {outcome:?}"));
+                    self.env.count("area: copy compared at the end");
+                    continue;
+                }
                 let hash = replica.state_hash();
                 self.env.check(hash == expected, || {
                     format!("client {} ends with {hash}, the log says {expected}", person.index)
@@ -162,6 +173,31 @@ impl Sim {
         let index = self.env.rng.below(self.people.len() as u64) as usize;
         let (mut outside, people) = self.outside();
         people[index].mingle(&mut outside);
+    }
+
+    /// Every other time somebody whose copy is under way.
+    fn do_roam(&mut self) {
+        let is_under_way = |index: &usize| self.people[*index].is_catching_up();
+        let under_way: Vec<usize> = (0..self.people.len()).filter(is_under_way).collect();
+        let any = self.env.rng.below(self.people.len() as u64) as usize;
+        let index = match self.env.rng.pick(&under_way).copied() {
+            Some(index) if self.env.rng.below(2) == 0 => index,
+            _ => any,
+        };
+        let (mut outside, people) = self.outside();
+        people[index].roam(&mut outside);
+    }
+
+    /// Cells count from the next opening on, which should not be too far away.
+    fn open_anew_for_cells(&mut self) {
+        let waiting = self.references.iter().filter(|(_, reference)| reference.awaits_cells());
+        let waiting: Vec<BraneId> = waiting.map(|(brane, _)| *brane).collect();
+        if let Some(brane) = self.env.rng.pick(&waiting).copied()
+            && self.env.rng.below(10) == 0
+            && self.with_process(|process, ctx| process.crash_brane(ctx, brane)) == Some(true)
+        {
+            self.env.count("brane opened anew for its cells");
+        }
     }
 
     fn do_cut(&mut self) {
@@ -186,6 +222,9 @@ impl Sim {
         if !self.people[index].paused {
             self.people[index].paused = true;
             self.env.count("slow reader");
+            if self.people[index].has_areas() {
+                self.env.count("slow reader of an area");
+            }
             let pause_us = *self.env.rng.pick(&[20_000, 500_000, 8_000_000]).unwrap_or(&1);
             self.env.after(pause_us, Event::Resume(index));
         }

@@ -6,9 +6,11 @@
 //! brane, and what is left after a restart from how the brane is opened.
 
 mod intent;
+mod part;
 mod world;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use avvy_brane::{Admission, Clients, Outcome, World};
 use avvy_client::replica::Replica;
@@ -17,6 +19,7 @@ use avvy_model::{
 };
 
 use crate::env::Env;
+use part::Objects;
 pub(crate) use world::NaiveWorld;
 
 /// An event that was once in the log.
@@ -25,6 +28,7 @@ struct Entry {
     event: Event,
     /// The world after it.
     hash: StateHash,
+    objects: Rc<Objects>,
 }
 
 /// An event that the log has lost, with the epoch at whose beginning it did.
@@ -32,6 +36,7 @@ struct Lost {
     epoch: Epoch,
     edit: EditId,
     hash: StateHash,
+    objects: Rc<Objects>,
     lost_in: Epoch,
 }
 
@@ -56,6 +61,8 @@ pub(crate) struct Reference {
     promised: Seq,
     /// The last opening has ended because another process had opened it.
     superseded: bool,
+    /// The edge of a cell in each epoch, in units of 0.1 mm.
+    cell_sizes: BTreeMap<Epoch, u32>,
 }
 
 impl Reference {
@@ -73,11 +80,21 @@ impl Reference {
             published: Seq(0),
             promised: Seq(0),
             superseded: false,
+            cell_sizes: BTreeMap::new(),
         }
+    }
+
+    pub(crate) fn owner(&self) -> UserId {
+        self.owner
     }
 
     pub(crate) fn head(&self) -> Seq {
         Seq(self.line.len() as u64)
+    }
+
+    /// That of the last opening.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epochs.last().map(|(epoch, _)| *epoch).unwrap_or_default()
     }
 
     pub(crate) fn promised(&self) -> Seq {
@@ -100,7 +117,7 @@ impl Reference {
 
     /// The brane was opened: what is beyond `head` is lost.
     pub(crate) fn opened(&mut self, env: &mut Env, epoch: Epoch, head: Seq, hash: StateHash) {
-        let last = self.epochs.last().map(|(epoch, _)| *epoch).unwrap_or_default();
+        let last = self.epoch();
         env.check(epoch > last, || format!("epoch {epoch} after {last}"));
         env.check(head <= self.head(), || format!("opened at {head}, beyond {}", self.head()));
         let promised = self.promised;
@@ -115,9 +132,9 @@ impl Reference {
             }
         }
         for entry in self.line.split_off(head.0 as usize) {
-            let Entry { epoch: given_in, event, hash } = entry;
+            let Entry { epoch: given_in, event, hash, objects } = entry;
             self.places.remove(&event.edit);
-            let lost = Lost { epoch: given_in, edit: event.edit, hash, lost_in: epoch };
+            let lost = Lost { epoch: given_in, edit: event.edit, hash, objects, lost_in: epoch };
             self.lost.entry(event.seq).or_default().push(lost);
             self.world = NaiveWorld::new(self.brane, self.owner);
         }
@@ -128,6 +145,7 @@ impl Reference {
             }
         }
         self.superseded = false;
+        self.set_cells(epoch);
         self.published = head;
         self.epochs.push((epoch, head));
         env.check(self.world.hash() == hash, || {
@@ -150,7 +168,7 @@ impl Reference {
         events: Vec<Event>,
     ) {
         let head = self.head();
-        let current = self.epochs.last().map(|(epoch, _)| *epoch).unwrap_or_default();
+        let current = self.epoch();
         env.check(epoch == current, || format!("a chunk of epoch {epoch} in {current}"));
         env.check(from == head, || format!("a chunk from {from} at {head}"));
         env.check(to.0 == from.0 + events.len() as u64, || {
@@ -301,6 +319,7 @@ impl Reference {
             env.fail(|| format!("event {seq}: {why}"));
         }
         let hash = self.world.hash();
-        self.line.push(Entry { epoch, event, hash });
+        let objects = Rc::new(self.world.objects().clone());
+        self.line.push(Entry { epoch, event, hash, objects });
     }
 }

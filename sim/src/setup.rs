@@ -42,6 +42,8 @@ pub struct Setup {
     pub retention_ms: u64,
     /// To how many bytes compaction cuts the journals down, if it does.
     pub journal_bytes: Option<u64>,
+    /// As far from the middle as people put things, in units of 0.1 mm.
+    pub spread: u64,
     /// How often each thing is done, as weights.
     pub weights: Weights,
     /// How often store operations go wrong, in millionths.
@@ -75,6 +77,8 @@ pub struct Weights {
     pub absent: u64,
     /// A client walks, says something, or looks who is there.
     pub mingle: u64,
+    /// A client looks at another part of a brane, or at all of it.
+    pub roam: u64,
     /// A client asks for the state hash.
     pub hash: u64,
     /// A brane's actor crashes.
@@ -103,6 +107,7 @@ impl Setup {
             replace: some(rng, 4),
             absent: some(rng, 3),
             mingle: some(rng, 200),
+            roam: some(rng, 60),
             hash: 10,
             brane_crash: some(rng, 8),
             crash: some(rng, 8),
@@ -134,6 +139,7 @@ impl Setup {
             idle_us: rng.range(200_000, 5_000_000),
             retention_ms: *rng.pick(&[0, 500, 600_000]).unwrap_or(&0),
             journal_bytes: *rng.pick(&[None, None, Some(500), Some(5_000)]).unwrap_or(&None),
+            spread: *rng.pick(&[50_000, 500_000]).unwrap_or(&50_000),
             weights,
             store_fail_ppm: some(rng, 30_000),
             store_late_ppm: some(rng, 30_000),

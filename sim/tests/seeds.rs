@@ -14,14 +14,39 @@ use avvy_sim::{Counts, Failure, run, witness};
 const SEEDS: u64 = 3_000;
 const STEPS: u64 = 500;
 const THREADS: u64 = 2;
+/// So often a copy of a part is compared in each run, on average at least.
+const PARTS_COMPARED: u64 = 50;
 
 /// What a run of all seeds has to contain for its success to mean anything.
 const KINDS: &[&str] = &[
     "append done after its time-out",
     "append timed out",
     "append without effect after its time-out",
+    "area: an object is hung elsewhere",
+    "area: an object is hung elsewhere, and is gone or in another",
+    "area: an object moves to another home",
+    "area: copy compared",
+    "area: copy compared at the end",
+    "area: crossing followed",
+    "area: fresh start",
+    "area: fresh start instead of another",
+    "area: from the whole brane",
+    "area: objects entered",
+    "area: objects left",
+    "area: objects of cells seen",
+    "area: objects of the layer seen",
+    "area: quiet view told late",
+    "area: resumed by replay",
+    "area: step away from objects",
+    "area: step to another view",
+    "area: the whole brane wanted",
+    "area: to the whole brane",
+    "area: walk",
+    "area: walk while catching up",
+    "area: wanted",
     "avatar taken away",
     "brane opened by another process",
+    "brane opened anew for its cells",
     "brane superseded",
     "catch-up by difference",
     "catch-up by replay",
@@ -69,6 +94,7 @@ const KINDS: &[&str] = &[
     "server stops reading a client",
     "signal heard",
     "slow reader",
+    "slow reader of an area",
     "slow session closed",
     "slow store operation",
     "snapshot failed",
@@ -109,6 +135,8 @@ fn every_seed_holds_and_every_fault_occurs() {
     }
     let missing: Vec<_> = KINDS.iter().filter(|kind| !totals.contains_key(**kind)).collect();
     assert!(missing.is_empty(), "these did not occur: {missing:?}");
+    let compared = totals["area: copy compared"];
+    assert!(compared >= SEEDS * PARTS_COMPARED, "{compared} copies of parts were compared");
 }
 
 fn a_seed_gives_the_same_run() {

@@ -24,6 +24,8 @@ impl Person {
                 self.viewer(part.channel).map_or(Ok(()), |(_, viewer)| viewer.part(part))
             }
             ServerMessage::Flush(flush) => self.see_flush(outside, flush),
+            ServerMessage::AreaFlush(flush) => self.see_area_flush(outside, flush),
+            ServerMessage::View(view) => self.see_view(outside, view),
             ServerMessage::VersionComplete { channel, version } => {
                 self.viewer(*channel).map_or(Ok(()), |(_, viewer)| viewer.complete(*version))
             }
@@ -43,15 +45,19 @@ impl Person {
 
     fn begin_viewer(&mut self, outside: &mut Outside<'_>, joined: &Joined) -> Result<(), String> {
         let (brane, head) = (joined.brane, joined.head);
-        let resume = match self.viewers.get(&brane) {
+        let has = match self.viewers.get(&brane) {
             // Started anew: from where it stands, whatever was sent at the join.
-            Some(viewer) => viewer.seq().map(|seq| Position { seq, ..head }),
+            Some(viewer) => {
+                viewer.has().map(|(at, scope)| (Position { seq: at.seq, ..head }, scope))
+            }
             None => self.resumes.get(&brane).copied().flatten(),
         };
         self.promise(outside, brane, Position { epoch: head.epoch, seq: joined.durable });
-        let fork = resume.zip(outside.references.get(&brane));
-        let fork = fork.and_then(|(resume, reference)| reference.fork_behind(resume, head.epoch));
-        let viewer = Viewer::begin(joined, resume, fork)?;
+        self.count_join(outside.env, joined, has);
+        let Some(reference) = outside.references.get(&brane) else { return Ok(()) };
+        let fork = has.and_then(|(at, _)| reference.fork_behind(at, head.epoch));
+        let wishes = self.wishes.entry(brane).or_default();
+        let viewer = Viewer::begin(joined, has, fork, wishes, reference)?;
         self.viewers.insert(brane, viewer);
         Ok(())
     }
@@ -95,9 +101,13 @@ impl Person {
                 self.backoff.worked();
                 self.compare(outside, brane);
             }
-            Notify::Flushed { brane, .. }
-            | Notify::AreaFlushed { brane, .. }
-            | Notify::Viewed { brane, .. } => self.compare(outside, brane),
+            Notify::Flushed { brane, .. } | Notify::AreaFlushed { brane, .. } => {
+                self.compare(outside, brane);
+            }
+            Notify::Viewed { brane, .. } => {
+                outside.env.count("area: step to another view");
+                self.compare(outside, brane);
+            }
             Notify::Applied { brane, ticket, at } => self.judge_applied(outside, brane, ticket, at),
             Notify::Durable { brane, ticket, at } => {
                 self.check_applied(outside, brane, ticket, at);
@@ -172,6 +182,9 @@ impl Person {
     /// After every window: the copy is what the log says.
     fn compare(&mut self, outside: &mut Outside<'_>, brane: BraneId) {
         let Some(replica) = self.machine.replica_mut(brane) else { return };
+        if let Some(scope) = replica.scope() {
+            return self.compare_part(outside, brane, scope);
+        }
         let at = replica.position();
         let hash = replica.state_hash();
         let Some(reference) = outside.references.get(&brane) else { return };
@@ -238,7 +251,7 @@ impl Person {
         }
     }
 
-    fn promise(&self, outside: &mut Outside<'_>, brane: BraneId, at: Position) {
+    pub(super) fn promise(&self, outside: &mut Outside<'_>, brane: BraneId, at: Position) {
         if let Some(reference) = outside.references.get_mut(&brane) {
             reference.promise(outside.env, at);
         }
@@ -250,7 +263,7 @@ impl Person {
         settled
     }
 
-    fn viewer(&mut self, channel: Channel) -> Option<(BraneId, &mut Viewer)> {
+    pub(super) fn viewer(&mut self, channel: Channel) -> Option<(BraneId, &mut Viewer)> {
         let viewers = self.viewers.iter_mut();
         viewers.map(|(brane, viewer)| (*brane, viewer)).find(|(_, v)| v.channel == channel)
     }
@@ -262,6 +275,18 @@ fn brief(notify: &Notify) -> String {
             format!(
                 "Flushed {}.({}..{}] durable {}",
                 flush.epoch, flush.from, flush.to, flush.durable
+            )
+        }
+        Notify::AreaFlushed { flush, .. } => {
+            format!(
+                "AreaFlushed {}.({}..{}] durable {}, {} cells, left {:?}, entered {:?}",
+                flush.epoch,
+                flush.from,
+                flush.to,
+                flush.durable,
+                flush.cells.len(),
+                flush.left,
+                flush.entered.iter().map(|at| at.handle).collect::<Vec<_>>()
             )
         }
         other => format!("{other:?}"),

@@ -1,7 +1,9 @@
 //! What one copy is shown: written apart from the replica's own checks.
 
-use avvy_model::{Epoch, Position, Seq};
-use avvy_protocol::{CatchUp, Channel, Flush, Joined, SnapshotPart};
+use avvy_model::{Area, Epoch, Position, Scope, Seq, View};
+use avvy_protocol::{AreaFlush, CatchUp, Channel, Flush, Joined, SnapshotPart, ViewPart};
+
+use crate::reference::Reference;
 
 /// A viewer of one brane on one connection.
 #[derive(Clone, Debug)]
@@ -10,30 +12,75 @@ pub(super) struct Viewer {
     head: Position,
     /// Where the copy stands; `None` while it is being replaced.
     at: Option<Position>,
+    /// What it is of; `None`: the whole brane.
+    scope: Option<Scope>,
     parts: u32,
     wants_parts: bool,
     /// Where the copy has to go back to first.
     rewind: Option<Seq>,
+    /// The step that has begun.
+    step: Option<Step>,
+}
+
+/// A step to another view of which not all parts have come.
+#[derive(Clone, Debug)]
+struct Step {
+    scope: Scope,
+    at: Position,
+    parts: u32,
+}
+
+/// What a client has.
+pub(super) type Has = (Position, Option<Scope>);
+
+/// What a client has asked to see since it asked to join, the oldest first. The
+/// server does as it was asked, in this order, and may pass some over.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wishes(Vec<Option<Area>>);
+
+impl Wishes {
+    pub(super) fn begin(area: Option<Area>) -> Self {
+        Self(vec![area])
+    }
+
+    pub(super) fn add(&mut self, area: Option<Area>) {
+        self.0.push(area);
+    }
+
+    /// Whether something was done for one of them. Nothing more is done for
+    /// those before it.
+    fn has(&mut self, fits: impl Fn(Option<Area>) -> bool) -> bool {
+        let found = self.0.iter().position(|wish| fits(*wish));
+        self.0.drain(..found.unwrap_or(0));
+        found.is_some()
+    }
+
+    fn has_area(&mut self, fits: impl Fn(Area) -> bool) -> bool {
+        self.has(|wish| wish.is_some_and(&fits))
+    }
 }
 
 impl Viewer {
-    /// Begins at a join, with what the client said it has and the fork that
+    /// Begins at a join, with what the client said it has, and the fork that
     /// lies behind that.
     pub(super) fn begin(
         joined: &Joined,
-        resume: Option<Position>,
+        has: Option<Has>,
         fork: Option<Seq>,
+        wishes: &mut Wishes,
+        reference: &Reference,
     ) -> Result<Self, String> {
         let wants_parts = joined.catch_up != CatchUp::Replay;
-        if resume.is_none() && joined.catch_up != CatchUp::Snapshot {
+        if has.is_none() && joined.catch_up != CatchUp::Snapshot {
             return Err(format!("{:?} for a client without a copy", joined.catch_up));
         }
         if !wants_parts && fork.is_some() {
-            return Err(format!("a replay for a copy at {resume:?}, past the fork at {fork:?}"));
+            return Err(format!("a replay for a copy at {has:?}, past the fork at {fork:?}"));
         }
-        let (channel, head) = (joined.channel, joined.head);
-        let at = resume.filter(|_| !wants_parts);
-        Ok(Self { channel, head, at, parts: 0, wants_parts, rewind: fork })
+        let Joined { channel, head, scope, .. } = *joined;
+        check_first_scope(joined, has, wishes, reference)?;
+        let at = has.map(|(at, _)| at).filter(|_| !wants_parts);
+        Ok(Self { channel, head, at, scope, parts: 0, wants_parts, rewind: fork, step: None })
     }
 
     /// The copy is sent back: to the fork, no further, and only once.
@@ -60,22 +107,77 @@ impl Viewer {
         Ok(())
     }
 
+    /// A part of a step: the parts are in order and of one step, nothing comes
+    /// between them, and the step leads to something that the client asked for.
+    pub(super) fn view(
+        &mut self,
+        view: &ViewPart,
+        wishes: &mut Wishes,
+        reference: &Reference,
+    ) -> Result<(), String> {
+        let ViewPart { scope, ref part } = *view;
+        let Some((at, old)) = self.at.zip(self.scope) else {
+            return Err(format!("a step of a copy of {:?} at {:?}", self.scope, self.at));
+        };
+        if self.step.is_none() {
+            let epoch = self.head.epoch;
+            let leads_on = |area| is_step(old.view, scope.view, reference.view(epoch, area));
+            if scope.grid != old.grid || !wishes.has_area(leads_on) {
+                return Err(format!("a step from {old:?} to {scope:?}, wanted: {wishes:?}"));
+            }
+        }
+        let is_on_line = self.joins(at, part.at.epoch) && part.at.seq >= at.seq;
+        let step = self.step.get_or_insert(Step { scope, at: part.at, parts: 0 });
+        let goes_on = step.scope == scope && step.at == part.at && step.parts == part.index;
+        if !goes_on || !is_on_line {
+            return Err(format!("part {} of {scope:?} at {} in {step:?}", part.index, part.at));
+        }
+        step.parts += 1;
+        if part.last {
+            (self.at, self.scope, self.step) = (Some(part.at), Some(scope), None);
+        }
+        Ok(())
+    }
+
     /// A window: it must join.
     pub(super) fn flush(&mut self, flush: &Flush) -> Result<(), String> {
-        let Some(at) = self.at else { return Err("a window before the snapshot".to_owned()) };
+        if self.scope.is_some() {
+            return Err(format!("a whole window for a copy of {:?}", self.scope));
+        }
         let Flush { epoch, from, to, durable, .. } = *flush;
-        let epochs: std::ops::RangeInclusive<Epoch> = at.epoch..=self.head.epoch;
-        let joins = epochs.contains(&epoch) && from == at.seq && to > from && durable <= to;
-        if !joins {
-            return Err(format!("window {epoch}.({from}..{to}], durable {durable}, at {at}"));
+        self.moves_on(epoch, [from, to], durable)
+    }
+
+    /// A window of an area, or several: they must join, too.
+    pub(super) fn area_flush(&mut self, flush: &AreaFlush) -> Result<(), String> {
+        if self.scope.is_none() {
+            return Err("a window of an area for a copy of the whole brane".to_owned());
+        }
+        let AreaFlush { epoch, from, to, durable, .. } = *flush;
+        self.moves_on(epoch, [from, to], durable)
+    }
+
+    fn moves_on(&mut self, epoch: Epoch, range: [Seq; 2], durable: Seq) -> Result<(), String> {
+        let [from, to] = range;
+        let Some(at) = self.at else { return Err("a window before the snapshot".to_owned()) };
+        let joins = self.joins(at, epoch) && from == at.seq && to > from && durable <= to;
+        if !joins || self.step.is_some() {
+            let step = &self.step;
+            return Err(format!(
+                "window {epoch}.({from}..{to}], durable {durable}, at {at} {step:?}"
+            ));
         }
         self.at = Some(Position { epoch, seq: to });
         Ok(())
     }
 
+    fn joins(&self, at: Position, epoch: Epoch) -> bool {
+        (at.epoch..=self.head.epoch).contains(&epoch)
+    }
+
     /// A replayed window was whole.
     pub(super) fn complete(&self, version: Position) -> Result<(), String> {
-        if self.at == Some(version) {
+        if self.at == Some(version) && self.step.is_none() {
             Ok(())
         } else {
             Err(format!("{version} is complete, the copy is at {:?}", self.at))
@@ -87,8 +189,52 @@ impl Viewer {
         self.head.epoch
     }
 
-    /// Where the copy stands.
-    pub(super) fn seq(&self) -> Option<Seq> {
-        self.at.map(|at| at.seq)
+    /// What the copy is.
+    pub(super) fn has(&self) -> Option<Has> {
+        self.at.map(|at| (at, self.scope))
     }
+
+    /// What the copy is of; `None`: the whole brane.
+    pub(super) fn scope(&self) -> Option<Scope> {
+        self.scope
+    }
+}
+
+/// What is resumed stays as it is; what begins anew is what was asked for, from
+/// near on.
+fn check_first_scope(
+    joined: &Joined,
+    has: Option<Has>,
+    wishes: &mut Wishes,
+    reference: &Reference,
+) -> Result<(), String> {
+    let (scope, epoch) = (joined.scope, joined.head.epoch);
+    let is_of_these_cells = scope.is_none_or(|scope| reference.has_cells_of(epoch, &scope));
+    let is_of_the_same = has.is_some_and(|(_, old)| old == scope);
+    let fits = match (joined.catch_up, scope) {
+        (CatchUp::Snapshot, Some(Scope { view, .. })) => {
+            let is_around = |area| reference.view(epoch, area).center == view.center;
+            view.reach == 1 && wishes.has_area(is_around)
+        }
+        (CatchUp::Replay, Some(_)) => is_of_the_same && wishes.has_area(|_| true),
+        (CatchUp::Replay, None) => is_of_the_same && wishes.has(|wish| wish.is_none()),
+        (CatchUp::Diff, None) => is_of_the_same && wishes.has(|wish| wish.is_none()),
+        (CatchUp::Diff, Some(_)) => false,
+        (CatchUp::Snapshot, None) => wishes.has(|wish| wish.is_none()),
+    };
+    if fits && is_of_these_cells {
+        Ok(())
+    } else {
+        Err(format!("{joined:?} for a client with {has:?} that asked for {wishes:?}"))
+    }
+}
+
+/// Whether a step leads from one view on to another: first to its middle, with
+/// no more around than before, then out to its reach.
+fn is_step(from: View, to: View, goal: View) -> bool {
+    let is_there = from.center == goal.center;
+    let grows = is_there && from.reach < to.reach && to.reach <= goal.reach;
+    let shrinks = is_there && from.reach > to.reach && to.reach == goal.reach;
+    let moves = !is_there && to.reach <= from.reach && to.reach <= goal.reach;
+    to.center == goal.center && (grows || shrinks || moves)
 }

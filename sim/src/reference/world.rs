@@ -1,7 +1,8 @@
 //! A world as a map of objects, changed by outcomes; every outcome is checked
 //! against what it claims was there before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use avvy_brane::World;
 use avvy_client::replica::Replica;
@@ -10,9 +11,11 @@ use avvy_model::{
     UserId, ValueLimits, object_digest,
 };
 
+use super::Objects;
+
 /// The map.
 pub(crate) struct NaiveWorld {
-    objects: BTreeMap<Handle, Object>,
+    objects: Objects,
     hash: StateHash,
     next: Handle,
     new: bool,
@@ -30,7 +33,7 @@ impl NaiveWorld {
             props: Props::default(),
         };
         let mut world = Self {
-            objects: BTreeMap::new(),
+            objects: Objects::new(),
             hash: StateHash::default(),
             next: Handle(1),
             new: true,
@@ -47,10 +50,15 @@ impl NaiveWorld {
         self.hash
     }
 
+    pub(super) fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
     pub(crate) fn differences(&self, replica: &Replica) -> Vec<String> {
         let mut handles: BTreeSet<Handle> = self.objects.keys().copied().collect();
         handles.extend(replica.handles());
-        let differ = |handle: &Handle| self.objects.get(handle) != replica.get(*handle);
+        let differ =
+            |handle: &Handle| self.objects.get(handle).map(Rc::as_ref) != replica.get(*handle);
         let tell = |handle: Handle| {
             format!("{handle}: {:?}, not {:?}", replica.get(handle), self.objects.get(&handle))
         };
@@ -61,7 +69,7 @@ impl NaiveWorld {
     pub(crate) fn compare(&self, world: &mut World) -> Result<(), String> {
         let handles = self.objects.keys().copied().chain(world.iter().map(|(handle, _)| handle));
         for handle in handles.collect::<BTreeSet<Handle>>() {
-            let (found, expected) = (world.get(handle), self.objects.get(&handle));
+            let (found, expected) = (world.get(handle), self.objects.get(&handle).map(Rc::as_ref));
             expect(found == expected, || format!("{handle}: {found:?}, not {expected:?}"))?;
         }
         let (next, due) = (world.next_handle(), self.next);
@@ -141,7 +149,10 @@ impl NaiveWorld {
     }
 
     fn get(&self, handle: Handle) -> Result<Object, String> {
-        self.objects.get(&handle).cloned().ok_or_else(|| format!("{handle} does not exist"))
+        self.objects
+            .get(&handle)
+            .map(|object| Object::clone(object))
+            .ok_or_else(|| format!("{handle} does not exist"))
     }
 
     fn expect_group(&self, handle: Handle) -> Result<(), String> {
@@ -163,7 +174,7 @@ impl NaiveWorld {
 
     fn put(&mut self, handle: Handle, object: Object) {
         self.hash.add(object_digest(handle, &object));
-        if let Some(old) = self.objects.insert(handle, object) {
+        if let Some(old) = self.objects.insert(handle, Rc::new(object)) {
             self.hash.remove(object_digest(handle, &old));
         }
     }

@@ -277,6 +277,13 @@ fn observe_chunk(ctx: &mut Ctx<'_>, brane: BraneId, chunk: &JournalChunk) {
 fn observe_window(ctx: &mut Ctx<'_>, brane: BraneId, window: &Window) {
     if let Some((env, reference)) = ctx.reference(brane) {
         reference.published(env, window.flush.from, window.flush.to);
+        for crossing in window.cells.iter().flat_map(|cells| &cells.crossings) {
+            env.count(match (crossing.followed, crossing.to) {
+                (true, _) => "area: an object moves to another home",
+                (false, Some(_)) => "area: an object is hung elsewhere",
+                (false, None) => "area: an object is hung elsewhere, and is gone or in another",
+            });
+        }
     }
 }
 
