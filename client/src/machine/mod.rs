@@ -347,6 +347,10 @@ impl ClientMachine {
     fn on_error(&mut self, now_ms: u64, error: ErrorMessage, out: &mut Vec<Output>) {
         let retry_at_ms = now_ms + error.retry_after_ms.unwrap_or(self.options.join_retry_ms);
         let about_join = error.operation.as_deref() == Some("brane.join");
+        if about_join && error.code == Code::AlreadyJoined {
+            // By a join before this one, whose answer is on its way or was here.
+            self.branes.iter_mut().for_each(|m| m.may_be_joined(out));
+        }
         // Joins go one by one, so the answer is to the one under way.
         let joining = self.branes.iter_mut().find(|m| about_join && m.is_joining());
         if let Some(membership) = joining {

@@ -50,6 +50,23 @@ fn who_walks_while_a_join_is_under_way_says_so_after_it() {
 }
 
 #[test]
+fn who_walks_between_a_join_and_its_late_answer_says_so() {
+    let mut talk = Talk::new(MachineOptions::default());
+    talk.connect();
+    talk.machine.look(talk.now_ms, BRANE, Some(HERE), &mut talk.out);
+    talk.machine.join(talk.now_ms, BRANE, &mut talk.out);
+    let unavailable = Some(Code::Unavailable);
+    talk.hear(ServerMessage::Left { channel: Channel(4), code: unavailable });
+    talk.machine.look(talk.now_ms, BRANE, Some(THERE), &mut talk.out);
+    talk.now_ms += 1_000;
+    talk.tell(Input::Tick);
+    assert_eq!(told(&mut talk), [Some(HERE), Some(THERE)], "it was taken for an answer");
+    let_in(&mut talk, at(1, 0));
+    talk.hear(join_error(Code::AlreadyJoined));
+    assert_eq!(told(&mut talk), [Some(THERE)], "the first join was served");
+}
+
+#[test]
 fn a_part_is_not_compared_by_the_hash_of_the_whole() {
     let mut talk = Talk::new(MachineOptions::default());
     talk.connect();

@@ -55,6 +55,9 @@ pub(super) struct Membership {
     area: Option<Area>,
     /// What of that the server was told last.
     told: Option<Area>,
+    /// The server may have been told something else: it said that it was
+    /// serving an earlier join.
+    is_told_unsure: bool,
     /// Whether one of this client's edits was ever durable.
     known: bool,
     kind: CopyKind,
@@ -77,6 +80,7 @@ impl Membership {
             client,
             area: None,
             told: None,
+            is_told_unsure: false,
             known: false,
             kind: options.copy,
             copy: None,
@@ -195,14 +199,20 @@ impl Membership {
         self.tell_area(out);
     }
 
+    /// An earlier join than the last may be the one that is served.
+    pub(in crate::machine) fn may_be_joined(&mut self, out: &mut Vec<Output>) {
+        self.is_told_unsure = true;
+        self.tell_area(out);
+    }
+
     /// Tells the server what is to be seen, if it knows otherwise. It hears of
     /// it in a join as well, but not of what changes while that is under way.
     fn tell_area(&mut self, out: &mut Vec<Output>) {
         let Self { area, told, .. } = *self;
         if let Stage::Joined(Live { channel, .. }) = self.stage
-            && area != told
+            && (area != told || self.is_told_unsure)
         {
-            self.told = area;
+            (self.told, self.is_told_unsure) = (area, false);
             out.push(Output::Send(ClientMessage::View { channel, area }));
         }
     }
@@ -233,6 +243,7 @@ impl Membership {
     /// The connection is gone.
     pub(in crate::machine) fn disconnected(&mut self, out: &mut Vec<Output>) {
         self.hashes.clear();
+        self.is_told_unsure = false;
         match self.stage {
             Stage::Leaving { again: false, .. } | Stage::Joining { leave: true, .. } => {
                 self.close(None, out);
