@@ -140,6 +140,7 @@ impl Person {
             Some(conn) => {
                 self.conn = Some(conn);
                 self.viewers.clear();
+                self.wishes.clear();
                 if outside.env.rng.below(3) == 0 {
                     // It has walked meanwhile, or knows what it wants from the start.
                     self.roam(outside);
@@ -248,7 +249,7 @@ impl Person {
             ClientMessage::Join(join) => {
                 let has = join.resume.as_ref().map(|resume| (resume.version, resume.scope));
                 self.resumes.insert(join.brane, has);
-                self.wishes.insert(join.brane, Wishes::begin(join.area));
+                self.wishes.entry(join.brane).or_default().add(join.area);
             }
             ClientMessage::View { channel, area } => self.wish(*channel, *area),
             ClientMessage::Update(update) => {

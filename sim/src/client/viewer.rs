@@ -33,16 +33,13 @@ struct Step {
 /// What a client has.
 pub(super) type Has = (Position, Option<Scope>);
 
-/// What a client has asked to see since it asked to join, the oldest first. The
-/// server does as it was asked, in this order, and may pass some over.
+/// What a client has asked to see on a connection, the oldest first; also with
+/// joins that were answered late or not at all. The server does as it was
+/// asked, in this order, and may pass some over.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wishes(Vec<Option<Area>>);
 
 impl Wishes {
-    pub(super) fn begin(area: Option<Area>) -> Self {
-        Self(vec![area])
-    }
-
     pub(super) fn add(&mut self, area: Option<Area>) {
         self.0.push(area);
     }
