@@ -3,6 +3,7 @@
 mod areas;
 mod copies;
 mod people;
+mod steps;
 
 use avvy_client::machine::{
     ClientMachine, CloseReason, Input, MachineOptions, Notify, Output, SubmitError, Ticket,

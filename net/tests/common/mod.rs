@@ -64,9 +64,24 @@ impl TestServer {
         leeway_s: u64,
         tls: Option<TlsAcceptor>,
     ) -> Self {
+        Self::upon(MemoryStore::new(), config, system, leeway_s, tls).await
+    }
+
+    /// Another one, on what the first has left.
+    pub async fn again(disk: &MemoryDisk) -> Self {
+        let (net, system) = (NetConfig::default(), SystemConfig::default());
+        Self::upon(disk.mount(), net, system, 0, None).await
+    }
+
+    async fn upon(
+        store: MemoryStore,
+        config: NetConfig,
+        system: SystemConfig,
+        leeway_s: u64,
+        tls: Option<TlsAcceptor>,
+    ) -> Self {
         let policy = Policy { issuer: "test".to_owned(), audience: "test".to_owned(), leeway_s };
         let issuer = Issuer::new(Keys::generate([7; 32]), policy);
-        let store = MemoryStore::new();
         let disk = store.disk().clone();
         let system = System::start(Arc::new(store), issuer.verifier(), system).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
