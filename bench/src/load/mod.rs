@@ -9,6 +9,7 @@ mod schedule;
 mod session;
 pub mod stamp;
 mod tally;
+mod walk;
 pub mod websocket;
 pub mod windows;
 
@@ -29,6 +30,8 @@ use schedule::Schedule;
 use session::{Phase, Session, Shared};
 use stamp::Stamp;
 pub use tally::Tally;
+use walk::Stride;
+pub use walk::Walk;
 
 /// Sessions that may be on their way in at once.
 const COMING: usize = 200;
@@ -60,6 +63,7 @@ pub struct Crowd {
     ready: Vec<usize>,
     next_ping_us: u64,
     ping_from: usize,
+    walk: Option<Walk>,
 }
 
 impl Crowd {
@@ -77,7 +81,13 @@ impl Crowd {
             ready: Vec::new(),
             next_ping_us: 0,
             ping_from: 0,
+            walk: None,
         })
+    }
+
+    /// The sessions see only what is near them, and walk.
+    pub fn walk(&mut self, walk: Walk) {
+        self.walk = Some(walk);
     }
 
     /// Lets one session in for each token and waits until all of them are live.
@@ -105,8 +115,10 @@ impl Crowd {
     fn open(&mut self, server: SocketAddr, token: &str) -> Result<()> {
         let client = ClientId::new(self.draw.uuid());
         let object = ObjectId::new(self.draw.uuid());
-        let session = Session::open(server, token, client, object)
-            .with_context(|| format!("session {}", self.sessions.len()))?;
+        let number = self.sessions.len();
+        let mut session = Session::open(server, token, client, object)
+            .with_context(|| format!("session {number}"))?;
+        session.walker = self.walk.as_ref().map(|walk| (number as u32, walk.area(number)));
         self.poller.add(&session.stream, self.sessions.len())?;
         self.sessions.push(session);
         Ok(())
@@ -146,7 +158,7 @@ impl Crowd {
             id: session.object_id,
             parent: Target::Handle(Handle::ROOT),
             kind: Kind::Block,
-            transform: Transform::IDENTITY,
+            transform: self.walk.as_ref().map_or(Transform::IDENTITY, |walk| walk.start(number)),
             props: Props::default(),
         };
         let counter = session.counter.next();
@@ -213,7 +225,8 @@ impl Crowd {
     /// refused. Counts since the crowd is there; only means something when
     /// settled.
     pub fn lost(&self) -> u64 {
-        self.shared.tally.missed + self.shared.windows.out_of_order + self.unsettled()
+        let Tally { missed, own_sent, own_seen, .. } = &self.shared.tally;
+        missed + own_sent.abs_diff(*own_seen) + self.shared.windows.out_of_order + self.unsettled()
     }
 
     /// Where they are.
@@ -259,7 +272,20 @@ impl Crowd {
         let counter = Counter(session.counter.0 + 1);
         let number = counter.0 as u32 - 1;
         let stamp = Stamp { sent_us: now_us as u32, sender: sender as u32, number };
-        session.send_edit(&stamp.update(session.channel, object, counter), now_us)?;
+        let update = match &mut self.walk {
+            None => stamp.update(session.channel, object, counter),
+            Some(walk) => {
+                let Stride { position, look } = walk.stride(sender, now_us);
+                self.shared.tally.own_sent += 1;
+                if let Some(area) = look {
+                    self.shared.tally.crossings += 1;
+                    let (channel, area) = (session.channel, Some(area));
+                    session.send(&encode_client(&ClientMessage::View { channel, area }))?;
+                }
+                stamp.walk(session.channel, object, counter, position)
+            }
+        };
+        session.send_edit(&update, now_us)?;
         self.shared.tally.sent += 1;
         self.shared.tally.all_sent += 1;
         if session.has_unsent() {

@@ -5,12 +5,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Result, bail, ensure};
-use avvy_model::{BraneId, ClientId, Counter, Handle, ObjectId, Position, Seq};
+use avvy_model::{Area, BraneId, ClientId, Counter, Handle, ObjectId, Position, Seq};
 use avvy_protocol::codec::{decode_server, encode_client};
 use avvy_protocol::{
     Channel, ClientMessage, Hello, Join, MIN_VERSION, ServerMessage, SnapshotPart, VERSION,
 };
 
+use super::stamp::WALK_US;
 use super::tally::Tally;
 use super::websocket::{self, Message};
 use super::windows::{Window, Windows};
@@ -70,6 +71,8 @@ pub struct Session {
     pub spoke_us: u64,
     /// The channel of the brane.
     pub channel: Channel,
+    /// Its number and what it wants to see, if that is a part of the brane.
+    pub walker: Option<(u32, Area)>,
     client: ClientId,
     /// Edits without an outcome, with when they were sent.
     waiting: VecDeque<(Counter, u64)>,
@@ -106,6 +109,7 @@ impl Session {
             counter: Counter(0),
             spoke_us: 0,
             channel: Channel(0),
+            walker: None,
             client,
             waiting: VecDeque::new(),
             applied: VecDeque::new(),
@@ -250,7 +254,14 @@ impl Session {
         tally.windows += 1;
         tally.deliveries += window.sent_us.len() as u64;
         let now = now_us as u32;
-        window.sent_us.iter().for_each(|&sent| tally.latency.record(now.wrapping_sub(sent)));
+        if window.is_area {
+            let age = |sent: u32| now.wrapping_sub(sent) & WALK_US;
+            window.sent_us.iter().for_each(|&sent| tally.latency.record(age(sent)));
+            let own = |sender: &&u32| self.walker.is_some_and(|(number, _)| number == **sender);
+            tally.own_seen += window.senders.iter().filter(own).count() as u64;
+        } else {
+            window.sent_us.iter().for_each(|&sent| tally.latency.record(now.wrapping_sub(sent)));
+        }
         self.on_durable(window.durable, now_us, tally);
         Ok(())
     }
@@ -277,7 +288,8 @@ impl Session {
         match message {
             ServerMessage::Welcome(_) => {
                 let (brane, client) = (shared.brane, self.client);
-                let join = Join { brane, client, known: false, resume: None, area: None };
+                let area = self.walker.map(|(_, area)| area);
+                let join = Join { brane, client, known: false, resume: None, area };
                 self.send(&encode_client(&ClientMessage::Join(join)))?;
             }
             ServerMessage::Joined(joined) => {
@@ -314,8 +326,11 @@ impl Session {
             ServerMessage::Flush(_) | ServerMessage::AreaFlush(_) => {
                 bail!("a flush that was not seen as one")
             }
+            ServerMessage::View(view) => {
+                tally.steps += 1;
+                self.at = view.part.at;
+            }
             other @ (ServerMessage::Expiring { .. }
-            | ServerMessage::View(_)
             | ServerMessage::Left { .. }
             | ServerMessage::Error(_)) => bail!("the server said {other:?}"),
         }

@@ -31,6 +31,15 @@ pub struct Tally {
     pub all_durable: u64,
     /// Edits refused.
     pub refused: u64,
+    /// Moves of their own that walkers sent since the crowd is there, and
+    /// those of them that they saw: what is in the middle of a view is in it.
+    pub own_sent: u64,
+    /// See there.
+    pub own_seen: u64,
+    /// Times a walker came to another cell.
+    pub crossings: u64,
+    /// Parts of steps from one view to another.
+    pub steps: u64,
     /// Edits that a session did not get though it was live.
     pub missed: u64,
     /// Times a live session was given a snapshot or rewound.
@@ -48,6 +57,8 @@ impl Tally {
         *self = Self {
             all_sent: self.all_sent,
             all_durable: self.all_durable,
+            own_sent: self.own_sent,
+            own_seen: self.own_seen,
             missed: self.missed,
             resyncs: self.resyncs,
             refused: self.refused,

@@ -16,7 +16,7 @@ use super::stamp::Stamp;
 
 /// Windows that are remembered. A session further behind than that has its
 /// windows taken apart anew.
-const REMEMBERED: usize = 512;
+const REMEMBERED: usize = 2_048;
 
 /// A window that was taken apart.
 #[derive(Clone, Default, Debug)]
@@ -31,6 +31,10 @@ pub struct Window {
     pub durable: Seq,
     /// When each move in it was sent.
     pub sent_us: Vec<u32>,
+    /// Of a part of the brane: who sent each move.
+    pub senders: Vec<u32>,
+    /// Of a part of the brane.
+    pub is_area: bool,
     payload: Vec<u8>,
 }
 
@@ -80,7 +84,9 @@ impl Windows {
             Err(error) if error.code == avvy_model::Code::UnknownOperation => return Ok(false),
             Err(error) => bail!("a flush: {error}"),
         };
-        self.last = view.to().0 as usize % REMEMBERED;
+        // Windows of many views end at the same edit, and differ in length.
+        self.last =
+            (view.to().0 as usize).wrapping_mul(31).wrapping_add(message.len()) % REMEMBERED;
         if self.slots[self.last].payload != message {
             self.take_apart(&view, message)?;
         }
@@ -95,12 +101,20 @@ impl Windows {
         (slot.epoch, slot.from, slot.to) = (view.epoch(), view.from(), view.to());
         slot.durable = view.durable();
         slot.sent_us.clear();
+        slot.senders.clear();
+        slot.is_area = view.is_area();
         let mut covered = 0u64;
         let mut has_events = false;
         for item in view.items() {
             match item? {
                 ItemView::Moves(run) => {
                     for record in run {
+                        if slot.is_area {
+                            let stamp = Stamp::read_walk(&record?).context("no walker's move")?;
+                            slot.sent_us.push(stamp.sent_us);
+                            slot.senders.push(stamp.sender);
+                            continue;
+                        }
                         let stamp = Stamp::read(&record?).context("a move without position")?;
                         slot.sent_us.push(stamp.sent_us);
                         covered += 1;
@@ -116,7 +130,8 @@ impl Windows {
                 ItemView::Skip(edits) => covered += edits,
             }
         }
-        ensure!(view.from().0 + covered == view.to().0, "a log that does not cover its range");
+        let is_whole = slot.is_area || view.from().0 + covered == view.to().0;
+        ensure!(is_whole, "a log that does not cover its range");
         if is_new {
             self.head = Some((view.epoch(), view.to()));
         }
@@ -127,8 +142,18 @@ impl Windows {
     }
 
     fn note_created(&mut self, message: &[u8]) -> Result<()> {
-        let ServerMessage::Flush(flush) = decode_server(message)? else { return Ok(()) };
-        for item in &flush.items {
+        match decode_server(message)? {
+            ServerMessage::Flush(flush) => self.note_items(&flush.items),
+            ServerMessage::AreaFlush(flush) => {
+                flush.cells.iter().for_each(|items| self.note_items(items));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn note_items(&mut self, items: &[FlushItem]) {
+        for item in items {
             let FlushItem::Event(event) = item else { continue };
             for change in &event.changes {
                 if let WireChange::Created(made) = change {
@@ -136,7 +161,6 @@ impl Windows {
                 }
             }
         }
-        Ok(())
     }
 }
 

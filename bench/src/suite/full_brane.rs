@@ -51,8 +51,11 @@ pub(super) fn run(setup: &Setup, size: Size) -> Result<Report> {
     report.show(Figure::new("resyncs", tally.resyncs as f64).at_most(0.0));
     report.raw("p99_ms", p99_ms);
     report.raw("core_share", round(sample.core_share()));
+    report.raw("sessions", sessions);
     report.raw("deliveries_per_s", sample.deliveries_per_s().round());
     report.raw("lost", lost);
+    // Everybody sees everything here.
+    report.raw("cell_crossings_per_s", 0);
     report.raw("resyncs", tally.resyncs);
     // From the first to the last, the making of objects and the warm-up
     // included: equal when every one became durable.

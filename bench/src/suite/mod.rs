@@ -12,6 +12,7 @@ mod idle;
 mod report;
 mod room;
 mod small_room;
+mod stadium;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub enum Benchmark {
     FullBrane,
     /// 2,000 sessions x 10 edits/s, all seeing all.
     TwiceFull,
+    /// 5,000 sessions x 5 edits/s, walking, each seeing about 200.
+    Stadium,
     /// 200 sessions, 200 edits/s: delay until an edit is durable.
     DurableAck,
     /// The small room without and with clients that mean no good: delay.
@@ -53,12 +56,13 @@ pub enum Benchmark {
 
 impl Benchmark {
     /// All, in the order in which they are run.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::FanOut,
         Self::SmallRoom,
         Self::Crowd,
         Self::FullBrane,
         Self::TwiceFull,
+        Self::Stadium,
         Self::DurableAck,
         Self::Hostile,
         Self::Idle,
@@ -83,6 +87,7 @@ impl Benchmark {
             Self::Crowd => crowd::run(setup),
             Self::FullBrane => full_brane::run(setup, full_brane::FULL),
             Self::TwiceFull => full_brane::run(setup, full_brane::TWICE),
+            Self::Stadium => stadium::run(setup),
             Self::DurableAck => durable_ack::run(setup),
             Self::Hostile => hostile::run(setup),
             Self::Idle => idle::run(setup),
