@@ -37,9 +37,9 @@ pub struct FlushWindowConfig {
     /// the writes of the sessions' own tasks escape the measurement. Default
     /// 3,000: one system call. 0 goes by the measurement alone.
     pub delivery_cost_ns: u32,
-    /// Events after which a window is closed early. Default 1,024.
+    /// Events after which a window is closed early. Default 4,096.
     pub max_window_events: usize,
-    /// Estimated bytes beyond which a window does not grow. Default 256 KiB.
+    /// Estimated bytes beyond which a window does not grow. Default 1 MiB.
     /// One event that is larger has a window of its own.
     pub max_window_bytes: usize,
 }
@@ -53,8 +53,8 @@ impl Default for FlushWindowConfig {
             fan_out_cheap_us: 2_000,
             burst_windows: 8,
             delivery_cost_ns: 3_000,
-            max_window_events: 1_024,
-            max_window_bytes: 256 * 1024,
+            max_window_events: 4_096,
+            max_window_bytes: 1024 * 1024,
         }
     }
 }
@@ -193,8 +193,9 @@ impl FlushWindow {
         let whole_us = cost_us.saturating_mul(100) / percent;
         let cheap_us = u64::from(self.config.fan_out_cheap_us.max(1));
         let shared_us = whole_us.saturating_mul(cost_us.max(cheap_us)) / cheap_us;
-        // What is too much for the maximum leaves a third of the time to edits.
-        let longest_us = self.max_us().saturating_sub(cost_us).max(cost_us + cost_us / 2);
+        // What is too much for the maximum leaves half of the time to edits: in a
+        // room so large there are many.
+        let longest_us = self.max_us().saturating_sub(cost_us).max(2 * cost_us);
         shared_us.min(longest_us)
     }
 
@@ -321,7 +322,7 @@ mod tests {
         assert_eq!(window.interval_us(200), 1_200, "600 us, half of the time");
         assert_eq!(window.interval_us(1_000), 9_000, "3 ms, a third of the time");
         assert_eq!(window.interval_us(2_000), 27_000, "6 ms, and 33 ms with them");
-        assert_eq!(window.interval_us(10_000), 45_000, "30 ms, two thirds of the time");
+        assert_eq!(window.interval_us(10_000), 60_000, "30 ms, half of the time");
     }
 
     #[test]
@@ -329,14 +330,14 @@ mod tests {
         let mut window = machine();
         window.push(0, 80);
         publish(&mut window, 0, 10_000);
-        for _ in 0..1_024 {
+        for _ in 0..4_096 {
             assert!(window.has_room(80));
             window.push(10_500, 80);
         }
         assert!(!window.has_room(80), "by its events");
         assert_eq!(window.decide(10_500, 0), Verdict::Close);
         window.closed();
-        window.push(10_600, 200_000);
+        window.push(10_600, 986_432);
         assert!(window.has_room(62_144));
         assert!(!window.has_room(62_145), "by its bytes");
         window.closed();

@@ -249,9 +249,9 @@ section! {
         /// What one delivery is taken to cost at least, in nanoseconds.
         delivery_cost_ns: u32 = 3_000,
         /// Events after which a window is closed early.
-        max_window_events: u32 = 1_024,
+        max_window_events: u32 = 4_096,
         /// Bytes beyond which a window does not grow.
-        max_window_bytes: u64 = 256 * KIB,
+        max_window_bytes: u64 = MIB,
         /// Bytes of recent windows that are kept at hand.
         ring_bytes: u64 = 8 * MIB,
         /// Recent windows that are kept at hand.

@@ -262,7 +262,7 @@ fn contradictions_are_refused_at_the_line_of_the_key() {
         "[brane]\nring_bytes = 262143\nmax_window_bytes = 1024",
         "[brane]\nmax_window_bytes = 1048577\nring_bytes = 1048576",
         "[brane]\njournal_pending_bytes = 67108865",
-        "[brane]\njournal_pending_bytes = 262143",
+        "[brane]\njournal_pending_bytes = 1048575",
         "[people]\nmax_signal_body_bytes = 1048576",
         "[store]\nmax_commit_bytes = 67108865",
         "[store]\nretry_min_ms = 5001",
