@@ -341,8 +341,8 @@ mod tests {
         assert!(window.has_room(62_144));
         assert!(!window.has_room(62_145), "by its bytes");
         window.closed();
-        assert!(window.has_room(300_000), "one event has a window whatever its size");
-        window.push(10_700, 300_000);
+        assert!(window.has_room(1_300_000), "one event has a window whatever its size");
+        window.push(10_700, 1_300_000);
         assert!(!window.has_room(0));
     }
 
