@@ -90,6 +90,24 @@ impl Crowd {
         self.walk = Some(walk);
     }
 
+    /// The last session reads nothing from here on.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn stall_last(&mut self) -> Result<()> {
+        if let Some(last) = self.sessions.last() {
+            self.poller.remove(&last.stream)?;
+            // What the kernel takes for it would hide for a while that it does not read.
+            rustix::net::sockopt::set_socket_recv_buffer_size(&last.stream, 4_096)?;
+        }
+        Ok(())
+    }
+
+    /// The last session goes away without a word.
+    pub fn drop_last(&mut self) {
+        self.sessions.pop();
+    }
+
     /// Lets one session in for each token and waits until all of them are live.
     ///
     /// # Errors

@@ -37,6 +37,14 @@ impl Poller {
         Ok(epoll::add(&self.epoll, socket, data, EventFlags::IN)?)
     }
 
+    /// Lets go of a socket that stays open.
+    ///
+    /// # Errors
+    /// When the socket is not in the set.
+    pub fn remove(&self, socket: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, socket)?)
+    }
+
     /// Says whether the caller waits to write to the socket, too.
     ///
     /// # Errors

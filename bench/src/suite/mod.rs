@@ -13,6 +13,7 @@ mod report;
 mod room;
 mod small_room;
 mod stadium;
+mod stalled;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub enum Benchmark {
     Stadium,
     /// 200 sessions, 200 edits/s: delay until an edit is durable.
     DurableAck,
+    /// 100 sessions, of which one does not read: delay of the others.
+    Stalled,
     /// The small room without and with clients that mean no good: delay.
     Hostile,
     /// Sessions that do nothing: memory.
@@ -56,7 +59,7 @@ pub enum Benchmark {
 
 impl Benchmark {
     /// All, in the order in which they are run.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::FanOut,
         Self::SmallRoom,
         Self::Crowd,
@@ -64,6 +67,7 @@ impl Benchmark {
         Self::TwiceFull,
         Self::Stadium,
         Self::DurableAck,
+        Self::Stalled,
         Self::Hostile,
         Self::Idle,
         Self::Bytes,
@@ -89,6 +93,7 @@ impl Benchmark {
             Self::TwiceFull => full_brane::run(setup, full_brane::TWICE),
             Self::Stadium => stadium::run(setup),
             Self::DurableAck => durable_ack::run(setup),
+            Self::Stalled => stalled::run(setup),
             Self::Hostile => hostile::run(setup),
             Self::Idle => idle::run(setup),
             Self::Bytes => bytes::run(setup),
