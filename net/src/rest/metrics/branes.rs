@@ -6,6 +6,8 @@
 //! one by one. All others are shown as one: whoever has the id of an unlisted
 //! brane is let in, so it is not told to those who show no token.
 
+mod levels;
+
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
@@ -13,6 +15,7 @@ use avvy_actors::OpenBrane;
 use avvy_model::{BraneId, Epoch, Visibility};
 
 use super::Exposition;
+use levels::{LEVELS, REASONS};
 
 /// Public branes that are shown one by one.
 const MAX_SHOWN: usize = 100;
@@ -141,17 +144,29 @@ const FIGURES: &[Figure] = &[
     ),
 ];
 
-type Values = [u64; FIGURES.len()];
+const COUNT: usize = FIGURES.len() + LEVELS.len() + REASONS.len();
+
+type Values = [u64; COUNT];
+
+/// All of them, in the order of [`Values`].
+fn figures() -> impl Iterator<Item = &'static Figure> {
+    FIGURES.iter().chain(LEVELS).chain(REASONS)
+}
 
 /// What has to be remembered between two pages, so that the counters of all
 /// others never fall while branes come and go among them. What a brane counts
 /// between the last page and its closing is not seen.
-#[derive(Default)]
 pub(super) struct BraneFigures {
     /// Of every open brane, as the last page saw it.
     last: HashMap<BraneId, (Epoch, Values)>,
     /// Of the others, since the process began; only counters.
     totals: Values,
+}
+
+impl Default for BraneFigures {
+    fn default() -> Self {
+        Self { last: HashMap::new(), totals: [0; COUNT] }
+    }
 }
 
 impl BraneFigures {
@@ -162,7 +177,7 @@ impl BraneFigures {
         let others: Vec<&OpenBrane> =
             open.iter().filter(|brane| !ids.contains(&brane.brane)).collect();
         self.count(open, &ids);
-        for ((name, kind, help, value), total) in FIGURES.iter().zip(self.totals) {
+        for ((name, kind, help, value), total) in figures().zip(self.totals) {
             let others = others.iter().map(|brane| value(brane));
             let other = match kind {
                 Kind::Counter => total,
@@ -206,8 +221,8 @@ fn shown(open: &[OpenBrane]) -> Vec<(String, &OpenBrane)> {
 }
 
 fn values(brane: &OpenBrane) -> Values {
-    let mut values = Values::default();
-    for ((.., value), slot) in FIGURES.iter().zip(&mut values) {
+    let mut values = [0; COUNT];
+    for ((.., value), slot) in figures().zip(&mut values) {
         *slot = value(brane);
     }
     values
@@ -252,7 +267,7 @@ mod tests {
 
     #[test]
     fn every_counter_and_no_gauge_ends_in_total() {
-        for (name, kind, ..) in FIGURES {
+        for (name, kind, ..) in figures() {
             assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
             assert!(name.starts_with("avvy_brane_"));
         }
