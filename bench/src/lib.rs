@@ -12,6 +12,7 @@ pub mod draw;
 pub mod histogram;
 pub mod hostile;
 pub mod http;
+pub mod large;
 pub mod load;
 pub mod machine;
 pub mod process;

@@ -8,7 +8,9 @@ pub mod poller;
 mod schedule;
 mod session;
 pub mod stamp;
+mod storm;
 mod tally;
+pub mod visitor;
 mod walk;
 pub mod websocket;
 pub mod windows;
@@ -126,6 +128,9 @@ impl Crowd {
                 self.open(server, token)?;
             }
             ensure!(Instant::now() < deadline, "{coming} sessions do not come in");
+            if self.shared.tally.told_later > 0 {
+                self.join_again(self.sessions.len())?;
+            }
             self.turn(Duration::from_millis(10), None)?;
         }
     }

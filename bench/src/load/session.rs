@@ -5,10 +5,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Result, bail, ensure};
-use avvy_model::{Area, BraneId, ClientId, Counter, Handle, ObjectId, Position, Seq};
+use avvy_model::{Area, BraneId, ClientId, Counter, Epoch, Handle, ObjectId, Position, Seq};
 use avvy_protocol::codec::{decode_server, encode_client};
 use avvy_protocol::{
-    Channel, ClientMessage, Hello, Join, MIN_VERSION, ServerMessage, SnapshotPart, VERSION,
+    CatchUp, Channel, ClientMessage, Hello, Join, MIN_VERSION, Resume, ServerMessage, SnapshotPart,
+    VERSION,
 };
 
 use super::stamp::WALK_US;
@@ -23,8 +24,12 @@ pub enum Phase {
     Upgrading,
     /// Hello or join was said.
     Joining,
+    /// The join is to be said again at this time.
+    ToJoin { at_us: u64 },
     /// Snapshot parts are coming.
     Loading,
+    /// Windows up to this edit are coming.
+    Replaying(Seq),
     /// The copy follows the log.
     Live,
     /// It is over.
@@ -74,6 +79,10 @@ pub struct Session {
     /// Its number and what it wants to see, if that is a part of the brane.
     pub walker: Option<(u32, Area)>,
     client: ClientId,
+    /// The epoch of the last join.
+    epoch: Epoch,
+    /// When it began to come back, if it has been here before.
+    returned_us: Option<u64>,
     /// Edits without an outcome, with when they were sent.
     waiting: VecDeque<(Counter, u64)>,
     /// Edits applied and not yet durable, with when they were sent.
@@ -95,12 +104,8 @@ impl Session {
         client: ClientId,
         object_id: ObjectId,
     ) -> Result<Self> {
-        let mut stream = TcpStream::connect(server)?;
-        stream.set_nodelay(true)?;
-        stream.write_all(websocket::request(&server.to_string(), token).as_bytes())?;
-        stream.set_nonblocking(true)?;
         Ok(Self {
-            stream,
+            stream: connect(server, token)?,
             phase: Phase::Upgrading,
             at: Position::default(),
             durable: Seq(0),
@@ -111,11 +116,51 @@ impl Session {
             channel: Channel(0),
             walker: None,
             client,
+            epoch: Epoch(0),
+            returned_us: None,
             waiting: VecDeque::new(),
             applied: VecDeque::new(),
             partial: Vec::new(),
             unsent: Vec::new(),
         })
+    }
+
+    /// Connects again, to go on where its copy stands. Edits that are not
+    /// durable are given up.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub fn come_back(&mut self, server: SocketAddr, token: &str, now_us: u64) -> Result<()> {
+        self.stream = connect(server, token)?;
+        self.phase = Phase::Upgrading;
+        self.returned_us = Some(now_us);
+        self.waiting.clear();
+        self.applied.clear();
+        self.partial.clear();
+        self.unsent.clear();
+        Ok(())
+    }
+
+    /// Says the join, again if it was told to come later.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn say_join(&mut self, brane: BraneId) -> Result<()> {
+        self.phase = Phase::Joining;
+        let touched = self.object.map(|handle| vec![handle]);
+        let touched = Some(touched.unwrap_or_default());
+        let resume = Resume { version: self.at, touched, scope: None };
+        let resume = self.returned_us.map(|_| resume);
+        let (client, area) = (self.client, self.walker.map(|(_, area)| area));
+        let join = Join { brane, client, known: false, resume, area };
+        self.send(&encode_client(&ClientMessage::Join(join)))
+    }
+
+    fn become_live(&mut self, now_us: u64, tally: &mut Tally) {
+        self.phase = Phase::Live;
+        if let Some(returned_us) = self.returned_us.take() {
+            tally.to_live.record((now_us - returned_us) as u32);
+        }
     }
 
     /// Edits that are not yet durable and not refused.
@@ -245,12 +290,19 @@ impl Session {
 
     #[inline]
     fn on_window(&mut self, window: &Window, now_us: u64, tally: &mut Tally) -> Result<()> {
-        ensure!(self.phase == Phase::Live, "a window for a session that is not live");
+        let follows = matches!(self.phase, Phase::Live | Phase::Replaying(_));
+        ensure!(follows, "a window for a session that is not live");
         if (self.at.epoch, self.at.seq) != (window.epoch, window.from) {
-            ensure!(window.epoch == self.at.epoch, "an epoch that nobody announced");
+            let is_announced = [self.at.epoch, self.epoch].contains(&window.epoch);
+            ensure!(is_announced, "an epoch that nobody announced");
             tally.missed += window.from.0.saturating_sub(self.at.seq.0);
         }
-        self.at.seq = window.to;
+        self.at = Position { epoch: window.epoch, seq: window.to };
+        if let Phase::Replaying(head) = self.phase
+            && window.to >= head
+        {
+            self.become_live(now_us, tally);
+        }
         tally.windows += 1;
         tally.deliveries += window.sent_us.len() as u64;
         let now = now_us as u32;
@@ -286,21 +338,23 @@ impl Session {
     ) -> Result<()> {
         let tally = &mut shared.tally;
         match message {
-            ServerMessage::Welcome(_) => {
-                let (brane, client) = (shared.brane, self.client);
-                let area = self.walker.map(|(_, area)| area);
-                let join = Join { brane, client, known: false, resume: None, area };
-                self.send(&encode_client(&ClientMessage::Join(join)))?;
-            }
+            ServerMessage::Welcome(_) => self.say_join(shared.brane)?,
             ServerMessage::Joined(joined) => {
                 ensure!(self.phase == Phase::Joining, "joined twice");
                 self.channel = joined.channel;
                 self.durable = joined.durable;
-                self.phase = Phase::Loading;
+                self.epoch = joined.head.epoch;
+                match joined.catch_up {
+                    CatchUp::Replay if self.at.seq >= joined.head.seq => {
+                        self.become_live(now_us, tally);
+                    }
+                    CatchUp::Replay => self.phase = Phase::Replaying(joined.head.seq),
+                    CatchUp::Snapshot | CatchUp::Diff => self.phase = Phase::Loading,
+                }
             }
-            ServerMessage::Snapshot(part) => self.on_part(&part, tally),
+            ServerMessage::Snapshot(part) => self.on_part(&part, now_us, tally),
             ServerMessage::Rewind { to, .. } => {
-                tally.resyncs += 1;
+                tally.resyncs += u64::from(self.returned_us.is_none());
                 self.at = to;
                 self.phase = Phase::Loading;
             }
@@ -330,6 +384,11 @@ impl Session {
                 tally.steps += 1;
                 self.at = view.part.at;
             }
+            ServerMessage::Error(error) if error.operation.as_deref() == Some("brane.join") => {
+                let Some(later_ms) = error.retry_after_ms else { bail!("no join: {error:?}") };
+                tally.told_later += 1;
+                self.phase = Phase::ToJoin { at_us: now_us + later_ms * 1_000 };
+            }
             other @ (ServerMessage::Expiring { .. }
             | ServerMessage::Left { .. }
             | ServerMessage::Error(_)) => bail!("the server said {other:?}"),
@@ -337,7 +396,7 @@ impl Session {
         Ok(())
     }
 
-    fn on_part(&mut self, part: &SnapshotPart, tally: &mut Tally) {
+    fn on_part(&mut self, part: &SnapshotPart, now_us: u64, tally: &mut Tally) {
         if self.phase == Phase::Live && part.index == 0 {
             tally.resyncs += 1;
             tally.missed += part.at.seq.0.saturating_sub(self.at.seq.0);
@@ -345,7 +404,11 @@ impl Session {
         let own = part.objects.iter().find(|object| object.object.id == self.object_id);
         self.object = own.map(|object| object.handle).or(self.object);
         self.at = part.at;
-        self.phase = if part.last { Phase::Live } else { Phase::Loading };
+        if part.last {
+            self.become_live(now_us, tally);
+        } else {
+            self.phase = Phase::Loading;
+        }
     }
 
     fn on_applied(&mut self, counter: Counter, seq: Seq, tally: &mut Tally) -> Result<()> {
@@ -357,4 +420,13 @@ impl Session {
         self.applied.push_back((seq, sent_us));
         Ok(())
     }
+}
+
+/// Connects and asks for the upgrade.
+fn connect(server: SocketAddr, token: &str) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(server)?;
+    stream.set_nodelay(true)?;
+    stream.write_all(websocket::request(&server.to_string(), token).as_bytes())?;
+    stream.set_nonblocking(true)?;
+    Ok(stream)
 }

@@ -13,6 +13,10 @@ pub struct Tally {
     /// From when an edit was due to when it was sent: how well the load
     /// itself keeps up.
     pub send_lag: Histogram,
+    /// From when a session began to come back to when it was live.
+    pub to_live: Histogram,
+    /// Joins that were told to come later.
+    pub told_later: u64,
     /// Moves delivered to sessions.
     pub deliveries: u64,
     /// Windows delivered to sessions.

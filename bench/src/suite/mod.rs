@@ -9,11 +9,14 @@ mod fan_out;
 mod full_brane;
 mod hostile;
 mod idle;
+mod join;
+mod open;
 mod report;
 mod room;
 mod small_room;
 mod stadium;
 mod stalled;
+mod storm;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,6 +54,12 @@ pub enum Benchmark {
     Idle,
     /// 1,000 sessions x 10 edits/s: bytes per delivered move.
     Bytes,
+    /// A brane of a million objects: a cold start until it is joined.
+    Open,
+    /// A brane of 100,000 objects: until the first of them are there, and all.
+    Join,
+    /// 5,000 sessions come back within a second after the server was killed.
+    Storm,
     /// Reading an edit and writing a window, by different codecs.
     Codec,
     /// Applying an edit, and what else happens to it once.
@@ -59,7 +68,7 @@ pub enum Benchmark {
 
 impl Benchmark {
     /// All, in the order in which they are run.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::FanOut,
         Self::SmallRoom,
         Self::Crowd,
@@ -71,6 +80,9 @@ impl Benchmark {
         Self::Hostile,
         Self::Idle,
         Self::Bytes,
+        Self::Open,
+        Self::Join,
+        Self::Storm,
         Self::Codec,
         Self::Apply,
     ];
@@ -97,6 +109,9 @@ impl Benchmark {
             Self::Hostile => hostile::run(setup),
             Self::Idle => idle::run(setup),
             Self::Bytes => bytes::run(setup),
+            Self::Open => open::run(setup),
+            Self::Join => join::run(setup),
+            Self::Storm => storm::run(setup),
             Self::Codec => codec::run(setup),
             Self::Apply => edit_path::run(setup),
         }

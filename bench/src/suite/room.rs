@@ -65,6 +65,15 @@ pub(super) fn start(
     name: &str,
     settings: &[(&str, &str)],
 ) -> Result<(Server, BraneId, String)> {
+    let server = Server::start(&options(setup, name, settings))?;
+    let mut draw = setup.draw();
+    let owner = server.tokens(&mut draw, 1, Role::Owner)?.pop().unwrap_or_default();
+    Ok((server, BraneId::new(draw.uuid()), owner))
+}
+
+/// How a server with room for everybody is started. Its data directory is not
+/// there yet.
+pub(super) fn options(setup: &Setup, name: &str, settings: &[(&str, &str)]) -> ServerOptions {
     let data = setup.scratch.join(name);
     // What an earlier run left, if it was killed.
     let _ = std::fs::remove_dir_all(&data);
@@ -84,10 +93,7 @@ pub(super) fn start(
         options = options.set(key, value);
     }
     options.settings.extend(setup.settings.iter().cloned());
-    let server = Server::start(&options)?;
-    let mut draw = setup.draw();
-    let owner = server.tokens(&mut draw, 1, Role::Owner)?.pop().unwrap_or_default();
-    Ok((server, BraneId::new(draw.uuid()), owner))
+    options
 }
 
 /// Watches what a process uses.
