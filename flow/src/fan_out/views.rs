@@ -76,7 +76,16 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
             Some(Place::Live(place)) if aim.sight.view == Some(from) && at.seq == self.head.seq => {
                 aim.sight.view = Some(to);
                 self.counters.steps += 1;
-                let index = self.make_lagging(now_us, *place);
+                // Parts say nothing of what is durable; windows do, also those
+                // that showed nothing here.
+                let stream = place.stream;
+                self.tell_head(now_us, stream);
+                self.settle_filled(now_us);
+                let index = match self.places.get(&session) {
+                    Some(Place::Live(place)) => self.make_lagging(now_us, *place),
+                    Some(Place::Lagging(index)) => *index,
+                    None => return,
+                };
                 self.lagging[index].begin(now_us, Start::Load { parts, at });
                 self.bite(now_us, index, effects);
             }

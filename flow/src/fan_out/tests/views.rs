@@ -79,6 +79,18 @@ fn walks_before_the_first_edit_after_a_restart() {
 }
 
 #[test]
+fn a_step_comes_after_the_windows_that_showed_nothing() {
+    let mut bench = Bench::new();
+    let (here, there) = (view(0, 3), view(1, 3));
+    bench.watch(ONE, 99, here);
+    bench.publish_to(5);
+    bench.machine.aim(0, ONE, Some(there), &mut bench.effects);
+    bench.show(ONE, here, there, 1, 5);
+    let told = [Window(3), Window(3_005), Part(0)];
+    assert_eq!(bench.got(ONE), told, "what is durable is in the window");
+}
+
+#[test]
 fn a_step_that_comes_too_late_is_asked_for_again() {
     let mut bench = Bench::new();
     let (here, there) = (view(0, 2), view(1, 2));
