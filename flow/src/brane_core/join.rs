@@ -336,9 +336,6 @@ impl BraneCore {
         let scope = Some(Scope { grid: self.world.grid(), view: to });
         let parts = self.region(boundary, Region { view: to, known: Some(from) }, scope);
         effects.push(BraneEffect::Show(Box::new(Show { session: key, from, to, parts })));
-        // It may have been spared the window that would have told.
-        let at = self.position(self.durable);
-        effects.push(BraneEffect::Durable { at, waiting: vec![key] });
     }
 
     fn attach(

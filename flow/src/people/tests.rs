@@ -179,7 +179,7 @@ impl Crowd {
         for _ in 0..1_000 {
             match self.machine.deadline() {
                 Some(due_us) => self.pass(due_us.saturating_sub(self.now.us).div_ceil(1_000)),
-                None => return,
+                None => return self.read(),
             }
         }
         panic!("it does not become quiet");
