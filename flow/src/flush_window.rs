@@ -193,9 +193,9 @@ impl FlushWindow {
         let whole_us = cost_us.saturating_mul(100) / percent;
         let cheap_us = u64::from(self.config.fan_out_cheap_us.max(1));
         let shared_us = whole_us.saturating_mul(cost_us.max(cheap_us)) / cheap_us;
-        // What is too much for the maximum leaves half of the time to edits: in a
-        // room so large there are many.
-        let longest_us = self.max_us().saturating_sub(cost_us).max(2 * cost_us);
+        // What is too much for the maximum leaves three fifths of the time to
+        // edits: in a room so large there are many, and a backlog has to go, too.
+        let longest_us = self.max_us().saturating_sub(cost_us).max(5 * cost_us / 2);
         shared_us.min(longest_us)
     }
 
@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(window.interval_us(200), 1_200, "600 us, half of the time");
         assert_eq!(window.interval_us(1_000), 9_000, "3 ms, a third of the time");
         assert_eq!(window.interval_us(2_000), 27_000, "6 ms, and 33 ms with them");
-        assert_eq!(window.interval_us(10_000), 60_000, "30 ms, half of the time");
+        assert_eq!(window.interval_us(10_000), 75_000, "30 ms, two fifths of the time");
     }
 
     #[test]

@@ -75,7 +75,8 @@ impl Degrade {
             }
         };
         let levels = Level::ALL.into_iter().skip(1).zip(&config.degrade);
-        let mut reached = levels.filter_map(|(level, threshold)| Some((level, exceeded(threshold)?)));
+        let mut reached =
+            levels.filter_map(|(level, threshold)| Some((level, exceeded(threshold)?)));
         let (to, reason) = reached.next_back()?;
         (to > self.level).then(|| self.change(now_us, to, reason))
     }
