@@ -75,7 +75,7 @@ pub enum Frame<'a, T> {
 pub enum Room {
     /// It does.
     More,
-    /// It is over its high-water mark; the driver calls [`FanOut::drained`]
+    /// It is over its high-water mark; the driver calls [`super::FanOut::drained`]
     /// when it is under its low-water mark again.
     Full,
 }
@@ -105,7 +105,7 @@ pub enum Start<S> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FanOutEffect {
     /// Ask the brane for a new start of this session, which will not get to
-    /// the head by replay; then [`FanOut::restart`].
+    /// the head by replay; then [`super::FanOut::restart`].
     Resync {
         /// Who.
         session: SessionKey,
@@ -116,7 +116,7 @@ pub enum FanOutEffect {
         view: Option<View>,
     },
     /// Ask the brane for what the next view shows more than the one that the
-    /// session has; then [`FanOut::show`].
+    /// session has; then [`super::FanOut::show`].
     Step {
         /// Who.
         session: SessionKey,

@@ -1,12 +1,12 @@
 //! Who is in a brane, where they are, and what they say to each other. None
 //! of it is part of the log, and none of it outlives the brane's opening.
 //!
-//! *Who*: joins and leaves are an ordered log ([`roster`]) that a session
+//! *Who*: joins and leaves are an ordered log (`roster.rs`) that a session
 //! follows from its first `people.list` on. One that is slow gets what it
 //! missed, or is told to list anew: a join or leave is never dropped silently.
 //!
 //! *Where*: each session's latest pose is kept. In turns, while something
-//! changes, every follower is sent what is new of its nearest ([`sight`]),
+//! changes, every follower is sent what is new of its nearest (`sight.rs`),
 //! the farther the less often. A follower whose outbox is full is passed over
 //! and costs nothing but what it has seen.
 //!
