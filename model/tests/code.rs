@@ -31,6 +31,7 @@ const GIVEN: &[(u16, &str)] = &[
     (1020, "method_not_allowed"),
     (1021, "too_many_branes"),
     (1022, "no_pose"),
+    (1023, "too_many_sessions"),
     (2000, "object_not_found"),
     (2001, "object_exists"),
     (2002, "parent_not_found"),
@@ -52,6 +53,7 @@ const GIVEN: &[(u16, &str)] = &[
     (2018, "client_unknown"),
     (2019, "client_taken"),
     (2020, "edit_too_large"),
+    (2021, "brane_too_large"),
 ];
 
 #[test]

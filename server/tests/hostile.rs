@@ -19,7 +19,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Small enough to be filled by one test, and patient enough to be held full.
-const SETTINGS: [(&str, &str); 20] = [
+const SETTINGS: [(&str, &str); 21] = [
     ("AVVY_LIMITS_MAX_CONNECTIONS", "400"),
     ("AVVY_LIMITS_MAX_SESSIONS", "200"),
     ("AVVY_LIMITS_MAX_SESSIONS_PER_BRANE", "200"),
@@ -40,6 +40,7 @@ const SETTINGS: [(&str, &str); 20] = [
     ("AVVY_SESSION_OUTBOX_HIGH_WATER_BYTES", "32768"),
     ("AVVY_SESSION_OUTBOX_LOW_WATER_BYTES", "8192"),
     ("AVVY_SESSION_OUTBOX_MAX_BYTES", "262144"),
+    ("AVVY_BRANE_MAX_WINDOW_BYTES", "262144"),
 ];
 
 /// Sessions that take part; the last places are for those who mean well.
