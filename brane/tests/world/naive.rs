@@ -203,41 +203,47 @@ fn same(world: &World, naive: &Naive) {
     }
 }
 
+/// The limits are small and the edits wild for the sake of these.
+const REFUSALS: [Code; 15] = [
+    Code::ObjectNotFound,
+    Code::ObjectExists,
+    Code::ParentNotFound,
+    Code::ParentNotGroup,
+    Code::Cycle,
+    Code::TooDeep,
+    Code::TooManyObjects,
+    Code::RootProtected,
+    Code::OutOfRange,
+    Code::PropsTooLarge,
+    Code::Empty,
+    Code::BatchTooLarge,
+    Code::TouchesTooMany,
+    Code::NotPermitted,
+    Code::BraneTooLarge,
+];
+
 #[test]
 fn agrees_with_the_naive_model() {
     let seen = RefCell::new(BTreeSet::new());
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
-        cases: ProptestConfig::default().cases.max(400),
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    });
-    runner
-        .run(&script(1..90), |steps| {
-            let mut run = Run::new();
-            steps.iter().for_each(|step| run.step(step, &mut seen.borrow_mut()));
-            run.finish();
-            Ok(())
-        })
-        .unwrap();
-    // The limits are small and the edits wild for the sake of these.
-    use Code::*;
-    for code in [
-        ObjectNotFound,
-        ObjectExists,
-        ParentNotFound,
-        ParentNotGroup,
-        Cycle,
-        TooDeep,
-        TooManyObjects,
-        RootProtected,
-        OutOfRange,
-        PropsTooLarge,
-        Empty,
-        BatchTooLarge,
-        TouchesTooMany,
-        NotPermitted,
-        BraneTooLarge,
-    ] {
-        assert!(seen.borrow().contains(&Some(code)), "never refused with {code}");
+    let missing = || REFUSALS.iter().find(|code| !seen.borrow().contains(&Some(**code))).copied();
+    // Some refusals are rare: as many rounds as it takes to see all.
+    for _ in 0..20 {
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+            cases: ProptestConfig::default().cases.max(400),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        });
+        runner
+            .run(&script(1..90), |steps| {
+                let mut run = Run::new();
+                steps.iter().for_each(|step| run.step(step, &mut seen.borrow_mut()));
+                run.finish();
+                Ok(())
+            })
+            .unwrap();
+        if missing().is_none() {
+            break;
+        }
     }
+    assert_eq!(missing(), None, "never refused with this");
 }
