@@ -24,9 +24,15 @@ fn killed_twenty_times_it_keeps_its_promises() {
 
 #[test]
 fn without_power_it_keeps_its_promises() {
-    let summary = run(10, Cut::Power { synchronous: true }).unwrap();
-    eprintln!("{summary}");
-    assert!(summary.lost_sectors > 0, "nothing was ever unsynced: this proves nothing");
+    // Where nothing happened to be unsynced, a cut proves nothing.
+    for _ in 0..5 {
+        let summary = run(10, Cut::Power { synchronous: true }).unwrap();
+        eprintln!("{summary}");
+        if summary.lost_sectors > 0 {
+            return;
+        }
+    }
+    panic!("nothing was ever unsynced");
 }
 
 #[test]
