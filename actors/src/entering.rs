@@ -14,6 +14,13 @@ pub(crate) struct Entering {
 impl Entering {
     pub(crate) fn push(&mut self, session: SessionKey) {
         self.sessions.push(session);
+        // Whatever it was, it is looked at anew.
+        self.seen = (usize::MAX, usize::MAX);
+    }
+
+    /// Whether nobody is on the way in: then there is nothing to look at.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
     }
 
     /// Those that are live now, or gone. `seen` is how many are live and lagging.

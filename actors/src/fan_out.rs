@@ -296,6 +296,9 @@ impl State {
     }
 
     fn report_entered(&mut self) {
+        if self.entering.is_empty() {
+            return;
+        }
         let (machine, status) = (&self.machine, self.machine.status());
         let is_on_its_way = |session| machine.contains(session) && !machine.is_live(session);
         let entered = self.entering.settled((status.live, status.lagging), is_on_its_way);

@@ -38,14 +38,7 @@ impl WindowFrames {
     /// A window to be published.
     pub fn publish(window: &Window) -> Published<Self> {
         let flush = &window.flush;
-        let header = FlushHeader {
-            channel: flush.channel,
-            epoch: flush.epoch,
-            from: flush.from,
-            to: flush.to,
-            durable: flush.durable,
-            ms: flush.ms,
-        };
+        let header = FlushHeader::from(&**flush);
         let message = ServerMessage::Flush(Arc::clone(flush));
         let whole = Frame::binary(&encode_server(&message, flush.ms));
         let cells = window.cells.as_deref().map(CellFrames::new);

@@ -108,18 +108,10 @@ fn stretches(events: &[Event]) -> SmallVec<[Stretch; 4]> {
 
 /// Encodes a flush that was made by hand or read.
 pub(super) fn write_flush(flush: &Flush) -> Vec<u8> {
-    let Flush { channel, epoch, from, to, durable, ms, items } = flush;
-    let header = FlushHeader {
-        channel: *channel,
-        epoch: *epoch,
-        from: *from,
-        to: *to,
-        durable: *durable,
-        ms: *ms,
-    };
+    let header = FlushHeader::from(flush);
     let mut out = Out::with_capacity(256);
-    header.start(items.len(), &mut out);
-    items.iter().for_each(|item| write_item(item, &mut out));
+    header.start(flush.items.len(), &mut out);
+    flush.items.iter().for_each(|item| write_item(item, &mut out));
     header.end(&mut out);
     out.finish()
 }
@@ -206,6 +198,13 @@ pub struct FlushHeader {
     pub durable: Seq,
     /// Server's Unix time in milliseconds when the window was closed.
     pub ms: u64,
+}
+
+impl From<&Flush> for FlushHeader {
+    fn from(flush: &Flush) -> Self {
+        let Flush { channel, epoch, from, to, durable, ms, .. } = *flush;
+        Self { channel, epoch, from, to, durable, ms }
+    }
 }
 
 /// What an `entity.update` holds, in its bytes.
