@@ -17,11 +17,16 @@ fn venv() -> PathBuf {
     shell::root().join(".cache/venv")
 }
 
+/// Its Python.
+pub fn interpreter() -> PathBuf {
+    venv().join("bin/python")
+}
+
 /// What the tests are told of their surroundings. Not `AVVY_...`: those are
 /// the server's settings, and it refuses strange ones.
 pub fn environment() -> Result<[(&'static str, PathBuf); 2]> {
     Ok([
-        ("AVVYLAND_PYTHON", venv().join("bin/python")),
+        ("AVVYLAND_PYTHON", interpreter()),
         ("AVVYLAND_BINARY", shell::release_binary("avvyland")?),
     ])
 }
@@ -75,7 +80,7 @@ fn need_venv_module() -> Result<()> {
 /// Runs the Python client's own tests. Its scenario against a real server is
 /// run by the server's tests, in the surroundings of [`environment`].
 pub fn test() -> Result<String> {
-    let mut python = Command::new(venv().join("bin/python"));
+    let mut python = Command::new(interpreter());
     python.current_dir(CLIENT).envs(environment()?);
     python.args(["-B", "-m", "unittest", "discover", "--verbose", "--start-directory", "tests"]);
     shell::call(&mut python)?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::shell::{self, Steps};
-use crate::{python, serve};
+use crate::{mongod, python, redis, serve};
 
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let filter = match arguments {
@@ -17,6 +17,10 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let wants_python = filter.is_none_or(|filter| filter == "python");
     let wants_rust = filter != Some("python");
     steps.run("set up Python", || python::set_up().map(|venv| venv.display().to_string()));
+    if wants_rust {
+        steps.run("set up MongoDB", || mongod::set_up().map(|path| path.display().to_string()));
+        steps.run("set up Redis", || redis::set_up().map(|path| path.display().to_string()));
+    }
     steps.run("build the release", || serve::build_server().map(|()| String::new()));
     if wants_rust {
         steps.run("Rust tests", || rust(filter));
@@ -27,12 +31,15 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     Ok(steps.finish())
 }
 
+/// The stores that a default build is without.
+const STORES: [&str; 2] = ["--features", "avvy-persistence/mongodb"];
+
 /// All of the workspace. The profile is in the root's `Cargo.toml`: checks of
 /// the debug build stay on, the pure crates are optimised for the simulation.
 fn rust(filter: Option<&str>) -> Result<String> {
     let mut cargo = shell::cargo()?;
-    cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(filter);
-    cargo.envs(python::environment()?);
+    cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(STORES).args(filter);
+    cargo.envs(python::environment()?).envs([mongod::environment()]);
     let mut counts = Counts::default();
     let outcome = shell::watch(&mut cargo, |line| counts.add(line));
     outcome.map_err(|error| error.context(counts.to_string()))?;

@@ -19,6 +19,8 @@
 mod broken;
 mod cases;
 mod fixture;
+#[cfg(feature = "mongodb")]
+pub mod mongod;
 mod samples;
 
 pub use broken::{Broken, BrokenFixture, Bug};

@@ -1,0 +1,244 @@
+//! A real MongoDB for tests: processes of their own, on free ports, in a
+//! directory of their own, which end with the test's process.
+//!
+//! `AVVY_TEST_MONGODB_URI` has the tests that need no more than a database use
+//! another server. `AVVYLAND_MONGOD` names the program; without it that which
+//! `cargo xtask test` has fetched is taken. None is a failure.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, OnceLock, mpsc};
+use std::time::Duration;
+use std::{fs, thread};
+
+use mongodb::bson::{Document, doc};
+use mongodb::{Client, options::ClientOptions};
+
+/// How long a server may take to start, or a set to have a primary.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a server says when it can be connected to.
+const READY: &str = "Waiting for connections";
+
+/// The address of a server that all tests of this process share: a set of one.
+/// Each of them takes a database of its own, see [`fresh_database`].
+pub fn shared() -> &'static str {
+    static SHARED: OnceLock<(String, Option<MongoSet>)> = OnceLock::new();
+    let (uri, _) = SHARED.get_or_init(|| match std::env::var("AVVY_TEST_MONGODB_URI") {
+        Ok(uri) => (uri, None),
+        Err(_) => {
+            let set = MongoSet::start(1);
+            (set.uri(), Some(set))
+        }
+    });
+    uri
+}
+
+/// The name of a database that nobody has used.
+pub fn fresh_database() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+    // A server that outlives the tests keeps the databases of earlier runs.
+    let started = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis());
+    format!("avvy-{started:x}-{}-{nth}", std::process::id())
+}
+
+/// A replica set of this machine.
+pub struct MongoSet {
+    members: Vec<Member>,
+}
+
+struct Member {
+    port: u16,
+    directory: PathBuf,
+    /// `None` while it is dead.
+    process: Option<Child>,
+}
+
+impl MongoSet {
+    /// Starts a set, and waits until it has a primary.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(members: usize) -> Self {
+        let members: Vec<Member> = (0..members).map(|_| Member::new()).collect();
+        let set = Self { members };
+        let seed = format!("mongodb://127.0.0.1:{}/?directConnection=true", set.members[0].port);
+        let hosts = set.members.iter().zip(0..);
+        let hosts: Vec<Document> = hosts
+            .map(|(member, nth)| doc! {"_id": nth, "host": format!("127.0.0.1:{}", member.port)})
+            .collect();
+        // Quick elections: a test waits for them.
+        let settings = doc! {"electionTimeoutMillis": 1_000, "heartbeatIntervalMillis": 200};
+        let config = doc! {"_id": "rs0", "version": 1, "members": hosts, "settings": settings};
+        command(&seed, doc! {"replSetInitiate": config});
+        // The primary takes it, which the driver waits for; once every member
+        // has it, each could be the next primary.
+        let all = doc! {"w": set.members.len() as i32, "wtimeout": PATIENCE.as_millis() as i64};
+        let note = doc! {"appendOplogNote": 1, "data": {}, "writeConcern": all};
+        command(&set.uri(), note);
+        set
+    }
+
+    /// The address of the whole set.
+    pub fn uri(&self) -> String {
+        let hosts = self.members.iter().map(|member| format!("127.0.0.1:{}", member.port));
+        format!("mongodb://{}/?replicaSet=rs0", hosts.collect::<Vec<_>>().join(","))
+    }
+
+    /// Which member is the primary.
+    pub fn primary(&self) -> usize {
+        let answer = command(&self.uri(), doc! {"hello": 1});
+        let me = answer.get_str("me").unwrap_or_default();
+        let is_it = |member: &Member| me.ends_with(&format!(":{}", member.port));
+        self.members.iter().position(is_it).expect("the primary is a member")
+    }
+
+    /// Kills a member, as a crash of its machine would.
+    pub fn kill(&mut self, nth: usize) {
+        self.members[nth].end();
+    }
+
+    /// Starts a member again on what it left.
+    pub fn restart(&mut self, nth: usize) {
+        let member = &mut self.members[nth];
+        member.process = Some(launch(member.port, &member.directory));
+    }
+
+    /// The ports of the members.
+    pub fn ports(&self) -> Vec<u16> {
+        self.members.iter().map(|member| member.port).collect()
+    }
+}
+
+impl Member {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        static SWEPT: OnceLock<()> = OnceLock::new();
+        SWEPT.get_or_init(sweep);
+        let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("{PREFIX}{}-{nth}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a directory can be made for MongoDB");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let port = listener.local_addr().expect("it has an address").port();
+        drop(listener);
+        let process = Some(launch(port, &directory));
+        Self { port, directory, process }
+    }
+
+    fn end(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // It may have ended by itself.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.end();
+        // What stays is swept by a later run.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+const PREFIX: &str = "avvy-mongod-";
+
+/// Removes the directories of processes that have ended: a server that all
+/// tests share is never dropped.
+fn sweep() {
+    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        if process.is_some_and(|id| !Path::new("/proc").join(id).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn program() -> PathBuf {
+    let fetched = || {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a folder of the house");
+        root.join(".cache/mongod/mongod-6.0.5")
+    };
+    let program = std::env::var_os("AVVYLAND_MONGOD").map_or_else(fetched, PathBuf::from);
+    assert!(program.exists(), "there is no {}; `cargo xtask test` fetches it", program.display());
+    program
+}
+
+/// Starts a server, and waits until it can be connected to.
+fn launch(port: u16, directory: &Path) -> Child {
+    // The signal at the parent's death is set for a thread's children, so all
+    // are started by one that lives as long as the process.
+    type Start = (Command, mpsc::Sender<std::io::Result<Child>>);
+    static STARTER: LazyLock<mpsc::Sender<Start>> = LazyLock::new(|| {
+        let (starter, starts) = mpsc::channel::<Start>();
+        thread::spawn(move || {
+            for (mut command, answer) in starts {
+                // Whoever asked waits for it.
+                let _ = answer.send(command.spawn());
+            }
+        });
+        starter
+    });
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program());
+    command.args(["--replSet", "rs0", "--bind_ip", "127.0.0.1", "--nounixsocket"]);
+    command.args(["--oplogSize", "64", "--wiredTigerCacheSizeGB", "0.25"]);
+    command.args(["--wiredTigerEngineConfigString", "log=(prealloc=false)"]);
+    command.args(["--setParameter", "enableTestCommands=1"]);
+    command.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
+    command.args(["--port", &port.to_string(), "--dbpath"]).arg(directory);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let (answer, child) = mpsc::channel();
+    STARTER.send((command, answer)).expect("the starter lives as long as the process");
+    let child = child.recv().expect("the starter answers");
+    let mut child = child.expect("setpriv (of util-linux) can be started");
+    let output = child.stdout.take().expect("its output is piped");
+    let (ready, is_ready) = mpsc::channel();
+    thread::spawn(move || {
+        let mut last = VecDeque::new();
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if line.contains(READY) {
+                // Later lines are read so that the server can go on writing.
+                let _ = ready.send(Ok(()));
+            }
+            last.push_back(line);
+            last.truncate(20);
+        }
+        let _ = ready.send(Err(last));
+    });
+    match is_ready.recv_timeout(PATIENCE) {
+        Ok(Ok(())) => child,
+        other => panic!("MongoDB does not start: {other:#?}"),
+    }
+}
+
+/// Gives one command to the database `admin`, and returns the answer.
+///
+/// # Panics
+/// When it fails.
+pub fn command(uri: &str, command: Document) -> Document {
+    // A client belongs to the runtime it was made in, and callers have theirs.
+    thread::scope(|scope| {
+        let run = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime can be made").block_on(async {
+                let mut options = ClientOptions::parse(uri).await?;
+                options.server_selection_timeout = Some(PATIENCE);
+                let client = Client::with_options(options)?;
+                let answer = client.database("admin").run_command(command.clone()).await;
+                client.shutdown().immediate(true).await;
+                answer
+            })
+        };
+        let answer = scope.spawn(run).join().expect("the command does not panic");
+        answer.unwrap_or_else(|error| panic!("{command}: {error}"))
+    })
+}

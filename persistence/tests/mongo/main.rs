@@ -1,0 +1,4 @@
+//! The store on MongoDB, on real servers.
+#![allow(clippy::unwrap_used)]
+
+mod kit;
