@@ -119,10 +119,8 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         if !self.lagging[index].hungry() {
             return;
         }
-        let session = self.lagging[index].key;
-        self.note_debt(now_us, index, effects);
-        let stays = self.lagging.get(index).is_some_and(|lagging| lagging.key == session);
-        if !stays || !self.lagging[index].hungry() || !self.load(now_us, index) {
+        // It is told its level before it is served by it, which is next time.
+        if self.note_debt(now_us, index, effects) || !self.load(now_us, index) {
             return;
         }
         match self.replay(now_us, index) {

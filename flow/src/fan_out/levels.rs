@@ -40,14 +40,19 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     }
 
     /// Raises the level of the lagging session at `index`, if its debt asks for
-    /// that. The session may leave its place by it.
-    pub(super) fn note_debt(&mut self, now_us: u64, index: usize, effects: &mut Vec<FanOutEffect>) {
+    /// that. The session may leave its place by it. True when it has risen.
+    pub(super) fn note_debt(
+        &mut self,
+        now_us: u64,
+        index: usize,
+        effects: &mut Vec<FanOutEffect>,
+    ) -> bool {
         let lagging = &self.lagging[index];
-        let (session, Stage::Replaying(at)) = (lagging.key, &lagging.stage) else { return };
-        let Some((bytes, since_us)) = self.ring.debt(at.seq) else { return };
+        let (session, Stage::Replaying(at)) = (lagging.key, &lagging.stage) else { return false };
+        let Some((bytes, since_us)) = self.ring.debt(at.seq) else { return false };
         let (at, debt) = (*at, Debt { bytes, age_us: now_us.saturating_sub(since_us) });
         let one = self.levels.entry(session).or_insert_with(|| Degrade::new(now_us));
-        let Some(change) = one.owes(now_us, debt, &self.config) else { return };
+        let Some(change) = one.owes(now_us, debt, &self.config) else { return false };
         self.level_changed(session, change, effects);
         let is_wide = self.view(session).is_some_and(|view| view.reach > 1);
         match change.to {
@@ -55,6 +60,7 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
             Level::Resync => self.resync(now_us, index, at, effects),
             Level::Full | Level::NoPresence | Level::Collapsed | Level::Near => {}
         }
+        true
     }
 
     /// A live session owes nothing.

@@ -38,6 +38,19 @@ fn a_slow_session_gets_several_windows_as_one() {
 }
 
 #[test]
+fn a_session_is_told_its_level_before_it_is_served_by_it() {
+    let mut bench = Bench::with(levels());
+    bench.attach(ONE, 1, Start::Replay(at(0)));
+    bench.publish_to(3);
+    bench.effects();
+    bench.attach(SessionKey(3), 99, Start::Replay(at(0)));
+    let risen = [(Level::NoPresence, LevelReason::Bytes)];
+    assert_eq!((changes(&mut bench), bench.got(SessionKey(3))), (risen.to_vec(), vec![]));
+    bench.work();
+    assert_eq!(bench.got(SessionKey(3)), replayed(1..=3));
+}
+
+#[test]
 fn a_level_falls_when_nothing_was_owed_for_a_while() {
     let mut bench = Bench::with(levels());
     bench.attach(ONE, 1, Start::Replay(at(0)));
