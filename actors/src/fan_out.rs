@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avvy_flow::SessionKey;
+use avvy_flow::admission::Entering;
 use avvy_flow::brane_core::{Attach, Show, Start as BraneStart, Window};
 use avvy_flow::fan_out::{
     self, Change, FanOut, FanOutConfig, FanOutEffect, FanOutStatus, Level, Room, Sight, Start,
@@ -25,7 +26,6 @@ use tracing::info;
 use crate::brane::BraneMsg;
 use crate::clock;
 use crate::credits::Permit;
-use crate::entering::Entering;
 use crate::metrics::{Metrics, count};
 use crate::parts::{PartFrames, SharedParts};
 use crate::people::{Crowd, PeopleMsg};

@@ -15,7 +15,6 @@ mod clock;
 mod config;
 mod credits;
 mod directory;
-mod entering;
 mod fan_out;
 mod idle;
 mod limit;

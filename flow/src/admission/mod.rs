@@ -7,12 +7,14 @@
 //! time of its own, one after the other at the pace at which sessions come in,
 //! so that they do not all come back at once again.
 
+mod entering;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 
 use crate::SessionKey;
+pub use entering::Entering;
 
 /// What is allowed, and when it is told to come back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
