@@ -31,6 +31,9 @@ pub(crate) struct Person {
     pub(crate) wants: BTreeSet<BraneId>,
     /// Does not read.
     pub(crate) paused: bool,
+    /// Reads a message, then nothing for so long, in microseconds; 0: all that
+    /// has come.
+    pub(crate) trickle_us: u64,
     /// Stays away until this time.
     pub(crate) absent_until_us: u64,
     backoff: Backoff,
@@ -92,6 +95,7 @@ impl Person {
             wants: branes.iter().copied().collect(),
             branes,
             paused: false,
+            trickle_us: 0,
             absent_until_us: 0,
             backoff: Backoff::new(50, 2_000),
             wake_us: None,
@@ -114,6 +118,11 @@ impl Person {
     pub(crate) fn is_catching_up(&self) -> bool {
         let machine = &self.machine;
         self.branes.iter().any(|b| machine.channel(*b).is_some() && !machine.is_live(*b))
+    }
+
+    /// Whether a brane is to be joined and is not yet.
+    pub(crate) fn waits_to_be_let_in(&self) -> bool {
+        self.conn.is_some() && self.wants.iter().any(|b| self.machine.channel(*b).is_none())
     }
 
     /// What waits, and since when.
@@ -169,6 +178,10 @@ impl Person {
                         outside.env.fail(|| format!("a server's message cannot be read: {error}"));
                     }
                 },
+            }
+            if self.trickle_us > 0 {
+                self.paused = true;
+                outside.env.after(self.trickle_us, Event::Resume(self.index));
             }
         }
     }
@@ -250,6 +263,9 @@ impl Person {
                 let has = join.resume.as_ref().map(|resume| (resume.version, resume.scope));
                 self.resumes.insert(join.brane, has);
                 self.wishes.entry(join.brane).or_default().add(join.area);
+                if outside.env.rng.below(20) == 0 {
+                    self.cut_soon(outside);
+                }
             }
             ClientMessage::View { channel, area } => self.wish(*channel, *area),
             ClientMessage::Update(update) => {
@@ -261,6 +277,14 @@ impl Person {
         }
         if let Some(conn) = self.conn {
             outside.net.up(outside.env, conn, encode_client(message));
+        }
+    }
+
+    /// Loses the connection in the middle of what has just begun.
+    fn cut_soon(&self, outside: &mut Outside<'_>) {
+        if let Some(conn) = self.conn.filter(|_| outside.env.setup.weights.cut > 0) {
+            let after_us = outside.env.rng.below(10 * outside.env.setup.delay_us);
+            outside.env.after(after_us, Event::Cut(conn));
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use avvy_model::BraneId;
 
+use crate::client::Person;
 use crate::env::Event;
 use crate::sim::Sim;
 
@@ -20,11 +21,12 @@ impl Sim {
     /// One action of the driver, then some time.
     pub(crate) fn step(&mut self) {
         let w = self.env.setup.weights;
-        let actions: [(u64, Action); 15] = [
+        let actions: [(u64, Action); 16] = [
             (w.edit, Self::do_edit),
             (w.mingle, Self::do_mingle),
             (w.roam, Self::do_roam),
             (w.cut, Self::do_cut),
+            (w.storm, Self::do_storm),
             (w.pause, Self::do_pause),
             (w.wander, Self::do_wander),
             (w.replace, Self::do_replace),
@@ -92,6 +94,7 @@ impl Sim {
         self.with_process(|process, ctx| process.unstall(ctx.env));
         for index in 0..self.people.len() {
             self.people[index].absent_until_us = 0;
+            self.people[index].trickle_us = 0;
             self.env.after(0, Event::Resume(index));
             self.env.after(0, Event::Connect(index));
             let branes = self.people[index].branes.clone();
@@ -115,6 +118,7 @@ impl Sim {
                     person.machine.is_live(*brane)
                         && person.machine.position(*brane).map(|at| at.seq) == head
                         && self.references.get(brane).is_some_and(sees)
+                        && person.is_served_fully(*brane)
                 })
         });
         let is_open = |brane: &BraneId| self.process.as_ref().is_some_and(|p| p.is_open(*brane));
@@ -202,7 +206,8 @@ impl Sim {
 
     fn do_cut(&mut self) {
         // Every other cut is where it hurts: while a copy is being brought up to date.
-        let catching_up = self.people.iter().filter(|person| person.is_catching_up());
+        let is_under_way = |p: &&Person| p.is_catching_up() || p.waits_to_be_let_in();
+        let catching_up = self.people.iter().filter(is_under_way);
         let mut conns: Vec<_> = catching_up.filter_map(|person| person.conn).collect();
         if conns.is_empty() || self.env.rng.below(2) == 0 {
             conns = self.net.conns.keys().copied().collect();
@@ -217,8 +222,24 @@ impl Sim {
         self.net.cut(&mut self.env, conn, notice_us);
     }
 
+    /// Everybody is cut off, and is back at about the same time.
+    fn do_storm(&mut self) {
+        self.env.count("storm of connections");
+        let conns: Vec<_> = self.net.conns.keys().copied().collect();
+        for conn in conns {
+            self.net.cut(&mut self.env, conn, 1_000);
+        }
+    }
+
     fn do_pause(&mut self) {
         let index = self.env.rng.below(self.people.len() as u64) as usize;
+        let person = &mut self.people[index];
+        if person.trickle_us > 0 {
+            person.trickle_us = 0;
+        } else if self.env.rng.below(4) == 0 {
+            person.trickle_us = *self.env.rng.pick(&[2_000, 20_000, 100_000]).unwrap_or(&1);
+            self.env.count("reader message by message");
+        }
         if !self.people[index].paused {
             self.people[index].paused = true;
             self.env.count("slow reader");

@@ -27,6 +27,8 @@ pub(crate) enum Event {
     Timer(u64, ActorId, u64),
     /// An empty brane of this process may be closed.
     Idle(u64, ActorId),
+    /// Somebody may be let into a brane of this process.
+    Entry(u64, ActorId),
     /// A store job of this process goes on.
     Job(u64, JobId),
     /// Packets may have come to the server.

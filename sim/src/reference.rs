@@ -5,7 +5,9 @@
 //! It learns what is accepted from the journal's chunks, as they leave the
 //! brane, and what is left after a restart from how the brane is opened.
 
+mod door;
 mod intent;
+mod log;
 mod part;
 mod world;
 
@@ -19,6 +21,7 @@ use avvy_model::{
 };
 
 use crate::env::Env;
+pub(crate) use door::Door;
 use part::Objects;
 pub(crate) use world::NaiveWorld;
 
@@ -61,6 +64,8 @@ pub(crate) struct Reference {
     promised: Seq,
     /// The last opening has ended because another process had opened it.
     superseded: bool,
+    /// Where each window ends, by its epoch and where it begins.
+    windows: BTreeMap<(Epoch, Seq), Seq>,
     /// The edge of a cell in each epoch, in units of 0.1 mm.
     cell_sizes: BTreeMap<Epoch, u32>,
 }
@@ -80,6 +85,7 @@ impl Reference {
             published: Seq(0),
             promised: Seq(0),
             superseded: false,
+            windows: BTreeMap::new(),
             cell_sizes: BTreeMap::new(),
         }
     }
@@ -169,6 +175,7 @@ impl Reference {
     ) {
         let head = self.head();
         let current = self.epoch();
+        self.windows.insert((epoch, from), to);
         env.check(epoch == current, || format!("a chunk of epoch {epoch} in {current}"));
         env.check(from == head, || format!("a chunk from {from} at {head}"));
         env.check(to.0 == from.0 + events.len() as u64, || {

@@ -4,7 +4,9 @@
 use avvy_flow::brane_core::BraneConfig;
 use avvy_flow::fan_out::Threshold;
 use avvy_flow::people::Rate;
-use avvy_flow::{FanOutConfig, FlushWindowConfig, GroupCommitConfig, PeopleConfig};
+use avvy_flow::{
+    AdmissionConfig, FanOutConfig, FlushWindowConfig, GroupCommitConfig, PeopleConfig,
+};
 use avvy_model::WorldLimits;
 
 use crate::rng::Rng;
@@ -18,6 +20,8 @@ pub struct Setup {
     pub branes: u64,
     /// Of every brane.
     pub brane: BraneConfig,
+    /// Of the door of every brane.
+    pub admission: AdmissionConfig,
     /// Of every fan-out.
     pub fan_out: FanOutConfig,
     /// Of the people of every brane.
@@ -67,6 +71,8 @@ pub struct Weights {
     pub edit: u64,
     /// A connection is cut.
     pub cut: u64,
+    /// All connections are cut.
+    pub storm: u64,
     /// A client stops or goes on reading.
     pub pause: u64,
     /// A client leaves a brane, or joins one again.
@@ -102,6 +108,7 @@ impl Setup {
         let weights = Weights {
             edit: 600,
             cut: some(rng, 20),
+            storm: some(rng, 3),
             pause: some(rng, 25),
             wander: some(rng, 12),
             replace: some(rng, 4),
@@ -124,9 +131,10 @@ impl Setup {
         let mut brane = brane(rng, outcomes);
         brane.limits.client_memory_ms = client_memory_ms;
         Self {
-            clients: rng.range(2, 6),
+            clients: if rng.below(12) == 0 { rng.range(8, 16) } else { rng.range(2, 6) },
             branes: rng.range(1, 2),
             brane,
+            admission: admission(rng),
             fan_out: fan_out(rng),
             people: people(rng),
             commits: commits(rng),
@@ -185,14 +193,24 @@ fn brane(rng: &mut Rng, outcomes: usize) -> BraneConfig {
     }
 }
 
+/// From a door for one at a time to one that everybody is through at once.
+fn admission(rng: &mut Rng) -> AdmissionConfig {
+    AdmissionConfig {
+        max_entering: *rng.pick(&[1, 1, 2, 500]).unwrap_or(&500),
+        slow_after_ms: *rng.pick(&[50, 2_000, 20_000]).unwrap_or(&2_000),
+        max_waiting: *rng.pick(&[0, 1, 3, 5_000]).unwrap_or(&5_000),
+        max_wait_ms: *rng.pick(&[1, 100, 10_000]).unwrap_or(&10_000),
+    }
+}
+
 fn fan_out(rng: &mut Rng) -> FanOutConfig {
     FanOutConfig {
         ring_max_windows: *rng.pick(&[1, 4, 30, 4_096]).unwrap_or(&30),
         ring_max_bytes: *rng.pick(&[400, 10_000, 16 << 20]).unwrap_or(&10_000),
         bite_windows: rng.range(1, 8) as usize,
         bite_parts: rng.range(1, 3) as usize,
-        slow_session_timeout_ms: rng.range(500, 5_000) as u32,
-        load_timeout_ms: rng.range(2_000, 20_000) as u32,
+        slow_session_timeout_ms: *rng.pick(&[200, 1_000, 5_000]).unwrap_or(&1_000),
+        load_timeout_ms: *rng.pick(&[500, 2_000, 20_000]).unwrap_or(&2_000),
         max_resyncs: rng.range(1, 4) as u32,
         degrade: degrade(rng),
         recover_ms: rng.range(1, 2_000) as u32,

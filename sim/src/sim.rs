@@ -194,7 +194,8 @@ impl Sim {
             Event::Cut(conn) => {
                 if self.net.conns.contains_key(&conn) {
                     self.env.count("connection cut while catching up");
-                    self.net.cut(&mut self.env, conn, 100_000);
+                    let notice_us = *self.env.rng.pick(&[1_000, 100_000]).unwrap_or(&1_000);
+                    self.net.cut(&mut self.env, conn, notice_us);
                 }
             }
             Event::ServerNotices(conn) if self.process.is_none() => {

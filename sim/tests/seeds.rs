@@ -16,9 +16,16 @@ const STEPS: u64 = 500;
 const THREADS: u64 = 2;
 /// So often a copy of a part is compared in each run, on average at least.
 const PARTS_COMPARED: u64 = 50;
+/// So often sessions come to each level but the first and leave it, at least.
+const LEVELS: u64 = SEEDS / 5;
 
 /// What a run of all seeds has to contain for its success to mean anything.
 const KINDS: &[&str] = &[
+    "admission: somebody is told to come back",
+    "admission: somebody waits",
+    "admission: who takes long keeps nobody out",
+    "admission: who waited is let in",
+    "admission: who waits goes away",
     "append done after its time-out",
     "append timed out",
     "append without effect after its time-out",
@@ -75,12 +82,25 @@ const KINDS: &[&str] = &[
     "group commit of several chunks",
     "idle brane closed",
     "join refused",
-    "level of a session falls",
-    "level rises: collapsed windows",
-    "level rises: no presence",
-    "level rises: only what is near",
-    "level rises: resync",
+    "level served: begun anew near",
+    "level served: moves left out",
+    "level served: people changed without poses",
+    "level served: several windows as one",
+    "level served: step of one that recovers",
+    "level served: windows of an area",
     "level told",
+    "level: collapsed for age",
+    "level: collapsed for bytes",
+    "level: from collapsed to no presence",
+    "level: from near to collapsed",
+    "level: from no presence to full",
+    "level: from resync to near",
+    "level: near for age",
+    "level: near for bytes",
+    "level: no presence for age",
+    "level: no presence for bytes",
+    "level: resync for age",
+    "level: resync for bytes",
     "network delay spike",
     "opening after compaction",
     "opening failed",
@@ -91,6 +111,7 @@ const KINDS: &[&str] = &[
     "poses seen",
     "power cut at a store operation",
     "pressure of the journal's queue",
+    "reader message by message",
     "recovery judged, from an older snapshot",
     "recovery judged, from the journal alone",
     "recovery judged, from the newest snapshot",
@@ -101,12 +122,16 @@ const KINDS: &[&str] = &[
     "signal heard",
     "slow reader",
     "slow reader of an area",
-    "slow session closed",
+    "slow session closed: it loads for too long",
+    "slow session closed: it replays for too long",
+    "slow session closed: its outbox stays full",
+    "slow session closed: too many new starts",
     "slow store operation",
     "snapshot failed",
     "snapshot stored",
     "stalled actor",
     "state hash asked for",
+    "storm of connections",
     "store error after an append",
     "store error after another operation",
     "store error before an append",
@@ -143,6 +168,9 @@ fn every_seed_holds_and_every_fault_occurs() {
     assert!(missing.is_empty(), "these did not occur: {missing:?}");
     let compared = totals["area: copy compared"];
     assert!(compared >= SEEDS * PARTS_COMPARED, "{compared} copies of parts were compared");
+    for (level, n) in totals.iter().filter(|(kind, _)| kind.starts_with("level: ")) {
+        assert!(*n >= LEVELS, "{level}: only {n} times");
+    }
 }
 
 fn a_seed_gives_the_same_run() {

@@ -2,7 +2,7 @@
 
 use avvy_client::machine::ClientMachine;
 use avvy_model::{Area, BraneId, Handle, Position, Scope};
-use avvy_protocol::{AreaFlush, CatchUp, Channel, FlushItem, Joined, MoveRecord, ViewPart};
+use avvy_protocol::{AreaFlush, CatchUp, Channel, FlushItem, Joined, Level, MoveRecord, ViewPart};
 
 use super::viewer::Has;
 use super::{Outside, Person};
@@ -55,6 +55,11 @@ impl Person {
         }
     }
 
+    /// Whether it is served everything, or not in a brane at all.
+    pub(crate) fn is_served_fully(&self, brane: BraneId) -> bool {
+        self.viewers.get(&brane).is_none_or(|viewer| viewer.level() == Level::Full)
+    }
+
     pub(super) fn count_join(&self, env: &mut Env, joined: &Joined, has: Option<Has>) {
         let had = has.map(|(_, scope)| scope.is_some());
         match (joined.catch_up, had, joined.scope.is_some()) {
@@ -74,11 +79,15 @@ impl Person {
     ) -> Result<(), String> {
         let Some((brane, viewer)) = self.viewer(flush.channel) else { return Ok(()) };
         let (outcome, scope) = (viewer.area_flush(flush), viewer.scope());
+        let level = viewer.level();
         let AreaFlush { epoch, durable, cells, left, entered, .. } = flush;
         self.promise(outside, brane, Position { epoch: *epoch, seq: *durable });
         let mut kinds = Vec::new();
         if cells.is_empty() && left.is_empty() && entered.is_empty() {
             kinds.push("area: quiet view told late");
+        }
+        if level >= Level::Collapsed && !cells.is_empty() {
+            kinds.push("level served: windows of an area");
         }
         if !left.is_empty() {
             kinds.push("area: objects left");
@@ -102,6 +111,9 @@ impl Person {
         let mut here = viewers.filter(|(_, viewer)| viewer.channel == view.part.channel);
         let Some((brane, viewer)) = here.next() else { return Ok(()) };
         let Some(reference) = outside.references.get(brane) else { return Ok(()) };
+        if viewer.level() > Level::Full {
+            outside.env.count("level served: step of one that recovers");
+        }
         if !view.part.gone.is_empty() {
             outside.env.count("area: step away from objects");
         }

@@ -29,8 +29,26 @@ impl Person {
             let cells = draw_cells(&mut outside.env.rng, place);
             self.submit(outside, brane, cells);
         }
+        if outside.env.rng.below(8) == 0 {
+            return self.drag(outside, brane, place);
+        }
         for _ in 0..outside.env.rng.range(1, 3) {
             let edit = self.draw_edit(&mut outside.env.rng, brane, place);
+            self.submit(outside, brane, edit);
+        }
+    }
+
+    /// Moves one object again and again; now and then something else is done to
+    /// it, or to another, in between.
+    fn drag(&mut self, outside: &mut Outside<'_>, brane: BraneId, place: Place) {
+        let target = self.draw_target(&mut outside.env.rng, brane);
+        for _ in 0..outside.env.rng.range(3, 8) {
+            let rng = &mut outside.env.rng;
+            let edit = match rng.below(8) {
+                0 => self.draw_edit(rng, brane, place),
+                1 => Edit::One(Operation::Update { target, patch: draw_patch(rng) }),
+                _ => Edit::One(Operation::Move { target, patch: draw_move(rng, place) }),
+            };
             self.submit(outside, brane, edit);
         }
     }

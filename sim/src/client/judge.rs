@@ -3,11 +3,10 @@
 
 use avvy_client::machine::{Notify, Ticket};
 use avvy_model::{BraneId, Code, Position};
-use avvy_protocol::{CatchUp, Channel, Flush, Joined, ServerMessage};
+use avvy_protocol::{CatchUp, Channel, Flush, FlushItem, Joined, Level, ServerMessage};
 
 use super::viewer::Viewer;
 use super::{Outside, Person, Submitted};
-use crate::env::Event;
 
 impl Person {
     /// A message before the machine gets it.
@@ -29,6 +28,9 @@ impl Person {
             ServerMessage::VersionComplete { channel, version } => {
                 self.viewer(*channel).map_or(Ok(()), |(_, viewer)| viewer.complete(*version))
             }
+            ServerMessage::Level { channel, level, reason } => self
+                .viewer(*channel)
+                .map_or(Ok(()), |(_, viewer)| viewer.change_level(*level, *reason)),
             ServerMessage::Durable { channel, durable } => {
                 if let Some((brane, _)) = self.viewer(*channel) {
                     self.promise(outside, brane, *durable);
@@ -45,6 +47,7 @@ impl Person {
 
     fn begin_viewer(&mut self, outside: &mut Outside<'_>, joined: &Joined) -> Result<(), String> {
         let (brane, head) = (joined.brane, joined.head);
+        let level = self.viewers.get(&brane).map(Viewer::level).unwrap_or_default();
         let has = match self.viewers.get(&brane) {
             // Started anew: from where it stands, whatever was sent at the join.
             Some(viewer) => {
@@ -54,11 +57,14 @@ impl Person {
         };
         self.promise(outside, brane, Position { epoch: head.epoch, seq: joined.durable });
         self.count_join(outside.env, joined, has);
+        if level >= Level::Near && joined.scope.is_some() {
+            outside.env.count("level served: begun anew near");
+        }
         let Some(reference) = outside.references.get(&brane) else { return Ok(()) };
         let fork = has.and_then(|(at, _)| reference.fork_behind(at, head.epoch));
         let wishes = self.wishes.entry(brane).or_default();
         let viewer = Viewer::begin(joined, has, fork, wishes, reference)?;
-        self.viewers.insert(brane, viewer);
+        self.viewers.insert(brane, viewer.at_level(level));
         Ok(())
     }
 
@@ -79,8 +85,17 @@ impl Person {
     }
 
     fn see_flush(&mut self, outside: &mut Outside<'_>, flush: &Flush) -> Result<(), String> {
-        let Some((brane, viewer)) = self.viewer(flush.channel) else { return Ok(()) };
-        let outcome = viewer.flush(flush);
+        let viewers = self.viewers.iter_mut();
+        let mut here = viewers.filter(|(_, viewer)| viewer.channel == flush.channel);
+        let Some((&brane, viewer)) = here.next() else { return Ok(()) };
+        let Some(reference) = outside.references.get(&brane) else { return Ok(()) };
+        let outcome = viewer.flush(flush, reference).and_then(|()| reference.judge_log(flush));
+        let skips = |item: &FlushItem| matches!(item, FlushItem::Skip(_));
+        if flush.items.iter().any(skips) {
+            outside.env.count("level served: moves left out");
+        } else if !reference.is_window(flush.epoch, flush.from, flush.to) {
+            outside.env.count("level served: several windows as one");
+        }
         self.promise(outside, brane, Position { epoch: flush.epoch, seq: flush.durable });
         outcome
     }
@@ -236,11 +251,8 @@ impl Person {
     ) {
         outside.env.count("rewind seen by a client");
         // The worst moment to lose the connection: half mended.
-        if let Some(conn) = self.conn.filter(|_| outside.env.setup.weights.cut > 0)
-            && outside.env.rng.below(4) == 0
-        {
-            let after_us = outside.env.rng.below(10 * outside.env.setup.delay_us);
-            outside.env.after(after_us, Event::Cut(conn));
+        if outside.env.rng.below(4) == 0 {
+            self.cut_soon(outside);
         }
         let Some(reference) = outside.references.get(&brane) else { return };
         for ticket in lost {

@@ -3,8 +3,9 @@
 use avvy_client::machine::Say;
 use avvy_client::people::Avatar;
 use avvy_model::{BraneId, Rotation, UserId, Value};
-use avvy_protocol::{Audience, Channel, PeopleNews, Pose, Signal};
+use avvy_protocol::{Audience, Channel, Level, PeopleNews, Pose, Signal};
 
+use super::viewer::Viewer;
 use super::{Outside, Person};
 use crate::rng::Rng;
 
@@ -68,6 +69,7 @@ impl Person {
 
     fn look_at_people(&mut self, outside: &mut Outside<'_>, brane: BraneId, news: &PeopleNews) {
         let (index, follows) = (self.index, self.machine.roster(brane).is_some());
+        let level = self.viewers.get(&brane).map(Viewer::level).unwrap_or_default();
         let at = &mut self.among.entry(brane).or_default().at;
         let env = &mut *outside.env;
         match news {
@@ -83,11 +85,16 @@ impl Person {
                 env.check(follows && joins && names == changed.to - changed.from, || {
                     format!("client {index} at {at:?} is told {changed:?}, follows: {follows}")
                 });
+                if level > Level::Full && !changed.reset {
+                    env.count("level served: people changed without poses");
+                }
                 *at = at.filter(|_| !changed.reset).map(|_| changed.to);
                 env.count(if changed.reset { "people listed anew" } else { "people changed" });
             }
             PeopleNews::Poses(poses) => {
-                env.check(follows, || format!("client {index} is told poses"));
+                env.check(follows && level == Level::Full, || {
+                    format!("client {index} is told poses at {level:?}, follows: {follows}")
+                });
                 env.count("poses seen");
                 if !poses.away.is_empty() {
                     env.count("avatar taken away");

@@ -1,7 +1,10 @@
 //! What one copy is shown: written apart from the replica's own checks.
 
 use avvy_model::{Area, Epoch, Position, Scope, Seq, View};
-use avvy_protocol::{AreaFlush, CatchUp, Channel, Flush, Joined, SnapshotPart, ViewPart};
+use avvy_protocol::{
+    AreaFlush, CatchUp, Channel, Flush, FlushItem, Joined, Level, LevelReason, SnapshotPart,
+    ViewPart,
+};
 
 use crate::reference::Reference;
 
@@ -20,6 +23,9 @@ pub(super) struct Viewer {
     rewind: Option<Seq>,
     /// The step that has begun.
     step: Option<Step>,
+    level: Level,
+    /// Its level says that it begins anew before it is shown anything else.
+    anew: bool,
 }
 
 /// A step to another view of which not all parts have come.
@@ -77,7 +83,43 @@ impl Viewer {
         let Joined { channel, head, scope, .. } = *joined;
         check_first_scope(joined, has, wishes, reference)?;
         let at = has.map(|(at, _)| at).filter(|_| !wants_parts);
-        Ok(Self { channel, head, at, scope, parts: 0, wants_parts, rewind: fork, step: None })
+        Ok(Self {
+            channel,
+            head,
+            at,
+            scope,
+            parts: 0,
+            wants_parts,
+            rewind: fork,
+            step: None,
+            level: Level::Full,
+            anew: false,
+        })
+    }
+
+    /// The level outlives a new start within the same join.
+    pub(super) fn at_level(self, level: Level) -> Self {
+        Self { level, ..self }
+    }
+
+    /// What it was told last.
+    pub(super) fn level(&self) -> Level {
+        self.level
+    }
+
+    /// A level rises as far as it has to and falls one by one.
+    pub(super) fn change_level(&mut self, level: Level, reason: LevelReason) -> Result<(), String> {
+        let before = std::mem::replace(&mut self.level, level);
+        let falls = reason == LevelReason::Recovered;
+        let fits =
+            if falls { before != Level::Full && level == before.lower() } else { level > before };
+        let is_wide = self.scope.is_some_and(|scope| scope.view.reach > 1);
+        self.anew |= !falls && (level == Level::Resync || level == Level::Near && is_wide);
+        if fits { Ok(()) } else { Err(format!("{level:?} after {before:?}, as {reason:?}")) }
+    }
+
+    fn goes_on(&self) -> Result<(), String> {
+        if self.anew { Err(format!("no new start at {:?}", self.level)) } else { Ok(()) }
     }
 
     /// The copy is sent back: to the fork, no further, and only once.
@@ -90,6 +132,7 @@ impl Viewer {
 
     /// A part of a snapshot.
     pub(super) fn part(&mut self, part: &SnapshotPart) -> Result<(), String> {
+        self.goes_on()?;
         if !self.wants_parts || part.index != self.parts {
             return Err(format!("part {} where {} was due", part.index, self.parts));
         }
@@ -112,7 +155,11 @@ impl Viewer {
         wishes: &mut Wishes,
         reference: &Reference,
     ) -> Result<(), String> {
+        self.goes_on()?;
         let ViewPart { scope, ref part } = *view;
+        if self.level >= Level::Near && scope.view.reach > 1 {
+            return Err(format!("a step to {scope:?} at {:?}", self.level));
+        }
         let Some((at, old)) = self.at.zip(self.scope) else {
             return Err(format!("a step of a copy of {:?} at {:?}", self.scope, self.at));
         };
@@ -137,7 +184,12 @@ impl Viewer {
     }
 
     /// A window: it must join.
-    pub(super) fn flush(&mut self, flush: &Flush) -> Result<(), String> {
+    pub(super) fn flush(&mut self, flush: &Flush, reference: &Reference) -> Result<(), String> {
+        let is_one = reference.is_window(flush.epoch, flush.from, flush.to);
+        let is_whole = !flush.items.iter().any(|item| matches!(item, FlushItem::Skip(_)));
+        if self.level < Level::Collapsed && !(is_one && is_whole) {
+            return Err(format!("several windows as one at {:?}", self.level));
+        }
         if self.scope.is_some() {
             return Err(format!("a whole window for a copy of {:?}", self.scope));
         }
@@ -155,6 +207,7 @@ impl Viewer {
     }
 
     fn moves_on(&mut self, epoch: Epoch, range: [Seq; 2], durable: Seq) -> Result<(), String> {
+        self.goes_on()?;
         let [from, to] = range;
         let Some(at) = self.at else { return Err("a window before the snapshot".to_owned()) };
         let joins = self.joins(at, epoch) && from == at.seq && to > from && durable <= to;

@@ -4,22 +4,21 @@
 use std::collections::BTreeMap;
 
 use avvy_brane::journal;
-use avvy_flow::SessionKey;
 use avvy_flow::brane_core::{
     BraneCore, BraneEffect, BraneInput, BraneStatus, Selection, Start, Window,
 };
 use avvy_flow::group_commit::JournalChunk;
+use avvy_flow::{Admission, SessionKey};
 use avvy_model::{BraneId, Code, Position, Principal, StateHash};
 use avvy_protocol::close::CloseCode;
-use avvy_protocol::codec::encode_server;
-use avvy_protocol::frame::Frame;
 use avvy_protocol::{Channel, ServerMessage};
 
+use super::entry::Knock;
 use super::jobs::SnapshotRun;
-use super::session::error;
 use super::{ActorId, Ctx, Life, Msg, Process};
-use crate::env::Event;
+use crate::env::{Env, Event};
 use crate::net::SharedOutbox;
+use crate::reference::Door;
 
 /// How often an actor fails between two of its effects, in millionths.
 const CRASH_PPM: u64 = 3_000;
@@ -28,17 +27,31 @@ pub(super) struct Brane {
     pub(super) brane: BraneId,
     pub(super) channel: Channel,
     pub(super) core: BraneCore,
-    members: BTreeMap<SessionKey, (SharedOutbox, Principal)>,
+    /// Who may come in now, and who should.
+    pub(super) admission: Admission<Knock>,
+    pub(super) door: Door,
+    /// Whether a [`Msg::EntryTick`] is under way.
+    pub(super) entry_tick: bool,
+    pub(super) members: BTreeMap<SessionKey, (SharedOutbox, Principal)>,
     tick_us: Option<u64>,
     empty_since_us: Option<u64>,
     pub(super) closing: bool,
 }
 
 impl Brane {
-    pub(super) fn new(brane: BraneId, channel: Channel, core: BraneCore, now_us: u64) -> Self {
-        let members = BTreeMap::new();
-        let empty_since_us = Some(now_us);
-        Self { brane, channel, core, members, tick_us: None, empty_since_us, closing: false }
+    pub(super) fn new(env: &Env, brane: BraneId, channel: Channel, core: BraneCore) -> Self {
+        Self {
+            brane,
+            channel,
+            core,
+            admission: Admission::new(env.setup.admission),
+            door: Door::default(),
+            entry_tick: false,
+            members: BTreeMap::new(),
+            tick_us: None,
+            empty_since_us: Some(env.now_us),
+            closing: false,
+        }
     }
 
     pub(super) fn state(&mut self) -> (Position, StateHash) {
@@ -66,11 +79,14 @@ impl Process {
             Msg::Join { session, outbox, principal, join, permit } => {
                 brane.members.insert(session, (outbox, principal));
                 brane.empty_since_us = None;
-                self.feed(ctx, life, BraneInput::Join { session, principal, join });
-                self.give(ctx, permit);
+                self.on_knock(ctx, life, session, principal, join, permit);
             }
+            Msg::Entered(sessions) => self.on_entered(ctx, life, &sessions),
+            Msg::EntryTick => brane.entry_tick = false,
             Msg::Leave { session, farewell } => {
-                if brane.members.remove(&session).is_some() && farewell {
+                let was_member = brane.members.remove(&session).is_some();
+                self.forget_knock(ctx, life, session);
+                if was_member && farewell {
                     let detach = Msg::Detach { session, farewell };
                     self.send(ctx, ActorId::FanOut(life), detach);
                 }
@@ -127,10 +143,11 @@ impl Process {
             }
             _ => ctx.env.fail(|| "a brane got another's message".to_owned()),
         }
+        self.let_in(ctx, life);
         self.close_if_drained(ctx, life);
     }
 
-    fn feed(&mut self, ctx: &mut Ctx<'_>, life: Life, input: BraneInput) {
+    pub(super) fn feed(&mut self, ctx: &mut Ctx<'_>, life: Life, input: BraneInput) {
         let Some(brane) = self.branes.get_mut(&life) else { return };
         let mut effects = Vec::new();
         brane.core.handle(ctx.env.now(), input, &mut effects);
@@ -195,21 +212,8 @@ impl Process {
         }
     }
 
-    fn refuse_join(&mut self, ctx: &mut Ctx<'_>, life: Life, session: SessionKey, code: Code) {
-        let Some(brane) = self.branes.get_mut(&life) else { return };
-        let (id, channel) = (brane.brane, brane.channel);
-        if let Some((outbox, _)) = brane.members.remove(&session) {
-            ctx.env.count("join refused");
-            let message = ServerMessage::Error(error(code, "brane.join", Some(channel)));
-            let frame = Frame::binary(&encode_server(&message, ctx.env.unix_ms()));
-            outbox.borrow_mut().send(&[frame]);
-            self.send(ctx, ActorId::Session(session), Msg::JoinRefused { brane: id });
-        }
-        self.watch_idleness(ctx, life);
-    }
-
     /// An empty brane asks to be closed.
-    fn watch_idleness(&mut self, ctx: &mut Ctx<'_>, life: Life) {
+    pub(super) fn watch_idleness(&mut self, ctx: &mut Ctx<'_>, life: Life) {
         let Some(brane) = self.branes.get_mut(&life) else { return };
         if !brane.members.is_empty() {
             brane.empty_since_us = None;

@@ -122,7 +122,7 @@ impl Process {
             env.count("brane opened");
             env.trace(|| format!("brane {brane} opened at {epoch}.{head}"));
         }
-        self.branes.insert(life, Brane::new(brane, channel, core, now.us));
+        self.branes.insert(life, Brane::new(ctx.env, brane, channel, core));
         self.fan_outs.insert(life, fan);
         for actor in [ActorId::Brane(life), ActorId::FanOut(life)] {
             self.mailboxes.insert(actor, Mailbox::default());

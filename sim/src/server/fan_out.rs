@@ -1,14 +1,17 @@
 //! The fan-out actor: frames on their way to sessions, as [`FanOut`] decides.
 
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
+use avvy_flow::admission::Entering;
 use avvy_flow::brane_core::{Attach, Parts, Selection, Show, Start as BraneStart, Window};
 use avvy_flow::fan_out::{
-    self, Change, FanOut, FanOutEffect, Level, LevelReason, Room, Sight, Start,
+    self, Change, FanOut, FanOutEffect, Level, LevelReason, Room, Sight, Slow, Start,
 };
 use avvy_flow::frames::WindowFrames;
 use avvy_flow::{FanOutConfig, People, PeopleConfig, SessionKey};
-use avvy_model::{Handle, ObjectAt, Position};
+use avvy_model::{Epoch, Handle, ObjectAt, Position};
 use avvy_protocol::codec::encode_server;
 use avvy_protocol::frame::Frame;
 use avvy_protocol::{Channel, Flush, ServerMessage, SnapshotPart, ViewPart};
@@ -25,6 +28,8 @@ pub(super) struct Fan {
     channel: Channel,
     machine: FanOut<Frame, WindowFrames, PartFrames, SessionWire>,
     people: People<PeopleOutbox>,
+    entering: Entering,
+    watch: Rc<Watch>,
     working: bool,
     people_working: bool,
     tick_us: Option<u64>,
@@ -47,7 +52,16 @@ impl Fan {
             machine.publish(now_us, WindowFrames::publish(&window), &mut effects);
         }
         let people = People::new(channel, people);
-        Self { channel, machine, people, working: false, people_working: false, tick_us: None }
+        Self {
+            channel,
+            machine,
+            people,
+            entering: Entering::default(),
+            watch: Rc::default(),
+            working: false,
+            people_working: false,
+            tick_us: None,
+        }
     }
 
     pub(super) fn head(&self) -> Position {
@@ -59,6 +73,7 @@ impl Process {
     pub(super) fn on_fan_out(&mut self, ctx: &mut Ctx<'_>, life: Life, message: Msg) {
         let (now, now_us, now_ms) = (ctx.env.now(), ctx.env.now_us, ctx.env.unix_ms());
         let Some(fan) = self.fan_outs.get_mut(&life) else { return };
+        fan.watch.turn.set(fan.watch.turn.get() + 1);
         let mut effects = Vec::new();
         let mut ready = None;
         match message {
@@ -129,18 +144,26 @@ impl Process {
                 FanOutEffect::Level { session, change } => {
                     ctx.env.count(level_kind(change));
                     if let Some(fan) = self.fan_outs.get_mut(&life) {
-                        let Change { to: level, reason, .. } = change;
-                        fan.people.mute(session, level >= Level::NoPresence);
-                        let channel = fan.channel;
-                        fan.tell(now_ms, session, &ServerMessage::Level { channel, level, reason });
+                        fan.on_level(now_ms, session, change);
                     }
                     continue;
                 }
                 FanOutEffect::Resync { session, at, view } => Msg::Resync { session, at, view },
                 FanOutEffect::Step { session, from, to } => Msg::Step { session, from, to },
-                FanOutEffect::Close { session, .. } => Msg::TooSlow { session },
+                FanOutEffect::Close { session, reason } => {
+                    ctx.env.count(slow_kind(reason));
+                    Msg::TooSlow { session }
+                }
             };
             self.send(ctx, brane, message);
+        }
+        let Some(fan) = self.fan_outs.get_mut(&life) else { return };
+        if let Some(fault) = fan.watch.fault.take() {
+            ctx.env.fail(|| fault);
+        }
+        let entered = fan.entered();
+        if !entered.is_empty() {
+            self.send(ctx, brane, Msg::Entered(entered));
         }
         self.schedule_fan_out(ctx, life);
     }
@@ -178,7 +201,17 @@ impl Fan {
     ) {
         let Attach { session, joined, rewind, view, goal, start } = attach;
         let channel = self.channel;
-        let wire = SessionWire { channel, now_ms, outbox, held: None };
+        let is_whole = joined.scope.is_none();
+        let wire = SessionWire {
+            channel,
+            now_ms,
+            outbox,
+            held: None,
+            level: Level::Full,
+            is_whole,
+            replayed: None,
+            watch: Rc::clone(&self.watch),
+        };
         wire.tell(now_ms, &ServerMessage::Joined(joined));
         if let Some(to) = rewind {
             wire.tell(now_ms, &ServerMessage::Rewind { channel, to });
@@ -189,10 +222,12 @@ impl Fan {
                 Start::Load { at: parts.at, parts: PartFrames::new(channel, parts, now_ms) }
             }
         };
-        if self.machine.contains(session) {
+        if let Some(wire) = self.machine.wire_mut(session) {
+            wire.is_whole = is_whole;
             self.machine.restart(now_us, session, view, start, effects);
         } else {
             let sight = Sight { view, goal };
+            self.entering.push(session);
             self.machine.attach(now_us, session, wire, sight, start, effects);
         }
     }
@@ -223,6 +258,22 @@ impl Fan {
         }
     }
 
+    fn on_level(&mut self, now_ms: u64, session: SessionKey, change: Change) {
+        let (Change { to: level, reason, .. }, channel) = (change, self.channel);
+        self.people.mute(session, level >= Level::NoPresence);
+        if let Some(wire) = self.machine.wire_mut(session) {
+            wire.level = level;
+            wire.tell(now_ms, &ServerMessage::Level { channel, level, reason });
+        }
+    }
+
+    /// Who stands at the head by now, or is gone.
+    fn entered(&mut self) -> Vec<SessionKey> {
+        let (machine, status) = (&self.machine, self.machine.status());
+        let is_on_its_way = |session| machine.contains(session) && !machine.is_live(session);
+        self.entering.settled((status.live, status.lagging), is_on_its_way)
+    }
+
     fn tell(&mut self, now_ms: u64, session: SessionKey, message: &ServerMessage) {
         if let Some(wire) = self.machine.wire_mut(session) {
             wire.tell(now_ms, message);
@@ -236,9 +287,35 @@ struct SessionWire {
     now_ms: u64,
     outbox: SharedOutbox,
     held: Option<Frame>,
+    /// What its client was told last.
+    level: Level,
+    /// Whether its client sees the whole brane.
+    is_whole: bool,
+    /// The last window that was replayed, and in which turn.
+    replayed: Option<(u64, Epoch)>,
+    watch: Rc<Watch>,
+}
+
+/// What is wrong with how sessions are served.
+#[derive(Default)]
+struct Watch {
+    /// Counts what the machine was told.
+    turn: Cell<u64>,
+    fault: RefCell<Option<String>>,
 }
 
 impl SessionWire {
+    /// Whoever is told that it gets several windows as one gets no two of them
+    /// at a time: those of one epoch fit into one.
+    fn watch_replay(&mut self, version: Position) {
+        let replayed = Some((self.watch.turn.get(), version.epoch));
+        let before = std::mem::replace(&mut self.replayed, replayed);
+        if before == replayed && self.is_whole && self.level >= Level::Collapsed {
+            let fault = format!("two windows up to {version} for one at {:?}", self.level);
+            *self.watch.fault.borrow_mut() = Some(fault);
+        }
+    }
+
     fn tell(&self, now_ms: u64, message: &ServerMessage) {
         // What is above the mark stops the fan-out, not a word to one session.
         let _ = self.outbox.borrow_mut().send(&[frame(message, now_ms)]);
@@ -247,7 +324,8 @@ impl SessionWire {
 
 impl fan_out::Wire<Frame> for SessionWire {
     fn send(&mut self, sent: fan_out::Frame<'_, Frame>) -> Room {
-        let mut outbox = self.outbox.borrow_mut();
+        let outbox = Rc::clone(&self.outbox);
+        let mut outbox = outbox.borrow_mut();
         let has_room = match sent {
             fan_out::Frame::Window(window) => match self.held.take() {
                 Some(held) => outbox.send(&[held, window.clone()]),
@@ -255,6 +333,7 @@ impl fan_out::Wire<Frame> for SessionWire {
             },
             fan_out::Frame::Part(part) => outbox.send(&[part]),
             fan_out::Frame::Complete(version) => {
+                self.watch_replay(version);
                 let channel = self.channel;
                 let complete = ServerMessage::VersionComplete { channel, version };
                 outbox.send(&[frame(&complete, self.now_ms)])
@@ -322,13 +401,30 @@ impl Iterator for PartFrames {
     }
 }
 
+/// Which way a session went, and why.
 fn level_kind(change: Change) -> &'static str {
     match (change.reason, change.to) {
-        (LevelReason::Recovered, _) => "level of a session falls",
-        (_, Level::Full | Level::NoPresence) => "level rises: no presence",
-        (_, Level::Collapsed) => "level rises: collapsed windows",
-        (_, Level::Near) => "level rises: only what is near",
-        (_, Level::Resync) => "level rises: resync",
+        (LevelReason::Recovered, Level::Near) => "level: from resync to near",
+        (LevelReason::Recovered, Level::Collapsed) => "level: from near to collapsed",
+        (LevelReason::Recovered, Level::NoPresence) => "level: from collapsed to no presence",
+        (LevelReason::Recovered, Level::Full | Level::Resync) => "level: from no presence to full",
+        (LevelReason::Bytes, Level::Full | Level::NoPresence) => "level: no presence for bytes",
+        (LevelReason::Bytes, Level::Collapsed) => "level: collapsed for bytes",
+        (LevelReason::Bytes, Level::Near) => "level: near for bytes",
+        (LevelReason::Bytes, Level::Resync) => "level: resync for bytes",
+        (LevelReason::Age, Level::Full | Level::NoPresence) => "level: no presence for age",
+        (LevelReason::Age, Level::Collapsed) => "level: collapsed for age",
+        (LevelReason::Age, Level::Near) => "level: near for age",
+        (LevelReason::Age, Level::Resync) => "level: resync for age",
+    }
+}
+
+fn slow_kind(reason: Slow) -> &'static str {
+    match reason {
+        Slow::Stalled => "slow session closed: its outbox stays full",
+        Slow::Behind => "slow session closed: it replays for too long",
+        Slow::Loading => "slow session closed: it loads for too long",
+        Slow::Resyncs => "slow session closed: too many new starts",
     }
 }
 

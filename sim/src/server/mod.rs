@@ -5,6 +5,7 @@
 
 mod brane;
 mod directory;
+mod entry;
 mod fan_out;
 mod jobs;
 mod people;
@@ -76,6 +77,8 @@ pub(crate) enum Msg {
         join: Join,
         permit: Permit,
     },
+    Entered(Vec<SessionKey>),
+    EntryTick,
     Leave {
         session: SessionKey,
         farewell: bool,
@@ -317,6 +320,9 @@ impl Process {
             Event::Idle(number, actor) if number == self.number => {
                 self.send(ctx, actor, Msg::IdleTick);
             }
+            Event::Entry(number, actor) if number == self.number => {
+                self.send(ctx, actor, Msg::EntryTick);
+            }
             Event::Job(number, job) if number == self.number => self.run_job(ctx, job),
             Event::ToServer(conn) => self.on_arrival(ctx, conn),
             Event::ServerNotices(conn) => self.on_conn_ended(ctx, conn),
@@ -465,7 +471,9 @@ impl Process {
 
     /// Both actors of a brane are gone.
     fn end_brane(&mut self, ctx: &mut Ctx<'_>, life: Life) {
-        self.branes.remove(&life);
+        if let Some(mut brane) = self.branes.remove(&life) {
+            self.drop_knocks(ctx, &mut brane);
+        }
         self.fan_outs.remove(&life);
         self.end_actor(ctx, ActorId::Brane(life));
         self.end_actor(ctx, ActorId::FanOut(life));

@@ -19,7 +19,7 @@ use crate::net::{ConnId, SharedOutbox};
 const HEARTBEAT_MS: u32 = 20_000;
 
 pub(super) struct Session {
-    conn: ConnId,
+    pub(super) conn: ConnId,
     outbox: SharedOutbox,
     user: UserId,
     credits: Credits,
