@@ -169,7 +169,7 @@ impl Actor for BraneActor {
             channel,
             config: context.config.fan_out,
             people: context.config.people,
-            shared_parts_bytes: context.config.shared_parts_bytes,
+            parts: context.config.parts,
             floor,
             windows,
             brane: myself.clone(),

@@ -3,6 +3,7 @@
 use avvy_flow::AdmissionConfig;
 use avvy_flow::brane_core::BraneConfig;
 use avvy_flow::fan_out::FanOutConfig;
+use avvy_flow::frames::PartsConfig;
 use avvy_flow::group_commit::GroupCommitConfig;
 use avvy_flow::people::{PeopleConfig, Rate};
 use avvy_protocol::codec::DecodeLimits;
@@ -24,9 +25,8 @@ pub struct SystemConfig {
     pub people: PeopleConfig,
     /// How a brane lets sessions in.
     pub admission: AdmissionConfig,
-    /// Bytes of encoded snapshot parts that a brane keeps for sessions that
-    /// start from the same view; beyond, they are encoded again for each.
-    pub shared_parts_bytes: usize,
+    /// Of the snapshots that sessions start from.
+    pub parts: PartsConfig,
     /// Of the persistence actor.
     pub group_commit: GroupCommitConfig,
     /// Sessions of the process; more are answered `unavailable`.
@@ -123,7 +123,7 @@ impl Default for SystemConfig {
             fan_out: FanOutConfig::default(),
             people: PeopleConfig::default(),
             admission: AdmissionConfig::default(),
-            shared_parts_bytes: 16 * 1024 * 1024,
+            parts: PartsConfig::default(),
             group_commit: GroupCommitConfig::default(),
             max_sessions: 20_000,
             max_open_branes: 1_024,

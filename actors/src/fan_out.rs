@@ -12,7 +12,7 @@ use avvy_flow::brane_core::{Attach, Show, Start as BraneStart, Window};
 use avvy_flow::fan_out::{
     self, Change, FanOut, FanOutConfig, FanOutEffect, FanOutStatus, Level, Room, Sight, Start,
 };
-use avvy_flow::frames::WindowFrames;
+use avvy_flow::frames::{PartFrames, PartsConfig, SharedParts, WindowFrames};
 use avvy_flow::people::PeopleConfig;
 use avvy_model::{Position, Principal, View};
 use avvy_protocol::close::CloseCode;
@@ -27,7 +27,6 @@ use crate::brane::BraneMsg;
 use crate::clock;
 use crate::credits::Permit;
 use crate::metrics::{Metrics, count};
-use crate::parts::{PartFrames, SharedParts};
 use crate::people::{Crowd, PeopleMsg};
 use crate::wire::{Backlog, Wire};
 
@@ -79,8 +78,7 @@ pub(crate) struct FanOutArguments {
     pub(crate) channel: Channel,
     pub(crate) config: FanOutConfig,
     pub(crate) people: PeopleConfig,
-    /// Bytes of encoded snapshot parts that are kept for several sessions.
-    pub(crate) shared_parts_bytes: usize,
+    pub(crate) parts: PartsConfig,
     /// Where the first of the recovered windows begins; the head, if there are none.
     pub(crate) floor: Position,
     pub(crate) windows: Vec<Flush>,
@@ -114,16 +112,8 @@ impl Actor for FanOutActor {
         _myself: ActorRef<FanOutMsg>,
         arguments: FanOutArguments,
     ) -> Result<State, ActorProcessingErr> {
-        let FanOutArguments {
-            channel,
-            config,
-            people,
-            shared_parts_bytes,
-            floor,
-            windows,
-            brane,
-            metrics,
-        } = arguments;
+        let FanOutArguments { channel, config, people, parts, floor, windows, brane, metrics } =
+            arguments;
         let mut machine = FanOut::new(config, floor);
         let now_us = clock::monotonic_us();
         for flush in windows {
@@ -136,7 +126,7 @@ impl Actor for FanOutActor {
             channel,
             machine,
             crowd,
-            parts: SharedParts::new(channel, shared_parts_bytes),
+            parts: SharedParts::new(channel, parts),
             entering: Entering::default(),
             brane,
             metrics,
@@ -221,7 +211,7 @@ impl State {
         let start = match start {
             BraneStart::Replay(at) => Start::Replay(at),
             BraneStart::Parts(parts) => {
-                Start::Load { at: parts.at, parts: self.parts.start(parts) }
+                Start::Load { at: parts.at, parts: self.parts.start(clock::unix_ms(), parts) }
             }
         };
         if self.machine.contains(session) {
@@ -237,7 +227,7 @@ impl State {
     fn on_show(&mut self, now_us: u64, show: Show, effects: &mut Vec<FanOutEffect>) {
         let Show { session, from, to, parts } = show;
         let at = parts.at;
-        let parts = self.parts.start(parts);
+        let parts = self.parts.start(clock::unix_ms(), parts);
         self.machine.show(now_us, session, [from, to], parts, at, effects);
     }
 

@@ -21,7 +21,6 @@ mod limit;
 mod loading;
 mod members;
 mod metrics;
-mod parts;
 mod people;
 mod persistence;
 mod probe;

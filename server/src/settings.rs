@@ -9,6 +9,7 @@ use avvy_flow::AdmissionConfig;
 use avvy_flow::brane_core::BraneConfig;
 use avvy_flow::fan_out::{FanOutConfig, Threshold};
 use avvy_flow::flush_window::FlushWindowConfig;
+use avvy_flow::frames::PartsConfig;
 use avvy_flow::group_commit::GroupCommitConfig;
 use avvy_flow::people::{PeopleConfig, Rate};
 use avvy_net::{NetConfig, OutboxLimits};
@@ -118,7 +119,11 @@ pub fn system(config: &Config) -> SystemConfig {
             max_waiting: brane.max_waiting_sessions as usize,
             max_wait_ms: brane.entry_wait_max_ms as u32,
         },
-        shared_parts_bytes: brane.shared_parts_bytes as usize,
+        parts: PartsConfig {
+            max_kept_bytes: brane.shared_parts_bytes as usize,
+            // How finely its actor shares its time: no setting.
+            ..PartsConfig::default()
+        },
         group_commit: GroupCommitConfig {
             max_commit_bytes: store.max_commit_bytes as usize,
             max_queued_bytes: store.queue_bytes as usize,

@@ -1,7 +1,9 @@
 //! Windows in the frames in which sessions are sent them: encoded once for
-//! whoever sees the whole brane, and cell by cell for the others.
+//! whoever sees the whole brane, and cell by cell for the others. And the
+//! parts of snapshots, encoded once for all who start from the same view.
 
 mod collapse;
+mod parts;
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use avvy_protocol::{Flush, FlushItem, ServerMessage};
 use crate::brane_core::{CellWindow, Window};
 use crate::fan_out::{Content, Part, Published};
 use collapse::collapse;
+pub use parts::{PartFrames, PartsConfig, SharedParts};
 
 /// Bytes of windows that are taken together at most.
 const MAX_COLLAPSED_BYTES: usize = 1 << 20;

@@ -5,28 +5,29 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use avvy_flow::admission::Entering;
-use avvy_flow::brane_core::{Attach, Parts, Selection, Show, Start as BraneStart, Window};
+use avvy_flow::brane_core::{Attach, Show, Start as BraneStart, Window};
 use avvy_flow::fan_out::{
     self, Change, FanOut, FanOutEffect, Level, LevelReason, Room, Sight, Slow, Start,
 };
-use avvy_flow::frames::WindowFrames;
+use avvy_flow::frames::{PartFrames, PartsConfig, SharedParts, WindowFrames};
 use avvy_flow::{FanOutConfig, People, PeopleConfig, SessionKey};
-use avvy_model::{Epoch, Handle, ObjectAt, Position};
+use avvy_model::{Epoch, Position};
 use avvy_protocol::codec::encode_server;
 use avvy_protocol::frame::Frame;
-use avvy_protocol::{Channel, Flush, ServerMessage, SnapshotPart, ViewPart};
+use avvy_protocol::{Channel, Flush, ServerMessage};
 
 use super::people::{self, PeopleOutbox};
 use super::{ActorId, Ctx, Life, Msg, Process};
 use crate::env::Event;
 use crate::net::SharedOutbox;
 
-/// Objects in one part of a snapshot: few, so that there are several parts.
-const PART_OBJECTS: usize = 4;
+/// Small parts, so that there are several; and few are kept.
+const PARTS: PartsConfig = PartsConfig { part_bytes: 600, max_looked_at: 8, max_kept_bytes: 2_000 };
 
 pub(super) struct Fan {
     channel: Channel,
     machine: FanOut<Frame, WindowFrames, PartFrames, SessionWire>,
+    parts: SharedParts,
     people: People<PeopleOutbox>,
     entering: Entering,
     watch: Rc<Watch>,
@@ -51,11 +52,11 @@ impl Fan {
             let window = Window { flush: Arc::new(window), cells: None, acks: Vec::new() };
             machine.publish(now_us, WindowFrames::publish(&window), &mut effects);
         }
-        let people = People::new(channel, people);
         Self {
             channel,
             machine,
-            people,
+            parts: SharedParts::new(channel, PARTS),
+            people: People::new(channel, people),
             entering: Entering::default(),
             watch: Rc::default(),
             working: false,
@@ -86,7 +87,7 @@ impl Process {
             Msg::Show(show) => {
                 let Show { session, from, to, parts } = *show;
                 let at = parts.at;
-                let parts = PartFrames::new(fan.channel, parts, now_ms);
+                let parts = fan.parts.start(now_ms, parts);
                 fan.machine.show(now_us, session, [from, to], parts, at, &mut effects);
             }
             Msg::Detach { session, farewell } => {
@@ -132,6 +133,7 @@ impl Process {
                 fan.tick_us = None;
                 fan.machine.expire(now_us, &mut effects);
                 fan.people.tick(now);
+                fan.parts.tidy();
             }
             _ => ctx.env.fail(|| "a fan-out got another's message".to_owned()),
         }
@@ -219,7 +221,7 @@ impl Fan {
         let start = match start {
             BraneStart::Replay(at) => Start::Replay(at),
             BraneStart::Parts(parts) => {
-                Start::Load { at: parts.at, parts: PartFrames::new(channel, parts, now_ms) }
+                Start::Load { at: parts.at, parts: self.parts.start(now_ms, parts) }
             }
         };
         if let Some(wire) = self.machine.wire_mut(session) {
@@ -248,6 +250,7 @@ impl Fan {
                 editors.push(session);
             }
         }
+        self.parts.passed(window.flush.to);
         self.machine.publish(now_us, published, effects);
         for session in editors {
             if let Some(wire) = self.machine.wire_mut(session)
@@ -340,64 +343,6 @@ impl fan_out::Wire<Frame> for SessionWire {
             }
         };
         if has_room { Room::More } else { Room::Full }
-    }
-}
-
-/// Snapshot parts, each encoded when it is asked for.
-pub(super) struct PartFrames {
-    channel: Channel,
-    parts: Parts,
-    now_ms: u64,
-    next: usize,
-    index: u32,
-    done: bool,
-}
-
-impl PartFrames {
-    fn new(channel: Channel, parts: Parts, now_ms: u64) -> Self {
-        Self { channel, parts, now_ms, next: 0, index: 0, done: false }
-    }
-}
-
-impl Iterator for PartFrames {
-    type Item = Frame;
-
-    fn next(&mut self) -> Option<Frame> {
-        if self.done {
-            return None;
-        }
-        let Parts { frozen, selection, .. } = &self.parts;
-        let handles: Vec<Handle> = match selection {
-            Selection::All => frozen.iter().map(|(handle, _)| handle).collect(),
-            Selection::Listed(handles) => handles.to_vec(),
-            Selection::Region(grid, region) => {
-                let all = frozen.iter().map(|(handle, _)| handle);
-                all.filter(|handle| frozen.is_in(*grid, *handle, region)).collect()
-            }
-        };
-        let some = handles.iter().skip(self.next).take(PART_OBJECTS);
-        let objects = some
-            .filter_map(|handle| {
-                let object = frozen.get(*handle)?.clone();
-                Some(ObjectAt { handle: *handle, object })
-            })
-            .collect();
-        self.next += PART_OBJECTS;
-        self.done = self.next >= handles.len();
-        let part = SnapshotPart {
-            channel: self.channel,
-            at: self.parts.at,
-            index: self.index,
-            last: self.done,
-            objects,
-            gone: if self.index == 0 { self.parts.gone.to_vec() } else { Vec::new() },
-        };
-        self.index += 1;
-        let message = match self.parts.scope {
-            Some(scope) => ServerMessage::View(ViewPart { scope, part }),
-            None => ServerMessage::Snapshot(part),
-        };
-        Some(frame(&message, self.now_ms))
     }
 }
 
