@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avvy_auth::Claims;
-use avvy_flow::group_commit::{Rejected, Rejection};
-use avvy_model::{BraneId, Code};
+use avvy_flow::group_commit::Rejected;
+use avvy_model::{BraneId, Code, Rejection};
 use avvy_persistence::Store;
 use avvy_protocol::Channel;
 use ractor::concurrency::OneshotSender;

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use avvy_flow::group_commit::{
-    GroupCommit, GroupCommitConfig, GroupCommitEffect, GroupCommitStatus, JournalChunk,
-    QueuedChunk, Rejected, Rejection,
+    self, GroupCommit, GroupCommitConfig, GroupCommitEffect, GroupCommitStatus, JournalChunk,
+    QueuedChunk, Rejected,
 };
 use avvy_model::BraneId;
 use avvy_persistence::{AppendRefusal, ChunkWrite, Store, StoreError};
@@ -199,27 +199,11 @@ impl Persistence {
     }
 }
 
-/// The openings whose chunks the store will never take. The first refusal of
-/// an opening says why; the later chunks only lack the one before them.
-fn judge(batch: &[QueuedChunk], results: &[Result<(), AppendRefusal>]) -> Vec<Rejected> {
-    let mut rejected: Vec<Rejected> = Vec::new();
-    for (queued, result) in batch.iter().zip(results) {
-        let Err(refusal) = result else { continue };
-        let (brane, epoch) = (queued.brane, queued.chunk.epoch);
-        if rejected.iter().any(|opening| (opening.brane, opening.epoch) == (brane, epoch)) {
-            continue;
-        }
-        let why = match refusal {
-            AppendRefusal::StaleEpoch { .. } => Rejection::Superseded,
-            AppendRefusal::Damaged => Rejection::Damaged,
-            AppendRefusal::Gap { .. } | AppendRefusal::UnknownBrane | AppendRefusal::Malformed => {
-                Rejection::Broken
-            }
-        };
-        error!(%brane, %epoch, %refusal, ?why, "the store refused a chunk");
-        rejected.push(Rejected { brane, epoch, why });
-    }
-    rejected
+/// The openings whose chunks the store will never take.
+fn judge(batch: &[QueuedChunk], answers: &[Result<(), AppendRefusal>]) -> Vec<Rejected> {
+    group_commit::rejected(batch, answers, |QueuedChunk { brane, chunk }, refusal| {
+        error!(%brane, epoch = %chunk.epoch, to = %chunk.to, %refusal, "the store refused a chunk");
+    })
 }
 
 /// False when the actor is gone.

@@ -12,6 +12,7 @@ mod id;
 mod limits;
 mod object;
 mod principal;
+mod rejection;
 mod space;
 mod state_hash;
 mod transform;
@@ -29,6 +30,7 @@ pub use id::{
 pub use limits::WorldLimits;
 pub use object::{Kind, Object};
 pub use principal::{Principal, Role};
+pub use rejection::Rejection;
 pub use space::{Area, Cell, Grid, Home, Scope, View};
 pub use state_hash::{StateHash, object_digest};
 pub use transform::{InvalidTransform, MovePatch, POSITION_UNIT_M, Parts, Rotation, Transform};

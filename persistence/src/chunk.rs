@@ -1,6 +1,6 @@
 //! Journal chunks.
 
-use avvy_model::{BraneId, Epoch, Seq};
+use avvy_model::{BraneId, Epoch, Rejection, Seq};
 use bytes::Bytes;
 
 use crate::checksum;
@@ -83,4 +83,16 @@ pub enum AppendRefusal {
     /// An empty range, or a body above [`MAX_CHUNK_BYTES`].
     #[error("the chunk is empty or too long")]
     Malformed,
+}
+
+impl From<AppendRefusal> for Rejection {
+    fn from(refusal: AppendRefusal) -> Self {
+        match refusal {
+            AppendRefusal::StaleEpoch { .. } => Self::Superseded,
+            AppendRefusal::Damaged => Self::Damaged,
+            AppendRefusal::Gap { .. } | AppendRefusal::UnknownBrane | AppendRefusal::Malformed => {
+                Self::Broken
+            }
+        }
+    }
 }

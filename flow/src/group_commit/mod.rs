@@ -23,7 +23,7 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use avvy_model::{BraneId, Epoch, Seq};
+use avvy_model::{BraneId, Epoch, Rejection, Seq};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
@@ -124,16 +124,24 @@ pub struct Rejected {
     pub why: Rejection,
 }
 
-/// Why the store will never take an opening's chunks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Rejection {
-    /// The brane was opened again since. Whoever holds it now has the log.
-    Superseded,
-    /// What the store has of the brane is damaged.
-    Damaged,
-    /// No chunk of a sound opening looks so. The next opening would write the
-    /// same again, so the brane stays closed until somebody has looked.
-    Broken,
+/// The openings whose chunks a store will never take, by its answer for each
+/// chunk of a batch. The first refusal of an opening says why, and `log` hears
+/// of it; the later chunks only lack the one before them.
+pub fn rejected<R: Copy + Into<Rejection>>(
+    batch: &[QueuedChunk],
+    answers: &[Result<(), R>],
+    mut log: impl FnMut(&QueuedChunk, R),
+) -> Vec<Rejected> {
+    let mut rejected: Vec<Rejected> = Vec::new();
+    for (queued, answer) in batch.iter().zip(answers) {
+        let Err(refusal) = *answer else { continue };
+        let (brane, epoch) = (queued.brane, queued.chunk.epoch);
+        if rejected.iter().all(|first| (first.brane, first.epoch) != (brane, epoch)) {
+            log(queued, refusal);
+            rejected.push(Rejected { brane, epoch, why: refusal.into() });
+        }
+    }
+    rejected
 }
 
 /// A queue at one moment; the counters since it was made.

@@ -199,3 +199,20 @@ fn a_brane_knows_what_is_pending() {
     bench.stored(&[]);
     assert_eq!(bench.machine.pending_of(A), 0);
 }
+
+#[test]
+fn the_first_refusal_of_an_opening_says_why() {
+    let queued = |brane, epoch, to| {
+        let (from, body) = (Seq(to - 1), Bytes::from_static(b"edits"));
+        let chunk = JournalChunk { epoch: Epoch(epoch), from, to: Seq(to), at_ms: 0, body };
+        QueuedChunk { brane, chunk }
+    };
+    let batch = [queued(A, 1, 7), queued(B, 1, 1), queued(A, 1, 8), queued(A, 2, 7)];
+    let (damaged, broken) = (Rejection::Damaged, Rejection::Broken);
+    let answers = [Err(damaged), Ok(()), Err(broken), Err(broken)];
+    let mut logged = Vec::new();
+    let rejected = rejected(&batch, &answers, |queued, why| logged.push((queued.chunk.to.0, why)));
+    let opening = |epoch, why| Rejected { brane: A, epoch: Epoch(epoch), why };
+    assert_eq!(rejected, [opening(1, damaged), opening(2, broken)]);
+    assert_eq!(logged, [(7, damaged), (7, broken)]);
+}

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use avvy_brane::snapshot;
 use avvy_flow::brane_core::{Recovered, SnapshotJob};
-use avvy_flow::group_commit::{JournalChunk, QueuedChunk, Rejected, Rejection};
+use avvy_flow::group_commit::{JournalChunk, QueuedChunk, Rejected, rejected};
 use avvy_flow::lineage::Lineage;
 use avvy_flow::loading::{
     LoadConfig, LoadError, LoadWarning, Loading, Need, ReadFailure, SnapshotSource, Sources,
@@ -16,8 +16,7 @@ use avvy_flow::loading::{
 use avvy_flow::recovery::TailBounds;
 use avvy_model::{BraneId, Code, UserId};
 use avvy_persistence::{
-    AppendRefusal, Chunk, ChunkWrite, CompactPolicy, Opened, SnapshotId, SnapshotStart, Store,
-    StoreError,
+    Chunk, ChunkWrite, CompactPolicy, Opened, SnapshotId, SnapshotStart, Store, StoreError,
 };
 use avvy_protocol::{Channel, Flush};
 use bytes::Bytes;
@@ -165,7 +164,9 @@ impl Process {
                 ctx.env.check(error.is_retryable(), || format!("a group commit: {error}"));
                 Err(())
             }
-            Ok(results) => Ok(judge(ctx, &run.batch, &results)),
+            Ok(answers) => Ok(rejected(&run.batch, &answers, |queued, refusal| {
+                ctx.env.trace(|| format!("chunk {:?} refused: {refusal}", queued.chunk.to));
+            })),
         });
         Some(run)
     }
@@ -410,32 +411,4 @@ fn write(queued: &QueuedChunk) -> ChunkWrite {
     let QueuedChunk { brane, chunk } = queued;
     let JournalChunk { epoch, from, to, at_ms, body } = chunk.clone();
     ChunkWrite { brane: *brane, epoch, from, to, at_ms, body }
-}
-
-/// The openings whose chunks the store will never take.
-fn judge(
-    ctx: &mut Ctx<'_>,
-    batch: &[QueuedChunk],
-    results: &[Result<(), AppendRefusal>],
-) -> Vec<Rejected> {
-    let mut rejected: Vec<Rejected> = Vec::new();
-    for (queued, result) in batch.iter().zip(results) {
-        let (brane, epoch) = (queued.brane, queued.chunk.epoch);
-        // The first refusal of an opening says why.
-        let is_known = rejected.iter().any(|first| (first.brane, first.epoch) == (brane, epoch));
-        if let Err(refusal) = result
-            && !is_known
-        {
-            ctx.env.trace(|| format!("chunk {:?} refused: {refusal}", queued.chunk.to));
-            let why = match refusal {
-                AppendRefusal::StaleEpoch { .. } => Rejection::Superseded,
-                AppendRefusal::Damaged => Rejection::Damaged,
-                AppendRefusal::Gap { .. }
-                | AppendRefusal::UnknownBrane
-                | AppendRefusal::Malformed => Rejection::Broken,
-            };
-            rejected.push(Rejected { brane, epoch, why });
-        }
-    }
-    rejected
 }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use avvy_flow::group_commit::{GroupCommit, GroupCommitEffect, QueuedChunk, Rejected, Rejection};
+use avvy_flow::group_commit::{GroupCommit, GroupCommitEffect, QueuedChunk, Rejected};
 use avvy_flow::{GroupCommitConfig, GroupCommitStatus};
-use avvy_model::BraneId;
+use avvy_model::{BraneId, Rejection};
 
 use super::jobs::{CommitRun, Job};
 use super::{ActorId, Ctx, JobId, Life, Msg, Process};
