@@ -16,7 +16,6 @@ use avvy_flow::frames::{PartFrames, PartsConfig, SharedParts, WindowFrames};
 use avvy_flow::people::PeopleConfig;
 use avvy_model::{Position, Principal, View};
 use avvy_protocol::close::CloseCode;
-use avvy_protocol::codec::encode_server;
 use avvy_protocol::frame::Frame;
 use avvy_protocol::{Channel, Flush, ServerMessage};
 use ractor::concurrency::OneshotSender;
@@ -28,7 +27,7 @@ use crate::clock;
 use crate::credits::Permit;
 use crate::metrics::{Metrics, count};
 use crate::people::{Crowd, PeopleMsg};
-use crate::wire::{Backlog, Wire};
+use crate::wire::{Backlog, Wire, frame};
 
 /// Encoded parts that nobody has started with for as long as this are let go of.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
@@ -368,8 +367,4 @@ impl fan_out::Wire<Frame> for SessionWire {
             Backlog::High | Backlog::Gone => Room::Full,
         }
     }
-}
-
-fn frame(message: &ServerMessage) -> Frame {
-    Frame::binary(&encode_server(message, clock::unix_ms()))
 }

@@ -10,6 +10,7 @@
 //! journal its bytes.
 
 mod accounts;
+mod answer;
 mod brane;
 mod clock;
 mod config;

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use avvy_flow::people::{Outbox, People, PeopleConfig, PeopleStatus, Refused};
 use avvy_flow::{Now, SessionKey};
-use avvy_model::{Principal, TraceId};
+use avvy_model::Principal;
 use avvy_protocol::codec::encode_server;
 use avvy_protocol::frame::Frame;
-use avvy_protocol::{Channel, ErrorMessage, PeopleList, PeopleNews, ServerMessage, SignalSend};
+use avvy_protocol::{Channel, PeopleList, PeopleNews, ServerMessage, SignalSend};
 use ractor::ActorRef;
 use ractor::concurrency::OneshotSender;
-use uuid::Uuid;
 
+use crate::answer::Answer;
 use crate::clock;
 use crate::credits::Permit;
 use crate::fan_out::FanOutMsg;
@@ -142,22 +142,13 @@ impl Crowd {
         channel: Channel,
         result: Result<(), Refused>,
     ) {
-        let (Err(Refused { code, retry_after_ms }), Some(WireOutbox(wire))) =
-            (result, self.machine.outbox(session))
-        else {
-            return;
-        };
-        self.metrics.errors.count(code);
-        let error = ServerMessage::Error(ErrorMessage {
-            code,
-            message: code.meaning().to_owned(),
-            details: None,
-            trace: TraceId::new(Uuid::new_v4()),
-            retry_after_ms,
-            operation: Some(operation.to_owned()),
-            channel: Some(channel),
-        });
-        wire.send(&[Frame::binary(&encode_server(&error, clock::unix_ms()))]);
+        if let Err(Refused { code, retry_after_ms }) = result
+            && let Some(WireOutbox(wire)) = self.machine.outbox(session)
+        {
+            let (operation, channel) = (Some(operation), Some(channel));
+            let answer = Answer { code, operation, channel, retry_after_ms };
+            answer.send(&**wire, None, &self.metrics);
+        }
     }
 }
 

@@ -14,12 +14,12 @@ use avvy_flow::{Load, SessionKey};
 use avvy_model::{Code, TraceId};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::{self, DecodeError, PartialUpdate};
-use avvy_protocol::frame::Frame;
-use avvy_protocol::{Channel, ClientMessage, ErrorMessage, PeopleRequest, ServerMessage, Update};
+use avvy_protocol::{Channel, ClientMessage, PeopleRequest, ServerMessage, Update};
 use ractor::ActorRef;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::accounts::Account;
+use crate::answer::Answer;
 use crate::brane::{BraneHandle, BraneMsg};
 use crate::clock;
 use crate::config::SessionConfig;
@@ -31,7 +31,7 @@ use crate::people::Poses;
 use crate::registry::Registry;
 use crate::route::Route;
 use crate::session_actor::SessionMsg;
-use crate::wire::Wire;
+use crate::wire::{Wire, frame};
 
 const UPDATE: &str = "object.update";
 
@@ -125,7 +125,7 @@ impl Shared {
 
     /// Encodes and sends one message.
     pub(crate) fn tell(&self, message: &ServerMessage) {
-        self.wire.send(&[Frame::binary(&codec::encode_server(message, clock::unix_ms()))]);
+        self.wire.send(&[frame(message)]);
     }
 
     /// Answers with a typed error.
@@ -136,16 +136,8 @@ impl Shared {
         channel: Option<Channel>,
         retry_after_ms: Option<u64>,
     ) {
-        self.metrics.errors.count(code);
-        self.tell(&ServerMessage::Error(ErrorMessage {
-            code,
-            message: code.meaning().to_owned(),
-            details: None,
-            trace: self.id,
-            retry_after_ms,
-            operation: operation.map(str::to_owned),
-            channel,
-        }));
+        let answer = Answer { code, operation, channel, retry_after_ms };
+        answer.send(&*self.wire, Some(self.id), &self.metrics);
     }
 
     /// Ends the connection with a number; it is cut when the peer does not

@@ -6,6 +6,8 @@ use avvy_protocol::codec;
 use avvy_protocol::frame::Frame;
 use tokio::sync::mpsc;
 
+use crate::clock;
+
 /// What a send left behind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Backlog {
@@ -35,6 +37,11 @@ pub trait Wire: Send + Sync + 'static {
 
     /// Ends the connection at once, whatever is queued.
     fn cut(&self);
+}
+
+/// A message of the server, ready for a wire.
+pub(crate) fn frame(message: &ServerMessage) -> Frame {
+    Frame::binary(&codec::encode_server(message, clock::unix_ms()))
 }
 
 /// A client inside the process: it reads what one outside would be sent.

@@ -1,17 +1,15 @@
 //! What a brane says to single sessions, beside what its fan-out sends.
 
 use avvy_flow::SessionKey;
-use avvy_model::{Code, TraceId};
-use avvy_protocol::codec::encode_server;
-use avvy_protocol::frame::Frame;
-use avvy_protocol::{ErrorMessage, ServerMessage};
-use uuid::Uuid;
+use avvy_model::Code;
+use avvy_protocol::ServerMessage;
 
 use super::{Brane, Goodbye};
+use crate::answer::Answer;
 use crate::clock;
 use crate::fan_out::{FanOutMsg, Farewell};
 use crate::limit::Limit;
-use crate::wire::Wire;
+use crate::wire::{Wire, frame};
 
 /// The least time until what is not possible now may be, in milliseconds.
 const PAUSE_MS: u64 = 1_000;
@@ -54,8 +52,7 @@ impl Brane {
         let Some(wire) = self.members.remove(session) else { return };
         if was_let_in {
             let message = ServerMessage::Left { channel: self.channel, code };
-            let frame = Frame::binary(&encode_server(&message, clock::unix_ms()));
-            let farewell = Some(Farewell { wire, frame });
+            let farewell = Some(Farewell { wire, frame: frame(&message) });
             self.tell_fan_out(FanOutMsg::Detach { session, farewell });
         } else {
             let code = code.unwrap_or(Code::Unavailable);
@@ -87,16 +84,8 @@ impl Brane {
         operation: &str,
         retry_after_ms: Option<u64>,
     ) {
-        self.context.metrics.errors.count(code);
-        let error = ServerMessage::Error(ErrorMessage {
-            code,
-            message: code.meaning().to_owned(),
-            details: None,
-            trace: TraceId::new(Uuid::new_v4()),
-            retry_after_ms,
-            operation: Some(operation.to_owned()),
-            channel: Some(self.channel),
-        });
-        wire.send(&[Frame::binary(&encode_server(&error, clock::unix_ms()))]);
+        let (operation, channel) = (Some(operation), Some(self.channel));
+        let answer = Answer { code, operation, channel, retry_after_ms };
+        answer.send(wire, None, &self.context.metrics);
     }
 }
