@@ -13,7 +13,7 @@
 //! object that its viewer cannot have, and the order among cells does not
 //! matter.
 
-use avvy_model::{Change, Handle, Home, Object, ObjectAt, Placement};
+use avvy_model::{Change, Handle, Home, Object, ObjectAt, Placement, weight};
 use rustc_hash::FxHashMap;
 
 use crate::World;
@@ -43,17 +43,30 @@ pub struct Crossing {
     pub objects: Crossed,
 }
 
+impl Crossing {
+    /// Without its objects.
+    fn new(handle: Handle, from: Home, to: Option<Home>, followed: bool) -> Self {
+        Self { handle, from, to, followed, objects: Crossed::Whole(Vec::new()) }
+    }
+}
+
 /// The state of what crosses.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Crossed {
     /// Every object, the top one first, each parent before its children.
     Whole(Vec<ObjectAt>),
-    /// Too many for one window.
+    /// Too many for one window, or too large. Of several crossings these are
+    /// the ones that hold the most.
     TooMany,
 }
 
-/// Objects that cross whole in a window; more are not sent one by one.
+/// Objects that cross whole in a window, all crossings together, and bytes of
+/// them in the journal: what enters a view has to fit into a frame.
 const MAX_CROSSED: usize = 4_096;
+const MAX_CROSSED_BYTES: usize = 1 << 20;
+
+/// Objects that are looked at in a window to find out how much crosses.
+const MAX_COUNTED: usize = 65_536;
 
 /// What is noted of the open window.
 #[derive(Default)]
@@ -111,17 +124,18 @@ impl World {
         let mut crossings: Vec<_> = rehung
             .iter()
             .map(|(handle, from)| {
-                self.crossing(*handle, *from, self.shown(*handle, &rehung), false)
+                Crossing::new(*handle, *from, self.shown(*handle, &rehung), false)
             })
             .collect();
         for (handle, from) in &started {
             let is_under_root = self.get(*handle).is_some_and(|o| o.parent == Handle::ROOT);
             let to = self.home(*handle).filter(|to| to != from);
             if is_under_root && to.is_some() && !rehung.contains_key(handle) {
-                crossings.push(self.crossing(*handle, *from, to, true));
+                crossings.push(Crossing::new(*handle, *from, to, true));
             }
         }
         crossings.sort_unstable_by_key(|crossing| crossing.handle);
+        self.fill(&mut crossings);
         crossings
     }
 
@@ -238,20 +252,33 @@ impl World {
         self.tracker.as_ref().is_some_and(|tracker| tracker.rehung.contains_key(&handle))
     }
 
-    fn crossing(&self, handle: Handle, from: Home, to: Option<Home>, followed: bool) -> Crossing {
-        let objects = match to.map(|_| self.subtree(handle, MAX_CROSSED)) {
-            None => Crossed::Whole(Vec::new()),
-            Some(None) => Crossed::TooMany,
-            Some(Some(handles)) => Crossed::Whole(
-                handles
-                    .into_iter()
-                    .filter_map(|handle| {
-                        Some(ObjectAt { handle, object: self.get(handle)?.clone() })
-                    })
-                    .collect(),
-            ),
-        };
-        Crossing { handle, from, to, followed, objects }
+    /// Adds the objects of what is to be shown: of the smallest first, so that
+    /// something huge that crosses again and again takes no room from the rest.
+    fn fill(&self, crossings: &mut [Crossing]) {
+        let mut left = MAX_COUNTED;
+        let mut found: Vec<(usize, Vec<Handle>)> = Vec::new();
+        for (index, crossing) in crossings.iter_mut().enumerate() {
+            if crossing.to.is_none() {
+                continue;
+            }
+            crossing.objects = Crossed::TooMany;
+            let handles = self.subtree(crossing.handle, left.min(MAX_CROSSED));
+            left = left.saturating_sub(handles.as_ref().map_or(MAX_CROSSED, Vec::len));
+            found.extend(handles.map(|handles| (index, handles)));
+        }
+        found.sort_by_key(|(_, handles)| handles.len());
+        let (mut count, mut bytes) = (0, 0);
+        for (index, handles) in found {
+            let objects = handles.iter().filter_map(|handle| Some((*handle, self.get(*handle)?)));
+            let weighs: usize = objects.clone().map(|(_, object)| weight::object(object)).sum();
+            if count + handles.len() > MAX_CROSSED || bytes + weighs > MAX_CROSSED_BYTES {
+                continue;
+            }
+            (count, bytes) = (count + handles.len(), bytes + weighs);
+            let objects =
+                objects.map(|(handle, object)| ObjectAt { handle, object: object.clone() });
+            crossings[index].objects = Crossed::Whole(objects.collect());
+        }
     }
 
     /// The home of a rehung object, unless it is in another one.

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use avvy_brane::{Crossed, Crossing, Region, RoleRights, Spot, World};
 use avvy_model::{
-    BraneId, Cell, Change, Edit, Grid, Handle, Home, Object, Operation, Principal, PropKey,
-    PropsPatch, Role, Seq, Target, Value, ValueLimits, View, WorldLimits,
+    BraneId, Cell, Change, Edit, Grid, Handle, Home, Kind, MovePatch, Object, ObjectId, Operation,
+    Parts, Principal, PropKey, Props, PropsPatch, Role, Seq, Target, Transform, Value, ValueLimits,
+    View, WorldLimits,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -185,5 +186,82 @@ proptest! {
             }
             window.clear();
         }
+    }
+}
+
+/// Groups under the root with so many blocks in each, every block with so many
+/// bytes of text.
+fn groups(world: &mut World, owner: &Principal, groups: &[(u32, usize)]) -> Vec<Handle> {
+    let limits = ValueLimits::default();
+    let mut tops = Vec::new();
+    for (blocks, bytes) in groups {
+        let top = create(world, owner, Handle::ROOT, Kind::Group, Props::default());
+        let text = Value::text(&"x".repeat(*bytes));
+        let entry = (PropKey::new("text", &limits).unwrap(), text);
+        let props = Props::from_entries(vec![entry], &limits).unwrap();
+        for _ in 0..*blocks {
+            create(world, owner, top, Kind::Block, props.clone());
+        }
+        tops.push(top);
+    }
+    tops
+}
+
+fn create(world: &mut World, by: &Principal, under: Handle, kind: Kind, props: Props) -> Handle {
+    let handle = world.next_handle();
+    let id = ObjectId::from_bytes(u128::from(handle.0).to_be_bytes());
+    let (parent, transform) = (Target::Handle(under), Transform::IDENTITY);
+    apply(world, by, Edit::One(Operation::Create { id, parent, kind, transform, props }));
+    handle
+}
+
+fn apply(world: &mut World, by: &Principal, edit: Edit) {
+    let seq = world.seq().next();
+    world.apply(seq, by, &edit, &RoleRights, &WorldLimits::default()).unwrap();
+}
+
+/// Moves all of them into another cell in one window; whether each was whole.
+fn cross(world: &mut World, by: &Principal, tops: &[Handle]) -> Vec<bool> {
+    world.crossings();
+    let mut to = Transform::IDENTITY;
+    to.position = [100_000, 0, 0];
+    let patch = MovePatch::new(Parts::POSITION, to);
+    let shift = |top: &Handle| Operation::Move { target: Target::Handle(*top), patch };
+    apply(world, by, Edit::Batch(tops.iter().map(shift).collect()));
+    let crossings = world.crossings();
+    assert_eq!(crossings.iter().map(|one| one.handle).collect::<Vec<_>>(), tops);
+    crossings.iter().map(|one| matches!(one.objects, Crossed::Whole(_))).collect()
+}
+
+#[test]
+fn what_crosses_whole_in_a_window_is_bounded_and_the_small_come_first() {
+    let owner = Principal { user: user(1), role: Role::Owner };
+    let mut world = small_cells(owner);
+    let tops = groups(&mut world, &owner, &[(3_000, 1), (2_000, 1), (1_000, 1), (5_000, 1)]);
+    assert_eq!(cross(&mut world, &owner, &tops), [false, true, true, false]);
+    let mut world = small_cells(owner);
+    let tops = groups(&mut world, &owner, &[(90, 8_000), (50, 8_000), (60, 8_000), (0, 0)]);
+    assert_eq!(cross(&mut world, &owner, &tops), [false, true, true, true], "a MiB fits");
+}
+
+#[test]
+fn whatever_number_an_extent_is_written_as_it_counts() {
+    let owner = Principal { user: user(1), role: Role::Owner };
+    let mut world = small_cells(owner);
+    let home = |world: &mut World, extent: Value| {
+        let limits = ValueLimits::default();
+        let entry = (PropKey::new(Grid::EXTENT_KEY, &limits).unwrap(), extent);
+        let props = Props::from_entries(vec![entry], &limits).unwrap();
+        let handle = create(world, &owner, Handle::ROOT, Kind::Group, props);
+        world.home(handle).unwrap()
+    };
+    let cell = Home::Cell(Cell([0; 3]));
+    for small in [Value::int(1), Value::float(1.0), Value::int(-9), Value::float(f64::NAN)] {
+        assert_eq!(home(&mut world, small.clone()), cell, "{small:?}");
+    }
+    for large in
+        [Value::int(2), Value::int(1 << 40), Value::float(1.5), Value::float(f64::INFINITY)]
+    {
+        assert_eq!(home(&mut world, large.clone()), Home::Layer, "{large:?}");
     }
 }
