@@ -147,7 +147,7 @@ fn metres(value: &Value) -> Option<f64> {
         minicbor::data::Type::F16 => decoder.f16().ok().map(f64::from),
         minicbor::data::Type::F32 => decoder.f32().ok().map(f64::from),
         minicbor::data::Type::F64 => decoder.f64().ok(),
-        _ => decoder.u32().ok().map(f64::from),
+        _ => decoder.u64().ok().map(|metres| metres as f64),
     }
 }
 
