@@ -105,8 +105,9 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     }
 
     pub(super) fn set_view(&mut self, session: SessionKey, view: Option<View>) {
-        if let Some(aim) = self.aims.get_mut(&session) {
-            aim.sight.view = view;
+        match self.aims.get_mut(&session) {
+            Some(aim) => aim.sight.view = view,
+            None => self.set_sight(session, Sight { view, goal: None }),
         }
     }
 

@@ -141,3 +141,16 @@ fn from_the_whole_to_a_part_and_back() {
     assert_eq!(bench.got(ONE), [Part(1), Part(2), Window(1)]);
     assert_eq!((bench.effects(), bench.machine.view(ONE)), (vec![], None));
 }
+
+/// What was asked for before a session left and came back can arrive after that.
+#[test]
+fn a_part_that_comes_to_a_session_of_the_whole_is_a_part() {
+    let mut bench = Bench::new();
+    bench.attach(ONE, 99, Start::Replay(at(0)));
+    let start = Start::Load { parts: vec![1, 2, 3].into_iter(), at: at(0) };
+    bench.machine.restart(0, ONE, Some(view(0, 1)), start, &mut bench.effects);
+    assert_eq!(bench.machine.view(ONE), Some(view(0, 1)));
+    bench.work();
+    let anew = FanOutEffect::Resync { session: ONE, at: None, view: None };
+    assert_eq!(bench.effects(), [anew], "it sees the whole again");
+}
