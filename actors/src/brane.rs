@@ -51,9 +51,10 @@ pub(crate) struct BraneHandle {
 
 /// What reaches a brane actor. The permits bound how many wait here.
 pub(crate) enum BraneMsg {
-    /// A session wants in.
+    /// A session wants in, by a join of this number.
     Join {
         session: SessionKey,
+        number: u64,
         wire: Arc<dyn Wire>,
         principal: Principal,
         join: Join,
@@ -213,8 +214,8 @@ impl Actor for BraneActor {
     ) -> Result<(), ActorProcessingErr> {
         let is_request = matches!(message, BraneMsg::Write(_) | BraneMsg::View(_));
         match message {
-            BraneMsg::Join { session, wire, principal, join, permit } => {
-                brane.members.insert(session, join.client, principal, wire);
+            BraneMsg::Join { session, number, wire, principal, join, permit } => {
+                brane.members.insert(session, number, join.client, principal, wire);
                 brane.on_knock(&myself, session, principal, join, permit);
             }
             BraneMsg::Entered(sessions) => brane.on_entered(&sessions),

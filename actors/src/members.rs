@@ -18,6 +18,7 @@ pub(crate) struct Members {
 }
 
 struct Member {
+    join: u64,
     wire: Arc<dyn Wire>,
     client: ClientId,
     principal: Principal,
@@ -31,11 +32,17 @@ impl Members {
     pub(crate) fn insert(
         &mut self,
         session: SessionKey,
+        join: u64,
         client: ClientId,
         principal: Principal,
         wire: Arc<dyn Wire>,
     ) {
-        self.members.insert(session, Member { wire, client, principal });
+        self.members.insert(session, Member { join, wire, client, principal });
+    }
+
+    /// By which of its joins a session is here.
+    pub(crate) fn join(&self, session: SessionKey) -> Option<u64> {
+        self.members.get(&session).map(|member| member.join)
     }
 
     /// As whom a session is here.

@@ -80,6 +80,7 @@ impl Probe {
     ) -> Result<Report, Code> {
         let (inbox, messages) = mpsc::channel(INBOX);
         let join = BraneMsg::Join {
+            number: 0,
             session,
             wire: Arc::new(Inbox(inbox)),
             principal: Principal { user: self.user, role: Role::Owner },

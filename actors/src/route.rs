@@ -9,13 +9,15 @@ use crate::brane::BraneHandle;
 /// is about to.
 pub(crate) struct Route {
     pub(crate) handle: BraneHandle,
+    /// The session's joins are counted: by which of them.
+    pub(crate) join: u64,
     /// Held for as long as the route is there.
     _joined: Joined,
 }
 
 impl Route {
-    pub(crate) const fn new(handle: BraneHandle, joined: Joined) -> Self {
-        Self { handle, _joined: joined }
+    pub(crate) const fn new(handle: BraneHandle, join: u64, joined: Joined) -> Self {
+        Self { handle, join, _joined: joined }
     }
 }
 

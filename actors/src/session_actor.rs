@@ -76,6 +76,8 @@ pub(crate) struct Session {
     greeted: bool,
     /// Branes that the directory is asked for.
     opening: Vec<(BraneId, Joined)>,
+    /// How many were asked for.
+    joins: u64,
 }
 
 /// What a session actor starts with.
@@ -96,7 +98,7 @@ impl Actor for SessionActor {
         _myself: ActorRef<SessionMsg>,
         SessionArguments { shared, context, claims }: SessionArguments,
     ) -> Result<Session, ActorProcessingErr> {
-        Ok(Session { shared, context, claims, greeted: false, opening: Vec::new() })
+        Ok(Session { shared, context, claims, greeted: false, opening: Vec::new(), joins: 0 })
     }
 
     async fn handle(
@@ -285,9 +287,12 @@ impl Session {
                 return self.shared.refuse(code, Some("brane.join"), None, retry);
             }
         };
-        self.shared.routes().push(Route::new(handle.clone(), place));
+        self.joins += 1;
+        let number = self.joins;
+        self.shared.routes().push(Route::new(handle.clone(), number, place));
         let message = BraneMsg::Join {
             session: self.shared.key,
+            number,
             wire: Arc::clone(&self.shared.wire),
             principal,
             join,

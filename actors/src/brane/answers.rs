@@ -32,8 +32,9 @@ impl Brane {
         code: Code,
         retry_after_ms: Option<u64>,
     ) {
-        if let Some(wire) = self.members.remove(session) {
-            self.context.registry.join_refused(session, self.record.id);
+        let join = self.members.join(session);
+        if let (Some(join), Some(wire)) = (join, self.members.remove(session)) {
+            self.context.registry.join_refused(session, self.record.id, join);
             self.send_error(&*wire, code, "brane.join", retry_after_ms);
         }
     }

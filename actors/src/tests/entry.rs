@@ -1,5 +1,6 @@
 //! More sessions than a brane lets in at a time.
 
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use avvy_flow::AdmissionConfig;
@@ -103,4 +104,78 @@ async fn who_waits_is_refused_when_the_brane_closes() {
     let handle = world.system.brane_handle(world.brane, None).await.unwrap();
     handle.actor.send_message(BraneMsg::Close).unwrap();
     waits.is_refused().await;
+}
+
+/// A wire that keeps whoever sends an error until it is told to go on.
+struct Holding {
+    inbox: Inbox,
+    held: mpsc::UnboundedSender<()>,
+    go_on: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Wire for Holding {
+    fn send(&self, frames: &[Frame]) -> Backlog {
+        let is_error = |frame: &Frame| {
+            matches!(codec::decode_server(frame.payload()), Ok(ServerMessage::Error(_)))
+        };
+        if frames.iter().any(is_error) {
+            self.held.send(()).unwrap();
+            self.go_on.lock().unwrap().recv().unwrap();
+        }
+        self.inbox.send(frames)
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    fn close(&self, _code: CloseCode) {}
+
+    fn cut(&self) {}
+}
+
+/// Of a client that the brane does not know.
+fn stale_join(brane: BraneId) -> ClientMessage {
+    ClientMessage::Join(Join { brane, client: client(), known: true, resume: None, area: None })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_that_comes_late_leaves_the_next_join_alone() {
+    let world = World::new(SystemConfig::default()).await;
+    let mut session = world.connect().await;
+    let (channel, _) = session.join(world.brane, client(), None).await;
+    session.say(&ClientMessage::Leave { channel });
+    session.until(|m| matches!(m, ServerMessage::Left { .. })).await;
+
+    // Somebody's refusal holds the brane's actor.
+    let (held, mut is_held) = mpsc::unbounded_channel();
+    let (go, go_on) = std::sync::mpsc::channel();
+    let holding = |inbox| Arc::new(Holding { inbox, held, go_on: Mutex::new(go_on) });
+    let mut other = world.connect_by(|inbox| holding(inbox) as Arc<dyn Wire>).await;
+    other.say(&stale_join(world.brane));
+    is_held.recv().await.unwrap();
+
+    // Meanwhile: a join that will be refused, a change of mind, and a good one.
+    session.say(&stale_join(world.brane));
+    session.has_routes(1).await;
+    session.say(&ClientMessage::Leave { channel });
+    session.has_routes(0).await;
+    session.say(&join(world.brane));
+    session.has_routes(1).await;
+    go.send(()).unwrap();
+    assert_eq!(session.error().await, Code::ClientUnknown);
+    session.until(|m| matches!(m, ServerMessage::Joined(_))).await;
+    session.create(channel, 1).await;
+}
+
+impl Session {
+    /// Waits until so many branes are joined or about to be.
+    async fn has_routes(&self, count: usize) {
+        let reached = async {
+            while self.port.shared.routes().len() != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, reached).await.unwrap();
+    }
 }
