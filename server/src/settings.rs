@@ -98,6 +98,7 @@ pub fn system(config: &Config) -> SystemConfig {
             snapshot_retry_ms: brane.snapshot_retry_ms as u32,
             max_unpublished_edits: brane.max_unpublished_edits,
             replay_max_edits: brane.replay_max_edits,
+            view_budget_percent: brane.view_budget_percent,
             // Which of two ways to say the same is cheaper: no setting.
             ..BraneConfig::default()
         },

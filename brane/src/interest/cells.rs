@@ -66,6 +66,11 @@ impl Cells {
         side.list(self.heads.get(&cell).copied().unwrap_or(NONE))
     }
 
+    /// How many cells are looked at to find those of a view.
+    pub(crate) fn looks(&self, view: &View) -> u64 {
+        volume(view).min(self.heads.len() as u64)
+    }
+
     /// The cells of a view that hold something, the nearest first.
     pub(crate) fn seen(&self, view: &View, mut filter: impl FnMut(Cell) -> bool) -> Vec<Cell> {
         let mut cells = Vec::new();
@@ -75,9 +80,7 @@ impl Cells {
             }
         };
         let [low, high] = view.bounds();
-        let edge = |i: usize| u64::from(high.0[i].abs_diff(low.0[i])) + 1;
-        let volume = edge(0).saturating_mul(edge(1)).saturating_mul(edge(2));
-        if volume < self.heads.len() as u64 {
+        if volume(view) < self.heads.len() as u64 {
             for x in low.0[0]..=high.0[0] {
                 for y in low.0[1]..=high.0[1] {
                     for z in low.0[2]..=high.0[2] {
@@ -94,4 +97,11 @@ impl Cells {
         cells.sort_unstable_by_key(|cell| (view.distance(*cell), *cell));
         cells
     }
+}
+
+/// How many cells there are in the cube around a view.
+fn volume(view: &View) -> u64 {
+    let [low, high] = view.bounds();
+    let edge = |i: usize| u64::from(high.0[i].abs_diff(low.0[i])) + 1;
+    edge(0).saturating_mul(edge(1)).saturating_mul(edge(2))
 }

@@ -18,6 +18,12 @@ impl Region {
     pub fn has(&self, home: Home) -> bool {
         self.view.sees(home) && self.known.is_none_or(|known| !known.sees(home))
     }
+
+    /// The view before, if it can have shown what this one does not.
+    fn lost_from(&self) -> Option<View> {
+        let View { center, reach } = self.view;
+        self.known.filter(|known| known.center != center || known.reach > reach)
+    }
 }
 
 impl World {
@@ -58,9 +64,15 @@ impl World {
         Some(handles)
     }
 
+    /// How many cells are looked at for [`Self::region`] and [`Self::leaving`].
+    pub fn looks(&self, region: &Region) -> u64 {
+        let lost = region.lost_from().map_or(0, |known| self.cells.looks(&known));
+        self.cells.looks(&region.view) + lost
+    }
+
     /// The objects under the root that `known` shows and `view` does not.
     pub fn leaving(&self, region: &Region) -> Vec<Handle> {
-        let Some(known) = region.known else { return Vec::new() };
+        let Some(known) = region.lost_from() else { return Vec::new() };
         let cells = self.cells.seen(&known, |cell| !region.view.contains(cell));
         cells.into_iter().flat_map(|cell| self.cells.in_cell(&self.side, cell)).collect()
     }

@@ -37,6 +37,9 @@ pub struct BraneConfig {
     /// is about to go out anyway, they learn it from that. Default 16. More
     /// make the answer faster and cost a write each.
     pub durable_tells: usize,
+    /// The share of the time that goes to finding what sessions see that look
+    /// elsewhere, in percent. Default 25. Beyond it they wait.
+    pub view_budget_percent: u32,
 }
 
 impl Default for BraneConfig {
@@ -52,6 +55,7 @@ impl Default for BraneConfig {
             snapshot_every_bytes: 64 * 1024 * 1024,
             snapshot_retry_ms: 30_000,
             durable_tells: 16,
+            view_budget_percent: 25,
         }
     }
 }

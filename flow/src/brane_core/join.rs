@@ -7,21 +7,19 @@ use avvy_model::{Area, Code, Handle, Position, Principal, Scope, Seq, View};
 use avvy_protocol::{CatchUp, Join, Joined, Resume, ServerMessage};
 use rustc_hash::FxHashMap;
 
-use super::{Attach, BraneCore, BraneEffect, Parts, Selection, Session, Show, Start};
+use super::{Attach, BraneCore, BraneEffect, Parts, Selection, Session, Start};
 use crate::lineage::Standing;
 use crate::{Now, SessionKey};
 
 /// Objects of a region that are listed at a boundary, which takes a millisecond
 /// or so. With more, the whole view of the world is searched, in bites and
 /// elsewhere.
-const MAX_LISTED: usize = 16_384;
+pub(super) const MAX_LISTED: usize = 16_384;
 
 /// Who waits for a boundary, and for what.
 pub(super) enum Waiting {
     /// A view of the world.
     View { session: SessionKey, rewind: Option<Position>, need: Need },
-    /// What a view shows more than another.
-    Step { session: SessionKey, from: View, to: View },
     /// The state hash.
     Hash(SessionKey),
 }
@@ -29,9 +27,7 @@ pub(super) enum Waiting {
 impl Waiting {
     fn session(&self) -> SessionKey {
         match self {
-            Self::View { session, .. } | Self::Step { session, .. } | Self::Hash(session) => {
-                *session
-            }
+            Self::View { session, .. } | Self::Hash(session) => *session,
         }
     }
 }
@@ -58,9 +54,16 @@ impl Need {
 
 /// Views of the world at one boundary, for all who wait for it.
 #[derive(Default)]
-struct Boundary {
+pub(super) struct Boundary {
     frozen: Option<Frozen>,
     regions: FxHashMap<Region, (Selection, Arc<[Handle]>)>,
+}
+
+impl Boundary {
+    /// Whether it is known already what a region holds.
+    pub(super) fn has(&self, region: &Region) -> bool {
+        self.regions.contains_key(region)
+    }
 }
 
 /// How a join begins.
@@ -119,6 +122,7 @@ impl BraneCore {
         let Some(left) = self.sessions.remove(&session) else { return };
         self.scoped -= usize::from(left.goal.is_some());
         self.waiting.retain(|waiting| waiting.session() != session);
+        self.steps.forget(session);
         if !left.acks.is_empty() {
             // It may come back before the window is closed, and is then one editor, not two.
             self.open_editors.retain(|editor| *editor != session);
@@ -174,17 +178,9 @@ impl BraneCore {
         self.waiting.push(Waiting::View { session: key, rewind: None, need });
     }
 
-    pub(super) fn on_step(&mut self, key: SessionKey, from: View, to: View) {
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        if session.attached && !session.step_wanted {
-            session.step_wanted = true;
-            self.waiting.push(Waiting::Step { session: key, from, to });
-        }
-    }
-
     /// Answers everyone who waited for a boundary, which this is.
-    pub(super) fn serve_waiting(&mut self, effects: &mut Vec<BraneEffect>) {
-        if self.waiting.is_empty() {
+    pub(super) fn serve_waiting(&mut self, now: Now, effects: &mut Vec<BraneEffect>) {
+        if self.waiting.is_empty() && !self.steps.is_due(now.us) {
             return;
         }
         // Whoever begins to see a part must be told of all that happens in it
@@ -200,11 +196,9 @@ impl BraneCore {
                     let start = Start::Parts(parts);
                     self.attach(session, catch_up, rewind, view, start, effects);
                 }
-                Waiting::Step { session, from, to } => {
-                    self.show(&mut boundary, session, from, to, effects);
-                }
             }
         }
+        self.serve_steps(now, &mut boundary, effects);
     }
 
     /// No one is let in any more.
@@ -309,7 +303,12 @@ impl BraneCore {
     }
 
     /// What a region holds. Looked up once for all at a boundary.
-    fn region(&self, boundary: &mut Boundary, region: Region, scope: Option<Scope>) -> Parts {
+    pub(super) fn region(
+        &self,
+        boundary: &mut Boundary,
+        region: Region,
+        scope: Option<Scope>,
+    ) -> Parts {
         let frozen = boundary.frozen.get_or_insert_with(|| self.world.freeze()).clone();
         let found = boundary.regions.entry(region).or_insert_with(|| {
             let listed = self.world.region(&region, MAX_LISTED);
@@ -321,21 +320,6 @@ impl BraneCore {
         });
         let (selection, gone) = found.clone();
         Parts { frozen, selection, gone, at: self.position(self.published), scope }
-    }
-
-    fn show(
-        &mut self,
-        boundary: &mut Boundary,
-        key: SessionKey,
-        from: View,
-        to: View,
-        effects: &mut Vec<BraneEffect>,
-    ) {
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        session.step_wanted = false;
-        let scope = Some(Scope { grid: self.world.grid(), view: to });
-        let parts = self.region(boundary, Region { view: to, known: Some(from) }, scope);
-        effects.push(BraneEffect::Show(Box::new(Show { session: key, from, to, parts })));
     }
 
     fn attach(

@@ -23,6 +23,7 @@ mod join;
 mod message;
 mod snapshot;
 mod status;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -61,6 +62,8 @@ pub struct BraneCore {
     sessions: FxHashMap<SessionKey, Session>,
     /// Who needs the world at a boundary, in the order of asking.
     waiting: Vec<join::Waiting>,
+    /// Who waits to see more.
+    steps: steps::Steps,
     /// When edits are cut into windows.
     pace: FlushWindow,
     /// The last edit accepted.
@@ -146,6 +149,7 @@ impl BraneCore {
             epoch,
             sessions: FxHashMap::default(),
             waiting: Vec::new(),
+            steps: steps::Steps::default(),
             head,
             closed: head,
             published: head,
@@ -244,12 +248,15 @@ impl BraneCore {
     fn settle(&mut self, now: Now, effects: &mut Vec<BraneEffect>) {
         let flush_wake_us = self.pace(now, effects);
         if self.at_boundary() {
-            self.serve_waiting(effects);
+            self.serve_waiting(now, effects);
             self.take_snapshot_if_due(now);
         }
         self.emit_snapshot_if_durable(effects);
         let snapshot_wake_us = self.snapshots.retry_us();
-        let Some(wake_us) = flush_wake_us.into_iter().chain(snapshot_wake_us).min() else { return };
+        // Otherwise there is a boundary to come.
+        let steps_wake_us = self.steps.due_us().filter(|_| self.at_boundary());
+        let wakes = flush_wake_us.into_iter().chain(snapshot_wake_us).chain(steps_wake_us);
+        let Some(wake_us) = wakes.min() else { return };
         if self.wake_us.is_none_or(|known| wake_us < known) {
             self.wake_us = Some(wake_us);
             effects.push(BraneEffect::WakeAt(wake_us));

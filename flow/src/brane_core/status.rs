@@ -78,7 +78,7 @@ impl BraneCore {
             objects: self.world.len(),
             world_bytes: self.world.bytes(),
             sessions: self.sessions.len(),
-            waiting: self.waiting.len(),
+            waiting: self.waiting.len() + self.steps.len(),
             journal_pending_bytes: self.journal.bytes() + self.open_bytes,
             journal_pending_chunks: self.journal.chunks(),
             durable_lag_edits: self.head.0 - self.durable.0,

@@ -107,6 +107,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("brane.flush_window_max_ms", 0, 1_000),
     ("brane.fan_out_budget_percent", 1, 100),
     ("brane.fan_out_cheap_us", 1, 1_000_000),
+    ("brane.view_budget_percent", 1, 100),
     ("brane.burst_windows", 1, 1_000),
     ("brane.delivery_cost_ns", 0, 1_000_000),
     ("brane.max_window_events", 1, 1_000_000),

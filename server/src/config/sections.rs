@@ -244,6 +244,8 @@ section! {
         fan_out_budget_percent: u32 = 50,
         /// The longest publication that may take all of it, in microseconds.
         fan_out_cheap_us: u32 = 2_000,
+        /// The share of the time that finding what views show may take, in percent.
+        view_budget_percent: u32 = 25,
         /// Windows that may come at once after a quiet time.
         burst_windows: u32 = 8,
         /// What one delivery is taken to cost at least, in nanoseconds.

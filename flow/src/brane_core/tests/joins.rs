@@ -291,3 +291,42 @@ fn a_step_is_answered_at_a_boundary() {
     assert_eq!((shown.from, shown.to), (view(1), view(2)));
     assert_eq!(shown.parts.scope.map(|scope| scope.view), Some(view(2)));
 }
+
+#[test]
+fn steps_that_cost_much_have_a_share_of_the_time() {
+    let mut bench =
+        Bench::joined_with(BraneConfig { view_budget_percent: 1, ..BraneConfig::default() });
+    let block = |n: u128, x: i32| match create(n) {
+        Edit::One(Operation::Create { id, parent, kind, mut transform, props }) => {
+            transform.position[0] = x;
+            Operation::Create { id, parent, kind, transform, props }
+        }
+        other => panic!("{other:?}"),
+    };
+    let blocks = (0..1_000).map(|n| block(n as u128, n * 160_000));
+    bench.update(ONE, [(1, Edit::Batch(blocks.collect()))]);
+    let view = |reach| View { center: avvy_model::Cell([0; 3]), reach };
+    let mut reach = 1_000;
+    let mut step = |bench: &mut Bench| {
+        reach += 1;
+        let (from, to) = (view(reach - 1), view(reach));
+        bench.input(BraneInput::Step { session: ONE, from, to });
+        bench.take().shown.len()
+    };
+    let served = (0..1_000).take_while(|_| step(&mut bench) == 1).count();
+    assert!((2..999).contains(&served), "{served}");
+    assert_eq!(step(&mut bench), 0, "one waits");
+
+    bench.update(TWO, [(1, create(5_000))]);
+    let done = bench.take();
+    assert_eq!((done.windows.len(), done.shown.len()), (1, 0), "edits do not");
+    let wake_us = bench.core.steps.due_us().expect("one waits");
+    assert!(wake_us > bench.now.us);
+    bench.pass_us(wake_us - bench.now.us).tick();
+    assert_eq!(bench.take().shown.len(), 1);
+
+    step(&mut bench);
+    bench.input(BraneInput::Leave { session: ONE });
+    bench.pass_us(1_000_000_000).tick();
+    assert_eq!(bench.take().shown.len(), 0, "who has left is shown nothing");
+}
