@@ -30,6 +30,8 @@ pub struct UserConfig {
     pub joins: Rate,
     /// Questions for a state hash.
     pub hashes: Rate,
+    /// Pages of people.
+    pub people_pages: Rate,
     /// New tokens for sessions.
     pub refreshes: Rate,
     /// New branes.
@@ -47,6 +49,7 @@ impl Default for UserConfig {
             edits: Rate { per_second: 4_000, burst: 8_192 },
             joins: Rate { per_second: 20, burst: 400 },
             hashes: Rate { per_second: 50, burst: 500 },
+            people_pages: Rate { per_second: 100, burst: 2_000 },
             refreshes: Rate { per_second: 10, burst: 400 },
             creates: Rate { per_second: 2, burst: 50 },
             pages: Rate { per_second: 100, burst: 500 },
@@ -57,10 +60,13 @@ impl Default for UserConfig {
 /// What costs more than it looks, and so has a rate of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verb {
-    /// Joining a brane: it may have to be opened, and read as a whole.
+    /// Joining a brane: it may have to be opened, and read as a whole. So does
+    /// going over from a part of it to the whole or back.
     Join,
     /// Asking for the state hash.
     Hash,
+    /// A page of the people in a brane.
+    PeoplePage,
     /// A new token for a session: a signature to be verified.
     Refresh,
     /// A new brane.
@@ -70,12 +76,14 @@ pub enum Verb {
 }
 
 impl Verb {
-    const ALL: [Self; 5] = [Self::Join, Self::Hash, Self::Refresh, Self::Create, Self::Page];
+    const ALL: [Self; 6] =
+        [Self::Join, Self::Hash, Self::PeoplePage, Self::Refresh, Self::Create, Self::Page];
 
     const fn limit(self) -> Limit {
         match self {
             Self::Join => Limit::JoinRate,
             Self::Hash => Limit::HashRate,
+            Self::PeoplePage => Limit::PeoplePageRate,
             Self::Refresh => Limit::RefreshRate,
             Self::Create => Limit::CreateRate,
             Self::Page => Limit::PageRate,
@@ -86,6 +94,7 @@ impl Verb {
         match self {
             Self::Join => config.joins,
             Self::Hash => config.hashes,
+            Self::PeoplePage => config.people_pages,
             Self::Refresh => config.refreshes,
             Self::Create => config.creates,
             Self::Page => config.pages,

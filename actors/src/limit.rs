@@ -65,6 +65,8 @@ limits! {
     JoinRate = "limits.joins_per_second";
     /// Questions for the state hash of one user.
     HashRate = "limits.hashes_per_second";
+    /// Pages of people for one user.
+    PeoplePageRate = "limits.people_pages_per_second";
     /// New tokens of one user's sessions.
     RefreshRate = "limits.refreshes_per_second";
     /// New branes of one user.

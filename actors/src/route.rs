@@ -11,13 +11,20 @@ pub(crate) struct Route {
     pub(crate) handle: BraneHandle,
     /// The session's joins are counted: by which of them.
     pub(crate) join: u64,
+    /// Whether the client wants to see the whole brane.
+    pub(crate) sees_all: bool,
     /// Held for as long as the route is there.
     _joined: Joined,
 }
 
 impl Route {
-    pub(crate) const fn new(handle: BraneHandle, join: u64, joined: Joined) -> Self {
-        Self { handle, join, _joined: joined }
+    pub(crate) const fn new(
+        handle: BraneHandle,
+        join: u64,
+        sees_all: bool,
+        joined: Joined,
+    ) -> Self {
+        Self { handle, join, sees_all, _joined: joined }
     }
 }
 

@@ -60,6 +60,8 @@ impl SessionContext {
     }
 }
 
+const VIEW: &str = "brane.view";
+
 /// When a user with too many sessions may have fewer, in milliseconds.
 const SESSION_PAUSE_MS: u64 = 10_000;
 /// What keeps a brane from being opened lasts at least so long.
@@ -289,7 +291,7 @@ impl Session {
         };
         self.joins += 1;
         let number = self.joins;
-        self.shared.routes().push(Route::new(handle.clone(), number, place));
+        self.shared.routes().push(Route::new(handle.clone(), number, join.area.is_none(), place));
         let message = BraneMsg::Join {
             session: self.shared.key,
             number,
@@ -340,8 +342,22 @@ impl Session {
     }
 
     fn on_view(&self, channel: Channel, area: Option<Area>, permit: Permit) {
+        if self.begins_anew(channel, area) && !self.is_within(Verb::Join, VIEW, Some(channel)) {
+            return;
+        }
+        if let Some(route) = self.shared.routes().iter_mut().find(|r| r.channel == channel) {
+            route.sees_all = area.is_none();
+        }
         let look = BraneMsg::Look { session: self.shared.key, area, permit: Some(permit) };
-        self.tell_brane(channel, look, "brane.view");
+        self.tell_brane(channel, look, VIEW);
+    }
+
+    /// Whether this is from a part of a brane to the whole, or back: that
+    /// costs as much as a join.
+    fn begins_anew(&self, channel: Channel, area: Option<Area>) -> bool {
+        let routes = self.shared.routes();
+        let route = routes.iter().find(|route| route.channel == channel);
+        route.is_some_and(|route| route.sees_all != area.is_none())
     }
 
     fn on_hash(&self, channel: Channel, permit: Permit) {
@@ -362,6 +378,10 @@ impl Session {
     fn on_people(&self, request: PeopleRequest, permit: Permit) {
         let (operation, channel) = (request.operation(), request.channel());
         let session = self.shared.key;
+        let is_list = matches!(request, PeopleRequest::List(_));
+        if is_list && !self.is_within(Verb::PeoplePage, operation, Some(channel)) {
+            return;
+        }
         let message = match request {
             PeopleRequest::List(list) => PeopleMsg::List { session, list, permit },
             PeopleRequest::Signal(signal) => PeopleMsg::Signal { session, signal, permit },

@@ -37,6 +37,8 @@ pub struct Roster {
     is_whole: bool,
     people: BTreeMap<Person, UserId>,
     avatars: BTreeMap<Person, Avatar>,
+    /// When a page that was refused is to be asked for again.
+    pub(crate) again_ms: Option<u64>,
 }
 
 impl Roster {
@@ -70,7 +72,13 @@ impl Roster {
         }
     }
 
+    /// After whom the list goes on that was begun, if it was.
+    pub(crate) fn goes_on_after(&self) -> Option<Person> {
+        self.listed
+    }
+
     fn page(&mut self, page: &PeoplePage) -> Then {
+        self.again_ms = None;
         if page.after.is_none() {
             let (you, at) = (Some(page.you), Some(page.at));
             *self = Self { you, at, ..Self::default() };

@@ -185,6 +185,7 @@ fn user(limits: &Limits) -> UserConfig {
         edits: rate(limits.edits_per_second_per_user, limits.edits_burst_per_user),
         joins: rate(limits.joins_per_second, limits.joins_burst),
         hashes: rate(limits.hashes_per_second, limits.hashes_burst),
+        people_pages: rate(limits.people_pages_per_second, limits.people_pages_burst),
         refreshes: rate(limits.refreshes_per_second, limits.refreshes_burst),
         creates: rate(limits.creates_per_second, limits.creates_burst),
         pages: rate(limits.pages_per_second, limits.pages_burst),

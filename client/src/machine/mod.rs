@@ -201,6 +201,7 @@ impl ClientMachine {
         asked
             .map(|asked_ms| asked_ms + timeout_ms)
             .chain(waits)
+            .chain(self.pages_due())
             .chain([self.sent_ms + heartbeat_ms, self.heard_ms + 3 * heartbeat_ms])
             .min()
     }
@@ -346,6 +347,9 @@ impl ClientMachine {
 
     fn on_error(&mut self, now_ms: u64, error: ErrorMessage, out: &mut Vec<Output>) {
         let retry_at_ms = now_ms + error.retry_after_ms.unwrap_or(self.options.join_retry_ms);
+        if error.operation.as_deref() == Some("people.list") {
+            self.page_refused(&error, retry_at_ms);
+        }
         let about_join = error.operation.as_deref() == Some("brane.join");
         if about_join && error.code == Code::AlreadyJoined {
             // By a join before this one, whose answer is on its way or was here.
@@ -430,6 +434,7 @@ impl ClientMachine {
                 } else if now_ms >= self.sent_ms + heartbeat_ms {
                     out.push(Output::Send(ClientMessage::Ping { nonce: now_ms }));
                 }
+                self.ask_again(now_ms, out);
             }
         }
     }

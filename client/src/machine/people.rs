@@ -1,10 +1,10 @@
 //! The people of the branes. They are not part of a copy: with every join
 //! they are asked for anew.
 
-use avvy_model::{BraneId, Value};
+use avvy_model::{BraneId, Code, Value};
 use avvy_protocol::{
-    Audience, Channel, ClientMessage, PeopleList, PeopleNews, PeopleRequest, Person, Pose,
-    PoseUpdate, SignalSend,
+    Audience, Channel, ClientMessage, ErrorMessage, PeopleList, PeopleNews, PeopleRequest, Person,
+    Pose, PoseUpdate, SignalSend,
 };
 
 use super::membership::Membership;
@@ -80,6 +80,33 @@ impl ClientMachine {
         let channel = self.brane(brane).and_then(Membership::channel);
         if let (Some(channel), Some(_)) = (channel, self.roster(brane)) {
             out.push(list(channel, None));
+        }
+    }
+
+    /// A page was refused for now.
+    pub(super) fn page_refused(&mut self, error: &ErrorMessage, retry_at_ms: u64) {
+        let brane = self.branes.iter().find(|m| m.channel() == error.channel).map(|m| m.brane);
+        let roster = self.rosters.iter_mut().find(|(of, _)| Some(*of) == brane);
+        if let (Some((_, roster)), Code::RateLimited) = (roster, error.code) {
+            roster.again_ms = Some(retry_at_ms);
+        }
+    }
+
+    /// When such a page is to be asked for again.
+    pub(super) fn pages_due(&self) -> Option<u64> {
+        self.rosters.iter().filter_map(|(_, roster)| roster.again_ms).min()
+    }
+
+    /// Asks for such pages again.
+    pub(super) fn ask_again(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        let Self { branes, rosters, .. } = self;
+        for (brane, roster) in rosters {
+            let channel = branes.iter().find(|m| m.brane == *brane).and_then(Membership::channel);
+            if let (Some(channel), Some(_)) =
+                (channel, roster.again_ms.take_if(|at_ms| now_ms >= *at_ms))
+            {
+                out.push(list(channel, roster.goes_on_after()));
+            }
         }
     }
 

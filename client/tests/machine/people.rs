@@ -178,3 +178,36 @@ fn what_is_said_goes_out_where_it_is_joined() {
     let signal = SignalSend { channel: CHANNEL, to: Audience::All, kind, body: None };
     assert_eq!(talk.said_of_people(), [PeopleRequest::Pose(pose), PeopleRequest::Signal(signal)]);
 }
+
+#[test]
+fn a_page_that_is_refused_is_asked_for_again_when_it_is_time() {
+    let mut talk = Talk::joined();
+    talk.machine.follow(BRANE, &mut talk.out);
+    for (after, page) in [(None, 1), (Some(1), 2)] {
+        assert_eq!(talk.said_of_people(), [list(after)]);
+        talk.hear(refused_page(5_000));
+        assert_eq!(talk.said_of_people(), []);
+        talk.tell(Input::Tick);
+        assert_eq!(talk.said_of_people(), []);
+        talk.now_ms += 5_000;
+        assert_eq!(talk.machine.wakes_at(), Some(talk.now_ms));
+        talk.tell(Input::Tick);
+        assert_eq!(talk.said_of_people(), [list(after)], "once");
+        talk.tell(Input::Tick);
+        assert_eq!(talk.said_of_people(), []);
+        talk.page(after, &[page], after.map_or(Some(1), |_| None));
+    }
+    assert!(talk.roster().is_whole());
+}
+
+fn refused_page(retry_after_ms: u64) -> ServerMessage {
+    ServerMessage::Error(ErrorMessage {
+        code: Code::RateLimited,
+        message: String::new(),
+        details: None,
+        trace: TraceId::from_bytes([1; 16]),
+        retry_after_ms: Some(retry_after_ms),
+        operation: Some("people.list".to_owned()),
+        channel: Some(CHANNEL),
+    })
+}

@@ -1,5 +1,6 @@
 //! Poses, signals and areas that make no sense, or too many of them.
 
+use avvy_actors::Rate;
 use avvy_model::Visibility;
 use avvy_protocol::Channel;
 
@@ -15,6 +16,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(signals().into_iter().map(|(name, says)| answered(name, says)));
     cases.extend(areas());
     cases.extend(storms());
+    cases.extend(heavy());
     cases
 }
 
@@ -143,6 +145,32 @@ fn storms() -> impl Iterator<Item = Case> {
         });
         case.tuned(|_, system| system.session.messages_burst = 200)
     })
+}
+
+/// What costs much more than it takes to say.
+fn heavy() -> Vec<Case> {
+    let part = fields("brane.view", &[("area", area(0.0, 1.0))]);
+    let wholes = vec![part, fields("brane.view", &[])];
+    let lists = vec![fields("people.list", &[])];
+    let storm = |name, says: Vec<Says>| {
+        case(name, move |server| {
+            let says = says.clone();
+            Box::pin(async move {
+                let brane = server.brane(Visibility::Public).await;
+                let mut ws = Ws::welcomed(server, 1).await;
+                let channel = ws.join(brane, 7).await;
+                for says in says.iter().cycle().take(100) {
+                    ws.frame(FIN | BINARY, &on(channel, says)).await;
+                }
+                told(&mut ws).await
+            })
+        })
+    };
+    let few = Rate { per_second: 1, burst: 40 };
+    vec![
+        storm("storm-of-wholes", wholes).tuned(move |_, system| system.user.joins = few),
+        storm("storm-of-lists", lists).tuned(move |_, system| system.user.people_pages = few),
+    ]
 }
 
 /// Joins with an area.

@@ -44,6 +44,8 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("limits.joins_burst", 1, 1_000_000),
     ("limits.hashes_per_second", 1, 1_000_000),
     ("limits.hashes_burst", 1, 1_000_000),
+    ("limits.people_pages_per_second", 1, 1_000_000),
+    ("limits.people_pages_burst", 1, 1_000_000),
     ("limits.refreshes_per_second", 1, 1_000_000),
     ("limits.refreshes_burst", 1, 1_000_000),
     ("limits.creates_per_second", 1, 1_000_000),

@@ -104,6 +104,10 @@ section! {
         hashes_per_second: u32 = 50,
         /// Questions of one user for a state hash at once, after a rest.
         hashes_burst: u32 = 500,
+        /// Pages of the list of people for one user a second, in the long run.
+        people_pages_per_second: u32 = 100,
+        /// Such pages at once, after a rest.
+        people_pages_burst: u32 = 2_000,
         /// New tokens of one user's sessions a second, in the long run.
         refreshes_per_second: u32 = 10,
         /// New tokens of one user's sessions at once, after a rest.
