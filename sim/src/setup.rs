@@ -190,6 +190,7 @@ fn brane(rng: &mut Rng, outcomes: usize) -> BraneConfig {
         snapshot_every_bytes: *rng.pick(&[2_000, 64 << 20]).unwrap_or(&2_000),
         snapshot_retry_ms: rng.range(10, 2_000) as u32,
         durable_tells: rng.below(3) as usize,
+        view_budget_percent: 25,
     }
 }
 

@@ -69,6 +69,7 @@ fn config() -> BraneConfig {
         replay_max_edits: 30,
         snapshot_every_edits: 15,
         durable_tells: 1,
+        view_budget_percent: 1,
         ..Default::default()
     }
 }
