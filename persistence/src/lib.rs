@@ -10,6 +10,7 @@
 //! - [`memory`]: a store without a disk, deterministic, with planned faults,
 //!   for simulation and tests.
 //! - [`sqlite`]: the embedded store.
+//! - `mongo` (feature `mongodb`): the store of a fleet.
 //! - `testing` (feature `testing`): the conformance suite that every store
 //!   passes, and a store with deliberate bugs that fails it.
 //! - `powercut` (feature `powercut`): a SQLite VFS that forgets what was not
@@ -19,8 +20,11 @@ mod chain;
 mod checksum;
 mod chunk;
 mod error;
+mod judge;
 mod lineage;
 pub mod memory;
+#[cfg(feature = "mongodb")]
+pub mod mongo;
 #[cfg(feature = "powercut")]
 pub mod powercut;
 mod record;

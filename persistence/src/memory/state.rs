@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 
 use avvy_model::{BraneId, Epoch, Seq};
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use crate::chain::Chain;
 use crate::checksum;
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
 use crate::error::{Place, StoreError};
+use crate::judge::{Judgement, judge};
 use crate::lineage::{self, Lineage};
 use crate::record::{BraneCursor, BraneRecord};
 use crate::report::Cut;
@@ -183,21 +185,22 @@ impl State {
             return Err(AppendRefusal::Damaged);
         }
         let checksum = write.checksum();
-        let is_there = brane.chunks.get(&write.to).is_some_and(|stored| {
-            stored.checksum == checksum
-                && (stored.write.epoch, stored.write.from) == (write.epoch, write.from)
-        });
-        if is_there {
-            return Ok(());
+        let is_there = || {
+            let stored = brane.chunks.get(&write.to);
+            let is_it = stored.is_some_and(|stored| {
+                stored.checksum == checksum
+                    && (stored.write.epoch, stored.write.from) == (write.epoch, write.from)
+            });
+            Ok::<_, Infallible>(is_it)
+        };
+        let judged = judge(&write, brane.epoch, brane.head, is_there);
+        match judged.unwrap_or_else(|never| match never {})? {
+            Judgement::Stored => {}
+            Judgement::New => {
+                brane.head = write.to;
+                brane.chunks.insert(write.to, Stored { write, checksum });
+            }
         }
-        if write.epoch != brane.epoch {
-            return Err(AppendRefusal::StaleEpoch { current: brane.epoch });
-        }
-        if write.from != brane.head {
-            return Err(AppendRefusal::Gap { head: brane.head });
-        }
-        brane.head = write.to;
-        brane.chunks.insert(write.to, Stored { write, checksum });
         Ok(())
     }
 

@@ -18,6 +18,7 @@ use super::room::Room;
 use super::rows::{self, Head, MAX_SEQ, READ_HEAD, WRITE_HEAD, damaged, key};
 use crate::chunk::{AppendRefusal, ChunkWrite};
 use crate::error::{Place, StoreError};
+use crate::judge::{Judgement, judge};
 use crate::lineage;
 use crate::record::BraneRecord;
 use crate::scan::Verdict;
@@ -196,6 +197,8 @@ impl Journal {
     }
 }
 
+type Judged = Result<Judgement, AppendRefusal>;
+
 /// A transaction of the writer.
 pub(super) struct Write<'a> {
     pub(super) transaction: Transaction<'a>,
@@ -248,8 +251,8 @@ impl Write<'_> {
         if chunk.to > MAX_SEQ {
             return Ok(Err(AppendRefusal::Malformed));
         }
-        let (mut known, is_stored) = match self.look_up(chunk) {
-            Ok(Some(found)) => found,
+        let (mut known, judged) = match self.judge(chunk) {
+            Ok(Some(judged)) => judged,
             Ok(None) => return Ok(Err(AppendRefusal::UnknownBrane)),
             Err(StoreError::Damaged { place, why }) => {
                 // Nothing was changed for this chunk: the others go on.
@@ -258,15 +261,10 @@ impl Write<'_> {
             }
             Err(error) => return Err(error),
         };
-        if is_stored {
-            return Ok(Ok(()));
-        }
-        let head = known.head;
-        if chunk.epoch != head.epoch {
-            return Ok(Err(AppendRefusal::StaleEpoch { current: head.epoch }));
-        }
-        if chunk.from != head.seq {
-            return Ok(Err(AppendRefusal::Gap { head: head.seq }));
+        match judged {
+            Ok(Judgement::New) => {}
+            Ok(Judgement::Stored) => return Ok(Ok(())),
+            Err(refusal) => return Ok(Err(refusal)),
         }
         self.insert(known.no, chunk).map_err(fault::of(JOURNAL))?;
         known.head.seq = chunk.to;
@@ -276,12 +274,12 @@ impl Write<'_> {
         Ok(Ok(()))
     }
 
-    /// What is known of a chunk's brane, and whether the chunk is there already.
-    fn look_up(&mut self, chunk: &ChunkWrite) -> Result<Option<(Known, bool)>, StoreError> {
+    /// What is known of a chunk's brane, and what becomes of the chunk.
+    fn judge(&mut self, chunk: &ChunkWrite) -> Result<Option<(Known, Judged)>, StoreError> {
         let Some(known) = self.known(chunk.brane)? else { return Ok(None) };
-        let fits = chunk.epoch == known.head.epoch && chunk.from == known.head.seq;
-        let is_stored = !fits && self.is_stored(known.no, chunk)?;
-        Ok(Some((known, is_stored)))
+        let Head { epoch, seq, .. } = known.head;
+        let judged = judge(chunk, epoch, seq, || self.is_stored(known.no, chunk))?;
+        Ok(Some((known, judged)))
     }
 
     fn insert(&self, no: i64, chunk: &ChunkWrite) -> rusqlite::Result<()> {

@@ -20,12 +20,16 @@ mod broken;
 mod cases;
 mod fixture;
 #[cfg(feature = "mongodb")]
+mod mongo_fixture;
+#[cfg(feature = "mongodb")]
 pub mod mongod;
 mod samples;
 
 pub use broken::{Broken, BrokenFixture, Bug};
 pub use cases::{Case, all};
 pub use fixture::{Failure, Fixture, MemoryFixture, SqliteFixture, Verdict};
+#[cfg(feature = "mongodb")]
+pub use mongo_fixture::MongoFixture;
 
 /// Runs every case, each on a fixture of its own; returns those that failed
 /// with what was wrong.

@@ -1,4 +1,5 @@
 //! The store on MongoDB, on real servers.
 #![allow(clippy::unwrap_used)]
 
+mod conformance;
 mod kit;

@@ -1,0 +1,225 @@
+//! Retention: a long walk in short steps.
+//!
+//! Any process may do it, also several at once: what may go is judged from
+//! what is stored, and each bite is a transaction of its own.
+
+use avvy_model::{BraneId, Seq};
+use mongodb::ClientSession;
+use mongodb::bson::{Bson, Document, doc};
+
+use super::fault::Failure;
+use super::link::{Link, Query, Work};
+use super::reader::{self, Snapshots};
+use super::rows::{self, BRANES, CHUNK_RESTS, CHUNKS, Head, chunks_from};
+use super::snapshots::{delete, doom, sweep};
+use crate::error::StoreError;
+use crate::report::{CompactPolicy, Compaction};
+
+/// Branes listed in one step.
+const STEP: u32 = 256;
+/// Chunks looked at in one bite.
+const BITE_CHUNKS: u32 = 256;
+/// Bytes of chunks deleted in one bite.
+const BITE_BYTES: u64 = 1 << 20;
+
+/// Deletes what the policy lets go.
+pub(super) async fn compact(link: &Link, policy: CompactPolicy) -> Result<Compaction, StoreError> {
+    let mut done = Compaction::default();
+    let before_ms = policy.now_ms.saturating_sub(policy.retention_ms);
+    let mut after = String::new();
+    loop {
+        let (ids, last) = some_branes(link, &after).await?;
+        for id in ids {
+            let result = match id {
+                Some(brane) => compact_brane(link, brane, policy, before_ms, &mut done).await,
+                None => Err(rows::damaged(
+                    crate::error::Place::File(BRANES.into()),
+                    "the key of a document is no id",
+                )),
+            };
+            skip_damaged(result, &mut done)?;
+        }
+        let Some(last) = last else { break };
+        after = last;
+    }
+    if let Some(cap) = policy.max_journal_bytes {
+        cut_to(link, cap, policy.keep_snapshots, &mut done).await?;
+    }
+    Ok(done)
+}
+
+/// Some branes after a key, and the last key if there may be more. A key that
+/// is no id is `None`.
+pub(super) async fn some_branes(
+    link: &Link,
+    after: &str,
+) -> Result<(Vec<Option<BraneId>>, Option<String>), StoreError> {
+    let (filter, sort) = (doc! {"_id": {"$gt": after}}, doc! {"_id": 1});
+    let query = Query { filter, sort, fields: doc! {"_id": 1}, limit: STEP };
+    let found = link.many(BRANES, query).await?;
+    let keys: Vec<&str> = found.iter().filter_map(|brane| brane.get_str("_id").ok()).collect();
+    let last = keys.last().filter(|_| keys.len() == STEP as usize).map(|last| (*last).to_owned());
+    Ok((keys.iter().map(|key| key.parse().ok()).collect(), last))
+}
+
+async fn compact_brane(
+    link: &Link,
+    brane: BraneId,
+    policy: CompactPolicy,
+    before_ms: u64,
+    done: &mut Compaction,
+) -> Result<(), StoreError> {
+    let keep = policy.keep_snapshots.max(1);
+    let outline = reader::outline(link, brane).await?;
+    sweep(link, brane, outline.head.epoch).await?;
+    let old = outline.snapshots.all_whole()?.into_iter().skip(keep as usize);
+    for info in old {
+        if doom(link, info.id, "finished").await? {
+            done.snapshots += 1;
+            delete(link, info.id).await?;
+        }
+    }
+    while bite(link, Bite { brane, keep, before_ms, wanted: u64::MAX }, done).await?.1 {}
+    Ok(())
+}
+
+/// Deletes a bite; says how many bytes, and whether there may be more.
+async fn bite(link: &Link, bite: Bite, done: &mut Compaction) -> Result<(u64, bool), StoreError> {
+    let bitten = link.transact(&bite).await?;
+    done.chunks += bitten.chunks;
+    done.chunk_bytes += bitten.bytes;
+    Ok((bitten.bytes, bitten.more))
+}
+
+/// Deletes covered chunks of the longest journals while all together are
+/// longer than `cap`.
+async fn cut_to(link: &Link, cap: u64, keep: u32, done: &mut Compaction) -> Result<(), StoreError> {
+    let (mut total, branes) = longest(link).await?;
+    for brane in branes {
+        let mut more = total > cap;
+        while more {
+            let wanted = total - cap;
+            let result = bite(link, Bite { brane, keep, before_ms: u64::MAX, wanted }, done).await;
+            let (bytes, goes_on) = match result {
+                Ok(bitten) => bitten,
+                Err(error) => {
+                    skip_damaged(Err(error), done)?;
+                    (0, false)
+                }
+            };
+            total = total.saturating_sub(bytes);
+            more = goes_on && total > cap;
+        }
+    }
+    Ok(())
+}
+
+/// The length of all journals, and the branes with the longest.
+async fn longest(link: &Link) -> Result<(u64, Vec<BraneId>), StoreError> {
+    link.step(async {
+        let branes = link.collection(BRANES);
+        let mut session = link.session().await?;
+        let all = doc! {"$group": {"_id": Bson::Null, "bytes": {"$sum": "$bytes"}}};
+        let mut sums = branes.aggregate([all]).session(&mut session).await?;
+        let sum = sums.next(&mut session).await.transpose()?;
+        let sum = sum.map_or(0, |sum| rows::number(&sum, "bytes").unwrap_or_default());
+        let (sort, fields) = (doc! {"bytes": -1}, doc! {"_id": 1});
+        let query = Query { sort, fields, limit: STEP, ..Query::default() };
+        let found = link.find(&mut session, BRANES, query).await?;
+        link.learn(&session);
+        let ids = found.iter().filter_map(|found| found.get_str("_id").ok()?.parse().ok());
+        Ok((sum, ids.collect()))
+    })
+    .await
+}
+
+/// Deletes the oldest chunks that each of the `keep` newest snapshots covers
+/// and that were written before `before_ms`, about `wanted` bytes at most. What
+/// the oldest of those snapshots lacks is what the brane opens from if the
+/// newer ones are damaged.
+struct Bite {
+    brane: BraneId,
+    keep: u32,
+    before_ms: u64,
+    wanted: u64,
+}
+
+/// What a bite deleted.
+#[derive(Default)]
+struct Bitten {
+    chunks: u64,
+    bytes: u64,
+    /// Whether there may be more to delete.
+    more: bool,
+}
+
+impl Work for Bite {
+    type Answer = Bitten;
+
+    async fn run(&self, link: &Link, session: &mut ClientSession) -> Result<Bitten, Failure> {
+        let old = reader::head(link, session, self.brane).await?;
+        let all = Snapshots::read(link, session, self.brane).await?.all_whole()?;
+        let covered = all.get(self.keep.max(1) as usize - 1).map_or(Seq(0), |info| info.at);
+        let (filter, sort) = (chunks_from(self.brane, Seq(0)), doc! {"_id": 1});
+        let fields = doc! {"to": 1, "at": 1, "bytes": 1, "pieces": 1};
+        let query = Query { filter, sort, fields, limit: BITE_CHUNKS };
+        let found = link.find(session, CHUNKS, query).await?;
+        let (bitten, due) = self.due(&found, covered);
+        let (Some(first), Some(last)) = (due.first(), due.last()) else { return Ok(bitten) };
+        let range = doc! {"_id": {"$gte": first["_id"].clone(), "$lte": last["_id"].clone()}};
+        link.collection(CHUNKS).delete_many(range).session(&mut *session).await?;
+        for chunk in due.iter().filter(|chunk| chunk.contains_key("pieces")) {
+            let from = rows::from_of(chunk).unwrap_or_default();
+            let key = |piece: i64| {
+                let mut key = rows::chunk_key(self.brane, from);
+                key.insert("piece", piece);
+                key
+            };
+            let rest = doc! {"_id": {"$gte": key(0), "$lte": key(i64::MAX)}};
+            link.collection(CHUNK_RESTS).delete_many(rest).session(&mut *session).await?;
+        }
+        let new = Head {
+            chunks: old.chunks.saturating_sub(bitten.chunks),
+            bytes: old.bytes.saturating_sub(bitten.bytes),
+            ..old
+        };
+        let statement = (old.filter(self.brane), doc! {"$set": new.document(self.brane)});
+        if !link.update(session, BRANES, vec![statement]).await? {
+            return Err(Failure::Again);
+        }
+        Ok(bitten)
+    }
+}
+
+impl Bite {
+    /// How much from the front is due, and which chunks these are.
+    fn due<'a>(&self, found: &'a [Document], covered: Seq) -> (Bitten, &'a [Document]) {
+        let wanted = self.wanted.min(BITE_BYTES);
+        let mut bitten = Bitten::default();
+        for (nth, chunk) in found.iter().enumerate() {
+            let at = chunk.get_datetime("at").map(|at| at.timestamp_millis().cast_unsigned());
+            let to = rows::number(chunk, "to").unwrap_or(u64::MAX);
+            let is_due = to <= covered.0 && at.is_ok_and(|at| at < self.before_ms);
+            if !is_due || bitten.bytes >= wanted {
+                bitten.more = is_due;
+                return (bitten, &found[..nth]);
+            }
+            bitten.chunks += 1;
+            bitten.bytes += rows::number(chunk, "bytes").unwrap_or_default();
+        }
+        bitten.more = found.len() == BITE_CHUNKS as usize;
+        (bitten, found)
+    }
+}
+
+/// Lets a damaged brane not hold up the others.
+fn skip_damaged(result: Result<(), StoreError>, done: &mut Compaction) -> Result<(), StoreError> {
+    match result {
+        Err(StoreError::Damaged { place, why }) => {
+            tracing::error!(%place, %why, "compaction skips a damaged brane");
+            done.skipped += 1;
+            Ok(())
+        }
+        other => other,
+    }
+}

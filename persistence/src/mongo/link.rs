@@ -1,0 +1,280 @@
+//! The database at the other end: sessions, bounds in time, transactions.
+//!
+//! Everything is written with `majority` and read with `majority`, and a read
+//! comes after whatever this store has seen done: sessions are causally
+//! consistent, and each begins where the last one ended. So the store reads
+//! its own writes also when another server has become the primary meanwhile.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use mongodb::bson::{Document, Timestamp, doc};
+use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
+use mongodb::options::{ClientOptions, ReadConcern, ReadPreference, WriteConcern};
+use mongodb::{Client, ClientSession, Collection, Database};
+use tokio::sync::{RwLock, RwLockReadGuard};
+use tokio::time::{Instant, timeout_at};
+
+use super::fault::{self, Failure};
+use super::options::MongoOptions;
+use crate::error::StoreError;
+
+/// The first pause before a transaction that met another is tried again; each
+/// further one is twice as long, up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LAST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The way to the database.
+pub(super) struct Link {
+    client: Client,
+    db: Database,
+    timeout: Duration,
+    /// The latest operation that a session of this store has seen.
+    seen: Mutex<Option<Timestamp>>,
+    /// Held by every operation; closing waits for them.
+    gate: RwLock<()>,
+    is_closed: AtomicBool,
+}
+
+/// What a query asks for, besides its filter.
+#[derive(Default)]
+pub(super) struct Query {
+    pub(super) filter: Document,
+    pub(super) sort: Document,
+    /// The fields to be read; empty: all.
+    pub(super) fields: Document,
+    /// The most documents; 0: all.
+    pub(super) limit: u32,
+}
+
+/// Work that is done in one transaction. It may be done several times, until
+/// one of them is committed.
+pub(super) trait Work: Sync {
+    /// What it finds.
+    type Answer: Send;
+
+    /// Does it within the session's transaction.
+    fn run(
+        &self,
+        link: &Link,
+        session: &mut ClientSession,
+    ) -> impl Future<Output = Result<Self::Answer, Failure>> + Send;
+}
+
+impl Link {
+    /// Finds the way. The servers are looked for from now on; nothing is asked
+    /// of them yet.
+    pub(super) async fn new(options: &MongoOptions) -> Result<Self, StoreError> {
+        let refused = |_| StoreError::Invalid("the address of MongoDB cannot be read");
+        let timeout = Duration::from_millis(options.timeout_ms);
+        let mut client = ClientOptions::parse(&options.uri).await.map_err(refused)?;
+        client.app_name = Some(options.app_name.clone());
+        client.max_pool_size = Some(options.max_connections);
+        client.server_selection_timeout = Some(timeout);
+        client.connect_timeout = Some(timeout);
+        client.read_concern = Some(ReadConcern::majority());
+        client.write_concern = Some(WriteConcern::majority());
+        client.selection_criteria = Some(ReadPreference::Primary.into());
+        let client = Client::with_options(client).map_err(refused)?;
+        let db = client.database(&options.database);
+        Ok(Self {
+            client,
+            db,
+            timeout,
+            seen: Mutex::new(None),
+            gate: RwLock::new(()),
+            is_closed: AtomicBool::new(false),
+        })
+    }
+
+    /// A collection.
+    pub(super) fn collection(&self, name: &str) -> Collection<Document> {
+        self.db.collection(name)
+    }
+
+    /// The database.
+    pub(super) const fn db(&self) -> &Database {
+        &self.db
+    }
+
+    /// Lets nothing new begin, and waits for what has.
+    pub(super) async fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        let _all = self.gate.write().await;
+        self.client.clone().shutdown().immediate(true).await;
+    }
+
+    async fn enter(&self) -> Result<RwLockReadGuard<'_, ()>, StoreError> {
+        let entered = self.gate.read().await;
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(StoreError::Closed);
+        }
+        Ok(entered)
+    }
+
+    fn too_late(&self) -> StoreError {
+        let after_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
+        StoreError::Timeout { after_ms }
+    }
+
+    /// Does something within the time that one operation has.
+    pub(super) async fn step<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, StoreError> {
+        let _entered = self.enter().await?;
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(done) => done.map_err(Failure::told),
+            Err(_) => Err(self.too_late()),
+        }
+    }
+
+    /// A session that sees everything that this store has seen.
+    pub(super) async fn session(&self) -> Result<ClientSession, Failure> {
+        let mut session = self.client.start_session().causal_consistency(true).await?;
+        if let Some(seen) = *self.seen.lock().unwrap_or_else(PoisonError::into_inner) {
+            session.advance_operation_time(seen);
+        }
+        Ok(session)
+    }
+
+    /// Has later sessions see what this one has seen.
+    pub(super) fn learn(&self, session: &ClientSession) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = (*seen).max(session.operation_time());
+    }
+
+    /// A document, in a session of its own.
+    pub(super) async fn one(
+        &self,
+        collection: &str,
+        query: Query,
+    ) -> Result<Option<Document>, StoreError> {
+        let found = self.many(collection, Query { limit: 1, ..query }).await?;
+        Ok(found.into_iter().next())
+    }
+
+    /// Documents, in a session of their own.
+    pub(super) async fn many(
+        &self,
+        collection: &str,
+        query: Query,
+    ) -> Result<Vec<Document>, StoreError> {
+        self.step(async {
+            let mut session = self.session().await?;
+            let found = self.find(&mut session, collection, query).await?;
+            self.learn(&session);
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Documents, in this session.
+    pub(super) async fn find(
+        &self,
+        session: &mut ClientSession,
+        collection: &str,
+        query: Query,
+    ) -> Result<Vec<Document>, Failure> {
+        let collection = self.collection(collection);
+        let mut find = collection.find(query.filter).max_time(self.timeout);
+        if !query.sort.is_empty() {
+            find = find.sort(query.sort);
+        }
+        if !query.fields.is_empty() {
+            find = find.projection(query.fields);
+        }
+        if query.limit > 0 {
+            find = find.limit(i64::from(query.limit));
+        }
+        let mut cursor = find.session(&mut *session).await?;
+        let mut found = Vec::new();
+        while let Some(next) = cursor.next(session).await {
+            found.push(next?);
+        }
+        Ok(found)
+    }
+
+    /// Runs an `update` command: each statement is a filter and a change, and
+    /// has to find its document. False if one does not.
+    pub(super) async fn update(
+        &self,
+        session: &mut ClientSession,
+        collection: &str,
+        statements: Vec<(Document, Document)>,
+    ) -> Result<bool, Failure> {
+        let expected = statements.len() as i64;
+        let updates = statements.into_iter().map(|(q, u)| doc! {"q": q, "u": u});
+        let updates: Vec<Document> = updates.collect();
+        let max_time = i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX);
+        let command = doc! {"update": collection, "updates": updates, "maxTimeMS": max_time};
+        let answer = self.db.run_command(command).session(session).await?;
+        let count = match answer.get("n") {
+            Some(mongodb::bson::Bson::Int32(n)) => i64::from(*n),
+            Some(mongodb::bson::Bson::Int64(n)) => *n,
+            _ => 0,
+        };
+        // A statement that failed is not counted.
+        Ok(count == expected && !answer.contains_key("writeErrors"))
+    }
+
+    /// Does work in a transaction, again and again while it meets others, and
+    /// commits it. Bounded by the time of one operation: then whether it was
+    /// committed is unknown.
+    pub(super) async fn transact<W: Work>(&self, work: &W) -> Result<W::Answer, StoreError> {
+        let _entered = self.enter().await?;
+        let deadline = Instant::now() + self.timeout;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match timeout_at(deadline, self.attempt(work)).await {
+                Err(_) => return Err(self.too_late()),
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(failure)) if !failure.is_passing() => return Err(failure.told()),
+                Ok(Err(_)) if Instant::now() + pause >= deadline => return Err(self.too_late()),
+                Ok(Err(_)) => tokio::time::sleep(pause).await,
+            }
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    async fn attempt<W: Work>(&self, work: &W) -> Result<W::Answer, Failure> {
+        let mut session = self.session().await?;
+        session
+            .start_transaction()
+            .read_concern(ReadConcern::snapshot())
+            .write_concern(WriteConcern::majority())
+            .max_commit_time(self.timeout)
+            .await?;
+        let answer = match work.run(self, &mut session).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                // One that cannot be ended is ended by the server.
+                let _ = session.abort_transaction().await;
+                return Err(failure);
+            }
+        };
+        self.commit(&mut session).await?;
+        self.learn(&session);
+        Ok(answer)
+    }
+
+    /// Commits until the server says what has become of it; the caller bounds
+    /// it in time.
+    async fn commit(&self, session: &mut ClientSession) -> Result<(), Failure> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match session.commit_transaction().await {
+                Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {
+                    tracing::warn!(
+                        error = %fault::translate(&error),
+                        "whether a transaction was committed is unknown: it is committed again"
+                    );
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LAST_PAUSE);
+                }
+                other => return other.map_err(Failure::from),
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The store on MongoDB: for a fleet, whose nodes share one replica set.
+//!
+//! Its documents can be read by others: a field per thing, ids and times as
+//! such (see `rows`); chunks and parts of snapshots are bytes here as in every
+//! store. What must agree is written in one transaction, with `majority`; one
+//! change of the brane's document is in each, so that of two writers the one
+//! with the older epoch is refused (see `journal` and `opening`).
+//!
+//! Nothing is kept in this process but which snapshots it is writing, so any
+//! number of processes may have one database open.
+
+mod compact;
+mod fault;
+mod inspection;
+mod journal;
+mod link;
+mod opening;
+mod options;
+mod reader;
+mod rows;
+mod schema;
+mod snapshots;
+mod store;
+
+pub use options::MongoOptions;
+
+use crate::error::StoreError;
+use link::Link;
+use snapshots::Writing;
+
+/// A store in a MongoDB database.
+pub struct MongoStore {
+    link: Link,
+    writing: Writing,
+}
+
+impl MongoStore {
+    /// Opens the store, and makes its collections and indexes where they are
+    /// missing.
+    ///
+    /// # Errors
+    /// `Invalid` if the address cannot be read, or the server is no replica
+    /// set; `Io` if it cannot be reached; `NewerSchema`.
+    pub async fn open(options: &MongoOptions) -> Result<Self, StoreError> {
+        let link = Link::new(options).await?;
+        schema::prepare(&link).await?;
+        Ok(Self { link, writing: Writing::default() })
+    }
+}

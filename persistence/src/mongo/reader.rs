@@ -1,0 +1,346 @@
+//! Reads, each of bounded size.
+//!
+//! What has to fit together is read in an order in which it does: the head
+//! before the chunks, as it only rises, and the snapshots after them, as a
+//! chunk goes only when a snapshot covers it.
+
+use avvy_model::{BraneId, Seq, Visibility};
+use bytes::Bytes;
+use mongodb::ClientSession;
+use mongodb::bson::{Document, doc};
+
+use super::fault::Failure;
+use super::link::{Link, Query};
+use super::opening::read_lineage;
+use super::rows::{
+    self, BRANES, CHUNK_RESTS, CHUNKS, CUTS, Found, Head, META, PARTS, SNAPSHOTS, chunk_key,
+    chunks_from, damaged, date, long, part_key,
+};
+use crate::chain::Chain;
+use crate::checksum;
+use crate::chunk::Chunk;
+use crate::error::{Place, StoreError};
+use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_PAGE};
+use crate::report::{Cut, Damage, MAX_DAMAGES};
+use crate::scan::Link as Chained;
+use crate::snapshot::{SnapshotId, SnapshotInfo};
+
+/// Chunks that are read in one step. With bodies of the usual 256 KiB at most
+/// that is an answer of the server or two.
+const BITE_CHUNKS: u32 = 64;
+
+/// What is known of a brane's journal before its chunks are read.
+pub(super) struct Outline {
+    pub(super) head: Head,
+    pub(super) epochs: u64,
+    pub(super) snapshots: Snapshots,
+}
+
+impl Outline {
+    /// The last edit that the newest snapshot whose entry is whole includes.
+    pub(super) fn covered(&self) -> Seq {
+        self.snapshots.whole.first().map_or(Seq(0), |info| info.at)
+    }
+}
+
+/// A brane's finished snapshots.
+#[derive(Default)]
+pub(super) struct Snapshots {
+    /// Those whose entries are what was written, newest first.
+    pub(super) whole: Vec<SnapshotInfo>,
+    /// What is wrong with the others.
+    pub(super) damages: Vec<Damage>,
+}
+
+impl Snapshots {
+    /// Reads the entries of a brane.
+    pub(super) async fn read(
+        link: &Link,
+        session: &mut ClientSession,
+        brane: BraneId,
+    ) -> Result<Self, Failure> {
+        let filter = doc! {"brane": brane.to_string(), "state": "finished"};
+        let sort = doc! {"at": -1, "_id": -1};
+        let query = Query { filter, sort, ..Query::default() };
+        let mut snapshots = Self::default();
+        for found in link.find(session, SNAPSHOTS, query).await? {
+            match rows::snapshot(&found, brane) {
+                Ok(info) => snapshots.whole.push(info),
+                Err(StoreError::Damaged { place, why }) => {
+                    snapshots.damages.push(Damage { place, why });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(snapshots)
+    }
+
+    /// All of them, newest first; fails if the entry of one is damaged.
+    pub(super) fn all_whole(self) -> Result<Vec<SnapshotInfo>, StoreError> {
+        match self.damages.into_iter().next() {
+            None => Ok(self.whole),
+            Some(Damage { place, why }) => Err(StoreError::Damaged { place, why }),
+        }
+    }
+}
+
+/// A brane's head, as this session sees it.
+pub(super) async fn head(
+    link: &Link,
+    session: &mut ClientSession,
+    brane: BraneId,
+) -> Result<Head, Failure> {
+    let filter = doc! {"_id": brane.to_string()};
+    let query = Query { filter, fields: Head::fields(), limit: 1, ..Query::default() };
+    let found = link.find(session, BRANES, query).await?;
+    let found = found.first().ok_or(StoreError::UnknownBrane(brane))?;
+    Ok(Head::read(found, brane)?)
+}
+
+/// A brane's head.
+pub(super) async fn current_head(link: &Link, brane: BraneId) -> Result<Head, StoreError> {
+    link.step(async {
+        let mut session = link.session().await?;
+        let head = head(link, &mut session, brane).await?;
+        link.learn(&session);
+        Ok(head)
+    })
+    .await
+}
+
+/// What is known of a brane's journal.
+pub(super) async fn outline(link: &Link, brane: BraneId) -> Result<Outline, StoreError> {
+    link.step(async {
+        let mut session = link.session().await?;
+        // The snapshots first: none is ahead of a head that is read later.
+        let snapshots = Snapshots::read(link, &mut session, brane).await?;
+        let head = head(link, &mut session, brane).await?;
+        if snapshots.whole.first().is_some_and(|info| info.at > head.seq) {
+            let why = "its head is before its newest snapshot";
+            return Err(damaged(Place::Brane(brane), why).into());
+        }
+        let epochs = read_lineage(link, &mut session, brane, &head).await?.len() as u64;
+        link.learn(&session);
+        Ok(Outline { head, epochs, snapshots })
+    })
+    .await
+}
+
+/// A brane's record.
+pub(super) async fn brane(link: &Link, brane: BraneId) -> Result<BraneRecord, StoreError> {
+    let query = Query { filter: doc! {"_id": brane.to_string()}, ..Query::default() };
+    let found = link.one(BRANES, query).await?;
+    rows::record(&found.ok_or(StoreError::UnknownBrane(brane))?)
+}
+
+/// A page of a listing.
+pub(super) async fn branes(
+    link: &Link,
+    filter: BraneFilter,
+    after: Option<BraneCursor>,
+    limit: u32,
+) -> Result<BranePage, StoreError> {
+    let limit = limit.clamp(1, MAX_PAGE) as usize;
+    let mut branes = Vec::new();
+    let collection = link.collection(BRANES);
+    let listed = link.step(async {
+        let mut session = link.session().await?;
+        let find = collection.find(listing(filter, after)).sort(doc! {"created": 1, "_id": 1});
+        let find = find.batch_size(u32::try_from(limit + 1).unwrap_or(u32::MAX));
+        let mut cursor = find.session(&mut session).await?;
+        while branes.len() <= limit
+            && let Some(found) = cursor.next(&mut session).await
+        {
+            match rows::record(&found?) {
+                Ok(record) => branes.push(record),
+                Err(error) => tracing::error!(%error, "a listing leaves a brane out"),
+            }
+        }
+        link.learn(&session);
+        Ok(())
+    });
+    listed.await?;
+    let more = branes.len() > limit;
+    branes.truncate(limit);
+    let next = branes.last().filter(|_| more).map(BraneRecord::cursor);
+    Ok(BranePage { branes, next })
+}
+
+fn listing(filter: BraneFilter, after: Option<BraneCursor>) -> Document {
+    let public = doc! {"visibility": Visibility::Public.name()};
+    let shows = match filter {
+        BraneFilter::All => doc! {},
+        BraneFilter::Listed => public,
+        BraneFilter::VisibleTo(user) => doc! {"$or": [public, {"owner": user.to_string()}]},
+        BraneFilter::OwnedBy(user) => doc! {"owner": user.to_string()},
+    };
+    let Some(BraneCursor { created_ms, id }) = after else { return shows };
+    let created = date(created_ms);
+    let same = doc! {"created": created, "_id": {"$gt": id.to_string()}};
+    doc! {"$and": [shows, {"$or": [{"created": {"$gt": created}}, same]}]}
+}
+
+/// The key of the chunk with which a stretch after `after` begins: the one
+/// that holds the next edit, or else the next.
+pub(super) async fn begin(link: &Link, brane: BraneId, after: Seq) -> Result<Seq, StoreError> {
+    link.step(async {
+        let mut session = link.session().await?;
+        begin_in(link, &mut session, brane, after).await
+    })
+    .await
+}
+
+/// The same, as this session sees it.
+pub(super) async fn begin_in(
+    link: &Link,
+    session: &mut ClientSession,
+    brane: BraneId,
+    after: Seq,
+) -> Result<Seq, Failure> {
+    let keys = doc! {"$gte": chunk_key(brane, Seq(0)), "$lte": chunk_key(brane, after)};
+    let (sort, fields) = (doc! {"_id": -1}, doc! {"to": 1});
+    let query = Query { filter: doc! {"_id": keys}, sort, fields, limit: 1 };
+    let found = link.find(session, CHUNKS, query).await?;
+    let found =
+        found.first().filter(|found| rows::number(found, "to").is_ok_and(|to| to > after.0));
+    Ok(found.and_then(|found| rows::from_of(found).ok()).unwrap_or(after))
+}
+
+/// Some chunks of a brane, from this key on.
+async fn chunks(
+    link: &Link,
+    brane: BraneId,
+    from: Seq,
+    limit: u32,
+) -> Result<Vec<Found>, StoreError> {
+    let (filter, sort) = (chunks_from(brane, from), doc! {"_id": 1});
+    let query = Query { filter, sort, limit, ..Query::default() };
+    let mut chunks = Vec::new();
+    for found in link.many(CHUNKS, query).await? {
+        let broken = |why| damaged(Place::File(format!("{CHUNKS} of brane {brane}")), why);
+        let mut rest = Vec::new();
+        if found.contains_key("pieces") {
+            let from = rows::from_of(&found).map_err(broken)?;
+            rest = pieces(link, brane, from).await?;
+        }
+        chunks.push(Found::read(found, &rest, brane).map_err(broken)?);
+    }
+    Ok(chunks)
+}
+
+/// What further documents hold of a long chunk.
+async fn pieces(link: &Link, brane: BraneId, from: Seq) -> Result<Vec<Bytes>, StoreError> {
+    let key = |piece: i64| {
+        let mut key = chunk_key(brane, from);
+        key.insert("piece", piece);
+        key
+    };
+    let filter = doc! {"_id": {"$gte": key(0), "$lte": key(i64::MAX)}};
+    let query = Query { filter, sort: doc! {"_id": 1}, ..Query::default() };
+    let found = link.many(CHUNK_RESTS, query).await?;
+    // One that is missing or wrong does not fit the chunk's checksum.
+    Ok(found.into_iter().filter_map(|mut rest| rows::bytes(&mut rest, "body").ok()).collect())
+}
+
+/// A stretch of a brane's journal.
+pub(super) async fn stretch(
+    link: &Link,
+    brane: BraneId,
+    after: Seq,
+    max_bytes: usize,
+) -> Result<Vec<Chunk>, StoreError> {
+    let head = current_head(link, brane).await?;
+    // Stops where the budget ends; what is read beyond it is a bite at most.
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    let mut at = Some(begin(link, brane, after).await?);
+    let mut limit = 4;
+    while let Some(from) = at.filter(|_| bytes <= max_bytes && after < head.seq) {
+        let next = chunks(link, brane, from, limit).await?;
+        let is_full = next.len() == limit as usize;
+        at = next.last().filter(|_| is_full).map(|last| last.from.next());
+        bytes += next.iter().flat_map(|found| &found.chunk).map(|c| c.body.len()).sum::<usize>();
+        found.extend(next);
+        limit = BITE_CHUNKS;
+    }
+    let covered = outline(link, brane).await?.covered();
+    let mut chain = Chain::new(brane, after, head.seq, covered, max_bytes);
+    for Found { to, chunk, .. } in found {
+        if !chain.take(to, chunk)? {
+            break;
+        }
+    }
+    chain.finish()
+}
+
+/// A bite of a scan.
+pub(super) struct Bite {
+    /// The chunks, each with the length of its body.
+    pub(super) links: Vec<(Chained, usize)>,
+    /// The key from which the next bite begins; `None` when there is no more.
+    pub(super) next: Option<Seq>,
+}
+
+/// A bite of a scan of a brane's chunks.
+pub(super) async fn bite(link: &Link, brane: BraneId, from: Seq) -> Result<Bite, StoreError> {
+    let found = chunks(link, brane, from, BITE_CHUNKS).await?;
+    let is_full = found.len() == BITE_CHUNKS as usize;
+    let next = found.last().filter(|_| is_full).map(|last| last.from.next());
+    let links = found.into_iter().map(|Found { from, to, chunk }| match chunk {
+        Ok(chunk) => (Chained::Good { epoch: chunk.epoch, from, to }, chunk.body.len()),
+        Err(why) => (Chained::Bad { from, to, why }, 0),
+    });
+    Ok(Bite { links: links.collect(), next })
+}
+
+/// The newest tails that openings of a brane cut, oldest first.
+pub(super) async fn cuts(link: &Link, brane: BraneId) -> Result<Vec<Cut>, StoreError> {
+    let key = |epoch: i64| doc! {"brane": brane.to_string(), "epoch": epoch};
+    let filter = doc! {"_id": {"$gte": key(0), "$lte": key(i64::MAX)}};
+    let limit = MAX_DAMAGES as u32;
+    let query = Query { filter, sort: doc! {"_id": -1}, limit, ..Query::default() };
+    let found = link.many(CUTS, query).await?;
+    found.iter().rev().map(|found| rows::cut(found, brane)).collect()
+}
+
+/// A part of a finished snapshot.
+pub(super) async fn part(
+    link: &Link,
+    brane: BraneId,
+    snapshot: SnapshotId,
+    index: u32,
+) -> Result<Bytes, StoreError> {
+    let owner = brane.to_string();
+    let filter = doc! {"_id": long(snapshot.0), "brane": &owner, "state": "finished"};
+    let query = Query { filter, ..Query::default() };
+    let Some(found) = link.one(SNAPSHOTS, query).await? else {
+        self::brane(link, brane).await?;
+        return Err(StoreError::UnknownSnapshot { brane, snapshot });
+    };
+    if index >= rows::snapshot(&found, brane)?.parts {
+        return Err(StoreError::UnknownSnapshot { brane, snapshot });
+    }
+    let query = Query { filter: doc! {"_id": part_key(snapshot, index)}, ..Query::default() };
+    let place = || Place::Part { brane, snapshot, index };
+    let found = link.one(PARTS, query).await?;
+    let mut found = found.ok_or_else(|| damaged(place(), "missing"))?;
+    let read =
+        |found: &mut Document| Ok((rows::bytes(found, "body")?, rows::number(found, "checksum")?));
+    let (body, sum) = read(&mut found).map_err(|why: String| damaged(place(), why))?;
+    if checksum::part(brane, snapshot, index, &body) != sum {
+        return Err(damaged(place(), "its checksum is wrong"));
+    }
+    Ok(body)
+}
+
+/// A value of the server's own.
+pub(super) async fn meta(link: &Link, key: &str) -> Result<Option<Bytes>, StoreError> {
+    let query = Query { filter: doc! {"_id": key}, ..Query::default() };
+    let Some(mut found) = link.one(META, query).await? else { return Ok(None) };
+    let place = || Place::Meta(key.to_owned());
+    let sum = rows::number(&found, "checksum").map_err(|why| damaged(place(), why))?;
+    let value = rows::bytes(&mut found, "value").map_err(|why| damaged(place(), why))?;
+    match rows::meta_checksum(key, &value) == sum {
+        true => Ok(Some(value)),
+        false => Err(damaged(place(), "its checksum is wrong")),
+    }
+}

@@ -1,0 +1,391 @@
+//! The documents, a field per thing, each sealed with a checksum.
+//!
+//! Numbers are 64 bits long, times are dates, ids are UUIDs as text. What is
+//! not of the type that it was written with is damage.
+
+use avvy_model::{BraneId, Epoch, Seq, UserId, Visibility};
+use bytes::Bytes;
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Bson, DateTime, Document, doc};
+
+use crate::checksum::{self, Header};
+use crate::chunk::Chunk;
+use crate::error::{Place, StoreError};
+use crate::lineage::{self, Lineage};
+use crate::record::{BraneKind, BraneRecord};
+use crate::report::Cut;
+use crate::snapshot::{SnapshotId, SnapshotInfo};
+use crate::store::TornTail;
+
+/// A brane's record and head.
+pub(super) const BRANES: &str = "branes";
+/// When each opening of a brane began.
+pub(super) const LINEAGES: &str = "lineages";
+/// The journal.
+pub(super) const CHUNKS: &str = "chunks";
+/// What of a chunk is more than one document holds.
+pub(super) const CHUNK_RESTS: &str = "chunk_rests";
+/// The tails that openings cut, and what was in them.
+pub(super) const CUTS: &str = "cuts";
+pub(super) const CUT_CHUNKS: &str = "cut_chunks";
+pub(super) const SNAPSHOTS: &str = "snapshots";
+pub(super) const PARTS: &str = "snapshot_parts";
+/// The server's own values.
+pub(super) const META: &str = "meta";
+/// What was given out last.
+pub(super) const COUNTERS: &str = "counters";
+
+/// The last edit that a number of MongoDB's can hold.
+pub(super) const MAX_SEQ: Seq = Seq(i64::MAX.cast_unsigned());
+
+/// The most bytes of a chunk in one document, which may have 16 MiB.
+pub(super) const PIECE_BYTES: usize = 8 << 20;
+
+/// A number as MongoDB holds it.
+pub(super) const fn long(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+/// A time in Unix milliseconds as MongoDB holds it.
+pub(super) fn date(ms: u64) -> DateTime {
+    DateTime::from_millis(ms.cast_signed())
+}
+
+/// Bytes as MongoDB holds them.
+pub(super) fn binary(bytes: &[u8]) -> Bson {
+    Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() })
+}
+
+/// A field that has to be there, or what is wrong.
+type Read<T> = Result<T, String>;
+
+fn wrong(key: &str) -> String {
+    format!("its field {key} is missing or of the wrong type")
+}
+
+pub(super) fn number(from: &Document, key: &str) -> Read<u64> {
+    from.get_i64(key).map(i64::cast_unsigned).map_err(|_| wrong(key))
+}
+
+fn time(from: &Document, key: &str) -> Read<u64> {
+    let time = from.get_datetime(key).map_err(|_| wrong(key))?;
+    Ok(time.timestamp_millis().cast_unsigned())
+}
+
+pub(super) fn text<'a>(from: &'a Document, key: &str) -> Read<&'a str> {
+    from.get_str(key).map_err(|_| wrong(key))
+}
+
+fn id<T: std::str::FromStr>(from: &Document, key: &str) -> Read<T> {
+    text(from, key)?.parse().map_err(|_| wrong(key))
+}
+
+/// Takes bytes out of a document.
+pub(super) fn bytes(from: &mut Document, key: &str) -> Read<Bytes> {
+    match from.remove(key) {
+        Some(Bson::Binary(binary)) => Ok(Bytes::from(binary.bytes)),
+        _ => Err(wrong(key)),
+    }
+}
+
+fn sealed(from: &Document, key: &str, sum: u64, what: &str) -> Read<()> {
+    if number(from, key)? == sum { Ok(()) } else { Err(format!("{what} checksum is wrong")) }
+}
+
+/// The error of something that is not what was written.
+pub(super) fn damaged(place: Place, why: impl Into<String>) -> StoreError {
+    StoreError::Damaged { place, why: why.into() }
+}
+
+// --- branes ---
+
+/// Where a brane's journal stands. Rewritten with every commit, so that a tail
+/// that vanished whole is noticed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Head {
+    pub(super) epoch: Epoch,
+    pub(super) seq: Seq,
+    /// Chunks kept.
+    pub(super) chunks: u64,
+    /// The length of their bodies.
+    pub(super) bytes: u64,
+}
+
+impl Head {
+    /// The fields of a brane's document that [`Head::read`] reads.
+    pub(super) fn fields() -> Document {
+        doc! {"epoch": 1, "head": 1, "chunks": 1, "bytes": 1, "head_checksum": 1}
+    }
+
+    /// Reads it from a brane's document.
+    pub(super) fn read(from: &Document, brane: BraneId) -> Result<Self, StoreError> {
+        let read = || {
+            let head = Self {
+                epoch: Epoch(number(from, "epoch")?),
+                seq: Seq(number(from, "head")?),
+                chunks: number(from, "chunks")?,
+                bytes: number(from, "bytes")?,
+            };
+            sealed(from, "head_checksum", head.checksum(brane), "its head's")?;
+            Ok(head)
+        };
+        read().map_err(|why: String| damaged(Place::Brane(brane), why))
+    }
+
+    /// The fields of a brane's document.
+    pub(super) fn document(&self, brane: BraneId) -> Document {
+        doc! {
+            "epoch": long(self.epoch.0),
+            "head": long(self.seq.0),
+            "chunks": long(self.chunks),
+            "bytes": long(self.bytes),
+            "head_checksum": long(self.checksum(brane)),
+        }
+    }
+
+    /// A filter that finds the brane's document while its head is this one:
+    /// the checksum is over all of it.
+    pub(super) fn filter(&self, brane: BraneId) -> Document {
+        let (epoch, head) = (long(self.epoch.0), long(self.seq.0));
+        let sum = long(self.checksum(brane));
+        doc! {"_id": brane.to_string(), "epoch": epoch, "head": head, "head_checksum": sum}
+    }
+
+    fn checksum(&self, brane: BraneId) -> u64 {
+        Header::new(b"AVVYhead")
+            .bytes(&brane.to_bytes())
+            .number(self.epoch.0)
+            .number(self.seq.0)
+            .number(self.chunks)
+            .number(self.bytes)
+            .seal(&[])
+    }
+}
+
+/// The document of a new brane.
+pub(super) fn new_brane(record: &BraneRecord) -> Document {
+    let mut document = doc! {
+        "_id": record.id.to_string(),
+        "name": record.name.clone(),
+        "owner": record.owner.to_string(),
+        "kind": record.kind.name(),
+        "visibility": record.visibility.name(),
+        "created": date(record.created_ms),
+        "record_checksum": long(record_checksum(record)),
+    };
+    document.extend(Head::default().document(record.id));
+    document
+}
+
+/// A brane's record.
+pub(super) fn record(from: &Document) -> Result<BraneRecord, StoreError> {
+    let place = match id(from, "_id") {
+        Ok(brane) => Place::Brane(brane),
+        Err(_) => Place::File(format!("{BRANES}, {:?}", from.get("_id"))),
+    };
+    let read = || {
+        let record = BraneRecord {
+            id: id(from, "_id")?,
+            owner: id::<UserId>(from, "owner")?,
+            name: text(from, "name")?.to_owned(),
+            kind: BraneKind::from_name(text(from, "kind")?).ok_or_else(|| wrong("kind"))?,
+            visibility: Visibility::from_name(text(from, "visibility")?)
+                .ok_or_else(|| wrong("visibility"))?,
+            created_ms: time(from, "created")?,
+        };
+        sealed(from, "record_checksum", record_checksum(&record), "its record's")?;
+        Ok(record)
+    };
+    read().map_err(|why: String| damaged(place, why))
+}
+
+fn record_checksum(record: &BraneRecord) -> u64 {
+    // Names of kinds and visibilities hold no line breaks.
+    let body = format!("{}\n{}\n{}", record.kind.name(), record.visibility.name(), record.name);
+    Header::new(b"AVVYbran")
+        .bytes(&record.id.to_bytes())
+        .bytes(&record.owner.to_bytes())
+        .number(record.created_ms)
+        .seal(body.as_bytes())
+}
+
+/// The document of a brane's openings.
+pub(super) fn lineage_document(brane: BraneId, lineage: &Lineage) -> Document {
+    let openings = lineage
+        .iter()
+        .map(|(epoch, start)| Bson::from(doc! {"epoch": long(epoch.0), "start": long(start.0)}));
+    doc! {
+        "_id": brane.to_string(),
+        "openings": openings.collect::<Vec<Bson>>(),
+        "checksum": long(lineage_checksum(brane, lineage)),
+    }
+}
+
+/// A brane's openings.
+pub(super) fn lineage(from: &Document, brane: BraneId) -> Result<Lineage, StoreError> {
+    let opening = |opening: &Bson| {
+        let opening = opening.as_document().ok_or_else(|| wrong("openings"))?;
+        Ok((Epoch(number(opening, "epoch")?), Seq(number(opening, "start")?)))
+    };
+    let read = || {
+        let openings = from.get_array("openings").map_err(|_| wrong("openings"))?;
+        let lineage = openings.iter().map(opening).collect::<Read<Lineage>>()?;
+        sealed(from, "checksum", lineage_checksum(brane, &lineage), "its lineage's")?;
+        Ok(lineage)
+    };
+    read().map_err(|why: String| damaged(Place::Brane(brane), why))
+}
+
+fn lineage_checksum(brane: BraneId, lineage: &Lineage) -> u64 {
+    Header::new(b"AVVYline").bytes(&brane.to_bytes()).seal(&lineage::encode(lineage))
+}
+
+// --- the journal ---
+
+/// The key of the chunk that follows this edit. Chunks of a brane lie side by
+/// side, in order; two that follow the same edit cannot both be stored.
+pub(super) fn chunk_key(brane: BraneId, from: Seq) -> Document {
+    doc! {"brane": brane.to_string(), "from": long(from.0.min(MAX_SEQ.0))}
+}
+
+/// A filter for the chunks of a brane that begin at `from` or later.
+pub(super) fn chunks_from(brane: BraneId, from: Seq) -> Document {
+    doc! {"_id": {"$gte": chunk_key(brane, from), "$lte": chunk_key(brane, MAX_SEQ)}}
+}
+
+/// The edit before a chunk, by its key.
+pub(super) fn from_of(chunk: &Document) -> Read<Seq> {
+    let key = chunk.get_document("_id").map_err(|_| wrong("_id"))?;
+    number(key, "from").map(Seq)
+}
+
+/// A chunk as it was found.
+pub(super) struct Found {
+    /// The edit before it, by its key.
+    pub(super) from: Seq,
+    /// The last edit in it, by its own words.
+    pub(super) to: Seq,
+    /// The chunk, or what is wrong with it.
+    pub(super) chunk: Result<Chunk, String>,
+}
+
+impl Found {
+    /// Reads a document of the journal; `rest` is what further documents hold.
+    pub(super) fn read(mut from: Document, rest: &[Bytes], brane: BraneId) -> Read<Self> {
+        let begin = from_of(&from)?;
+        let to = number(&from, "to").map_or(begin.next(), Seq);
+        let mut read = || {
+            let mut body = bytes(&mut from, "body")?;
+            if !rest.is_empty() {
+                let pieces = std::iter::once(&body).chain(rest).map(Bytes::as_ref);
+                body = Bytes::from(pieces.collect::<Vec<_>>().concat());
+            }
+            let (epoch, at_ms) = (Epoch(number(&from, "epoch")?), time(&from, "at")?);
+            let sum = checksum::chunk(brane, epoch, begin, to, at_ms, &body);
+            sealed(&from, "checksum", sum, "its")?;
+            Ok(Chunk { epoch, from: begin, to, at_ms, body })
+        };
+        Ok(Self { from: begin, to, chunk: read() })
+    }
+}
+
+// --- cuts ---
+
+/// The document of a cut.
+pub(super) fn cut_document(brane: BraneId, cut: &Cut) -> Document {
+    let TornTail { kept, claimed, chunks, why } = &cut.torn;
+    doc! {
+        "_id": {"brane": brane.to_string(), "epoch": long(cut.epoch.0)},
+        "kept": long(kept.0),
+        "claimed": long(claimed.0),
+        "chunks": long(*chunks),
+        "why": why.clone(),
+        "checksum": long(cut_checksum(brane, cut)),
+    }
+}
+
+/// A cut.
+pub(super) fn cut(from: &Document, brane: BraneId) -> Result<Cut, StoreError> {
+    let read = || {
+        let key = from.get_document("_id").map_err(|_| wrong("_id"))?;
+        let torn = TornTail {
+            kept: Seq(number(from, "kept")?),
+            claimed: Seq(number(from, "claimed")?),
+            chunks: number(from, "chunks")?,
+            why: text(from, "why")?.to_owned(),
+        };
+        let cut = Cut { epoch: Epoch(number(key, "epoch")?), torn };
+        sealed(from, "checksum", cut_checksum(brane, &cut), "one of its cuts'")?;
+        Ok(cut)
+    };
+    read().map_err(|why: String| damaged(Place::Brane(brane), why))
+}
+
+fn cut_checksum(brane: BraneId, cut: &Cut) -> u64 {
+    Header::new(b"AVVYcut ")
+        .bytes(&brane.to_bytes())
+        .number(cut.epoch.0)
+        .number(cut.torn.kept.0)
+        .number(cut.torn.claimed.0)
+        .number(cut.torn.chunks)
+        .seal(cut.torn.why.as_bytes())
+}
+
+// --- snapshots ---
+
+/// The key of a part.
+pub(super) fn part_key(snapshot: SnapshotId, index: u32) -> Document {
+    doc! {"snapshot": long(snapshot.0), "index": i64::from(index)}
+}
+
+/// A filter for all parts of a snapshot.
+pub(super) fn parts_of(snapshot: SnapshotId) -> Document {
+    doc! {"_id": {"$gte": part_key(snapshot, 0), "$lte": part_key(snapshot, u32::MAX)}}
+}
+
+/// The fields that a snapshot has once it is finished.
+pub(super) fn finished(brane: BraneId, info: &SnapshotInfo) -> Document {
+    doc! {
+        "state": "finished",
+        "parts": i64::from(info.parts),
+        "bytes": long(info.bytes),
+        "checksum": long(snapshot_checksum(brane, info)),
+    }
+}
+
+/// A finished snapshot.
+pub(super) fn snapshot(from: &Document, brane: BraneId) -> Result<SnapshotInfo, StoreError> {
+    let name = SnapshotId(number(from, "_id").unwrap_or_default());
+    let read = || {
+        let parts = number(from, "parts")?;
+        let info = SnapshotInfo {
+            id: name,
+            epoch: Epoch(number(from, "epoch")?),
+            at: Seq(number(from, "at")?),
+            parts: u32::try_from(parts).map_err(|_| wrong("parts"))?,
+            bytes: number(from, "bytes")?,
+            taken_ms: time(from, "taken")?,
+        };
+        sealed(from, "checksum", snapshot_checksum(brane, &info), "its")?;
+        Ok(info)
+    };
+    let place = Place::Snapshot { brane, snapshot: name };
+    read().map_err(|why: String| damaged(place, why))
+}
+
+fn snapshot_checksum(brane: BraneId, info: &SnapshotInfo) -> u64 {
+    Header::new(b"AVVYsnap")
+        .bytes(&brane.to_bytes())
+        .number(info.id.0)
+        .number(info.epoch.0)
+        .number(info.at.0)
+        .number(u64::from(info.parts))
+        .number(info.bytes)
+        .number(info.taken_ms)
+        .seal(&[])
+}
+
+/// The checksum of a value of the server's own.
+pub(super) fn meta_checksum(key: &str, value: &[u8]) -> u64 {
+    Header::new(b"AVVYmeta").bytes(key.as_bytes()).seal(value)
+}

@@ -1,0 +1,166 @@
+//! The store's contract, carried out by the database.
+
+use avvy_model::{BraneId, Seq};
+use bytes::Bytes;
+use mongodb::bson::doc;
+
+use super::rows::{self, BRANES, META, binary, long};
+use super::{MongoStore, compact, fault, inspection, journal, opening, reader};
+use crate::chunk::{AppendRefusal, Chunk, ChunkWrite, MAX_CHUNK_BYTES};
+use crate::error::StoreError;
+use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_NAME_BYTES};
+use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
+use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
+use crate::store::{BoxFuture, MAX_META_KEY_BYTES, MAX_META_VALUE_BYTES, Opened, Store};
+
+impl MongoStore {
+    async fn create(&self, record: BraneRecord) -> Result<(), StoreError> {
+        if record.name.len() > MAX_NAME_BYTES {
+            return Err(StoreError::Invalid("the name is too long"));
+        }
+        if i64::try_from(record.created_ms).is_err() {
+            return Err(StoreError::Invalid("the time of creation is too far away"));
+        }
+        let is_new = self.link.step(async {
+            match self.link.collection(BRANES).insert_one(rows::new_brane(&record)).await {
+                Ok(_) => Ok(true),
+                Err(error) if fault::is_duplicate(&error) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
+        });
+        if is_new.await? || reader::brane(&self.link, record.id).await? == record {
+            return Ok(());
+        }
+        Err(StoreError::BraneExists(record.id))
+    }
+}
+
+impl Store for MongoStore {
+    fn create_brane(&self, record: BraneRecord) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.create(record))
+    }
+
+    fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
+        Box::pin(reader::brane(&self.link, brane))
+    }
+
+    fn branes(
+        &self,
+        filter: BraneFilter,
+        after: Option<BraneCursor>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<BranePage, StoreError>> {
+        Box::pin(reader::branes(&self.link, filter, after, limit))
+    }
+
+    fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
+        Box::pin(opening::open(&self.link, brane))
+    }
+
+    fn read_chunks(
+        &self,
+        brane: BraneId,
+        after: Seq,
+        max_bytes: usize,
+    ) -> BoxFuture<'_, Result<Vec<Chunk>, StoreError>> {
+        let max_bytes = max_bytes.min(4 * MAX_CHUNK_BYTES);
+        Box::pin(reader::stretch(&self.link, brane, after, max_bytes))
+    }
+
+    fn append(
+        &self,
+        chunks: Vec<ChunkWrite>,
+    ) -> BoxFuture<'_, Result<Vec<Result<(), AppendRefusal>>, StoreError>> {
+        Box::pin(async move { journal::append(&self.link, &chunks).await })
+    }
+
+    fn begin_snapshot(
+        &self,
+        start: SnapshotStart,
+    ) -> BoxFuture<'_, Result<SnapshotId, StoreError>> {
+        Box::pin(self.writing.begin(&self.link, start))
+    }
+
+    fn put_snapshot_part(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        index: u32,
+        body: Bytes,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            if body.len() > MAX_PART_BYTES {
+                return Err(StoreError::Invalid("the part is too long"));
+            }
+            self.writing.put(&self.link, brane, snapshot, index, &body).await
+        })
+    }
+
+    fn finish_snapshot(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        parts: u32,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.writing.finish(&self.link, brane, snapshot, parts))
+    }
+
+    fn abort_snapshot(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.writing.abort(&self.link, brane, snapshot))
+    }
+
+    fn read_snapshot_part(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        index: u32,
+    ) -> BoxFuture<'_, Result<Bytes, StoreError>> {
+        Box::pin(reader::part(&self.link, brane, snapshot, index))
+    }
+
+    fn compact(&self, policy: CompactPolicy) -> BoxFuture<'_, Result<Compaction, StoreError>> {
+        Box::pin(compact::compact(&self.link, policy))
+    }
+
+    fn verify_brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneReport, StoreError>> {
+        Box::pin(inspection::brane(&self.link, brane))
+    }
+
+    fn verify_store(&self) -> BoxFuture<'_, Result<StoreReport, StoreError>> {
+        Box::pin(inspection::store(&self.link))
+    }
+
+    fn meta(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        let key = key.to_owned();
+        Box::pin(async move { reader::meta(&self.link, &key).await })
+    }
+
+    fn put_meta(&self, key: &str, value: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {
+        let key = key.to_owned();
+        Box::pin(async move {
+            if key.len() > MAX_META_KEY_BYTES || value.len() > MAX_META_VALUE_BYTES {
+                return Err(StoreError::Invalid("the meta entry is too long"));
+            }
+            let sum = long(rows::meta_checksum(&key, &value));
+            let document = doc! {"_id": &key, "value": binary(&value), "checksum": sum};
+            self.link
+                .step(async {
+                    let meta = self.link.collection(META);
+                    let put = meta.replace_one(doc! {"_id": &key}, document).upsert(true);
+                    Ok(put.await.map(drop)?)
+                })
+                .await
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.link.close().await;
+            Ok(())
+        })
+    }
+}
