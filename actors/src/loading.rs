@@ -103,7 +103,8 @@ pub async fn recover(
         .iter()
         .map(|info| SnapshotSource { id: info.id.0, at: info.at, parts: info.parts })
         .collect();
-    let sources = Sources { brane, owner: record.owner, snapshots, head };
+    let (owner, grid) = (record.owner, record.grid);
+    let sources = Sources { brane, owner, grid, snapshots, head };
     let config = LoadConfig { limits: *limits, tail, tail_edits: TAIL_EDITS };
     let mut loading = Loading::new(sources, config);
     let (mut warnings, mut seen) = (Vec::new(), 0);

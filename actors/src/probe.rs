@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use avvy_flow::SessionKey;
 use avvy_model::{
-    BraneId, ClientId, Code, Counter, Edit, Handle, NumberedEdit, Operation, Principal, PropKey,
-    PropsPatch, Role, Target, UserId, Value, ValueLimits, Visibility,
+    BraneId, ClientId, Code, Counter, Edit, Grid, Handle, NumberedEdit, Operation, Principal,
+    PropKey, PropsPatch, Role, Target, UserId, Value, ValueLimits, Visibility,
 };
 use avvy_persistence::{BraneKind, BraneRecord, Store, StoreError};
 use avvy_protocol::{Channel, Join, ServerMessage, Update};
@@ -62,6 +62,7 @@ impl Probe {
                 kind: BraneKind::Personal,
                 visibility: Visibility::Private,
                 created_ms: 0,
+                grid: Grid::default(),
             })
             .await?;
         Ok(probe)

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use avvy_auth::{Claims, Issuer, Keys, Policy};
 use avvy_model::{
-    BraneId, ClientId, Code, Counter, Edit, Handle, Kind, NumberedEdit, ObjectId, Operation,
+    BraneId, ClientId, Code, Counter, Edit, Grid, Handle, Kind, NumberedEdit, ObjectId, Operation,
     Position, Props, Role, Seq, Target, Transform, UserId, Visibility,
 };
 use avvy_persistence::memory::{Fault, MemoryDisk, Operation as StoreOperation};
@@ -85,6 +85,7 @@ impl World {
             kind: BraneKind::Personal,
             visibility: Visibility::Private,
             created_ms: 1,
+            grid: Grid::default(),
         }
     }
 

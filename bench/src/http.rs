@@ -52,6 +52,7 @@ pub fn create_brane(server: SocketAddr, token: &str, id: BraneId) -> Result<()> 
         name: "Benchmark".to_owned(),
         kind: "public".to_owned(),
         visibility: Visibility::Public,
+        cell_size: None,
     };
     let head = format!(
         "POST /api/v1/brane\r\nAuthorization: Bearer {token}\r\nContent-Type: application/cbor"

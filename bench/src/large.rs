@@ -11,9 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, anyhow};
 use avvy_brane::{Clients, RoleRights, World, journal, snapshot};
 use avvy_model::{
-    BraneId, ClientId, Counter, Edit, EditId, Event, Handle, Kind, ObjectId, Operation, Position,
-    Principal, PropKey, Props, Role, StateHash, Target, Transform, UserId, Value, ValueLimits,
-    Visibility, WorldLimits,
+    BraneId, ClientId, Counter, Edit, EditId, Event, Grid, Handle, Kind, ObjectId, Operation,
+    Position, Principal, PropKey, Props, Role, StateHash, Target, Transform, UserId, Value,
+    ValueLimits, Visibility, WorldLimits,
 };
 use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
 use avvy_persistence::{BraneKind, BraneRecord, ChunkWrite, SnapshotStart, Store};
@@ -63,6 +63,7 @@ async fn fill(store: &SqliteStore, objects: u32, props_bytes: usize) -> Result<L
         kind: BraneKind::Public,
         visibility: Visibility::Public,
         created_ms: now_ms()?,
+        grid: Grid::default(),
     };
     store.create_brane(record).await?;
     let epoch = store.open(brane).await?.epoch;

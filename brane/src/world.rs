@@ -44,18 +44,23 @@ pub(crate) struct Stored {
 impl World {
     /// A new brane: only the root, a group whose id is the brane's.
     pub fn new(id: BraneId, owner: UserId) -> Self {
+        Self::with_grid(id, owner, Grid::default())
+    }
+
+    /// A new brane whose root asks for this grid.
+    pub fn with_grid(id: BraneId, owner: UserId, grid: Grid) -> Self {
         let root = Object {
             id: ObjectId::new(id.uuid()),
             parent: Handle::ROOT,
             kind: Kind::Group,
             owner,
             transform: Transform::IDENTITY,
-            props: Props::default(),
+            props: grid.root_props(),
         };
         let mut world = Self {
             pages: Pages::default(),
             side: Side::default(),
-            cells: Cells::new(Grid::default()),
+            cells: Cells::new(grid),
             tracker: None,
             ids: Ids::new(),
             next_handle: Handle(1),

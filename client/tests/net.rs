@@ -16,8 +16,8 @@ use avvy_client::net::{
 };
 use avvy_client::people::Roster;
 use avvy_model::{
-    BraneId, Code, Edit, Handle, Kind, MovePatch, Operation, Parts, Props, Role, Rotation, Target,
-    Transform, UserId, Visibility,
+    BraneId, Code, Edit, Grid, Handle, Kind, MovePatch, Operation, Parts, Props, Role, Rotation,
+    Target, Transform, UserId, Visibility,
 };
 use avvy_net::NetConfig;
 use avvy_persistence::memory::MemoryStore;
@@ -57,6 +57,7 @@ impl Server {
             kind: BraneKind::Public,
             visibility: Visibility::Public,
             created_ms: 1,
+            grid: Grid::default(),
         };
         system.create_brane(record).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, Policy};
-use avvy_model::{BraneId, Role, UserId, Visibility};
+use avvy_model::{BraneId, Grid, Role, UserId, Visibility};
 use avvy_net::NetConfig;
 use avvy_persistence::memory::MemoryStore;
 use avvy_protocol::codec::decode_server;
@@ -145,6 +145,7 @@ impl Server {
                 kind: BraneKind::Public,
                 visibility: Visibility::Public,
                 created_ms: 1,
+                grid: Grid::default(),
             };
             system.create_brane(record).await.expect("a new brane can be made");
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use avvy_model::{BraneId, Epoch, Seq, UserId, Visibility};
+use avvy_model::{BraneId, Epoch, Grid, Seq, UserId, Visibility};
 use avvy_persistence::sqlite::{SqliteOptions, SqliteReader, SqliteStore};
 use avvy_persistence::{
     BraneFilter, BraneKind, BraneRecord, ChunkWrite, SnapshotStart, Store, StoreError,
@@ -85,6 +85,7 @@ fn record(nth: u8) -> BraneRecord {
         kind: BraneKind::Showcase,
         visibility: Visibility::Private,
         created_ms: u64::from(nth),
+        grid: Grid::default(),
     }
 }
 

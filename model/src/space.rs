@@ -6,7 +6,7 @@
 //! that people who stand together have the same one and are sent the same
 //! bytes.
 
-use crate::{Object, POSITION_UNIT_M, Props, Transform, Value};
+use crate::{Object, POSITION_UNIT_M, PropKey, Props, Transform, Value, ValueLimits};
 
 /// A cube of the grid, by its place along each axis.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -93,13 +93,30 @@ impl Grid {
         if size >= Self::MIN_SIZE && size <= Self::MAX_SIZE { Some(Self { size }) } else { None }
     }
 
+    /// Cells whose edge is so many metres, to 0.1 mm; `None` when that is no
+    /// number or outside of 0.1 m to 10 km.
+    pub fn of_metres(edge: f64) -> Option<Self> {
+        let units = (edge / POSITION_UNIT_M).round();
+        let in_range = (0.0..=f64::from(Self::MAX_SIZE)).contains(&units);
+        if in_range { Self::new(units as u32) } else { None }
+    }
+
     /// The grid that a brane's root asks for with [`Self::SIZE_KEY`]; the
     /// default one without it, or when its value is not a size.
     pub fn of_root(root: &Object) -> Self {
         let size = root.props.get(Self::SIZE_KEY).and_then(|value| metres(&value));
-        let units = size.map(|size| (size / POSITION_UNIT_M).round());
-        let in_range = units.filter(|units| (0.0..=f64::from(Self::MAX_SIZE)).contains(units));
-        in_range.and_then(|units| Self::new(units as u32)).unwrap_or_default()
+        size.and_then(Self::of_metres).unwrap_or_default()
+    }
+
+    /// The properties of a root that asks for this grid: none for the default.
+    pub fn root_props(self) -> Props {
+        let limits = ValueLimits::NONE;
+        let key = PropKey::new(Self::SIZE_KEY, &limits);
+        let entries = key.into_iter().filter(|_| self != Self::default());
+        let edge = Value::float(f64::from(self.size) * POSITION_UNIT_M);
+        // One key is not there twice, and nothing is too large.
+        Props::from_entries(entries.map(|key| (key, edge.clone())).collect(), &limits)
+            .unwrap_or_default()
     }
 
     /// The edge of a cell in units of 0.1 mm.

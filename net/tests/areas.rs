@@ -244,6 +244,22 @@ async fn a_view_begins_with_what_is_near_and_grows() {
 }
 
 #[tokio::test]
+async fn a_brane_has_the_cells_that_it_was_made_with_at_once() {
+    let server = TestServer::start().await;
+    let grid = Grid::of_metres(100.0).unwrap();
+    let brane = server.brane_of(Visibility::Public, grid).await;
+    let mut builder = Seer::join(&server, brane, 1, None).await;
+    let post = builder.make(Kind::Block, Handle::ROOT, 150.0, Props::default()).await;
+    let area = area(0.0, 10.0);
+    let mut walker = Seer::join(&server, brane, 2, Some(area)).await;
+    assert_eq!(walker.copy().scope(), Some(Scope { grid, view: grid.view(area) }));
+    assert!(walker.has(post), "it is in the next cell");
+    walker.agrees(&mut builder).await;
+    drop((builder, walker));
+    server.end().await;
+}
+
+#[tokio::test]
 async fn objects_cross_into_a_view_out_of_it_and_within() {
     let (server, brane, mut builder) = begin().await;
     let post = builder.make(Kind::Group, Handle::ROOT, 0.0, Props::default()).await;

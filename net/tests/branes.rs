@@ -62,6 +62,7 @@ async fn speaks_cbor_when_nothing_is_said() {
         name: "Yard".to_owned(),
         kind: "public".to_owned(),
         visibility: avvy_model::Visibility::Public,
+        cell_size: None,
     };
     let body = encode(&asked, Format::Cbor);
     let answer = client.ask("POST", "/api/v1/brane", &[], &body).await;
@@ -87,6 +88,34 @@ async fn a_repeated_request_creates_once() {
     client.token = Some(server.token_for(2, Role::Owner, 1_000));
     let (status, error) = client.json("POST", "/api/v1/brane", Some(asked)).await;
     assert_eq!((status, &error["code"]), (409, &json!("exists")));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_brane_begins_with_the_cells_that_were_asked_for() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let asked = json!({"id": Uuid::new_v4().to_string(), "name": "Plain", "cell_size": 50});
+    let brane = create(&mut client, asked.clone()).await;
+    let objects = format!("{}/objects", path_of(&brane));
+    let (_, page) = client.json("GET", &objects, None).await;
+    assert_eq!(page["objects"][0]["props"], json!({"cell_size": 50.0}));
+    assert_eq!(client.json("POST", "/api/v1/brane", Some(asked.clone())).await, (200, brane));
+    for size in [json!(16), json!(null)] {
+        let mut other = asked.clone();
+        other["cell_size"] = size;
+        let (status, error) = client.json("POST", "/api/v1/brane", Some(other)).await;
+        assert_eq!((status, &error["code"]), (409, &json!("exists")));
+    }
+    for size in [json!(0), json!(0.05), json!(10_001), json!(-50), json!("large")] {
+        let asked = json!({"name": "Odd", "cell_size": size});
+        let (status, error) = client.json("POST", "/api/v1/brane", Some(asked)).await;
+        assert_eq!((status, &error["code"]), (400, &json!("malformed")), "{size}");
+    }
+    // The one that goes without saying is not written down.
+    let usual = create(&mut client, json!({"name": "Usual", "cell_size": 16})).await;
+    let (_, page) = client.json("GET", &format!("{}/objects", path_of(&usual)), None).await;
+    assert_eq!(page["objects"][0]["props"], json!({}));
     server.end().await;
 }
 

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use avvy_model::{BraneId, Epoch, Seq, UserId, Visibility};
+use avvy_model::{BraneId, Epoch, Grid, Seq, UserId, Visibility};
 use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
 use avvy_persistence::{BraneKind, BraneRecord, ChunkWrite, SnapshotStart, Store};
 use bytes::Bytes;
@@ -55,6 +55,7 @@ async fn open(root: &Path) -> (Arc<SqliteStore>, BraneId, Epoch) {
         kind: BraneKind::Personal,
         visibility: Visibility::Private,
         created_ms: 0,
+        grid: Grid::default(),
     };
     store.create_brane(record).await.unwrap();
     let epoch = store.open(brane).await.unwrap().epoch;

@@ -1,6 +1,6 @@
 //! What is known of a brane without opening it.
 
-use avvy_model::{BraneId, UserId, Visibility};
+use avvy_model::{BraneId, Grid, UserId, Visibility};
 
 /// The longest name of a brane, in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 256;
@@ -59,6 +59,8 @@ pub struct BraneRecord {
     pub visibility: Visibility,
     /// When it was created, in Unix milliseconds.
     pub created_ms: u64,
+    /// The grid that its root asks for before the first edit.
+    pub grid: Grid,
 }
 
 impl BraneRecord {

@@ -29,8 +29,11 @@ fn version(directory: &Path) -> u32 {
 /// The same file after its migration to version 2.
 const VERSION_2: &str = include_str!("fixtures/journal-v2.sql");
 
+/// The same file after its migration to version 3.
+const VERSION_3: &str = include_str!("fixtures/journal-v3.sql");
+
 /// The version that is written now.
-const CURRENT: u32 = 3;
+const CURRENT: u32 = 4;
 
 #[tokio::test]
 async fn version_1_becomes_the_current_one() {
@@ -40,6 +43,11 @@ async fn version_1_becomes_the_current_one() {
 #[tokio::test]
 async fn version_2_becomes_the_current_one() {
     becomes_the_current_one(VERSION_2).await;
+}
+
+#[tokio::test]
+async fn version_3_becomes_the_current_one() {
+    becomes_the_current_one(VERSION_3).await;
 }
 
 async fn becomes_the_current_one(old: &str) {
@@ -104,7 +112,7 @@ async fn a_damaged_record_stops_the_migration_and_changes_nothing() {
 async fn newer_versions_and_foreign_files_are_refused() {
     let newer = tempfile::tempdir().unwrap();
     drop(SqliteStore::open(&SqliteOptions::at(newer.path())).unwrap());
-    lay(newer.path(), "PRAGMA user_version = 4");
+    lay(newer.path(), "PRAGMA user_version = 5");
     let answer = SqliteStore::open(&SqliteOptions::at(newer.path())).map(drop);
     assert_eq!(answer, Err(StoreError::NewerSchema { found: CURRENT + 1, known: CURRENT }));
 

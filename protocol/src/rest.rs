@@ -170,7 +170,7 @@ pub struct BraneBody {
 }
 
 /// Asks for a new brane.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct CreateBrane {
     /// Its id, drawn by the client (UUID v4), so that the request can be
     /// repeated; the server draws one when there is none.
@@ -184,6 +184,10 @@ pub struct CreateBrane {
     /// Who may see it; private when left out.
     #[serde(default = "private", with = "visibility")]
     pub visibility: Visibility,
+    /// The edge of the cells that its areas go by, in metres, 0.1 to 10,000;
+    /// 16 when left out.
+    #[serde(default, with = "words::real_option", skip_serializing_if = "Option::is_none")]
+    pub cell_size: Option<f64>,
 }
 
 /// A page of branes.

@@ -265,3 +265,18 @@ fn whatever_number_an_extent_is_written_as_it_counts() {
         assert_eq!(home(&mut world, large.clone()), Home::Layer, "{large:?}");
     }
 }
+
+#[test]
+fn a_world_begins_with_the_grid_that_its_root_asks_for() {
+    let sizes = (Grid::MIN_SIZE..=Grid::MAX_SIZE).step_by(9_973).chain([160_000, Grid::MAX_SIZE]);
+    for size in sizes {
+        let grid = Grid::new(size).unwrap();
+        let world = World::with_grid(BraneId::from_bytes([1; 16]), user(1), grid);
+        let root = world.get(Handle::ROOT).unwrap();
+        assert_eq!((world.grid(), Grid::of_root(root)), (grid, grid));
+        assert_eq!(root.props.is_empty(), grid == Grid::default());
+    }
+    for edge in [0.0, 0.099_9, 10_000.1, -1.0, f64::NAN, f64::INFINITY] {
+        assert_eq!(Grid::of_metres(edge), None, "{edge}");
+    }
+}

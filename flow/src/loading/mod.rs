@@ -17,7 +17,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use avvy_brane::{Clients, World, snapshot};
-use avvy_model::{BraneId, Seq, UserId, WorldLimits};
+use avvy_model::{BraneId, Grid, Seq, UserId, WorldLimits};
 
 use crate::group_commit::JournalChunk;
 use crate::recovery::{Recovery, TailBounds};
@@ -40,6 +40,8 @@ pub struct Sources {
     pub brane: BraneId,
     /// Its owner, to whom a world without edits belongs.
     pub owner: UserId,
+    /// What the root of a world without edits asks for.
+    pub grid: Grid,
     /// Its snapshots, newest first.
     pub snapshots: Vec<SnapshotSource>,
     /// The last edit of its journal.
@@ -129,6 +131,7 @@ pub enum LoadError {
 pub struct Loading {
     brane: BraneId,
     owner: UserId,
+    grid: Grid,
     head: Seq,
     config: LoadConfig,
     /// Snapshots that are not tried yet, newest first.
@@ -149,10 +152,11 @@ enum Stage {
 impl Loading {
     /// Begins with the newest snapshot.
     pub fn new(sources: Sources, config: LoadConfig) -> Self {
-        let Sources { brane, owner, snapshots, head } = sources;
+        let Sources { brane, owner, grid, snapshots, head } = sources;
         let mut loading = Self {
             brane,
             owner,
+            grid,
             head,
             config,
             untried: snapshots.into(),
@@ -278,7 +282,8 @@ impl Loading {
             let decoder = Box::new(snapshot::Decoder::new(limits));
             self.stage = Stage::Snapshot { decoder, index: 0 };
         } else {
-            let (world, clients) = (World::new(self.brane, self.owner), Clients::new(limits));
+            let world = World::with_grid(self.brane, self.owner, self.grid);
+            let clients = Clients::new(limits);
             self.begin_journal(Recovery::new(world, clients, Seq(0), self.config.tail));
         }
     }

@@ -1,7 +1,7 @@
 use avvy_brane::journal;
 use avvy_model::{
-    Change, ClientId, Counter, EditId, Epoch, Event, Handle, Kind, Object, ObjectAt, ObjectId,
-    Position, Props, Transform,
+    Change, ClientId, Counter, EditId, Epoch, Event, Grid, Handle, Kind, Object, ObjectAt,
+    ObjectId, Position, Props, Transform,
 };
 use avvy_protocol::Channel;
 use uuid::Uuid;
@@ -77,6 +77,7 @@ impl Shelf {
         let sources = Sources {
             brane: BRANE,
             owner: USER,
+            grid: Grid::default(),
             snapshots: snapshots.collect(),
             head: Seq(self.head),
         };

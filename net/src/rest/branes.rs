@@ -2,7 +2,7 @@
 
 use avvy_actors::{BraneCursor, BraneKind, BraneRecord, MAX_NAME_BYTES, Verb};
 use avvy_auth::Claims;
-use avvy_model::{BraneId, Code, Role};
+use avvy_model::{BraneId, Code, Grid, Role};
 use avvy_protocol::rest::{self, BraneBody, BranePage, CreateBrane};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -100,7 +100,7 @@ fn new_record(asked: CreateBrane, claims: &Claims) -> Result<BraneRecord, Failur
     if claims.role == Role::Visitor {
         return Err(Failure::new(Code::Forbidden).details("a visitor's token creates no branes"));
     }
-    let CreateBrane { id, name, kind, visibility } = asked;
+    let CreateBrane { id, name, kind, visibility, cell_size } = asked;
     let malformed = |details: &str| Failure::new(Code::Malformed).details(details);
     let id = id.unwrap_or_else(|| BraneId::new(Uuid::new_v4()));
     if id.uuid().get_version_num() != 4 || id.uuid().get_variant() != Variant::RFC4122 {
@@ -111,7 +111,10 @@ fn new_record(asked: CreateBrane, claims: &Claims) -> Result<BraneRecord, Failur
     }
     let kind = BraneKind::from_name(&kind)
         .ok_or_else(|| malformed("kind: personal, showcase, rental or public"))?;
-    Ok(BraneRecord { id, owner: claims.user, name, kind, visibility, created_ms: unix_ms() })
+    let grid = cell_size.map_or_else(|| Some(Grid::default()), Grid::of_metres);
+    let grid = grid.ok_or_else(|| malformed("cell_size: 0.1 to 10,000 metres"))?;
+    let (owner, created_ms) = (claims.user, unix_ms());
+    Ok(BraneRecord { id, owner, name, kind, visibility, created_ms, grid })
 }
 
 fn brane_body(record: &BraneRecord) -> BraneBody {
@@ -158,7 +161,8 @@ mod tests {
 
     fn asked(name: &str, kind: &str) -> CreateBrane {
         let visibility = Visibility::Public;
-        CreateBrane { id: None, name: name.to_owned(), kind: kind.to_owned(), visibility }
+        let (name, kind) = (name.to_owned(), kind.to_owned());
+        CreateBrane { id: None, name, kind, visibility, cell_size: None }
     }
 
     #[test]
@@ -192,6 +196,11 @@ mod tests {
         assert!(new_record(asked(&long[1..], "public"), &claims(Role::Owner)).is_ok());
         let own_id = CreateBrane { id: Some(BraneId::new(Uuid::nil())), ..asked("a", "public") };
         assert_eq!(new_record(own_id, &claims(Role::Owner)).unwrap_err().code(), Code::Malformed);
+        for size in [0.0, 0.09, 10_000.1, -16.0, f64::NAN, f64::INFINITY] {
+            let sized = CreateBrane { cell_size: Some(size), ..asked("a", "public") };
+            let refused = new_record(sized, &claims(Role::Owner)).unwrap_err();
+            assert_eq!(refused.code(), Code::Malformed, "cells of {size} m");
+        }
         let visitor = new_record(asked("a", "public"), &claims(Role::Visitor)).unwrap_err();
         assert_eq!(visitor.code(), Code::Forbidden);
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, Policy};
-use avvy_model::{BraneId, Role, Visibility};
+use avvy_model::{BraneId, Grid, Role, Visibility};
 use avvy_net::NetConfig;
 use avvy_persistence::memory::{MemoryDisk, MemoryStore};
 use avvy_protocol::rest::{ErrorMessageResponse, Format, decode};
@@ -108,6 +108,11 @@ impl TestServer {
 
     /// A brane of user 1.
     pub async fn brane(&self, visibility: Visibility) -> BraneId {
+        self.brane_of(visibility, Grid::default()).await
+    }
+
+    /// The same, with cells of another size.
+    pub async fn brane_of(&self, visibility: Visibility, grid: Grid) -> BraneId {
         let id = BraneId::new(Uuid::new_v4());
         let record = BraneRecord {
             id,
@@ -116,6 +121,7 @@ impl TestServer {
             kind: BraneKind::Public,
             visibility,
             created_ms: 1,
+            grid,
         };
         self.system.create_brane(record).await.unwrap();
         id

@@ -3,7 +3,7 @@
 //! Numbers are 64 bits long, times are dates, ids are UUIDs as text. What is
 //! not of the type that it was written with is damage.
 
-use avvy_model::{BraneId, Epoch, Seq, UserId, Visibility};
+use avvy_model::{BraneId, Epoch, Grid, Seq, UserId, Visibility};
 use bytes::Bytes;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime, Document, doc};
@@ -171,6 +171,7 @@ pub(super) fn new_brane(record: &BraneRecord) -> Document {
         "kind": record.kind.name(),
         "visibility": record.visibility.name(),
         "created": date(record.created_ms),
+        "cell_size": long(record.grid.size().into()),
         "record_checksum": long(record_checksum(record)),
     };
     document.extend(Head::default().document(record.id));
@@ -192,6 +193,10 @@ pub(super) fn record(from: &Document) -> Result<BraneRecord, StoreError> {
             visibility: Visibility::from_name(text(from, "visibility")?)
                 .ok_or_else(|| wrong("visibility"))?,
             created_ms: time(from, "created")?,
+            grid: u32::try_from(number(from, "cell_size")?)
+                .ok()
+                .and_then(Grid::new)
+                .ok_or_else(|| wrong("cell_size"))?,
         };
         sealed(from, "record_checksum", record_checksum(&record), "its record's")?;
         Ok(record)
@@ -206,6 +211,7 @@ fn record_checksum(record: &BraneRecord) -> u64 {
         .bytes(&record.id.to_bytes())
         .bytes(&record.owner.to_bytes())
         .number(record.created_ms)
+        .number(record.grid.size().into())
         .seal(body.as_bytes())
 }
 

@@ -383,8 +383,8 @@ impl Write<'_> {
             return Err(StoreError::Full("no brane numbers are left in this file".into()));
         }
         let sql = "INSERT INTO branes \
-            (no, id, owner, name, kind, created_ms, checksum, visibility) \
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+            (no, id, owner, name, kind, created_ms, checksum, visibility, cell_size) \
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let row = params![
             no,
             record.id.to_bytes(),
@@ -394,6 +394,7 @@ impl Write<'_> {
             record.created_ms.cast_signed(),
             rows::record_checksum(no, record),
             rows::visibility_number(record.visibility),
+            record.grid.size(),
         ];
         self.transaction.execute(sql, row).map_err(&broken)?;
         let mut statement = self.transaction.prepare_cached(WRITE_HEAD).map_err(&broken)?;

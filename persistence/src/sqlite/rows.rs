@@ -1,7 +1,7 @@
 //! The rows of the small tables, each sealed with a checksum, and the key that
 //! keeps a brane's chunks together.
 
-use avvy_model::{BraneId, Epoch, Seq, UserId, Visibility};
+use avvy_model::{BraneId, Epoch, Grid, Seq, UserId, Visibility};
 use rusqlite::{OptionalExtension, Row, Statement, params};
 
 use super::directory::JOURNAL;
@@ -48,32 +48,39 @@ pub(super) fn record(row: &Row<'_>) -> Result<(i64, BraneRecord), StoreError> {
         let id = BraneId::from_bytes(row.get("id")?);
         let owner = UserId::from_bytes(row.get("owner")?);
         let created_ms = row.get::<_, i64>("created_ms")?.cast_unsigned();
-        Ok((sum, no, id, owner, row.get("name")?, kind, visibility, created_ms))
+        let size: i64 = row.get("cell_size")?;
+        Ok((sum, no, id, owner, row.get("name")?, kind, visibility, created_ms, size))
     };
-    let (sum, no, id, owner, name, kind, visibility, created_ms) =
+    let (sum, no, id, owner, name, kind, visibility, created_ms, size) =
         get().map_err(fault::of(JOURNAL))?;
-    let known = kind_of(kind).zip(visibility_of(visibility));
-    let Some((kind, visibility)) = known else {
-        return Err(damaged(Place::Brane(id), "its kind or visibility is unknown"));
+    let grid = u32::try_from(size).ok().and_then(Grid::new);
+    let (Some(kind), Some(visibility), Some(grid)) =
+        (kind_of(kind), visibility_of(visibility), grid)
+    else {
+        return Err(damaged(Place::Brane(id), "its kind, visibility or size of cells is none"));
     };
-    let record = BraneRecord { id, owner, name, kind, visibility, created_ms };
+    let record = BraneRecord { id, owner, name, kind, visibility, created_ms, grid };
     match record_checksum(no, &record) == sum {
         true => Ok((no, record)),
         false => Err(damaged(Place::Brane(id), "its record's checksum is wrong")),
     }
 }
 
-/// The checksum of a brane's record under its number.
+/// The checksum of a brane's record under its number. The default grid is not
+/// in it, so that a record from before there was another needs no new one.
 pub(super) fn record_checksum(no: i64, record: &BraneRecord) -> i64 {
-    Header::new(b"AVVYbran")
+    let header = Header::new(b"AVVYbran")
         .number(no.cast_unsigned())
         .bytes(&record.id.to_bytes())
         .bytes(&record.owner.to_bytes())
         .number(kind_number(record.kind).cast_unsigned())
         .number(visibility_number(record.visibility).cast_unsigned())
-        .number(record.created_ms)
-        .seal(record.name.as_bytes())
-        .cast_signed()
+        .number(record.created_ms);
+    let header = match record.grid == Grid::default() {
+        true => header,
+        false => header.number(record.grid.size().into()),
+    };
+    header.seal(record.name.as_bytes()).cast_signed()
 }
 
 /// The number of a kind in its column.

@@ -4,7 +4,7 @@
 //! `application_id` says that it is ours. A migration is one transaction that
 //! ends by setting the version, so a crash leaves the old one or the new one.
 
-use avvy_model::{BraneId, UserId, Visibility};
+use avvy_model::{BraneId, Grid, UserId, Visibility};
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::directory::{JOURNAL, PARTS};
@@ -18,7 +18,7 @@ use crate::record::{BraneKind, BraneRecord};
 const APPLICATION_ID: i32 = 0x4156_5659;
 
 /// The version of the journal's schema that this program writes.
-pub(super) const JOURNAL_VERSION: u32 = 3;
+pub(super) const JOURNAL_VERSION: u32 = 4;
 /// The version of the parts' schema that this program writes.
 const PARTS_VERSION: u32 = 1;
 
@@ -67,6 +67,12 @@ const JOURNAL_V3_SQL: &str = "
     CREATE INDEX cut_chunks_by_cut ON cut_chunks (no, cut_epoch);
 ";
 
+/// What version 4 added: how large a brane's cells are when it begins, in units
+/// of 0.1 mm. Those that were there began with the default.
+const JOURNAL_V4_SQL: &str = "
+    ALTER TABLE branes ADD COLUMN cell_size INTEGER NOT NULL DEFAULT 160000;
+";
+
 const PARTS_SQL: &str = "
     CREATE TABLE taken (
         snapshot INTEGER PRIMARY KEY AUTOINCREMENT, brane BLOB NOT NULL,
@@ -80,11 +86,16 @@ const PARTS_SQL: &str = "
 pub(super) fn prepare_journal(db: &mut Connection) -> Result<(), StoreError> {
     match version(db, JOURNAL)? {
         None => {
-            create(db, JOURNAL, &[JOURNAL_SQL, JOURNAL_V2_SQL, JOURNAL_V3_SQL], JOURNAL_VERSION)
+            let sql = [JOURNAL_SQL, JOURNAL_V2_SQL, JOURNAL_V3_SQL, JOURNAL_V4_SQL];
+            create(db, JOURNAL, &sql, JOURNAL_VERSION)
         }
-        Some(1) => to_version_2(db).and_then(|()| to_version_3(db)),
-        Some(2) => to_version_3(db),
-        Some(JOURNAL_VERSION) => Ok(()),
+        Some(found @ 1..=JOURNAL_VERSION) => {
+            (found + 1..=JOURNAL_VERSION).try_for_each(|to| match to {
+                2 => to_version_2(db),
+                3 => add(db, JOURNAL_V3_SQL, to),
+                _ => add(db, JOURNAL_V4_SQL, to),
+            })
+        }
         Some(found) => Err(StoreError::NewerSchema { found, known: JOURNAL_VERSION }),
     }
 }
@@ -157,12 +168,12 @@ fn to_version_2(db: &mut Connection) -> Result<(), StoreError> {
     transaction.commit().map_err(&broken)
 }
 
-/// Version 3 puts aside what openings cut off.
-fn to_version_3(db: &mut Connection) -> Result<(), StoreError> {
+/// Makes a version of the one before by what it adds.
+fn add(db: &mut Connection, sql: &str, version: u32) -> Result<(), StoreError> {
     let mut work = || {
         let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(JOURNAL_V3_SQL)?;
-        transaction.pragma_update(None, "user_version", 3)?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", version)?;
         transaction.commit()
     };
     work().map_err(fault::of(JOURNAL))
@@ -188,6 +199,7 @@ fn first_of_version_1(
             kind: BraneKind::Personal,
             visibility: Visibility::Private,
             created_ms: row.get::<_, i64>(5)?.cast_unsigned(),
+            grid: Grid::default(),
         };
         Ok((row.get(0)?, record, row.get(4)?, row.get(6)?))
     };

@@ -105,7 +105,7 @@ impl SqliteStore {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use avvy_model::{Epoch, Seq, UserId, Visibility};
+    use avvy_model::{Epoch, Grid, Seq, UserId, Visibility};
     use bytes::Bytes;
 
     use super::*;
@@ -126,6 +126,7 @@ mod tests {
             kind: BraneKind::Personal,
             visibility: Visibility::Private,
             created_ms: 1,
+            grid: Grid::default(),
         };
         store.create_brane(record).await.unwrap();
         let epoch = store.open(BRANE).await.unwrap().epoch;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use avvy_model::{BraneId, Epoch, Seq, UserId, Visibility};
+use avvy_model::{BraneId, Epoch, Grid, Seq, UserId, Visibility};
 use bytes::Bytes;
 
 use super::fixture::{Failure, Fixture, Verdict};
@@ -45,7 +45,7 @@ pub(super) fn user(nth: u8) -> UserId {
     UserId::from_bytes([0x80 | nth; 16])
 }
 
-/// The nth brane's record: private, of user 1.
+/// The nth brane's record: private, of user 1, with cells of their own size.
 pub(super) fn record(nth: u8) -> BraneRecord {
     BraneRecord {
         id: brane(nth),
@@ -54,6 +54,7 @@ pub(super) fn record(nth: u8) -> BraneRecord {
         kind: BraneKind::Personal,
         visibility: Visibility::Private,
         created_ms: 1_700_000_000_000 + u64::from(nth),
+        grid: Grid::new(Grid::MIN_SIZE + u32::from(nth)).unwrap_or_default(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-use avvy_model::{BraneId, Epoch, Seq, UserId, Visibility};
+use avvy_model::{BraneId, Epoch, Grid, Seq, UserId, Visibility};
 use avvy_persistence::{BraneKind, BraneRecord, ChunkWrite, SnapshotStart, Store};
 use bytes::Bytes;
 
@@ -38,6 +38,7 @@ pub fn record(nth: u8) -> BraneRecord {
         kind: BraneKind::Showcase,
         visibility: Visibility::Private,
         created_ms: 1_700_000_000_000 + u64::from(nth),
+        grid: Grid::default(),
     }
 }
 

@@ -1,5 +1,20 @@
 //! How transforms and properties look in bodies.
 
+/// A number that may be left out; a whole one may come as an integer.
+pub(super) mod real_option {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::matrix::Real;
+
+    pub fn serialize<S: Serializer>(real: &Option<f64>, s: S) -> Result<S::Ok, S::Error> {
+        real.serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
+        Ok(Option::<Real>::deserialize(d)?.map(|Real(number)| number))
+    }
+}
+
 /// 16 numbers; whole ones may come as integers.
 pub(super) mod matrix {
     use std::fmt;
@@ -38,7 +53,7 @@ pub(super) mod matrix {
         }
     }
 
-    struct Real(f64);
+    pub(super) struct Real(pub(super) f64);
 
     impl<'de> Deserialize<'de> for Real {
         fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {

@@ -34,6 +34,7 @@ fn bodies() {
         name: "Show room".to_owned(),
         kind: "personal".to_owned(),
         visibility: Visibility::Private,
+        cell_size: None,
     };
     let block = object(17, 0, Kind::Block);
     let objects = ObjectPage {
@@ -59,6 +60,10 @@ fn bodies() {
         body("a page of branes", &BranePage { branes: vec![brane], next: Some("MjA".to_owned()) }),
         body("create a brane", &create),
         body("create a brane by id", &CreateBrane { id: Some(brane_id(0xb0)), ..create.clone() }),
+        body(
+            "create a brane with cells of 50 m",
+            &CreateBrane { cell_size: Some(50.0), ..create.clone() },
+        ),
         body("a page of objects", &objects),
         body("what became of edits", &submitted),
         submit(),

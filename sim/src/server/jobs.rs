@@ -14,7 +14,7 @@ use avvy_flow::loading::{
     LoadConfig, LoadError, LoadWarning, Loading, Need, ReadFailure, SnapshotSource, Sources,
 };
 use avvy_flow::recovery::TailBounds;
-use avvy_model::{BraneId, Code, UserId};
+use avvy_model::{BraneId, Code, Grid, UserId};
 use avvy_persistence::{
     Chunk, ChunkWrite, CompactPolicy, Opened, SnapshotId, SnapshotStart, Store, StoreError,
 };
@@ -377,7 +377,7 @@ pub(crate) fn sources(brane: BraneId, owner: UserId, opened: &Opened) -> Sources
         .iter()
         .map(|info| SnapshotSource { id: info.id.0, at: info.at, parts: info.parts })
         .collect();
-    Sources { brane, owner, snapshots, head: opened.head }
+    Sources { brane, owner, grid: Grid::default(), snapshots, head: opened.head }
 }
 
 pub(crate) fn load_config(setup: &Setup) -> LoadConfig {
