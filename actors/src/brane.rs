@@ -13,7 +13,7 @@ use avvy_flow::brane_core::{
     Attach, BraneConfig, BraneCore, BraneEffect, BraneInput, BraneStatus, SnapshotJob, Window,
 };
 use avvy_flow::group_commit::Rejected;
-use avvy_flow::{Admission, Now, SessionKey};
+use avvy_flow::{Admission, AdmissionStatus, Now, SessionKey};
 use avvy_model::{Area, BraneId, Code, Epoch, Position, Principal, Seq, View as Sight};
 use avvy_persistence::BraneRecord;
 use avvy_protocol::close::CloseCode;
@@ -99,6 +99,8 @@ pub(crate) enum BraneMsg {
     IdleTick,
     /// The brane's state.
     Status(OneshotSender<BraneStatus>),
+    /// How it lets sessions in.
+    AdmissionStatus(OneshotSender<AdmissionStatus>),
     /// Make everything durable, then end.
     Close,
     /// Fail, as a broken invariant would make it.
@@ -262,6 +264,9 @@ impl Actor for BraneActor {
             BraneMsg::IdleTick => brane.watch_idleness(&myself),
             BraneMsg::Status(reply) => {
                 let _ = reply.send(brane.core.status());
+            }
+            BraneMsg::AdmissionStatus(reply) => {
+                let _ = reply.send(brane.admission.status());
             }
             BraneMsg::Close => {
                 brane.closing = true;

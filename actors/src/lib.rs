@@ -38,6 +38,7 @@ mod tests;
 mod wire;
 
 pub use accounts::{Account, UserConfig, Verb};
+pub use avvy_flow::AdmissionStatus;
 pub use avvy_flow::brane_core::BraneStatus;
 pub use avvy_flow::fan_out::FanOutStatus;
 pub use avvy_flow::people::{PeopleStatus, Rate};

@@ -1,5 +1,6 @@
 //! What the actors say of themselves, for metrics, the console and tests alike.
 
+use avvy_flow::AdmissionStatus;
 use avvy_flow::brane_core::BraneStatus;
 use avvy_flow::fan_out::FanOutStatus;
 use avvy_flow::group_commit::GroupCommitStatus;
@@ -15,6 +16,8 @@ pub struct OpenBrane {
     pub visibility: Visibility,
     /// Its core.
     pub core: BraneStatus,
+    /// How it lets sessions in.
+    pub admission: AdmissionStatus,
     /// Its fan-out.
     pub fan_out: FanOutStatus,
     /// Who is there.

@@ -334,12 +334,14 @@ impl System {
         let mut branes = Vec::new();
         for handle in self.ask(&inner.directory, DirectoryMsg::List).await? {
             let core = self.ask(&handle.actor, BraneMsg::Status).await;
+            let admission = self.ask(&handle.actor, BraneMsg::AdmissionStatus).await;
             let fan_out = self.ask(&handle.fan_out, FanOutMsg::Status).await;
             let people = self.ask(&handle.fan_out, FanOutMsg::people_status).await;
-            if let (Ok(core), Ok(fan_out), Ok(people)) = (core, fan_out, people) {
-                let BraneHandle { brane, record, .. } = handle;
-                let visibility = record.visibility;
-                branes.push(OpenBrane { brane, visibility, core, fan_out, people });
+            if let (Ok(core), Ok(admission), Ok(fan_out), Ok(people)) =
+                (core, admission, fan_out, people)
+            {
+                let (brane, visibility) = (handle.brane, handle.record.visibility);
+                branes.push(OpenBrane { brane, visibility, core, admission, fan_out, people });
             }
         }
         Ok(SystemStatus { sessions: inner.registry.len(), branes, group_commit })

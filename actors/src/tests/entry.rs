@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
-use avvy_flow::AdmissionConfig;
+use avvy_flow::{AdmissionConfig, AdmissionStatus};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::frame::Frame;
 
@@ -78,6 +78,10 @@ async fn sessions_enter_in_turn_and_the_rest_are_told_when_to_come_back() {
         away.push(session.is_refused().await);
     }
     assert!(away.iter().all(|ms| (1..=5_001).contains(ms)), "{away:?}");
+    let status = world.admission().await;
+    assert_eq!((status.entering, status.waiting), (1, 2));
+    assert_eq!((status.admitted, status.sent_away), (2, 3));
+    assert!(status.waited >= 2, "{status:?}");
 
     // One of those who wait goes away, the others get in when there is room.
     let gone = waiting.remove(0);
@@ -89,6 +93,15 @@ async fn sessions_enter_in_turn_and_the_rest_are_told_when_to_come_back() {
     }
     let mut last = world.connect().await;
     last.join(world.brane, client(), None).await;
+    let status = world.admission().await;
+    assert_eq!((status.waiting, status.admitted, status.sent_away), (0, 4, 3));
+}
+
+impl World {
+    async fn admission(&self) -> AdmissionStatus {
+        let status = self.system.status().await.unwrap();
+        status.branes.iter().find(|open| open.brane == self.brane).unwrap().admission
+    }
 }
 
 #[tokio::test]

@@ -60,8 +60,12 @@ pub struct AdmissionStatus {
     pub entering: usize,
     /// Waiting for their turn.
     pub waiting: usize,
+    /// How many were let in.
+    pub admitted: u64,
     /// How many had to wait.
     pub waited: u64,
+    /// For how long those have waited who were let in then, in milliseconds.
+    pub waited_ms: u64,
     /// How many were told to come back.
     pub sent_away: u64,
 }
@@ -72,9 +76,12 @@ pub struct Admission<T> {
     config: AdmissionConfig,
     /// Since when, the oldest first.
     entering: VecDeque<(u64, SessionKey)>,
-    waiting: VecDeque<(SessionKey, T)>,
+    /// Since when, the oldest first.
+    waiting: VecDeque<(u64, SessionKey, T)>,
     pace: Pace,
     appointments: Appointments,
+    /// [`AdmissionStatus::waited_ms`] to the microsecond.
+    waited_us: u64,
     counters: AdmissionStatus,
 }
 
@@ -87,6 +94,7 @@ impl<T> Admission<T> {
             waiting: VecDeque::new(),
             pace: Pace::new(),
             appointments: Appointments::new(config.max_wait_ms),
+            waited_us: 0,
             counters: AdmissionStatus::default(),
         }
     }
@@ -95,7 +103,7 @@ impl<T> Admission<T> {
     pub fn ask(&mut self, now_us: u64, session: SessionKey, item: T) -> Answer<T> {
         self.pass_slow(now_us);
         if self.waiting.is_empty() && self.has_room() {
-            self.entering.push_back((now_us, session));
+            self.admit(now_us, session);
             return Answer::Enter(item);
         }
         let queue_us = (self.waiting.len() as u64 + 1) * self.pace.us_each;
@@ -103,7 +111,7 @@ impl<T> Admission<T> {
             && queue_us <= u64::from(self.config.max_wait_ms) * 1_000
         {
             self.counters.waited += 1;
-            self.waiting.push_back((session, item));
+            self.waiting.push_back((now_us, session, item));
             return Answer::Wait;
         }
         self.counters.sent_away += 1;
@@ -122,8 +130,8 @@ impl<T> Admission<T> {
 
     /// A session no longer waits; what it came with, if it did.
     pub fn give_up(&mut self, session: SessionKey) -> Option<T> {
-        let at = self.waiting.iter().position(|(waiting, _)| *waiting == session)?;
-        self.waiting.remove(at).map(|(_, item)| item)
+        let at = self.waiting.iter().position(|(_, waiting, _)| *waiting == session)?;
+        self.waiting.remove(at).map(|(.., item)| item)
     }
 
     /// Whose turn it is, if there is room. To be asked again until there is none.
@@ -132,14 +140,15 @@ impl<T> Admission<T> {
         if !self.has_room() {
             return None;
         }
-        let (session, item) = self.waiting.pop_front()?;
-        self.entering.push_back((now_us, session));
+        let (since_us, session, item) = self.waiting.pop_front()?;
+        self.waited_us += now_us.saturating_sub(since_us);
+        self.admit(now_us, session);
         Some(item)
     }
 
     /// Everybody who waits, to be refused.
     pub fn close(&mut self) -> impl Iterator<Item = (SessionKey, T)> {
-        self.waiting.drain(..)
+        self.waiting.drain(..).map(|(_, session, item)| (session, item))
     }
 
     /// When somebody should come back who cannot be let in for another reason.
@@ -164,8 +173,14 @@ impl<T> Admission<T> {
         AdmissionStatus {
             entering: self.entering.len(),
             waiting: self.waiting.len(),
+            waited_ms: self.waited_us / 1_000,
             ..self.counters
         }
+    }
+
+    fn admit(&mut self, now_us: u64, session: SessionKey) {
+        self.counters.admitted += 1;
+        self.entering.push_back((now_us, session));
     }
 
     fn has_room(&self) -> bool {

@@ -29,7 +29,15 @@ fn who_waits_enters_in_order_when_there_is_room() {
     admission.entered(20, key(2));
     assert_eq!((admission.next(20), admission.next(20)), (Some(3), None));
     assert_eq!(admission.ask(30, key(6), 6), Answer::Wait, "nobody passes those who wait");
-    let status = AdmissionStatus { entering: 2, waiting: 3, waited: 4, sent_away: 0 };
+    assert!(matches!(admission.ask(30, key(7), 7), Answer::Later { item: 7, .. }));
+    let status = AdmissionStatus {
+        entering: 2,
+        waiting: 3,
+        admitted: 3,
+        waited: 4,
+        waited_ms: 0,
+        sent_away: 1,
+    };
     assert_eq!(admission.status(), status);
     assert_eq!(admission.give_up(key(5)), Some(5));
     assert_eq!(admission.give_up(key(5)), None);
@@ -42,6 +50,7 @@ fn a_slow_one_keeps_nobody_out() {
     assert_eq!(admission.deadline(), Some(100_000));
     assert_eq!(admission.next(99_999), None);
     assert_eq!((admission.next(100_000), admission.next(100_000)), (Some(3), Some(4)));
+    assert_eq!((admission.status().admitted, admission.status().waited_ms), (4, 200));
     assert_eq!(admission.deadline(), Some(200_000));
     admission.entered(100_001, key(1));
     assert_eq!(admission.next(100_001), None, "its room was given away");

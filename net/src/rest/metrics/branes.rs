@@ -48,6 +48,30 @@ type Figure = (&'static str, Kind, &'static str, fn(&OpenBrane) -> u64);
 
 const FIGURES: &[Figure] = &[
     ("avvy_brane_sessions", Kind::Sum, "Sessions in the brane.", |b| b.core.sessions as u64),
+    ("avvy_brane_entry_entering", Kind::Sum, "Sessions that are being brought up to date.", |b| {
+        b.admission.entering as u64
+    }),
+    ("avvy_brane_entry_waiting", Kind::Sum, "Sessions that wait for being let in.", |b| {
+        b.admission.waiting as u64
+    }),
+    ("avvy_brane_entry_admitted_total", Kind::Counter, "Sessions let in.", |b| {
+        b.admission.admitted
+    }),
+    ("avvy_brane_entry_waited_total", Kind::Counter, "Sessions that had to wait.", |b| {
+        b.admission.waited
+    }),
+    (
+        "avvy_brane_entry_waited_milliseconds_total",
+        Kind::Counter,
+        "Time that sessions have waited which were let in then.",
+        |b| b.admission.waited_ms,
+    ),
+    (
+        "avvy_brane_entry_sent_away_total",
+        Kind::Counter,
+        "Sessions told to come back, because too many waited.",
+        |b| b.admission.sent_away,
+    ),
     ("avvy_brane_objects", Kind::Sum, "Objects in the brane.", |b| u64::from(b.core.objects)),
     ("avvy_brane_world_bytes", Kind::Sum, "Bytes of memory of these objects.", |b| {
         b.core.world_bytes
@@ -230,7 +254,7 @@ fn values(brane: &OpenBrane) -> Values {
 
 #[cfg(test)]
 mod tests {
-    use avvy_actors::{BraneStatus, FanOutStatus, PeopleStatus};
+    use avvy_actors::{AdmissionStatus, BraneStatus, FanOutStatus, PeopleStatus};
     use uuid::Uuid;
 
     use super::*;
@@ -246,6 +270,7 @@ mod tests {
                 window_us: figures,
                 ..BraneStatus::default()
             },
+            admission: AdmissionStatus::default(),
             fan_out: FanOutStatus::default(),
             people: PeopleStatus::default(),
         }
@@ -314,6 +339,33 @@ mod tests {
         ];
         for (name, value) in figures {
             holds(&page, &[(&format!("avvy_brane_{name}"), value)]);
+        }
+    }
+
+    #[test]
+    fn who_is_let_in_and_who_is_not_is_shown() {
+        let mut open = [brane(1, Visibility::Private, 1, 1), brane(2, Visibility::Private, 1, 1)];
+        for brane in &mut open {
+            brane.admission = AdmissionStatus {
+                entering: 1,
+                waiting: 20,
+                admitted: 300,
+                waited: 4_000,
+                waited_ms: 50_000,
+                sent_away: 600_000,
+            };
+        }
+        let page = page(&mut BraneFigures::default(), &open);
+        let figures: [(&str, u64); 6] = [
+            ("entering", 2),
+            ("waiting", 40),
+            ("admitted_total", 600),
+            ("waited_total", 8_000),
+            ("waited_milliseconds_total", 100_000),
+            ("sent_away_total", 1_200_000),
+        ];
+        for (name, value) in figures {
+            holds(&page, &[(&format!("avvy_brane_entry_{name}"), value)]);
         }
     }
 
