@@ -122,7 +122,7 @@ async fn who_waits_is_refused_when_the_brane_closes() {
 /// A wire that keeps whoever sends an error until it is told to go on.
 struct Holding {
     inbox: Inbox,
-    held: mpsc::UnboundedSender<()>,
+    held: mpsc::Sender<()>,
     go_on: Mutex<std::sync::mpsc::Receiver<()>>,
 }
 
@@ -132,7 +132,7 @@ impl Wire for Holding {
             matches!(codec::decode_server(frame.payload()), Ok(ServerMessage::Error(_)))
         };
         if frames.iter().any(is_error) {
-            self.held.send(()).unwrap();
+            self.held.try_send(()).unwrap();
             self.go_on.lock().unwrap().recv().unwrap();
         }
         self.inbox.send(frames)
@@ -161,7 +161,7 @@ async fn a_refusal_that_comes_late_leaves_the_next_join_alone() {
     session.until(|m| matches!(m, ServerMessage::Left { .. })).await;
 
     // Somebody's refusal holds the brane's actor.
-    let (held, mut is_held) = mpsc::unbounded_channel();
+    let (held, mut is_held) = mpsc::channel(1);
     let (go, go_on) = std::sync::mpsc::channel();
     let holding = |inbox| Arc::new(Holding { inbox, held, go_on: Mutex::new(go_on) });
     let mut other = world.connect_by(|inbox| holding(inbox) as Arc<dyn Wire>).await;
