@@ -38,6 +38,10 @@ const READ_CHUNK: usize = 512;
 /// the largest token has 8.5 KiB.
 const MAX_HELLO_BYTES: usize = 16 * 1024;
 
+/// A connection that has read a longer frame lets go of its buffer, which has
+/// grown with it, when nothing more is to be read.
+const KEPT_BUFFER: u64 = 16 * 1024;
+
 /// Messages taken from one connection before others get their turn.
 const MESSAGES_PER_TURN: usize = 32;
 
@@ -73,8 +77,9 @@ pub(crate) struct Connection {
     socket: Arc<Socket>,
     context: WebSocketContext,
     fragments: Fragments,
-    /// Bytes of the largest message, until that counts.
-    after_welcome: Option<usize>,
+    /// Bytes of the largest message, as far as that counts.
+    max_message_bytes: usize,
+    is_trusted: bool,
     /// Whether the peer was told that nothing follows.
     is_shut_down: bool,
 }
@@ -95,11 +100,6 @@ impl Connection {
             }
             Transport::Tls(stream) => (Reader::Tls(stream), None),
         };
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_CHUNK)
-            .write_buffer_size(0)
-            .max_message_size(Some(max_message_bytes.min(MAX_HELLO_BYTES)))
-            .max_frame_size(Some(max_message_bytes.min(MAX_HELLO_BYTES)));
         let mut fragments = Fragments::default();
         fragments.feed(&already_read);
         Self {
@@ -112,9 +112,10 @@ impl Connection {
                 // many times larger, and would stay with the connection.
                 already_read.to_vec(),
                 Role::Server,
-                Some(config),
+                Some(reading(max_message_bytes.min(MAX_HELLO_BYTES))),
             ),
-            after_welcome: Some(max_message_bytes),
+            max_message_bytes,
+            is_trusted: false,
             is_shut_down: false,
         }
     }
@@ -207,13 +208,10 @@ impl Connection {
 
     /// Reads large messages, once the client was welcomed.
     fn trust(&mut self, session: &SessionPort) {
-        if session.is_welcomed()
-            && let Some(max_message_bytes) = self.after_welcome.take()
-        {
-            self.context.set_config(|config| {
-                config.max_message_size = Some(max_message_bytes);
-                config.max_frame_size = Some(max_message_bytes);
-            });
+        if !self.is_trusted && session.is_welcomed() {
+            self.is_trusted = true;
+            let most = self.max_message_bytes;
+            self.context.set_config(|config| *config = reading(most));
         }
     }
 
@@ -253,7 +251,15 @@ impl Connection {
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
         let Self { reader, socket, context, fragments, .. } = self;
         match context.read(&mut Stream { reader, socket, fragments, cx }) {
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                // What was read was taken, and pongs are in the queue: a new
+                // context is the same without the buffer.
+                if self.is_trusted && context.can_write() && fragments.rest(KEPT_BUFFER) {
+                    let config = Some(reading(self.max_message_bytes));
+                    *context = WebSocketContext::new(Role::Server, config);
+                }
+                Poll::Pending
+            }
             result => Poll::Ready(result),
         }
     }
@@ -290,6 +296,15 @@ impl Connection {
         // The server may have begun to end it by itself.
         !self.socket.is_closing()
     }
+}
+
+/// How a context reads messages of so many bytes at most.
+fn reading(max_message_bytes: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_CHUNK)
+        .write_buffer_size(0)
+        .max_message_size(Some(max_message_bytes))
+        .max_frame_size(Some(max_message_bytes))
 }
 
 /// What the WebSocket context reads from and writes its own frames to.

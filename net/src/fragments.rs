@@ -1,11 +1,14 @@
 //! The pieces of messages. A message may come in any number of them, and the
 //! WebSocket context puts it together without a word; so that small and empty
-//! ones are not free, they are counted here, before the context sees them.
+//! ones are not free, they are counted here, before the context sees them. So
+//! is what the context holds of a message that has not ended.
 
 /// Bytes from which on a piece is worth its head.
 const SMALL: u64 = 1_024;
 
 const FIN: u8 = 0x80;
+/// Of the opcodes that are no part of a message.
+const CONTROL: u8 = 0x08;
 const MASKED: u8 = 0x80;
 
 /// Follows the frames of a stream of bytes without a look into them. Of bytes
@@ -19,6 +22,12 @@ pub(crate) struct Fragments {
     /// Bytes of mask and payload that are still to come.
     left: u64,
     small: u32,
+    /// Whether a message has begun of which a piece is still to come.
+    is_begun: bool,
+    /// Bytes of the message that has not ended, as far as they have come.
+    held: u64,
+    /// Bytes of the longest frame since [`Self::rest`].
+    longest: u64,
 }
 
 impl Fragments {
@@ -29,6 +38,7 @@ impl Fragments {
                 let skipped = self.left.min(bytes.len() as u64);
                 self.left -= skipped;
                 bytes = &bytes[skipped as usize..];
+                self.came(skipped);
                 continue;
             }
             bytes = rest;
@@ -39,7 +49,9 @@ impl Fragments {
                 self.left = length.saturating_add(mask);
                 let is_small = self.head[0] & FIN == 0 && length < SMALL;
                 self.small = self.small.saturating_add(is_small.into());
+                self.longest = self.longest.max(length);
                 self.filled = 0;
+                self.came(0);
             }
         }
     }
@@ -47,6 +59,35 @@ impl Fragments {
     /// Small pieces since the last call, other than the last of a message.
     pub(crate) fn take(&mut self) -> u32 {
         std::mem::take(&mut self.small)
+    }
+
+    /// Bytes of the message that has not ended.
+    pub(crate) fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Whether nothing has come of a further frame or message, and one was
+    /// longer than this since the last time.
+    pub(crate) fn rest(&mut self, length: u64) -> bool {
+        let rests = self.filled == 0 && self.left == 0 && !self.is_begun && self.longest > length;
+        if rests {
+            self.longest = 0;
+        }
+        rests
+    }
+
+    /// So many bytes of a frame have come.
+    fn came(&mut self, bytes: u64) {
+        if self.head[0] & CONTROL != 0 {
+            return;
+        }
+        self.held += bytes;
+        if self.left == 0 {
+            self.is_begun = self.head[0] & FIN == 0;
+        }
+        if self.left == 0 && !self.is_begun {
+            self.held = 0;
+        }
     }
 
     /// The length of the payload, once the head is whole (RFC 6455, 5.2).
@@ -102,6 +143,23 @@ mod tests {
             assert_eq!(fragments.take(), 5, "{size}");
             assert_eq!(fragments.take(), 0);
         }
+    }
+
+    #[test]
+    fn knows_what_is_held_of_a_message_and_when_nothing_is() {
+        let mut fragments = Fragments::default();
+        fragments.feed(&frame(2, 2_000));
+        assert_eq!(fragments.held(), 2_004, "with the mask");
+        assert!(!fragments.rest(1_999), "the message goes on");
+        fragments.feed(&frame(FIN | 9, 4));
+        let last = frame(FIN, 3_000);
+        let (begin, end) = last.split_at(1_000);
+        fragments.feed(begin);
+        assert_eq!(fragments.held(), 2_004 + 996);
+        fragments.feed(&[end, &[0x82]].concat());
+        assert!(fragments.held() == 0 && !fragments.rest(1_999), "another frame has begun");
+        fragments.feed(&[MASKED, 0, 0, 0, 0]);
+        assert!(!fragments.rest(3_000) && fragments.rest(2_999) && !fragments.rest(2_999));
     }
 
     #[test]

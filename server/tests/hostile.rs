@@ -104,6 +104,38 @@ async fn attackers_of_every_kind_are_survived() {
     assert_eq!(server.drain().code(), Some(0));
 }
 
+/// Messages as large as they may be, one after the other, each on a connection
+/// that stays.
+#[tokio::test]
+async fn a_connection_gives_back_what_a_large_message_took() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(&directory.path().join("data"));
+    let mut ping = codec::encode_client(&ClientMessage::Ping { nonce: 7 });
+    // A field that nobody knows, of a million bytes.
+    ping[0] += 1;
+    ping.extend(b"\x61x\x5a\x00\x0f\x42\x40");
+    ping.resize(ping.len() + 1_000_000, 0);
+    let mut head = vec![0x82, 0x80 | 127];
+    head.extend((ping.len() as u64).to_be_bytes());
+    head.extend([0; 4]);
+    let mut held = Vec::new();
+    let mut before = 0;
+    for n in 0..80 {
+        let mut stream = upgraded(&server, Some(&server.token)).await;
+        let hello = Hello { min_version: 1, max_version: 1, token: None, agent: None };
+        say(&mut stream, &ClientMessage::Hello(hello)).await;
+        welcome(&mut stream).await;
+        stream.write_all(&[&head[..], &ping].concat()).await.unwrap();
+        welcome(&mut stream).await;
+        held.push(stream);
+        if n == 16 {
+            before = most_kib(&server);
+        }
+    }
+    let grown = most_kib(&server) - before;
+    assert!(grown < 16 * 1_024, "64 large messages left {grown} KiB");
+}
+
 /// The most memory that the process ever had.
 fn most_kib(server: &Server) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
