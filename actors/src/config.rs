@@ -31,6 +31,10 @@ pub struct SystemConfig {
     pub group_commit: GroupCommitConfig,
     /// Sessions of the process; more are answered `unavailable`.
     pub max_sessions: usize,
+    /// Bytes that all sessions together may make the process hold: of messages
+    /// and of what waits to be sent. Beyond, those who hold the most are closed
+    /// as `overloaded`.
+    pub max_sessions_bytes: u64,
     /// Branes that are open at a time, the probe's not counted. One more closes
     /// the one that nobody has used for the longest; without such a one it is
     /// answered `unavailable`.
@@ -126,6 +130,7 @@ impl Default for SystemConfig {
             parts: PartsConfig::default(),
             group_commit: GroupCommitConfig::default(),
             max_sessions: 20_000,
+            max_sessions_bytes: 4 << 30,
             max_open_branes: 1_024,
             max_branes_per_user: 1_000,
             open_timeout_ms: 30_000,

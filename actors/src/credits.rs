@@ -37,6 +37,11 @@ impl CreditPool {
         self.lock().status().max
     }
 
+    /// What is under way.
+    pub(crate) fn in_flight(&self) -> Load {
+        self.lock().status().in_flight
+    }
+
     /// Whether another message may be read.
     pub(crate) fn may_read(&self, outbox_full: bool) -> bool {
         self.lock().may_read(outbox_full)

@@ -12,6 +12,7 @@
 mod accounts;
 mod answer;
 mod brane;
+mod budget;
 mod clock;
 mod config;
 mod credits;

@@ -41,6 +41,8 @@ limits! {
     PagesOfUser = "limits.http_max_pages_per_user";
     /// Sessions.
     Sessions = "limits.max_sessions";
+    /// Bytes of all sessions.
+    SessionBytes = "limits.max_sessions_bytes";
     /// Sessions of one user.
     SessionsOfUser = "limits.max_sessions_per_user";
     /// Sessions in one brane.

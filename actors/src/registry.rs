@@ -12,8 +12,10 @@ use dashmap::DashMap;
 use ractor::{ActorId, ActorRef};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
+use tracing::warn;
 
 use crate::accounts::Accounts;
+use crate::budget;
 use crate::clock;
 use crate::session::Shared;
 use crate::session_actor::SessionMsg;
@@ -116,8 +118,20 @@ impl Registry {
         }
     }
 
+    /// Ends sessions until the others hold no more than so many bytes.
+    fn make_room(&self, max_bytes: u64) {
+        let staying = self.sessions.iter().filter(|entry| !entry.shared.is_ending());
+        let held = staying.map(|entry| (entry.shared.held_bytes(), *entry.key())).collect();
+        for session in budget::beyond(held, max_bytes) {
+            if let Some(entry) = self.sessions.get(&session) {
+                warn!(session = session.0, "all sessions hold too much, this one the most");
+                entry.shared.give_way();
+            }
+        }
+    }
+
     /// Looks after time-outs until the registry is dropped.
-    pub(crate) async fn sweep(registry: Weak<Self>, accounts: Arc<Accounts>) {
+    pub(crate) async fn sweep(registry: Weak<Self>, accounts: Arc<Accounts>, max_bytes: u64) {
         let mut ticks = tokio::time::interval(SWEEP_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -131,6 +145,7 @@ impl Registry {
             for session in over.collect::<Vec<_>>() {
                 registry.remove(session);
             }
+            registry.make_room(max_bytes);
         }
     }
 }

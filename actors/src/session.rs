@@ -72,7 +72,7 @@ pub(crate) struct Shared {
     /// Monotonic milliseconds since when what is queued does not drain; 0: it does.
     full_since_ms: AtomicU64,
     /// Monotonic milliseconds at which the connection is cut; 0: not closing.
-    cut_at_ms: AtomicU64,
+    pub(crate) cut_at_ms: AtomicU64,
     /// Unix seconds at which the token ends; 0: not welcomed yet.
     pub(crate) expires_s: AtomicU64,
     /// Seconds for which a token counts beyond its end.
@@ -259,6 +259,17 @@ impl Shared {
         }
     }
 
+    /// Bytes of messages that are being served or wait for that.
+    pub(crate) fn served_bytes(&self) -> u64 {
+        let waiting = self.parked().as_ref().map_or(0, |waiting| waiting.load.bytes);
+        u64::from(waiting) + u64::from(self.credits.in_flight().bytes)
+    }
+
+    /// Whether its end has begun.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.cut_at_ms.load(Ordering::Acquire) != 0
+    }
+
     fn parked(&self) -> MutexGuard<'_, Option<Waiting>> {
         lock(&self.parked)
     }
@@ -328,8 +339,9 @@ impl SessionPort {
             Ok(message @ ClientMessage::Hello(_)) => {
                 // Nothing more is read until it is answered: what may follow
                 // is up to the answer.
-                let load = self.shared.credits.all();
-                self.dispatch(Waiting { load, ..Waiting::new(message, payload.len()) });
+                let mut waiting = Waiting::new(message, payload.len());
+                waiting.load.operations = self.shared.credits.all().operations;
+                self.dispatch(waiting);
             }
             Ok(message) => self.dispatch(Waiting::new(message, payload.len())),
             Err(error) => self.malformed(error, payload.len()),

@@ -148,7 +148,11 @@ impl System {
             DirectoryActor::spawn_linked(None, DirectoryActor, context, supervisor.get_cell())
                 .await?;
         let accounts = Arc::new(Accounts::new(config.user.clone(), Arc::clone(&metrics)));
-        tokio::spawn(Registry::sweep(Arc::downgrade(&registry), Arc::clone(&accounts)));
+        tokio::spawn(Registry::sweep(
+            Arc::downgrade(&registry),
+            Arc::clone(&accounts),
+            config.max_sessions_bytes,
+        ));
         let probe = Probe::prepare(store.as_ref()).await?;
         Ok(Self {
             inner: Arc::new(Inner {

@@ -32,6 +32,12 @@ pub trait Wire: Send + Sync + 'static {
     /// Whether the queue has passed its high-water mark and not drained since.
     fn is_full(&self) -> bool;
 
+    /// Bytes that are held for the connection: of a message that has not ended
+    /// and of what waits to be sent.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// Ends the connection with this code, after what is queued.
     fn close(&self, code: CloseCode);
 

@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -250,7 +251,9 @@ impl Connection {
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
         let Self { reader, socket, context, fragments, .. } = self;
-        match context.read(&mut Stream { reader, socket, fragments, cx }) {
+        let read = context.read(&mut Stream { reader, socket, fragments, cx });
+        socket.incoming.store(fragments.held() as usize, Ordering::Relaxed);
+        match read {
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 // What was read was taken, and pongs are in the queue: a new
                 // context is the same without the buffer.

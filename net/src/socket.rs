@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -40,6 +40,8 @@ pub struct Socket {
     /// `None` under TLS: there the connection's task does all writing.
     direct: Option<OwnedWriteHalf>,
     outbox: Mutex<Outbox>,
+    /// Bytes of a message that has not ended.
+    pub(crate) incoming: AtomicUsize,
     limits: OutboxLimits,
     /// Wakes the connection's task.
     pub(crate) task: AtomicWaker,
@@ -60,6 +62,7 @@ impl Socket {
         Self {
             direct,
             outbox: Mutex::default(),
+            incoming: AtomicUsize::new(0),
             limits,
             task: AtomicWaker::new(),
             closing: AtomicBool::new(false),
@@ -222,6 +225,10 @@ impl Wire for Socket {
 
     fn is_full(&self) -> bool {
         self.outbox().high
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.outbox().queued_bytes + self.incoming.load(Ordering::Relaxed)
     }
 
     fn close(&self, code: CloseCode) {

@@ -83,7 +83,7 @@ close_codes! {
     Internal = 4002, "internal", Later;
     /// Too many messages in too short a time.
     RateLimited = 4003, "rate_limited", Later;
-    /// The server has as many sessions as it may.
+    /// The server has as many sessions, or holds as much for them, as it may.
     Overloaded = 4004, "overloaded", Later;
     /// The server did not hear a `hello` in time.
     HelloTimeout = 4005, "hello_timeout", Later;

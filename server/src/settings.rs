@@ -133,6 +133,7 @@ pub fn system(config: &Config) -> SystemConfig {
             retry_max_ms: store.retry_max_ms as u32,
         },
         max_sessions: limits.max_sessions as usize,
+        max_sessions_bytes: limits.max_sessions_bytes,
         max_waiting_joins: limits.max_sessions as usize,
         max_open_branes: limits.max_open_branes as usize,
         max_branes_per_user: limits.max_branes_per_user as usize,

@@ -6,7 +6,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::cases::{Case, answered, case, closed, next_answer, told, told_by_itself};
+use crate::cases::{Case, answered, case, closed, first_told, next_answer, told, told_by_itself};
 use crate::common::ws::{BINARY, FIN, PING, Ws, frame, version_4};
 use crate::common::{PATIENCE, TestServer};
 
@@ -42,6 +42,8 @@ pub fn cases() -> Vec<Case> {
             .tuned(|net, _| net.max_connections = 20),
         case("sessions-full", |server| Box::pin(fills_sessions(server)))
             .tuned(|_, system| system.max_sessions = 20),
+        case("messages-that-do-not-end", |server| Box::pin(holds_too_much(server)))
+            .tuned(|_, system| system.max_sessions_bytes = 300_000),
         case("requests-too-many", |server| Box::pin(asks_too_often(server)))
             .tuned(|net, _| (net.requests_per_second, net.requests_burst) = (1, 20)),
         case("bodies-full", |server| Box::pin(fills_bodies(server)))
@@ -213,4 +215,22 @@ async fn sends_bytes_in_chunks(server: &TestServer) -> String {
     let mut client = server.client().await;
     client.say(post(server, &format!("{head}{chunks}0\r\n\r\n")).as_bytes()).await;
     next_answer(&mut client).await
+}
+
+/// Two hold more than all may. The one with more of it goes.
+async fn holds_too_much(server: &TestServer) -> String {
+    let begun = |bytes: usize| {
+        let mut message = frame(FIN | BINARY, &vec![0; bytes + 1]);
+        message.pop();
+        message
+    };
+    let mut most = Ws::welcomed(server, 1).await;
+    most.raw(&begun(200_000)).await;
+    let mut second = Ws::welcomed(server, 2).await;
+    second.raw(&begun(150_000)).await;
+    let told = told_by_itself(&mut most).await;
+    // What it has begun ends, and is answered.
+    second.raw(&[0]).await;
+    assert_eq!(first_told(&mut second).await, "error malformed");
+    told
 }

@@ -25,6 +25,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("limits.connections_per_second", 1, 1_000_000),
     ("limits.connections_burst", 1, 1_000_000),
     ("limits.max_sessions", 1, 1_000_000),
+    ("limits.max_sessions_bytes", KIB, 1_024 * GIB),
     ("limits.max_sessions_per_user", 1, 1_000_000),
     ("limits.max_sessions_per_brane", 1, 1_000_000),
     ("limits.max_open_branes", 1, 1_000_000),

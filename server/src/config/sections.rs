@@ -66,6 +66,8 @@ section! {
         connections_burst: u32 = 2_000,
         /// WebSocket sessions.
         max_sessions: u32 = 10_000,
+        /// Bytes that all sessions together make the server hold.
+        max_sessions_bytes: u64 = 4 * GIB,
         /// WebSocket sessions of one user.
         max_sessions_per_user: u32 = 256,
         /// Sessions in one brane.
