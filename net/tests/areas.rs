@@ -428,6 +428,31 @@ async fn an_area_is_resumed_by_replay_or_begun_anew() {
     server.end().await;
 }
 
+#[tokio::test]
+async fn a_lone_walker_is_replayed_what_it_missed() {
+    let (server, brane, mut builder) = begin().await;
+    let post = builder.make(Kind::Block, Handle::ROOT, 0.0, Props::default()).await;
+    let mut walker = Seer::join(&server, brane, 2, Some(area(0.0, 20.0))).await;
+    walker.sees(area(0.0, 20.0)).await;
+    let mut out = Vec::new();
+    walker.machine.leave(NOW_MS, brane, &mut out);
+    walker.say(out).await;
+    walker.until(|seer| seer.machine.channel(brane).is_none()).await;
+    // The brane has heard that nobody sees a part any more.
+    builder.put(post, 5.0).await;
+    builder.put(post, 300.0).await;
+    walker.notes.clear();
+    let mut out = Vec::new();
+    walker.machine.join(NOW_MS, brane, &mut out);
+    walker.say(out).await;
+    walker.until(|seer| seer.machine.is_live(brane)).await;
+    assert_eq!(walker.catch_up(), Some(CatchUp::Replay));
+    walker.agrees(&mut builder).await;
+    assert!(!walker.has(post));
+    drop((builder, walker));
+    server.end().await;
+}
+
 /// A `brane.join` with this as its `area`.
 fn join_with(brane: BraneId, area: &[u8]) -> Vec<u8> {
     let text = |text: &str| [&[0x78, text.len() as u8][..], text.as_bytes()].concat();

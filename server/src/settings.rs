@@ -99,6 +99,7 @@ pub fn system(config: &Config) -> SystemConfig {
             max_unpublished_edits: brane.max_unpublished_edits,
             replay_max_edits: brane.replay_max_edits,
             view_budget_percent: brane.view_budget_percent,
+            part_linger_ms: brane.part_linger_ms as u32,
             // Which of two ways to say the same is cheaper: no setting.
             ..BraneConfig::default()
         },

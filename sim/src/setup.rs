@@ -186,6 +186,7 @@ fn brane(rng: &mut Rng, outcomes: usize) -> BraneConfig {
         max_journal_bytes: *rng.pick(&[500, 20_000, 64 << 20]).unwrap_or(&20_000),
         max_unpublished_edits: *rng.pick(&[8, 65_536]).unwrap_or(&8),
         replay_max_edits: *rng.pick(&[20, 100_000]).unwrap_or(&20),
+        part_linger_ms: *rng.pick(&[0, 1_000, 60_000]).unwrap_or(&0),
         snapshot_every_edits: rng.range(10, 200),
         snapshot_every_bytes: *rng.pick(&[2_000, 64 << 20]).unwrap_or(&2_000),
         snapshot_retry_ms: rng.range(10, 2_000) as u32,
@@ -198,7 +199,7 @@ fn brane(rng: &mut Rng, outcomes: usize) -> BraneConfig {
 fn admission(rng: &mut Rng) -> AdmissionConfig {
     AdmissionConfig {
         max_entering: *rng.pick(&[1, 1, 2, 500]).unwrap_or(&500),
-        slow_after_ms: *rng.pick(&[50, 2_000, 20_000]).unwrap_or(&2_000),
+        slow_after_ms: *rng.pick(&[3, 50, 2_000, 20_000]).unwrap_or(&2_000),
         max_waiting: *rng.pick(&[0, 1, 3, 5_000]).unwrap_or(&5_000),
         max_wait_ms: *rng.pick(&[1, 100, 10_000]).unwrap_or(&10_000),
     }

@@ -32,6 +32,7 @@ const KINDS: &[&str] = &[
     "area: an object is hung elsewhere",
     "area: an object is hung elsewhere, and is gone or in another",
     "area: an object moves to another home",
+    "area: brought up by replay",
     "area: copy compared",
     "area: copy compared at the end",
     "area: crossing followed",

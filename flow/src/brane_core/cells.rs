@@ -1,10 +1,13 @@
 //! A window as viewers of parts of the brane see it.
 
 use avvy_brane::{Crossing, Spot};
-use avvy_model::{Change, Event, Home, MovePatch};
-use avvy_protocol::{FlushItem, MoveRecord, WireEvent};
-use rustc_hash::FxHashMap;
+use avvy_model::{Change, Event, Handle, Home, MovePatch, ObjectAt, View};
+use avvy_protocol::{FlushItem, MoveRecord, WireChange, WireEvent};
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
+
+use super::BraneCore;
+use crate::Now;
 
 /// Where each change of an event is seen.
 pub(super) type Spots = SmallVec<[Spot; 1]>;
@@ -18,8 +21,28 @@ pub struct CellWindow {
     pub crossings: Vec<Crossing>,
 }
 
+impl BraneCore {
+    /// A session wants to see a part, or another, or none any more.
+    pub(super) fn count_scoped(&mut self, now: Now, before: Option<View>, goal: Option<View>) {
+        self.scoped += usize::from(goal.is_some());
+        self.scoped -= usize::from(before.is_some());
+        let is_last = self.scoped == 0 && before.is_some();
+        self.scoped_us = if is_last { Some(now.us) } else { self.scoped_us };
+    }
+
+    /// Between two windows: decides whether it is noted where the next one is
+    /// seen. It is while somebody sees a part, and for a while after that.
+    pub(super) fn track(&mut self, now: Now) {
+        let linger_us = u64::from(self.config.part_linger_ms) * 1_000;
+        let lingers = self.scoped_us.is_some_and(|last_us| now.us < last_us + linger_us);
+        self.world.track(self.scoped > 0 || lingers);
+    }
+}
+
 impl CellWindow {
     pub(super) fn new(events: &[Event], spots: &[Spots], crossings: Vec<Crossing>) -> Self {
+        let rehung = crossings.iter().filter(|crossing| !crossing.followed);
+        let rehung: FxHashSet<Handle> = rehung.map(|crossing| crossing.handle).collect();
         let mut window = Self { cells: Vec::new(), crossings };
         let mut places = FxHashMap::default();
         for (event, spots) in events.iter().zip(spots) {
@@ -33,7 +56,7 @@ impl CellWindow {
                         _ => items.push(FlushItem::Moves(vec![record])),
                     }
                 }
-                (changes, spots) => window.add_event(&mut places, event, changes, spots),
+                (_, spots) => window.add_event(&mut places, event, spots, &rehung),
             }
         }
         window
@@ -44,20 +67,20 @@ impl CellWindow {
         &mut self,
         places: &mut FxHashMap<Home, usize>,
         event: &Event,
-        changes: &[Change],
         spots: &[Spot],
+        rehung: &FxHashSet<Handle>,
     ) {
         let mut begun: SmallVec<[Home; 4]> = SmallVec::new();
-        for (change, spot) in changes.iter().zip(spots) {
+        for (change, spot) in event.changes.iter().zip(spots) {
             let Spot::Seen(home) = spot else { continue };
             let items = self.items(places, *home);
             match items.last_mut() {
                 Some(FlushItem::Event(own)) if begun.contains(home) => {
-                    own.changes.push(change.into());
+                    own.changes.push(shown(change, rehung));
                 }
                 _ => {
                     begun.push(*home);
-                    let changes = vec![change.into()];
+                    let changes = vec![shown(change, rehung)];
                     items.push(FlushItem::Event(WireEvent { by: event.by, changes }));
                 }
             }
@@ -71,4 +94,21 @@ impl CellWindow {
         });
         &mut self.cells[place].1
     }
+}
+
+/// A change as the viewers of its home see it. Of what is deleted they are not
+/// told what was rehung under it, with all under that: who has it was shown it
+/// in another cell, and drops it at the window's end.
+fn shown(change: &Change, rehung: &FxHashSet<Handle>) -> WireChange {
+    let Change::Deleted { removed } = change else { return change.into() };
+    let mut hidden = FxHashSet::default();
+    let mut is_seen = |at: &ObjectAt| {
+        let is_hidden = rehung.contains(&at.handle) || hidden.contains(&at.object.parent);
+        if is_hidden {
+            hidden.insert(at.handle);
+        }
+        !is_hidden
+    };
+    let seen = removed.iter().filter(|at| is_seen(at));
+    WireChange::Deleted { handles: seen.map(|at| at.handle).collect() }
 }

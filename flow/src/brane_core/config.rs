@@ -25,6 +25,11 @@ pub struct BraneConfig {
     /// A copy that lacks more edits than this gets the difference of the
     /// worlds instead of a replay. Default 100,000.
     pub replay_max_edits: u64,
+    /// For so long after the last viewer of a part has gone it is still noted
+    /// what each part shows, so that who comes back is replayed what it
+    /// missed, in milliseconds. Default 60,000. Meanwhile windows cost as much
+    /// as if somebody saw a part.
+    pub part_linger_ms: u32,
     /// Edits after which a snapshot is stored. Default 200,000. Fewer make
     /// the brane open faster and the store busier.
     pub snapshot_every_edits: u64,
@@ -51,6 +56,7 @@ impl Default for BraneConfig {
             max_journal_bytes: 64 * 1024 * 1024,
             max_unpublished_edits: 65_536,
             replay_max_edits: 100_000,
+            part_linger_ms: 60_000,
             snapshot_every_edits: 200_000,
             snapshot_every_bytes: 64 * 1024 * 1024,
             snapshot_retry_ms: 30_000,

@@ -119,7 +119,7 @@ impl BraneCore {
             // A window is a chunk, and the store bounds those. The one that is
             // closed now shows the world without this edit.
             self.world.retract(&event.changes);
-            self.close_window(effects);
+            self.close_window(now, effects);
         }
     }
 

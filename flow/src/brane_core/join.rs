@@ -98,7 +98,7 @@ impl BraneCore {
             acks: Vec::new(),
         };
         let goal = joined.goal;
-        self.scoped += usize::from(goal.is_some());
+        self.count_scoped(now, None, goal);
         self.sessions.insert(session, joined);
         match self.plan(join.resume, goal) {
             Plan::Replay(at, view) => {
@@ -120,7 +120,7 @@ impl BraneCore {
         effects: &mut Vec<BraneEffect>,
     ) {
         let Some(left) = self.sessions.remove(&session) else { return };
-        self.scoped -= usize::from(left.goal.is_some());
+        self.count_scoped(now, left.goal, None);
         self.waiting.retain(|waiting| waiting.session() != session);
         self.steps.forget(session);
         if !left.acks.is_empty() {
@@ -143,6 +143,7 @@ impl BraneCore {
 
     pub(super) fn on_view(
         &mut self,
+        now: Now,
         key: SessionKey,
         area: Option<Area>,
         effects: &mut Vec<BraneEffect>,
@@ -152,12 +153,11 @@ impl BraneCore {
         if session.goal == goal {
             return;
         }
-        self.scoped -= usize::from(session.goal.is_some());
-        self.scoped += usize::from(goal.is_some());
-        session.goal = goal;
+        let before = std::mem::replace(&mut session.goal, goal);
         if session.attached {
             effects.push(BraneEffect::Aim { session: key, goal });
         }
+        self.count_scoped(now, before, goal);
     }
 
     pub(super) fn on_resync(&mut self, key: SessionKey, at: Option<Position>, view: Option<View>) {
@@ -185,7 +185,7 @@ impl BraneCore {
         }
         // Whoever begins to see a part must be told of all that happens in it
         // from here on; no window is open.
-        self.world.track(self.scoped > 0);
+        self.track(now);
         let mut boundary = Boundary::default();
         for waiting in std::mem::take(&mut self.waiting) {
             match waiting {

@@ -84,6 +84,8 @@ pub struct BraneCore {
     open_spots: Vec<cells::Spots>,
     /// Sessions that see a part of the brane or want to.
     scoped: usize,
+    /// When there was one last, if there is none.
+    scoped_us: Option<u64>,
     /// About how many bytes they are.
     open_bytes: usize,
     /// Sessions with edits in the open window.
@@ -159,6 +161,7 @@ impl BraneCore {
             open: Vec::new(),
             open_spots: Vec::new(),
             scoped: 0,
+            scoped_us: None,
             open_bytes: 0,
             open_editors: Vec::new(),
             queue: VecDeque::new(),
@@ -189,7 +192,7 @@ impl BraneCore {
             BraneInput::Update { session, update } => {
                 self.on_update(now, session, update, effects);
             }
-            BraneInput::View { session, area } => self.on_view(session, area, effects),
+            BraneInput::View { session, area } => self.on_view(now, session, area, effects),
             BraneInput::Hash { session } => self.on_hash(session),
             BraneInput::Durable { epoch, seq } => self.on_durable(epoch, seq, effects),
             BraneInput::FanOutReady { published, floor } => {

@@ -31,7 +31,7 @@ impl BraneCore {
                     self.publish(now, effects);
                 }
                 Verdict::Wait(wake_us) => return wake_us,
-                Verdict::Close => self.close_window(effects),
+                Verdict::Close => self.close_window(now, effects),
                 Verdict::Publish => self.publish(now, effects),
             }
         }
@@ -46,7 +46,7 @@ impl BraneCore {
     }
 
     /// Gives the open window to the journal.
-    pub(super) fn close_window(&mut self, effects: &mut Vec<BraneEffect>) {
+    pub(super) fn close_window(&mut self, now: Now, effects: &mut Vec<BraneEffect>) {
         let body = Bytes::from(journal::encode(&self.open));
         let (from, to) = (self.closed, self.head);
         self.journal.push(to, body.len());
@@ -56,7 +56,7 @@ impl BraneCore {
         effects.push(BraneEffect::Journal(chunk));
 
         let items = wire_items(&self.open);
-        let cells = self.close_cells();
+        let cells = self.close_cells(now);
         let acks = self.take_acks();
         self.queue.push_back(Closed { from, to, items, cells, acks });
         self.closed = to;
@@ -67,20 +67,20 @@ impl BraneCore {
 
     /// What viewers of parts see of the open window. Whether the next one is
     /// noted, too, is decided here, between the two.
-    fn close_cells(&mut self) -> Option<Arc<CellWindow>> {
+    fn close_cells(&mut self, now: Now) -> Option<Arc<CellWindow>> {
         let window = self.world.is_tracked().then(|| {
             let crossings = self.world.crossings();
             Arc::new(CellWindow::new(&self.open, &self.open_spots, crossings))
         });
         self.open_spots.clear();
-        self.world.track(self.scoped > 0);
+        self.track(now);
         window
     }
 
     /// Gives everything to the fan-out.
     fn publish(&mut self, now: Now, effects: &mut Vec<BraneEffect>) {
         if !self.open.is_empty() {
-            self.close_window(effects);
+            self.close_window(now, effects);
         }
         while let Some(Closed { from, to, items, cells, acks }) = self.queue.pop_front() {
             let editors = acks.iter().map(|(session, _)| *session).collect();

@@ -123,6 +123,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("brane.max_waiting_sessions", 0, 1_000_000),
     ("brane.entry_wait_max_ms", 1, HOUR_MS),
     ("brane.replay_max_edits", 0, 1_000_000_000),
+    ("brane.part_linger_ms", 0, HOUR_MS),
     ("brane.max_unpublished_edits", 1, 1_000_000_000),
     ("brane.journal_pending_bytes", KIB, 16 * GIB),
     ("brane.snapshot_every_events", 1, 1_000_000_000_000),

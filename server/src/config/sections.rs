@@ -276,6 +276,9 @@ section! {
         entry_wait_max_ms: u64 = 10_000,
         /// Edits that a copy may lack and still be sent one by one.
         replay_max_edits: u64 = 100_000,
+        /// After the last viewer of an area has gone, windows are cut into parts
+        /// for so long, in milliseconds.
+        part_linger_ms: u64 = 60_000,
         /// Edits that are accepted and not yet published.
         max_unpublished_edits: u64 = 65_536,
         /// Bytes of edits that are accepted and not yet durable.

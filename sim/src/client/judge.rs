@@ -114,6 +114,9 @@ impl Person {
             Notify::People { brane, news } => self.take_people(outside, brane, &news),
             Notify::Live { brane, .. } => {
                 self.backoff.worked();
+                if self.viewers.get_mut(&brane).is_some_and(Viewer::was_resumed) {
+                    outside.env.count("area: brought up by replay");
+                }
                 self.compare(outside, brane);
             }
             Notify::Flushed { brane, .. } | Notify::AreaFlushed { brane, .. } => {

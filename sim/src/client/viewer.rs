@@ -23,6 +23,8 @@ pub(super) struct Viewer {
     rewind: Option<Seq>,
     /// The step that has begun.
     step: Option<Step>,
+    /// It is a copy of a part that goes on with what there was.
+    resumes: bool,
     level: Level,
     /// Its level says that it begins anew before it is shown anything else.
     anew: bool,
@@ -92,6 +94,7 @@ impl Viewer {
             wants_parts,
             rewind: fork,
             step: None,
+            resumes: scope.is_some() && !wants_parts,
             level: Level::Full,
             anew: false,
         })
@@ -100,6 +103,11 @@ impl Viewer {
     /// The level outlives a new start within the same join.
     pub(super) fn at_level(self, level: Level) -> Self {
         Self { level, ..self }
+    }
+
+    /// Whether a part is there that was replayed to, the first time.
+    pub(super) fn was_resumed(&mut self) -> bool {
+        std::mem::take(&mut self.resumes)
     }
 
     /// What it was told last.

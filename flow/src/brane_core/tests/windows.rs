@@ -3,6 +3,71 @@ use avvy_protocol::FlushItem;
 use super::*;
 use crate::flush_window::FlushWindowConfig;
 
+/// Cells are read one after the other, in whatever order.
+#[test]
+fn what_was_hung_under_what_is_deleted_leaves_with_its_own_cell() {
+    let group = |n: u128, x: i32| {
+        let mut transform = Transform::IDENTITY;
+        transform.position = [x, 0, 0];
+        let (id, parent) =
+            (ObjectId::new(Uuid::from_u128(0x3000 + n)), Target::Handle(Handle::ROOT));
+        let (kind, props) = (Kind::Group, Props::default());
+        Edit::One(Operation::Create { id, parent, kind, transform, props })
+    };
+    let below = |handle, parent| {
+        let [target, parent] = [handle, parent].map(|n| Target::Handle(Handle(n)));
+        Edit::One(Operation::Reparent { target, parent, transform: None })
+    };
+    let delete = |handle| {
+        let mode = avvy_model::DeleteMode::Subtree;
+        Edit::One(Operation::Delete { target: Target::Handle(Handle(handle)), mode })
+    };
+    let mut bench = Bench::joined();
+    let area = Some(avvy_model::Area { center: [0; 3], radius: 10 });
+    bench.input(BraneInput::View { session: TWO, area });
+    // One here with something in it, two far away in the same cell.
+    bench.update(ONE, [(1, group(1, 0)), (2, group(2, 9_000_000)), (3, group(3, 9_000_000))]);
+    bench.pass_us(50_000).update(ONE, [(4, group(4, 0))]);
+    bench.pass_us(50_000).update(ONE, [(5, below(4, 1)), (6, below(3, 2))]);
+    bench.pass_us(50_000).tick();
+    bench.take();
+    let last = [(8, shift(1, 1)), (9, below(1, 2)), (10, delete(2))];
+    let [one, two, three] = last;
+    bench.update(ONE, [(7, shift(2, 8_999_999)), one, two, three]);
+    let windows = bench.take().windows;
+    let cells = windows.iter().filter_map(|window| window.cells.as_deref());
+    let items = cells.clone().flat_map(|cells| cells.cells.iter().flat_map(|(_, items)| items));
+    let changes = items.filter_map(|item| match item {
+        avvy_protocol::FlushItem::Event(event) => Some(event.changes.clone()),
+        _ => None,
+    });
+    let deleted = avvy_protocol::WireChange::Deleted { handles: vec![Handle(2), Handle(3)] };
+    assert_eq!(changes.collect::<Vec<_>>(), [vec![deleted]]);
+    let left: Vec<_> = cells.flat_map(|cells| &cells.crossings).map(|one| one.handle).collect();
+    assert_eq!(left, [Handle(1)]);
+}
+
+#[test]
+fn parts_are_noted_for_a_while_after_their_last_viewer() {
+    let mut bench = Bench::with(BraneConfig { part_linger_ms: 100, ..BraneConfig::default() });
+    bench.join(ONE, None).join(TWO, None);
+    let mut last = 0;
+    let mut are_noted = |bench: &mut Bench, pause_us| {
+        last += 1;
+        bench.pass_us(pause_us).update(ONE, [(last, create(last.into()))]);
+        bench.take().windows.iter().map(|window| window.cells.is_some()).collect::<Vec<_>>()
+    };
+    let area = Some(avvy_model::Area { center: [0; 3], radius: 10 });
+    assert_eq!(are_noted(&mut bench, 50_000), [false]);
+    bench.input(BraneInput::View { session: TWO, area });
+    are_noted(&mut bench, 50_000);
+    bench.pass_us(10_000_000).input(BraneInput::View { session: TWO, area: None });
+    assert_eq!(are_noted(&mut bench, 50_000), [true]);
+    assert_eq!(are_noted(&mut bench, 49_999), [true], "somebody may come back");
+    assert_eq!(are_noted(&mut bench, 50_000), [true], "it was open before");
+    assert_eq!(are_noted(&mut bench, 50_000), [false]);
+}
+
 #[test]
 fn idle_is_published_at_once_and_journaled_before() {
     let mut bench = Bench::joined();
