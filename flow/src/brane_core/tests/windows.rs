@@ -1,4 +1,5 @@
-use avvy_protocol::FlushItem;
+use avvy_model::{Area, DeleteMode};
+use avvy_protocol::{FlushItem, WireChange};
 
 use super::*;
 use crate::flush_window::FlushWindowConfig;
@@ -19,11 +20,11 @@ fn what_was_hung_under_what_is_deleted_leaves_with_its_own_cell() {
         Edit::One(Operation::Reparent { target, parent, transform: None })
     };
     let delete = |handle| {
-        let mode = avvy_model::DeleteMode::Subtree;
+        let mode = DeleteMode::Subtree;
         Edit::One(Operation::Delete { target: Target::Handle(Handle(handle)), mode })
     };
     let mut bench = Bench::joined();
-    let area = Some(avvy_model::Area { center: [0; 3], radius: 10 });
+    let area = Some(Area { center: [0; 3], radius: 10 });
     bench.input(BraneInput::View { session: TWO, area });
     // One here with something in it, two far away in the same cell.
     bench.update(ONE, [(1, group(1, 0)), (2, group(2, 9_000_000)), (3, group(3, 9_000_000))]);
@@ -38,10 +39,10 @@ fn what_was_hung_under_what_is_deleted_leaves_with_its_own_cell() {
     let cells = windows.iter().filter_map(|window| window.cells.as_deref());
     let items = cells.clone().flat_map(|cells| cells.cells.iter().flat_map(|(_, items)| items));
     let changes = items.filter_map(|item| match item {
-        avvy_protocol::FlushItem::Event(event) => Some(event.changes.clone()),
+        FlushItem::Event(event) => Some(event.changes.clone()),
         _ => None,
     });
-    let deleted = avvy_protocol::WireChange::Deleted { handles: vec![Handle(2), Handle(3)] };
+    let deleted = WireChange::Deleted { handles: vec![Handle(2), Handle(3)] };
     assert_eq!(changes.collect::<Vec<_>>(), [vec![deleted]]);
     let left: Vec<_> = cells.flat_map(|cells| &cells.crossings).map(|one| one.handle).collect();
     assert_eq!(left, [Handle(1)]);
@@ -57,7 +58,7 @@ fn parts_are_noted_for_a_while_after_their_last_viewer() {
         bench.pass_us(pause_us).update(ONE, [(last, create(last.into()))]);
         bench.take().windows.iter().map(|window| window.cells.is_some()).collect::<Vec<_>>()
     };
-    let area = Some(avvy_model::Area { center: [0; 3], radius: 10 });
+    let area = Some(Area { center: [0; 3], radius: 10 });
     assert_eq!(are_noted(&mut bench, 50_000), [false]);
     bench.input(BraneInput::View { session: TWO, area });
     are_noted(&mut bench, 50_000);
