@@ -89,6 +89,9 @@ pub struct SessionConfig {
     pub messages_per_second: u32,
     /// Messages that may come at once.
     pub messages_burst: u32,
+    /// Looks elsewhere of one session; one that comes sooner is answered
+    /// `rate_limited`.
+    pub views: Rate,
     /// Poses of one session; one that comes sooner counts as a message, too.
     pub poses: Rate,
     /// Bounds of what is decoded.
@@ -112,6 +115,7 @@ impl Default for SessionConfig {
             edits_burst: 2_048,
             messages_per_second: 200,
             messages_burst: 2_000,
+            views: Rate { per_second: 20, burst: 100 },
             poses: Rate { per_second: 30, burst: 60 },
             decode: DecodeLimits::default(),
         }

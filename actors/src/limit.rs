@@ -61,6 +61,8 @@ limits! {
     EditRateOfUser = "limits.edits_per_second_per_user";
     /// Other messages of one session.
     MessageRate = "limits.messages_per_second";
+    /// Looks elsewhere of one session.
+    ViewRate = "limits.views_per_second";
     /// What was no message.
     Malformed = "limits.max_malformed_messages";
     /// Joins of one user.

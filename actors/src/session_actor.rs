@@ -4,9 +4,10 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use avvy_auth::rate::RetryAfterMs;
+use avvy_auth::rate::{Bucket, RetryAfterMs};
 use avvy_auth::{Claims, Verifier, role_for};
 use avvy_flow::admission::Appointments;
+use avvy_flow::people::Rate;
 use avvy_model::{Area, BraneId, Code, Principal};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::{
@@ -76,6 +77,8 @@ pub(crate) struct Session {
     context: SessionContext,
     claims: Option<Box<Claims>>,
     greeted: bool,
+    /// Looks elsewhere that it has left.
+    views: Bucket,
     /// Branes that the directory is asked for.
     opening: Vec<(BraneId, Joined)>,
     /// How many were asked for.
@@ -100,7 +103,10 @@ impl Actor for SessionActor {
         _myself: ActorRef<SessionMsg>,
         SessionArguments { shared, context, claims }: SessionArguments,
     ) -> Result<Session, ActorProcessingErr> {
-        Ok(Session { shared, context, claims, greeted: false, opening: Vec::new(), joins: 0 })
+        let Rate { per_second, burst } = shared.config.views;
+        let views = Bucket::new(burst, per_second, clock::monotonic_ms());
+        let (greeted, opening, joins) = (false, Vec::new(), 0);
+        Ok(Session { shared, context, claims, greeted, views, opening, joins })
     }
 
     async fn handle(
@@ -341,7 +347,12 @@ impl Session {
         true
     }
 
-    fn on_view(&self, channel: Channel, area: Option<Area>, permit: Permit) {
+    fn on_view(&mut self, channel: Channel, area: Option<Area>, permit: Permit) {
+        if let Err(RetryAfterMs(pause_ms)) = self.views.take(clock::monotonic_ms(), 1) {
+            self.shared.metrics.limits.count(Limit::ViewRate);
+            let pause = Some(pause_ms);
+            return self.shared.refuse(Code::RateLimited, Some(VIEW), Some(channel), pause);
+        }
         if self.begins_anew(channel, area) && !self.is_within(Verb::Join, VIEW, Some(channel)) {
             return;
         }

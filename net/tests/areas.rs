@@ -37,7 +37,8 @@ impl Seer {
     async fn join(server: &TestServer, brane: BraneId, user: u128, area: Option<Area>) -> Self {
         let draw = Box::new(move || ClientId::new(version_4(user)));
         let token = server.token_for(user, Role::Owner, 1_000);
-        let machine = ClientMachine::new(MachineOptions::default(), token, draw);
+        let options = MachineOptions { look_interval_ms: 0, ..MachineOptions::default() };
+        let machine = ClientMachine::new(options, token, draw);
         let ws = Ws::open(server).await;
         let mut seer = Self { ws, machine, brane, notes: Vec::new(), sizes: Vec::new() };
         let mut out = Vec::new();

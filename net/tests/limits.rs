@@ -6,7 +6,7 @@
 mod common;
 
 use avvy_actors::{Limit, Rate, SystemConfig, UserConfig};
-use avvy_model::{BraneId, Code, Role, Visibility};
+use avvy_model::{Area, BraneId, Code, Role, Visibility};
 use avvy_net::NetConfig;
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::{Channel, ClientMessage, ServerMessage};
@@ -143,6 +143,33 @@ async fn hashes_and_new_tokens_have_their_rates() {
     ws.edit(channel, 1).await;
     assert_eq!(ws.refused().await, Code::ObjectNotFound);
     drop(ws);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_session_looks_elsewhere_so_often_over_all_its_branes() {
+    let server = server(NetConfig::default(), |system| system.session.views = slow(3)).await;
+    let branes = [server.brane(Visibility::Public).await, server.brane(Visibility::Public).await];
+    let mut ws = Ws::welcomed(&server, 1).await;
+    let channels = [ws.join(branes[0], 7).await, ws.join(branes[1], 8).await];
+    let look = |channel, x_m| {
+        let area = Some(Area::from_metres([x_m, 0.0, 0.0], 1.0).unwrap());
+        ClientMessage::View { channel, area }
+    };
+    for channel in [channels[0], channels[1], channels[0], channels[1]] {
+        ws.say(&look(channel, 100.0)).await;
+    }
+    let error = ws.error().await;
+    assert_eq!(error.channel, Some(channels[1]));
+    assert_eq!((error.code, error.operation.as_deref()), (Code::RateLimited, Some("brane.view")));
+    assert!(error.retry_after_ms.is_some_and(|ms| (1..=1_000).contains(&ms)), "{error:?}");
+    assert_eq!((hits(&server, Limit::ViewRate), hits(&server, Limit::MessageRate)), (1, 0));
+    // Another session of the same user has a rate of its own.
+    let mut another = Ws::welcomed(&server, 1).await;
+    let channel = another.join(branes[0], 9).await;
+    another.say(&look(channel, 100.0)).await;
+    another.until(|m| matches!(m, ServerMessage::Joined(joined) if joined.scope.is_some())).await;
+    drop((ws, another));
     server.end().await;
 }
 

@@ -211,6 +211,7 @@ fn session(config: &Config) -> SessionConfig {
         edits_burst: limits.edits_burst,
         messages_per_second: limits.messages_per_second,
         messages_burst: limits.messages_burst,
+        views: rate(limits.views_per_second, limits.views_burst),
         poses: rate(people.poses_per_second, people.poses_burst),
         decode: DecodeLimits {
             max_message_bytes: limits.max_message_bytes as usize,

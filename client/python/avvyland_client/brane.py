@@ -13,6 +13,9 @@ from .wire import pack_position, pack_rotation
 # The server knows the outcomes of this many of a client's last numbers.
 OUTCOMES_REMEMBERED = 256
 MAX_TOUCHED = 65_536
+# The pause between two changes of what is to be seen; of those that come
+# sooner the last one counts.
+LOOK_INTERVAL_S = 0.1
 
 
 @dataclass
@@ -42,6 +45,11 @@ class Brane:
         self.id = id
         self.client = client or str(uuid.uuid4())
         self.area = area
+        # What of that the server goes by, as far as is known.
+        self._told = area
+        self._told_unsure = False
+        self._tell_at = 0.0
+        self._timer = None
         self.known = False
         self.replica = None
         self.durable = 0
@@ -122,9 +130,7 @@ class Brane:
         """Wants to see this area from now on; None: the whole brane. The copy
         gets there step by step. Whoever walks says so as he goes."""
         self.area = area
-        if self.joined:
-            message = {"op": "brane.view", "ch": self._channel}
-            self._session.send({**message, "area": area} if area else message)
+        self._tell_area()
 
     def follow(self):
         """Follows who is there and where, now and after every join: `people`."""
@@ -151,6 +157,7 @@ class Brane:
 
     def join_message(self, max_message_bytes):
         message = {"op": "brane.join", "brane": self.id, "client": self.client, "known": self.known}
+        self._told, self._told_unsure = self.area, False
         if self.area:
             message["area"] = self.area
         if self.replica:
@@ -182,9 +189,16 @@ class Brane:
         else:
             # The copy may be past a fork: the watermark is not of its line.
             self.durable = max(self.durable, message["durable"])
+        self._tell_area()
         if self._follows:
             self._list({})
         self._tell()
+
+    def on_look_refused(self, retry_after_ms):
+        """The server goes by what it was told before."""
+        self._told_unsure = True
+        self._tell_at = asyncio.get_running_loop().time() + retry_after_ms / 1000
+        self._tell_area()
 
     def on_snapshot(self, message):
         if self._parts is None or message["index"] != len(self._parts):
@@ -277,6 +291,7 @@ class Brane:
     def on_gone(self):
         """The channel is closed, or the connection is lost."""
         self._channel = self._session = None
+        self._tell_at = 0.0
         self.people.clear()
         self._tell()
 
@@ -291,6 +306,33 @@ class Brane:
         self._tell()
 
     # Inner workings
+
+    def _tell_area(self):
+        """Tells the server what is to be seen, if it goes by something else:
+        not before `_tell_at`, and then what is true by then."""
+        if not self.joined or self._knows_area():
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._tell_at:
+            self._timer = self._timer or loop.call_at(self._tell_at, self._on_timer)
+            return
+        self._told, self._told_unsure = self.area, False
+        self._tell_at = loop.time() + LOOK_INTERVAL_S
+        message = {"op": "brane.view", "ch": self._channel}
+        self._session.send({**message, "area": self.area} if self.area else message)
+
+    def _on_timer(self):
+        self._timer = None
+        self._tell_area()
+
+    def _knows_area(self):
+        """Whether what the server was told comes to the same view."""
+        if self._told_unsure or self.area == self._told:
+            return not self._told_unsure
+        view = self.replica and self.replica.view
+        if not (view and self.area and self._told):
+            return False
+        return view_of(self.area, view[4]) == view_of(self._told, view[4])
 
     def _list(self, question):
         if question is not None:

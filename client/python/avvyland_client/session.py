@@ -193,5 +193,8 @@ class Session:
             answer.set_exception(Refused(message))
         elif not self._welcome.done():
             self._welcome.set_exception(Refused(message))
+        elif (message.get("operation"), message["code"]) == ("brane.view", "rate_limited"):
+            if message["ch"] in self._branes:
+                self._branes[message["ch"]].on_look_refused(message["retry_after_ms"])
         else:
             self.errors.append(message)

@@ -1,5 +1,6 @@
 """The client against the golden vectors. Offline: python -m unittest discover tests"""
 
+import asyncio
 import json
 import math
 import pathlib
@@ -285,16 +286,23 @@ class Areas(unittest.TestCase):
 
     def test_looking_is_a_message(self):
         said = {v["name"]: v["content"] for v in load("client.json")}
-        sent = []
-        session = type("Session", (), {"send": staticmethod(sent.append)})
-        brane = Brane("b0b0b0b0-b0b0-40b0-b0b0-b0b0b0b0b0b0")
-        brane.look(areas.area((0, 0, 0), 1))
-        self.assertEqual(sent, [], "before it is joined, the join says it")
-        brane.on_joined(session, self.messages["brane.joined, of an area"], answers_join=False)
-        brane.look(areas.area((-12.5, 0, 3.25), 30))
-        brane.look(None)
-        self.assertEqual(sent, [said["brane.view"], said["brane.view of everything"]])
-        self.assertFalse(brane.sees_area)
+
+        async def looks(wanted):
+            sent = []
+            session = type("Session", (), {"send": staticmethod(sent.append)})
+            brane = Brane("b0b0b0b0-b0b0-40b0-b0b0-b0b0b0b0b0b0")
+            brane.look(areas.area((0, 0, 0), 1))
+            brane.join_message(524_288)
+            joined = self.messages["brane.joined, of an area"]
+            brane.on_joined(session, joined, answers_join=False)
+            self.assertEqual(sent, [], "before it is joined, the join says it")
+            brane.look(wanted)
+            self.assertFalse(brane.sees_area)
+            return sent
+
+        area = areas.area((-12.5, 0, 3.25), 30)
+        self.assertEqual(asyncio.run(looks(area)), [said["brane.view"]])
+        self.assertEqual(asyncio.run(looks(None)), [said["brane.view of everything"]])
 
 
 if __name__ == "__main__":

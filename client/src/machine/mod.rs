@@ -128,7 +128,7 @@ impl ClientMachine {
             self.branes.push(Membership::new_closed(brane, client, &self.options));
         }
         if let Some(membership) = self.branes.iter_mut().find(|m| m.brane == brane) {
-            membership.look(area, out);
+            membership.look(area);
         }
         self.go_on(now_ms, out);
     }
@@ -201,6 +201,7 @@ impl ClientMachine {
         asked
             .map(|asked_ms| asked_ms + timeout_ms)
             .chain(waits)
+            .chain(self.branes.iter().filter_map(Membership::tells_at))
             .chain(self.pages_due())
             .chain([self.sent_ms + heartbeat_ms, self.heard_ms + 3 * heartbeat_ms])
             .min()
@@ -350,10 +351,17 @@ impl ClientMachine {
         if error.operation.as_deref() == Some("people.list") {
             self.page_refused(&error, retry_at_ms);
         }
+        if (error.operation.as_deref(), error.code) == (Some("brane.view"), Code::RateLimited) {
+            let looked = self
+                .branes
+                .iter_mut()
+                .find(|m| m.channel().is_some() && m.channel() == error.channel);
+            looked.into_iter().for_each(|m| m.look_refused(retry_at_ms));
+        }
         let about_join = error.operation.as_deref() == Some("brane.join");
         if about_join && error.code == Code::AlreadyJoined {
             // By a join before this one, whose answer is on its way or was here.
-            self.branes.iter_mut().for_each(|m| m.may_be_joined(out));
+            self.branes.iter_mut().for_each(Membership::may_be_joined);
         }
         // Joins go one by one, so the answer is to the one under way.
         let joining = self.branes.iter_mut().find(|m| about_join && m.is_joining());
@@ -462,6 +470,7 @@ impl ClientMachine {
             let under_way: u32 = self.branes.iter().map(|m| m.edits().in_flight()).sum();
             limits.in_flight = limits.in_flight.saturating_sub(under_way);
             for membership in &mut self.branes {
+                membership.tell_area(now_ms, self.options.look_interval_ms, out);
                 let sent = membership.pump(now_ms, limits, out);
                 limits.in_flight = limits.in_flight.saturating_sub(sent);
             }

@@ -38,6 +38,10 @@ pub struct MachineOptions {
     /// How long to wait before a refused join is tried again, in
     /// milliseconds, when the server does not say. Default 1,000.
     pub join_retry_ms: u64,
+    /// The pause between two changes of what is to be seen of a brane, in
+    /// milliseconds; of those that come sooner the last one counts. Default
+    /// 100.
+    pub look_interval_ms: u64,
 }
 
 impl Default for MachineOptions {
@@ -49,6 +53,7 @@ impl Default for MachineOptions {
             outcomes_remembered: 256,
             answer_timeout_ms: 30_000,
             join_retry_ms: 1_000,
+            look_interval_ms: 100,
         }
     }
 }

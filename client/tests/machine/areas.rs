@@ -79,3 +79,86 @@ fn a_part_is_not_compared_by_the_hash_of_the_whole() {
         panic!("{:?}", talk.out);
     };
 }
+
+/// Elsewhere, so many cells from the middle.
+fn far(cells: i32) -> Option<Area> {
+    Some(Area { center: [160_000 * cells, 0, 0], radius: 1_000 })
+}
+
+fn walker() -> Talk {
+    let mut talk = Talk::new(MachineOptions::default());
+    talk.connect();
+    talk.machine.look(talk.now_ms, BRANE, Some(HERE), &mut talk.out);
+    talk.machine.join(talk.now_ms, BRANE, &mut talk.out);
+    let_in(&mut talk, at(1, 0));
+    talk.out.clear();
+    talk
+}
+
+impl Talk {
+    fn look(&mut self, area: Option<Area>) {
+        self.machine.look(self.now_ms, BRANE, area, &mut self.out);
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.tell(Input::Tick);
+    }
+}
+
+#[test]
+fn of_looks_that_come_too_soon_the_last_one_counts() {
+    let mut talk = walker();
+    talk.look(far(2));
+    assert_eq!(told(&mut talk), [far(2)], "the first one waits for nothing");
+    for cells in 3..20 {
+        talk.look(far(cells));
+    }
+    assert_eq!(told(&mut talk), []);
+    assert_eq!(talk.machine.wakes_at(), Some(talk.now_ms + 100));
+    talk.wait(99);
+    assert_eq!(told(&mut talk), []);
+    talk.wait(1);
+    assert_eq!(told(&mut talk), [far(19)]);
+    talk.look(far(20));
+    talk.look(far(19));
+    talk.wait(100);
+    assert_eq!(told(&mut talk), [], "there and back again");
+}
+
+#[test]
+fn a_step_within_the_view_need_not_be_said() {
+    let mut talk = walker();
+    let near = Some(Area { center: [159_999, 0, 0], ..HERE });
+    talk.look(near);
+    assert_eq!(told(&mut talk), []);
+    talk.cut();
+    assert_eq!(told(&mut talk), [near], "a join says where exactly");
+}
+
+#[test]
+fn a_look_that_was_refused_is_said_again_as_it_is_by_then() {
+    let mut talk = walker();
+    talk.look(far(2));
+    talk.out.clear();
+    talk.hear(ServerMessage::Error(ErrorMessage {
+        operation: Some("brane.view".to_owned()),
+        channel: Some(Channel(5)),
+        ..rate_limited(700)
+    }));
+    talk.out.clear();
+    assert_eq!(talk.machine.wakes_at(), Some(talk.now_ms + 700));
+    talk.wait(400);
+    talk.look(far(9));
+    talk.wait(299);
+    assert_eq!(told(&mut talk), []);
+    talk.wait(1);
+    assert_eq!(told(&mut talk), [far(9)]);
+    talk.wait(1_000);
+    assert_eq!(told(&mut talk), [], "once");
+}
+
+fn rate_limited(retry_after_ms: u64) -> ErrorMessage {
+    let ServerMessage::Error(error) = join_error(Code::RateLimited) else { unreachable!() };
+    ErrorMessage { retry_after_ms: Some(retry_after_ms), ..error }
+}

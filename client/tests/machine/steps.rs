@@ -199,8 +199,9 @@ fn a_copy_of_a_part_is_resumed_as_what_it_is() {
 
 #[test]
 fn what_is_wanted_is_said_once() {
-    let mut talk = walker(MachineOptions::default());
-    let farther = Area::from_metres([9.0, 0.0, 0.0], 40.0).ok();
+    let options = MachineOptions { look_interval_ms: 0, ..MachineOptions::default() };
+    let mut talk = walker(options);
+    let farther = Area::from_metres([29.0, 0.0, 0.0], 40.0).ok();
     for wanted in [Some(area()), farther, farther, None, None] {
         talk.machine.look(talk.now_ms, BRANE, wanted, &mut talk.out);
     }

@@ -151,6 +151,7 @@ fn storms() -> impl Iterator<Item = Case> {
 fn heavy() -> Vec<Case> {
     let part = fields("brane.view", &[("area", area(0.0, 1.0))]);
     let wholes = vec![part, fields("brane.view", &[])];
+    let looks = vec![fields("brane.view", &[("area", area(0.0, 1.0))])];
     let lists = vec![fields("people.list", &[])];
     let storm = |name, says: Vec<Says>| {
         case(name, move |server| {
@@ -169,6 +170,7 @@ fn heavy() -> Vec<Case> {
     let few = Rate { per_second: 1, burst: 40 };
     vec![
         storm("storm-of-wholes", wholes).tuned(move |_, system| system.user.joins = few),
+        storm("storm-of-looks", looks).tuned(move |_, system| system.session.views = few),
         storm("storm-of-lists", lists).tuned(move |_, system| system.user.people_pages = few),
     ]
 }

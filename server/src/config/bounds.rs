@@ -41,6 +41,8 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("limits.edits_burst_per_user", 1, 1_000_000),
     ("limits.messages_per_second", 1, 1_000_000),
     ("limits.messages_burst", 1, 1_000_000),
+    ("limits.views_per_second", 1, 1_000_000),
+    ("limits.views_burst", 1, 1_000_000),
     ("limits.joins_per_second", 1, 1_000_000),
     ("limits.joins_burst", 1, 1_000_000),
     ("limits.hashes_per_second", 1, 1_000_000),

@@ -98,6 +98,10 @@ section! {
         messages_per_second: u32 = 100,
         /// Other messages of one session at once, after a rest.
         messages_burst: u32 = 200,
+        /// Looks elsewhere of one session a second, in the long run.
+        views_per_second: u32 = 20,
+        /// Looks elsewhere of one session at once, after a rest.
+        views_burst: u32 = 100,
         /// Joins of one user a second, in the long run.
         joins_per_second: u32 = 20,
         /// Joins of one user at once, after a rest.

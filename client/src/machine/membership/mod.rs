@@ -55,9 +55,11 @@ pub(super) struct Membership {
     area: Option<Area>,
     /// What of that the server was told last.
     told: Option<Area>,
-    /// The server may have been told something else: it said that it was
-    /// serving an earlier join.
+    /// The server may go by something else: it was serving an earlier join, or
+    /// refused what it was told.
     is_told_unsure: bool,
+    /// Until then it is told nothing else.
+    tell_at_ms: u64,
     /// Whether one of this client's edits was ever durable.
     known: bool,
     kind: CopyKind,
@@ -81,6 +83,7 @@ impl Membership {
             area: None,
             told: None,
             is_told_unsure: false,
+            tell_at_ms: 0,
             known: false,
             kind: options.copy,
             copy: None,
@@ -193,26 +196,52 @@ impl Membership {
         out.push(Output::Send(ClientMessage::Join(Join { brane, client, known, resume, area })));
     }
 
-    /// Wants to see this; says so where the brane is joined.
-    pub(in crate::machine) fn look(&mut self, area: Option<Area>, out: &mut Vec<Output>) {
+    /// Wants to see this.
+    pub(in crate::machine) fn look(&mut self, area: Option<Area>) {
         self.area = area;
-        self.tell_area(out);
     }
 
     /// An earlier join than the last may be the one that is served.
-    pub(in crate::machine) fn may_be_joined(&mut self, out: &mut Vec<Output>) {
+    pub(in crate::machine) fn may_be_joined(&mut self) {
         self.is_told_unsure = true;
-        self.tell_area(out);
     }
 
-    /// Tells the server what is to be seen, if it knows otherwise. It hears of
-    /// it in a join as well, but not of what changes while that is under way.
-    fn tell_area(&mut self, out: &mut Vec<Output>) {
-        let Self { area, told, .. } = *self;
-        if let Stage::Joined(Live { channel, .. }) = self.stage
-            && (area != told || self.is_told_unsure)
+    /// The server did not take what it was told, and will not before then.
+    pub(in crate::machine) fn look_refused(&mut self, retry_at_ms: u64) {
+        (self.is_told_unsure, self.tell_at_ms) = (true, retry_at_ms);
+    }
+
+    /// When the server is to be told what is to be seen, if it goes by
+    /// something else. It hears of it in a join as well, but not of what
+    /// changes while that is under way.
+    pub(in crate::machine) fn tells_at(&self) -> Option<u64> {
+        let is_told = !self.is_told_unsure && (self.area == self.told || self.sees_the_same());
+        (self.channel().is_some() && !is_told).then_some(self.tell_at_ms)
+    }
+
+    /// Whether what is to be seen is the view that the server was told of, in
+    /// the brane's cells.
+    fn sees_the_same(&self) -> bool {
+        let Some(Scope { grid, .. }) = self.copy.as_ref().and_then(WorldCopy::scope) else {
+            return false;
+        };
+        let view = |area: Option<Area>| area.map(|area| grid.view(area));
+        view(self.area) == view(self.told)
+    }
+
+    /// Tells the server what is to be seen, if it is time.
+    pub(in crate::machine) fn tell_area(
+        &mut self,
+        now_ms: u64,
+        interval_ms: u64,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(channel) = self.channel()
+            && self.tells_at().is_some_and(|at_ms| now_ms >= at_ms)
         {
+            let area = self.area;
             (self.told, self.is_told_unsure) = (area, false);
+            self.tell_at_ms = now_ms + interval_ms;
             out.push(Output::Send(ClientMessage::View { channel, area }));
         }
     }
@@ -243,7 +272,7 @@ impl Membership {
     /// The connection is gone.
     pub(in crate::machine) fn disconnected(&mut self, out: &mut Vec<Output>) {
         self.hashes.clear();
-        self.is_told_unsure = false;
+        (self.is_told_unsure, self.tell_at_ms) = (false, 0);
         match self.stage {
             Stage::Leaving { again: false, .. } | Stage::Joining { leave: true, .. } => {
                 self.close(None, out);
@@ -300,7 +329,6 @@ impl Membership {
                     copy.joins(head.epoch, durable);
                 }
                 self.set_catching_up(catching_up, out);
-                self.tell_area(out);
             }
         }
     }
