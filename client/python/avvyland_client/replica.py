@@ -106,13 +106,15 @@ class Replica:
         """The handle of an id, or None."""
         return next((h for h, o in self.objects.items() if o.id == id), None)
 
-    def state_hash(self):
-        total = 0
+    def digests(self):
+        """What each object adds to the state hash, by handle."""
         for handle, object in self.objects.items():
             if handle not in self._digests:
                 self._digests[handle] = int.from_bytes(digest(handle, object), "little")
-            total += self._digests[handle]
-        return (total % 2**128).to_bytes(16, "little")
+        return self._digests
+
+    def state_hash(self):
+        return (sum(self.digests().values()) % 2**128).to_bytes(16, "little")
 
     def _change(self, change):
         kind = change["change"]

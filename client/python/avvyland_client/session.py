@@ -96,6 +96,12 @@ class Session:
         await self._socket.close()
         await self._tasks[0]
 
+    def stop_reading(self, stops=True):
+        """Takes nothing more from the socket, or goes on."""
+        transport = self._socket.transport
+        if not transport.is_closing():
+            transport.pause_reading() if stops else transport.resume_reading()
+
     async def cut(self):
         """Ends the connection as a broken cable would: no close, no goodbye."""
         self._socket.transport.abort()
