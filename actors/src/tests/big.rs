@@ -23,7 +23,11 @@ async fn large_brane(parts: u64) -> World {
 async fn a_large_brane_opens_in_bites_between_the_edits_of_others() {
     let before = large_brane(PARTS).await;
     let (store, disk) = (Arc::new(before.disk.mount()), before.disk.clone());
-    let world = World::on(store, disk, SystemConfig::default()).await;
+    let mut config = SystemConfig::default();
+    // A pause between windows goes by the time that they took, which is that
+    // of all else on this machine, too. Only turns are to count here.
+    config.brane.flush.flush_every_edit = true;
+    let world = World::on(store, disk, config).await;
     let mut session = world.connect().await;
     let (channel, _) = session.join(world.brane, client(), None).await;
 
