@@ -1,7 +1,10 @@
-//! Every crate that is built in has a licence of the list in `deny.toml`.
+//! Every crate that is built in has a licence of the list in `deny.toml`, and
+//! comes from crates.io.
 //!
-//! cargo-deny decides when it is installed. Otherwise the same list is held
-//! against what `cargo tree` says, without a network.
+//! cargo-deny decides when it is installed. It is not fetched for this: it is
+//! several hundred crates by itself. Otherwise the same list is held against
+//! what `cargo tree` says, and `Cargo.lock` says where crates come from, without
+//! a network.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,6 +13,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::{lint, shell, spdx};
+
+/// Where crates may come from, as `[sources]` in `deny.toml` has it.
+const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 pub fn check() -> Result<String> {
     if lint::has_cargo_deny() {
@@ -26,7 +32,23 @@ pub fn check() -> Result<String> {
     if !refused.is_empty() {
         bail!("licences that deny.toml does not allow:\n  {}", refused.join("\n  "));
     }
+    let lock = fs::read_to_string("Cargo.lock").context("cannot read Cargo.lock")?;
+    let strange = strange_sources(&lock);
+    if !strange.is_empty() {
+        bail!("crates that do not come from crates.io:\n  {}", strange.join("\n  "));
+    }
     Ok(format!("{} crates", crates.len()))
+}
+
+/// The packages of a lock file that come from elsewhere. Those of the
+/// workspace have no source.
+fn strange_sources(lock: &str) -> Vec<&str> {
+    let packages = lock.split("\n[[package]]\n").skip(1);
+    let is_strange = |package: &&str| {
+        let source = package.lines().find_map(|line| line.strip_prefix("source = "));
+        source.is_some_and(|source| source.trim_matches('"') != REGISTRY)
+    };
+    packages.filter(is_strange).filter_map(|package| package.lines().next()).collect()
 }
 
 fn refusal(line: &str, allowed: &[String]) -> Option<String> {
@@ -61,6 +83,14 @@ mod tests {
         let allowed = allowed(&rules).unwrap();
         assert!(allowed.contains(&"MIT".to_owned()), "{allowed:?}");
         assert!(!allowed.iter().any(|id| id.starts_with("GPL")), "{allowed:?}");
+    }
+
+    #[test]
+    fn names_what_comes_from_elsewhere() {
+        let lock = fs::read_to_string(shell::root().join("Cargo.lock")).unwrap();
+        assert_eq!(strange_sources(&lock), [""; 0]);
+        let git = lock.replacen(REGISTRY, "git+https://example.com/a", 1);
+        assert_eq!(strange_sources(&git).len(), 1);
     }
 
     #[test]

@@ -117,6 +117,15 @@ fn crates_with_an_owner_are_used_by_it_alone() {
 }
 
 #[test]
+fn no_crate_of_others_is_taken_in_any_version() {
+    for package in metadata().workspace_packages() {
+        for dependency in package.dependencies.iter().filter(|one| one.path.is_none()) {
+            assert_ne!(dependency.req.to_string(), "*", "{} in {}", dependency.name, package.name);
+        }
+    }
+}
+
+#[test]
 fn the_default_build_stays_light() {
     let built = built_with("server", &[]);
     assert!(built.contains("avvy-model"), "{built:?}");
