@@ -227,8 +227,13 @@ impl Link {
         let deadline = Instant::now() + self.timeout;
         let mut pause = FIRST_PAUSE;
         loop {
-            match timeout_at(deadline, self.attempt(work)).await {
-                Err(_) => return Err(self.too_late()),
+            let session = timeout_at(deadline, self.session()).await;
+            let mut session = session.map_err(|_| self.too_late())?.map_err(Failure::told)?;
+            match timeout_at(deadline, self.attempt(&mut session, work)).await {
+                Err(_) => {
+                    self.give_up(session);
+                    return Err(self.too_late());
+                }
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(failure)) if !failure.is_passing() => return Err(failure.told()),
                 Ok(Err(_)) if Instant::now() + pause >= deadline => return Err(self.too_late()),
@@ -238,15 +243,33 @@ impl Link {
         }
     }
 
-    async fn attempt<W: Work>(&self, work: &W) -> Result<W::Answer, Failure> {
-        let mut session = self.session().await?;
+    /// Has the server end what a session is doing. Else a transaction whose
+    /// commit was not answered would hold its documents for a minute, and
+    /// whoever repeats it would wait for that.
+    fn give_up(&self, session: ClientSession) {
+        let (client, timeout) = (self.client.clone(), self.timeout);
+        tokio::spawn(async move {
+            let kill = doc! {"killSessions": [session.id().clone()]};
+            let admin = client.database("admin");
+            let killed = tokio::time::timeout(timeout, async { admin.run_command(kill).await });
+            if !matches!(killed.await, Ok(Ok(_))) {
+                tracing::warn!("a transaction that took too long could not be ended");
+            }
+        });
+    }
+
+    async fn attempt<W: Work>(
+        &self,
+        session: &mut ClientSession,
+        work: &W,
+    ) -> Result<W::Answer, Failure> {
         session
             .start_transaction()
             .read_concern(ReadConcern::snapshot())
             .write_concern(WriteConcern::majority())
             .max_commit_time(self.timeout)
             .await?;
-        let answer = match work.run(self, &mut session).await {
+        let answer = match work.run(self, session).await {
             Ok(answer) => answer,
             Err(failure) => {
                 // One that cannot be ended is ended by the server.
@@ -254,8 +277,8 @@ impl Link {
                 return Err(failure);
             }
         };
-        self.commit(&mut session).await?;
-        self.learn(&session);
+        self.commit(session).await?;
+        self.learn(session);
         Ok(answer)
     }
 

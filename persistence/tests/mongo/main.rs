@@ -1,5 +1,11 @@
 //! The store on MongoDB, on real servers.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod conformance;
+mod documents;
+mod faults;
+mod help;
 mod kit;
+mod writers;

@@ -1,0 +1,124 @@
+//! What others find in the database.
+
+use avvy_model::{Epoch, Seq};
+use avvy_persistence::{
+    AppendRefusal, ChunkWrite, CompactPolicy, MAX_CHUNK_BYTES, Store, StoreError,
+};
+use bytes::Bytes;
+use mongodb::bson::{Bson, DateTime, Document, doc};
+
+use crate::common::{brane, chunk, record, snapshot};
+use crate::help::{chunks, database, expect_journal, opened, options, store};
+
+#[tokio::test]
+async fn a_brane_is_a_document_that_others_can_read() {
+    let options = options();
+    let store = store(&options).await;
+    let epoch = opened(&store, 1).await.epoch;
+    store.append(chunks(1, epoch, 0..2)).await.unwrap();
+    let db = database(&options).await;
+    let found = db.collection::<Document>("branes").find_one(doc! {"name": "brane 1"}).await;
+    let found = found.unwrap().unwrap();
+    assert_eq!(found.get_str("_id").unwrap(), brane(1).to_string());
+    assert_eq!(found.get_str("owner").unwrap(), record(1).owner.to_string());
+    assert_eq!(found.get_str("kind").unwrap(), "showcase");
+    assert_eq!(found.get_str("visibility").unwrap(), "private");
+    let created = DateTime::from_millis(record(1).created_ms as i64);
+    assert_eq!(*found.get_datetime("created").unwrap(), created);
+    assert_eq!((found.get_i64("epoch").unwrap(), found.get_i64("head").unwrap()), (1, 2));
+    let key = doc! {"brane": brane(1).to_string(), "from": 1_i64};
+    let found = db.collection::<Document>("chunks").find_one(doc! {"_id": key}).await;
+    let found = found.unwrap().unwrap();
+    assert_eq!((found.get_i64("to").unwrap(), found.get_i64("epoch").unwrap()), (2, 1));
+    assert_eq!(found.get_datetime("at").unwrap().timestamp_millis(), 2);
+}
+
+/// A chunk of this length after the edit `from`.
+fn long(epoch: Epoch, from: u64, length: usize) -> ChunkWrite {
+    let body: Bytes = (0..length as u64).map(|at| (at * 7 + from) as u8).collect();
+    ChunkWrite { body, ..chunk(1, epoch, from, from + 1) }
+}
+
+#[tokio::test]
+async fn a_chunk_longer_than_a_document_is_kept_whole() {
+    let options = options();
+    let store = store(&options).await;
+    let epoch = opened(&store, 1).await.epoch;
+    let eight = 8 << 20;
+    let lengths = [MAX_CHUNK_BYTES, eight, eight + 1, 10];
+    let all: Vec<_> = (0..).zip(lengths).map(|(from, length)| long(epoch, from, length)).collect();
+    // More than one transaction takes.
+    assert_eq!(store.append(all.clone()).await, Ok(vec![Ok(()); 4]));
+    expect_journal(&store, 1, &all).await;
+    assert_eq!(store.append(all.clone()).await, Ok(vec![Ok(()); 4]), "the same again");
+
+    let db = database(&options).await;
+    let rests = db.collection::<Document>("chunk_rests");
+    assert_eq!(rests.count_documents(doc! {}).await.unwrap(), 2);
+    // The last long one loses its rest: it is the end, and is cut.
+    let key = doc! {"_id.from": 2_i64};
+    assert_eq!(rests.delete_many(key.clone()).await.unwrap().deleted_count, 1);
+    let last = db.collection::<Document>("chunks").delete_one(doc! {"_id.from": 3_i64}).await;
+    assert_eq!(last.unwrap().deleted_count, 1);
+    let again = store.open(brane(1)).await.unwrap();
+    assert_eq!(again.torn.map(|torn| (torn.kept, torn.chunks)), Some((Seq(2), 1)));
+    let aside = db.collection::<Document>("cut_chunks").count_documents(doc! {}).await.unwrap();
+    assert_eq!(aside, 1, "chunks put aside");
+    expect_journal(&store, 1, &all[..2]).await;
+
+    snapshot(store.as_ref(), 1, again.epoch, 2).await.unwrap();
+    let hard = CompactPolicy {
+        now_ms: u64::MAX,
+        retention_ms: 0,
+        max_journal_bytes: None,
+        keep_snapshots: 1,
+    };
+    assert_eq!(store.compact(hard).await.unwrap().chunks, 2);
+    assert_eq!(rests.count_documents(doc! {}).await.unwrap(), 0, "rests of what is gone");
+    assert_eq!(store.verify_brane(brane(1)).await.unwrap().damage_count, 0);
+}
+
+#[tokio::test]
+async fn a_brane_with_chunks_that_no_head_counts_is_refused_alone() {
+    let options = options();
+    let store = store(&options).await;
+    let (sick, epoch) = (opened(&store, 1).await.epoch, opened(&store, 2).await.epoch);
+    let db = database(&options).await;
+    let key = doc! {"brane": brane(1).to_string(), "from": 0_i64};
+    let foreign = doc! {"_id": key, "to": 1_i64, "body": Bson::Null};
+    db.collection::<Document>("chunks").insert_one(foreign).await.unwrap();
+    let group = vec![chunk(1, sick, 0, 1), chunk(2, epoch, 0, 1)];
+    let answers = store.append(group).await.unwrap();
+    assert_eq!(answers, [Err(AppendRefusal::Damaged), Ok(())]);
+    expect_journal(&store, 2, &chunks(2, epoch, 0..1)).await;
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_missed() {
+    let options = options();
+    let store = store(&options).await;
+    let epoch = opened(&store, 1).await.epoch;
+    store.append(chunks(1, epoch, 0..6)).await.unwrap();
+    let db = database(&options).await;
+    let found = db.collection::<Document>("chunks");
+    found.delete_one(doc! {"_id.from": 2_i64}).await.unwrap();
+    assert!(matches!(store.open(brane(1)).await, Err(StoreError::Damaged { .. })));
+    let report = store.verify_brane(brane(1)).await.unwrap();
+    // The gap, and the head that counts one chunk more.
+    assert_eq!((report.damage_count, report.chunks), (2, 5), "{:?}", report.damages);
+    // A tail that vanished whole is missed, too.
+    found.delete_many(doc! {"_id.from": {"$gte": 2_i64}}).await.unwrap();
+    let opened = store.open(brane(1)).await.unwrap();
+    assert_eq!(opened.torn.map(|torn| (torn.kept, torn.claimed)), Some((Seq(2), Seq(6))));
+}
+
+#[tokio::test]
+async fn a_newer_database_is_left_alone() {
+    let options = options();
+    store(&options).await.close().await.unwrap();
+    let db = database(&options).await;
+    let newer = doc! {"$set": {"version": 2_i64}};
+    db.collection::<Document>("schema").update_one(doc! {}, newer).await.unwrap();
+    let answer = avvy_persistence::mongo::MongoStore::open(&options).await.map(drop);
+    assert_eq!(answer, Err(StoreError::NewerSchema { found: 2, known: 1 }));
+}
