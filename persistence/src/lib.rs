@@ -20,6 +20,7 @@ mod chain;
 mod checksum;
 mod chunk;
 mod error;
+pub mod import;
 mod judge;
 mod lineage;
 pub mod memory;

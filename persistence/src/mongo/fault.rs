@@ -56,6 +56,12 @@ const NO_ROOM: i32 = 14_031;
 /// `DuplicateKey`.
 const DUPLICATE: i32 = 11_000;
 
+/// Whether the server had no time for it.
+pub(super) fn is_too_late(failure: &Failure) -> bool {
+    let Failure::Driver(error) = failure else { return false };
+    code(error).is_some_and(|(code, _)| TIME_IS_OVER.contains(&code))
+}
+
 /// Whether a document with this key is there already.
 pub(super) fn is_duplicate(error: &Error) -> bool {
     match error.kind.as_ref() {

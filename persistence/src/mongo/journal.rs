@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
 
-use avvy_model::{BraneId, Seq};
+use avvy_model::BraneId;
 use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 
@@ -74,6 +74,8 @@ impl Work for Group<'_> {
         if plan.new.is_empty() {
             return Ok(plan.answers);
         }
+        self.insert(link, session, &plan.new).await?;
+        // Last: from here to the commit nobody else can continue these branes.
         let changes = plan
             .heads
             .iter()
@@ -81,7 +83,6 @@ impl Work for Group<'_> {
         if !link.update(session, BRANES, changes.collect()).await? {
             return Err(Failure::Again);
         }
-        self.insert(link, session, &plan.new).await?;
         Ok(plan.answers)
     }
 }
@@ -217,13 +218,9 @@ impl Group<'_> {
     ) -> Result<(), Failure> {
         let (mut documents, mut rests) = (Vec::new(), Vec::new());
         for nth in new {
-            let chunk = &self.chunks[*nth];
-            let mut pieces = chunk.body.chunks(PIECE_BYTES);
-            let body = pieces.next().unwrap_or_default();
-            documents.push(document(chunk, self.sums[*nth], body));
-            for (at, piece) in (1..).zip(pieces) {
-                rests.push(rest_document(chunk.brane, chunk.from, at, piece));
-            }
+            let (document, more) = self::documents(&self.chunks[*nth], self.sums[*nth]);
+            documents.push(document);
+            rests.extend(more);
         }
         if !rests.is_empty() {
             link.collection(CHUNK_RESTS).insert_many(rests).session(&mut *session).await?;
@@ -246,7 +243,11 @@ fn outline(found: &Document) -> Result<[u64; 3], String> {
     Ok([number("to")?, number("epoch")?, number("checksum")?])
 }
 
-fn document(chunk: &ChunkWrite, sum: u64, body: &[u8]) -> Document {
+/// The document of a chunk with this checksum, and those of what is more of
+/// its body than one document holds.
+pub(super) fn documents(chunk: &ChunkWrite, sum: u64) -> (Document, Vec<Document>) {
+    let mut pieces = chunk.body.chunks(PIECE_BYTES);
+    let body = pieces.next().unwrap_or_default();
     let mut document = doc! {
         "_id": chunk_key(chunk.brane, chunk.from),
         "to": long(chunk.to.0),
@@ -259,11 +260,10 @@ fn document(chunk: &ChunkWrite, sum: u64, body: &[u8]) -> Document {
     if body.len() < chunk.body.len() {
         document.insert("pieces", chunk.body.len().div_ceil(PIECE_BYTES) as i64);
     }
-    document
-}
-
-fn rest_document(brane: BraneId, from: Seq, piece: i64, body: &[u8]) -> Document {
-    let mut key = chunk_key(brane, from);
-    key.insert("piece", piece);
-    doc! {"_id": key, "body": binary(body)}
+    let rest = (1..).zip(pieces).map(|(piece, body)| {
+        let mut key = chunk_key(chunk.brane, chunk.from);
+        key.insert("piece", piece as i64);
+        doc! {"_id": key, "body": binary(body)}
+    });
+    (document, rest.collect())
 }

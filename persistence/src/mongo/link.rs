@@ -25,10 +25,15 @@ use crate::error::StoreError;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a transaction may be idle, or something may be held up by others,
+/// before somebody is taken for dead.
+pub(super) const LONG_IDLE: Duration = Duration::from_secs(1);
+
 /// The way to the database.
 pub(super) struct Link {
     client: Client,
     db: Database,
+    app_name: String,
     timeout: Duration,
     /// The latest operation that a session of this store has seen.
     seen: Mutex<Option<Timestamp>>,
@@ -71,7 +76,8 @@ impl Link {
         let mut client = ClientOptions::parse(&options.uri).await.map_err(refused)?;
         client.app_name = Some(options.app_name.clone());
         client.max_pool_size = Some(options.max_connections);
-        client.server_selection_timeout = Some(timeout);
+        // Before the operation's time is over, so that the reason is told.
+        client.server_selection_timeout = Some(timeout / 10 * 9);
         client.connect_timeout = Some(timeout);
         client.read_concern = Some(ReadConcern::majority());
         client.write_concern = Some(WriteConcern::majority());
@@ -81,6 +87,7 @@ impl Link {
         Ok(Self {
             client,
             db,
+            app_name: options.app_name.clone(),
             timeout,
             seen: Mutex::new(None),
             gate: RwLock::new(()),
@@ -196,6 +203,37 @@ impl Link {
         Ok(found)
     }
 
+    /// Ends transactions that have been idle for long: those of processes that
+    /// were killed within one. The server ends them only after a minute, and
+    /// until then nobody else can write what they have written. One that is
+    /// alive after all is told so, and does its transaction again.
+    pub(super) async fn reap(&self) -> Result<(), Failure> {
+        let admin = self.client.database("admin");
+        let idle = LONG_IDLE.as_micros() as i64;
+        let stages = [
+            doc! {"$currentOp": {"idleSessions": true}},
+            doc! {"$match": {
+                "type": "idleSession",
+                "appName": &self.app_name,
+                "transaction.timeInactiveMicros": {"$gt": idle},
+            }},
+            doc! {"$project": {"lsid": 1}},
+        ];
+        // Another read concern is not for this.
+        let mut found = admin.aggregate(stages).read_concern(ReadConcern::local()).await?;
+        let mut sessions = Vec::new();
+        while found.advance().await? {
+            let session: Document = found.deserialize_current()?;
+            let id = session.get_document("lsid").ok().and_then(|lsid| lsid.get("id").cloned());
+            sessions.extend(id.map(|id| doc! {"id": id}));
+        }
+        if !sessions.is_empty() {
+            tracing::warn!(count = sessions.len(), "transactions that nobody ends are ended");
+            admin.run_command(doc! {"killSessions": sessions}).await?;
+        }
+        Ok(())
+    }
+
     /// Runs an `update` command: each statement is a filter and a change, and
     /// has to find its document. False if one does not.
     pub(super) async fn update(
@@ -204,10 +242,21 @@ impl Link {
         collection: &str,
         statements: Vec<(Document, Document)>,
     ) -> Result<bool, Failure> {
+        self.update_within(self.timeout, session, collection, statements).await
+    }
+
+    /// The same, if the server has so much time for it.
+    pub(super) async fn update_within(
+        &self,
+        max_time: Duration,
+        session: &mut ClientSession,
+        collection: &str,
+        statements: Vec<(Document, Document)>,
+    ) -> Result<bool, Failure> {
         let expected = statements.len() as i64;
         let updates = statements.into_iter().map(|(q, u)| doc! {"q": q, "u": u});
         let updates: Vec<Document> = updates.collect();
-        let max_time = i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX);
+        let max_time = i64::try_from(max_time.as_millis()).unwrap_or(i64::MAX);
         let command = doc! {"update": collection, "updates": updates, "maxTimeMS": max_time};
         let answer = self.db.run_command(command).session(session).await?;
         let count = match answer.get("n") {
@@ -226,7 +275,15 @@ impl Link {
         let _entered = self.enter().await?;
         let deadline = Instant::now() + self.timeout;
         let mut pause = FIRST_PAUSE;
+        let mut held_up = Instant::now();
         loop {
+            if held_up.elapsed() > LONG_IDLE {
+                held_up = Instant::now();
+                // What comes of it is seen by what is held up.
+                if let Ok(Err(failure)) = timeout_at(deadline, self.reap()).await {
+                    tracing::warn!(error = %failure.told(), "dead transactions cannot be ended");
+                }
+            }
             let session = timeout_at(deadline, self.session()).await;
             let mut session = session.map_err(|_| self.too_late())?.map_err(Failure::told)?;
             match timeout_at(deadline, self.attempt(&mut session, work)).await {

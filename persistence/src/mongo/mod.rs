@@ -11,6 +11,7 @@
 
 mod compact;
 mod fault;
+mod import;
 mod inspection;
 mod journal;
 mod link;
@@ -44,6 +45,16 @@ impl MongoStore {
     pub async fn open(options: &MongoOptions) -> Result<Self, StoreError> {
         let link = Link::new(options).await?;
         schema::prepare(&link).await?;
+        Ok(Self { link, writing: Writing::default() })
+    }
+
+    /// Opens a store that is there already, and makes nothing.
+    ///
+    /// # Errors
+    /// Those of [`MongoStore::open`]; `Invalid` if there is none.
+    pub async fn open_existing(options: &MongoOptions) -> Result<Self, StoreError> {
+        let link = Link::new(options).await?;
+        schema::expect(&link).await?;
         Ok(Self { link, writing: Writing::default() })
     }
 }

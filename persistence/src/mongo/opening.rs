@@ -8,8 +8,8 @@ use avvy_model::{BraneId, Epoch, Seq};
 use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 
-use super::fault::Failure;
-use super::link::{Link, Query, Work};
+use super::fault::{self, Failure};
+use super::link::{LONG_IDLE, Link, Query, Work};
 use super::reader::{self, Bite, Outline, Snapshots};
 use super::rows::{
     self, BRANES, CHUNK_RESTS, CHUNKS, CUT_CHUNKS, CUTS, Head, LINEAGES, chunks_from, long,
@@ -49,15 +49,18 @@ async fn take_epoch(link: &Link, brane: BraneId) -> Result<Head, StoreError> {
             let mut session = link.session().await?;
             let old = reader::head(link, &mut session, brane).await?;
             let new = Head { epoch: old.epoch.next(), ..old };
-            let change = doc! {"$set": new.document(brane)};
-            let branes = link.collection(BRANES);
-            let updated = branes.update_one(old.filter(brane), change).session(&mut session);
-            let updated = updated.await?;
-            link.learn(&session);
-            if updated.matched_count == 1 {
-                return Ok(new);
+            let change = vec![(old.filter(brane), doc! {"$set": new.document(brane)})];
+            match link.update_within(LONG_IDLE, &mut session, BRANES, change).await {
+                Ok(true) => {
+                    link.learn(&session);
+                    return Ok(new);
+                }
+                // The last writer stored something meanwhile.
+                Ok(false) => {}
+                // It died within a transaction, which still holds the brane.
+                Err(failure) if fault::is_too_late(&failure) => link.reap().await?,
+                Err(failure) => return Err(failure),
             }
-            // The last writer stored something meanwhile.
         }
     })
     .await
@@ -192,12 +195,8 @@ impl Settle {
         let cut = Cut { epoch: self.epoch, torn: torn.clone() };
         let document = rows::cut_document(self.brane, &cut);
         link.collection(CUTS).insert_one(document).session(&mut *session).await?;
-        let all = chunks_from(self.brane, Seq(0));
-        let fields = doc! {"bytes": 1};
-        let query = Query { filter: all, fields, ..Query::default() };
-        let left = link.find(session, CHUNKS, query).await?;
-        let bytes = left.iter().map(|chunk| rows::number(chunk, "bytes").unwrap_or_default());
-        Ok(Head { seq: torn.kept, chunks: left.len() as u64, bytes: bytes.sum(), ..head })
+        let (chunks, bytes) = reader::measure(link, session, self.brane).await?;
+        Ok(Head { seq: torn.kept, chunks, bytes, ..head })
     }
 }
 

@@ -7,7 +7,7 @@
 use avvy_model::{BraneId, Seq, Visibility};
 use bytes::Bytes;
 use mongodb::ClientSession;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Bson, Document, doc};
 
 use super::fault::Failure;
 use super::link::{Link, Query};
@@ -226,6 +226,21 @@ async fn chunks(
         chunks.push(Found::read(found, &rest, brane).map_err(broken)?);
     }
     Ok(chunks)
+}
+
+/// How many chunks are stored of a brane, and the length of their bodies.
+pub(super) async fn measure(
+    link: &Link,
+    session: &mut ClientSession,
+    brane: BraneId,
+) -> Result<(u64, u64), Failure> {
+    let sums = doc! {"_id": Bson::Null, "chunks": {"$sum": 1_i64}, "bytes": {"$sum": "$bytes"}};
+    let stages = [doc! {"$match": chunks_from(brane, Seq(0))}, doc! {"$group": sums}];
+    let mut found = link.collection(CHUNKS).aggregate(stages).session(&mut *session).await?;
+    let Some(found) = found.next(session).await.transpose()? else { return Ok((0, 0)) };
+    let broken = |why| damaged(Place::File(format!("{CHUNKS} of brane {brane}")), why);
+    let number = |key| rows::number(&found, key).map_err(broken);
+    Ok((number("chunks")?, number("bytes")?))
 }
 
 /// What further documents hold of a long chunk.

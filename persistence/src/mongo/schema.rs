@@ -49,6 +49,14 @@ pub(super) async fn prepare(link: &Link) -> Result<(), StoreError> {
     .await
 }
 
+/// Refuses a database in which there is no store.
+pub(super) async fn expect(link: &Link) -> Result<(), StoreError> {
+    match is_current(link).await? {
+        true => Ok(()),
+        false => Err(StoreError::Invalid("there is no store in this database")),
+    }
+}
+
 /// Indexes besides those of the keys: collection, name, fields.
 fn indexes() -> [(&'static str, &'static str, Document); 3] {
     [

@@ -282,7 +282,8 @@ impl Write<'_> {
         Ok(Some((known, judged)))
     }
 
-    fn insert(&self, no: i64, chunk: &ChunkWrite) -> rusqlite::Result<()> {
+    /// Inserts a chunk under its brane's number.
+    pub(super) fn insert(&self, no: i64, chunk: &ChunkWrite) -> rusqlite::Result<()> {
         let sql = "INSERT INTO chunks (key, from_seq, epoch, at_ms, checksum, body) \
             VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let [from, epoch, at_ms, sum] =

@@ -30,6 +30,7 @@ mod directory;
 mod entries;
 mod fault;
 mod fold;
+mod import;
 mod inspection;
 mod journal;
 mod options;

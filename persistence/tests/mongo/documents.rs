@@ -1,6 +1,7 @@
 //! What others find in the database.
 
 use avvy_model::{Epoch, Seq};
+use avvy_persistence::mongo::MongoStore;
 use avvy_persistence::{
     AppendRefusal, ChunkWrite, CompactPolicy, MAX_CHUNK_BYTES, Store, StoreError,
 };
@@ -115,10 +116,14 @@ async fn what_was_deleted_is_missed() {
 #[tokio::test]
 async fn a_newer_database_is_left_alone() {
     let options = options();
+    let none = StoreError::Invalid("there is no store in this database");
+    assert_eq!(MongoStore::open_existing(&options).await.map(drop), Err(none));
     store(&options).await.close().await.unwrap();
+    assert_eq!(MongoStore::open_existing(&options).await.map(drop), Ok(()));
     let db = database(&options).await;
     let newer = doc! {"$set": {"version": 2_i64}};
     db.collection::<Document>("schema").update_one(doc! {}, newer).await.unwrap();
-    let answer = avvy_persistence::mongo::MongoStore::open(&options).await.map(drop);
-    assert_eq!(answer, Err(StoreError::NewerSchema { found: 2, known: 1 }));
+    let newer = Err(StoreError::NewerSchema { found: 2, known: 1 });
+    assert_eq!(MongoStore::open(&options).await.map(drop), newer);
+    assert_eq!(MongoStore::open_existing(&options).await.map(drop), newer);
 }

@@ -7,7 +7,7 @@ use avvy_persistence::{ChunkWrite, Store, StoreError};
 use mongodb::bson::{Document, doc};
 
 use crate::common::{brane, record};
-use crate::help::{Faults, chunks, expect_journal, opened, options, store};
+use crate::help::{Faults, chunks, database, expect_journal, opened, options, store};
 
 /// Lets two commits of a group meet a fault, and holds the store to having
 /// stored the group once.
@@ -134,6 +134,30 @@ async fn the_death_of_a_primary_loses_and_doubles_nothing() {
     // An opening elsewhere sees all of it, and shuts the writer out.
     let other = MongoStore::open(&options).await.unwrap();
     assert_eq!(other.open(brane(1)).await.unwrap().head, Seq(400));
+}
+
+#[tokio::test]
+async fn a_process_that_died_within_a_transaction_holds_nobody_up() {
+    let options = MongoOptions { timeout_ms: 30_000, ..options() };
+    let store = store(&options).await;
+    let epoch = opened(&store, 1).await.epoch;
+    let branes = database(&options).await.collection::<Document>("branes");
+    // It changes the brane's document, and never commits. The server would end
+    // that after a minute.
+    let hold = async || {
+        let mut session = branes.client().start_session().await.unwrap();
+        session.start_transaction().await.unwrap();
+        let changed = branes.update_one(doc! {}, doc! {"$set": {"held": 1}});
+        changed.session(&mut session).await.unwrap();
+        session
+    };
+    let dead = hold().await;
+    let group = chunks(1, epoch, 0..2);
+    assert_eq!(store.append(group.clone()).await, Ok(vec![Ok(()); 2]));
+    let also_dead = hold().await;
+    assert_eq!(store.open(brane(1)).await.map(|opened| opened.head), Ok(Seq(2)));
+    expect_journal(&store, 1, &group).await;
+    drop((dead, also_dead));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use avvy_persistence::mongo::{MongoOptions, MongoStore};
 use avvy_persistence::testing::mongod::{command, fresh_database, shared};
 use avvy_persistence::{Chunk, ChunkWrite, Opened, Store};
 use mongodb::bson::{Document, doc};
+use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -24,7 +25,9 @@ pub async fn store(options: &MongoOptions) -> Arc<MongoStore> {
 
 /// The database under a store.
 pub async fn database(options: &MongoOptions) -> Database {
-    Client::with_uri_str(&options.uri).await.unwrap().database(&options.database)
+    let mut client = ClientOptions::parse(&options.uri).await.unwrap();
+    client.app_name = Some(options.app_name.clone());
+    Client::with_options(client).unwrap().database(&options.database)
 }
 
 /// Creates and opens the nth brane.
