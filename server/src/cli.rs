@@ -19,7 +19,8 @@ Examples:
   avvyland serve                            serve on 127.0.0.1:7878, data in ./data
   avvyland demo --users 200                 200 simulated builders against it
   avvyland token --role visitor --hours 1   a token that only lets its bearer look
-  avvyland inspect                          what the data directory holds, verified"
+  avvyland inspect                          what the data directory holds, verified
+  avvyland migrate --from data --to mongodb move it into MongoDB"
 )]
 pub struct Cli {
     /// What to do.
@@ -42,6 +43,9 @@ pub enum Command {
     /// Show what a data directory holds, and verify it
     #[command(long_about = INSPECT_ABOUT)]
     Inspect(Inspect),
+    /// Move everything from one store to another
+    #[command(long_about = MIGRATE_ABOUT)]
+    Migrate(Migrate),
 }
 
 /// Run the server until Ctrl-C.
@@ -175,6 +179,33 @@ impl Inspect {
     }
 }
 
+/// Move everything from one store to another.
+#[derive(Args, Debug, PartialEq)]
+#[command(after_help = "\
+Examples:
+  avvyland migrate --from data --to mongodb
+  AVVY_STORE_URI=mongodb://host/?replicaSet=rs0 avvyland migrate --from mongodb --to data-2")]
+pub struct Migrate {
+    /// A data directory, or the word mongodb
+    #[arg(long, value_name = "STORE", value_parser = place)]
+    pub from: Place,
+    /// A data directory without a store, or the word mongodb
+    #[arg(long, value_name = "STORE", value_parser = place)]
+    pub to: Place,
+    /// File of settings [default: config.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Where a store is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// In a data directory.
+    Directory(PathBuf),
+    /// In the database that the settings name.
+    Mongodb,
+}
+
 const SERVE_ABOUT: &str = "\
 Run the server until Ctrl-C.
 
@@ -216,6 +247,30 @@ server may have the directory meanwhile.
 The exit code is 0 when everything is in order, else 1: something is damaged,
 or the end of a journal is torn and the next opening will cut it off. What
 earlier openings have cut off is shown and does not count.";
+
+const MIGRATE_ABOUT: &str = "\
+Move everything from one store to another, and verify it: every brane with its
+journal, its openings and its snapshots; afterwards the state hash of each is
+compared. No server may run on either meanwhile.
+
+A store is a data directory, or the word mongodb: then the settings store.uri
+and store.database say where it is, best in the environment (AVVY_STORE_URI).
+The target has to be empty. The source stays as it is, but for one opening of
+each brane. What is damaged, or torn at its end, is not moved: see `avvyland
+inspect`. The key that signs tokens is in the data directory and stays there.
+
+Until it has ended well no server starts on the target.";
+
+fn place(text: &str) -> Result<Place, String> {
+    match text {
+        "" => Err("is empty".to_owned()),
+        "mongodb" => Ok(Place::Mongodb),
+        text if text.contains("://") => {
+            Err("addresses are settings: say mongodb, and set store.uri".to_owned())
+        }
+        text => Ok(Place::Directory(text.into())),
+    }
+}
 
 fn data_argument(data: Option<&PathBuf>) -> Option<Argument> {
     let value = data?.to_string_lossy().into_owned();
@@ -293,8 +348,19 @@ mod tests {
     }
 
     #[test]
+    fn migrate_takes_two_places() {
+        let Ok(Command::Migrate(migrate)) = parse("migrate --from data --to mongodb") else {
+            panic!("is not migrate")
+        };
+        assert_eq!(migrate.from, Place::Directory("data".into()));
+        assert_eq!(migrate.to, Place::Mongodb);
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for line in [
+            "migrate --from data",
+            "migrate --from data --to mongodb://host/",
             "",
             "sevre",
             "serve --bind here",

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 /// Where the store remembers which brane it is.
-const META_KEY: &str = "demo_brane";
+pub(crate) const META_KEY: &str = "demo_brane";
 /// Blocks on one plot.
 const PLOT: u32 = 10;
 /// Edits submitted at once.

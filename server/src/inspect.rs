@@ -1,4 +1,4 @@
-//! `avvyland inspect`: what a data directory holds, verified.
+//! `avvyland inspect`: what a store holds, verified.
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -10,7 +10,6 @@ use avvy_flow::lineage::Lineage;
 use avvy_flow::loading::LoadWarning;
 use avvy_flow::recovery::TailBounds;
 use avvy_model::{Epoch, WorldLimits};
-use avvy_persistence::sqlite::SqliteReader;
 use avvy_persistence::{
     BraneFilter, BraneRecord, BraneReport, Cut, Damage, MAX_PAGE, Store, StoreReport, TornTail,
 };
@@ -22,9 +21,6 @@ use crate::{cli, output, settings};
 
 /// Nobody will be shown the windows.
 const NO_TAIL: TailBounds = TailBounds { max_windows: 0, max_bytes: 0 };
-
-/// The file by which a data directory is known.
-const DATABASE: &str = "avvyland.sqlite";
 
 #[derive(Serialize)]
 struct Inspection {
@@ -67,12 +63,11 @@ pub fn run(arguments: &cli::Inspect) -> Result<ExitCode> {
     let config = Sources::gather(arguments.config.as_deref(), arguments.arguments())
         .and_then(|sources| sources.load())
         .map_err(|problems| anyhow!("{problems}"))?;
-    let data = &config.server.data_dir;
-    ensure!(data.join(DATABASE).is_file(), "there is no {DATABASE} in {}", data.display());
-    let store =
-        SqliteReader::open(&settings::sqlite(&config)).context("the data cannot be opened")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let inspection = runtime.block_on(inspect(Arc::new(store), &config.world_limits()))?;
+    let inspection = runtime.block_on(async {
+        let store = settings::open_for_reading(&config).await?;
+        inspect(store, &config.world_limits()).await
+    })?;
     if arguments.json {
         output::say(serde_json::to_string_pretty(&inspection)?)?;
     } else {
@@ -147,6 +142,42 @@ async fn inspect_brane(store: &dyn Store, record: BraneRecord, limits: &WorldLim
     }
 }
 
+/// What of a brane a copy has to have, too.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Content {
+    epoch: u64,
+    head: u64,
+    oldest: u64,
+    chunks: u64,
+    chunk_bytes: u64,
+    snapshots: Vec<u64>,
+    objects: u32,
+    state_hash: String,
+}
+
+/// What is in a brane.
+///
+/// # Errors
+/// When something of it is damaged.
+pub(crate) async fn content(
+    store: &dyn Store,
+    record: &BraneRecord,
+    limits: &WorldLimits,
+) -> Result<Content> {
+    let brane = inspect_brane(store, record.clone(), limits).await;
+    ensure!(brane.is_in_order(), "it is not in order: {:?} {:?}", brane.damages, brane.torn);
+    Ok(Content {
+        epoch: brane.epoch,
+        head: brane.head,
+        oldest: brane.oldest,
+        chunks: brane.chunks,
+        chunk_bytes: brane.chunk_bytes,
+        snapshots: brane.snapshots,
+        objects: brane.objects.context("it does not open")?,
+        state_hash: brane.state_hash.context("it does not open")?,
+    })
+}
+
 fn damage(damage: &Damage) -> String {
     format!("{}: {}", damage.place, damage.why)
 }
@@ -155,7 +186,7 @@ fn cut(cut: &Cut) -> String {
     let Cut { epoch, torn: TornTail { kept, claimed, chunks, why } } = cut;
     format!(
         "edits after {kept} to {claimed} were cut off by opening {epoch}: {why}; \
-         {chunks} chunks are put aside in the table cut_chunks"
+         {chunks} chunks are put aside in cut_chunks"
     )
 }
 

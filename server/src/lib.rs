@@ -11,6 +11,7 @@ mod find_brane;
 mod hints;
 pub mod inspect;
 mod logging;
+pub mod migrate;
 mod output;
 #[cfg(feature = "powercut")]
 mod powercut;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use avvy_server::cli::{Cli, Command};
-use avvy_server::{demo, inspect, serve, token};
+use avvy_server::{demo, inspect, migrate, serve, token};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Token(arguments) => token::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Migrate(arguments) => migrate::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         // `eprintln!` panics where nobody reads.

@@ -22,7 +22,7 @@ use crate::cli;
 use crate::config::{Config, Sources};
 use crate::data_dir::{self, Running};
 use crate::hints::Hints;
-use crate::{clock, demo_brane, logging, output, settings, upkeep};
+use crate::{clock, demo_brane, logging, migrate, output, settings, upkeep};
 
 /// Runs the server until it is told to stop.
 ///
@@ -48,6 +48,7 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     data_dir::prepare(data_dir)?;
     // Before anything else: it takes the lock on the data directory.
     let store = settings::open_store(config).await?;
+    migrate::refuse_unfinished(store.as_ref()).await?;
     let issuer = Issuer::new(data_dir::keys(&config.auth_key_file())?, config.token_policy());
     let tls = match config.tls_files() {
         Some((certificate, key)) => Some(avvy_net::tls::acceptor(&certificate, &key)?),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use avvy_actors::{SessionConfig, SystemConfig, UserConfig};
 use avvy_flow::AdmissionConfig;
 use avvy_flow::brane_core::BraneConfig;
@@ -14,7 +14,7 @@ use avvy_flow::group_commit::GroupCommitConfig;
 use avvy_flow::people::{PeopleConfig, Rate};
 use avvy_net::{NetConfig, OutboxLimits};
 use avvy_persistence::memory::MemoryStore;
-use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
+use avvy_persistence::sqlite::{SqliteOptions, SqliteReader, SqliteStore};
 use avvy_persistence::{Store, StoreError};
 use avvy_protocol::DecodeLimits;
 
@@ -38,6 +38,7 @@ pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
             let wait = Duration::from_millis(config.store.lock_wait_ms);
             Ok(Arc::new(open_sqlite(options, wait).await?))
         }
+        StoreKind::Mongodb => open_mongodb(config).await,
     }
 }
 
@@ -54,6 +55,60 @@ async fn open_sqlite(options: SqliteOptions, wait: Duration) -> Result<SqliteSto
             }
             opened => return opened.context("the store did not open"),
         }
+    }
+}
+
+/// The file by which a data directory is known.
+pub(crate) const DATABASE: &str = "avvyland.sqlite";
+
+/// Opens what is in the store that the settings name, to look at it: nothing
+/// is made, and nothing is changed.
+///
+/// # Errors
+/// When there is none, or as the store says.
+pub async fn open_for_reading(config: &Config) -> Result<Arc<dyn Store>> {
+    match config.store.kind {
+        StoreKind::Memory => bail!("nothing outlives a process with store.kind = \"memory\""),
+        StoreKind::Sqlite => {
+            let data = &config.server.data_dir;
+            ensure!(data.join(DATABASE).is_file(), "there is no {DATABASE} in {}", data.display());
+            let store = SqliteReader::open(&sqlite(config)).context("the data cannot be opened")?;
+            Ok(Arc::new(store))
+        }
+        StoreKind::Mongodb => find_mongodb(config).await,
+    }
+}
+
+#[cfg(feature = "mongodb")]
+async fn find_mongodb(config: &Config) -> Result<Arc<dyn Store>> {
+    let store = avvy_persistence::mongo::MongoStore::open_existing(&mongodb(config)).await;
+    Ok(Arc::new(store.context("the store on MongoDB did not open")?))
+}
+
+#[cfg(not(feature = "mongodb"))]
+async fn find_mongodb(config: &Config) -> Result<Arc<dyn Store>> {
+    open_mongodb(config).await
+}
+
+#[cfg(feature = "mongodb")]
+async fn open_mongodb(config: &Config) -> Result<Arc<dyn Store>> {
+    let store = avvy_persistence::mongo::MongoStore::open(&mongodb(config)).await;
+    Ok(Arc::new(store.context("the store on MongoDB did not open")?))
+}
+
+#[cfg(not(feature = "mongodb"))]
+async fn open_mongodb(_: &Config) -> Result<Arc<dyn Store>> {
+    bail!("this program was built without MongoDB")
+}
+
+/// Options of the store on MongoDB.
+#[cfg(feature = "mongodb")]
+pub fn mongodb(config: &Config) -> avvy_persistence::mongo::MongoOptions {
+    let store = &config.store;
+    avvy_persistence::mongo::MongoOptions {
+        timeout_ms: store.operation_timeout_ms,
+        max_connections: store.max_connections,
+        ..avvy_persistence::mongo::MongoOptions::at(&store.uri.0, &store.database)
     }
 }
 

@@ -10,7 +10,14 @@ fn run(rounds: u32, cut: Cut) -> anyhow::Result<Summary> {
     let seed = Draw::of_now().number();
     eprintln!("seed {seed}");
     let binary = env!("CARGO_BIN_EXE_avvyland").into();
-    let options = Options { binary, data: directory.path().join("data"), rounds, cut, seed };
+    let options = Options {
+        binary,
+        data: directory.path().join("data"),
+        rounds,
+        cut,
+        seed,
+        settings: vec![],
+    };
     crash::run(&options, |_| {})
 }
 

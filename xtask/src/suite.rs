@@ -32,7 +32,7 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
 }
 
 /// The stores that a default build is without.
-const STORES: [&str; 2] = ["--features", "avvy-persistence/mongodb"];
+const STORES: [&str; 2] = ["--features", "avvy-persistence/mongodb,avvy-server/mongodb"];
 
 /// All of the workspace. The profile is in the root's `Cargo.toml`: checks of
 /// the debug build stay on, the pure crates are optimised for the simulation.

@@ -56,6 +56,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             false => Cut::Process,
         },
         seed,
+        settings: Vec::new(),
     };
     println!("seed {seed}, data in {}", scratch.display());
     let outcome = crash::run(&options, |line| println!("{line}"));

@@ -27,8 +27,9 @@ impl Inspection {
     ///
     /// # Errors
     /// When it is not in order.
-    pub(super) fn take(binary: &Path, data: &Path) -> Result<Self> {
+    pub(super) fn take(binary: &Path, data: &Path, settings: &[(String, String)]) -> Result<Self> {
         let mut command = Command::new(binary);
+        command.envs(settings.iter().map(|(name, value)| (name, value)));
         command.args(["inspect", "--json", "--data"]).arg(data);
         let output = command.output().context("running `avvyland inspect`")?;
         let text = String::from_utf8_lossy(&output.stdout);
@@ -42,10 +43,14 @@ impl Inspection {
     ///
     /// # Errors
     /// When it is not in order.
-    pub(super) fn take_of_copy(binary: &Path, data: &Path) -> Result<Self> {
+    pub(super) fn take_of_copy(
+        binary: &Path,
+        data: &Path,
+        settings: &[(String, String)],
+    ) -> Result<Self> {
         let copy = data.with_extension("copy");
         copy_files(data, &copy)?;
-        let found = Self::take(binary, &copy)?;
+        let found = Self::take(binary, &copy, settings)?;
         fs::remove_dir_all(&copy)?;
         Ok(found)
     }

@@ -80,6 +80,8 @@ pub struct Options {
     /// Draws times and edits; the same seed does not give the same run, as
     /// the machine's timing decides, too.
     pub seed: u64,
+    /// Further settings of the server, as `AVVY_SECTION_KEY`.
+    pub settings: Vec<(String, String)>,
 }
 
 /// What was done. That everything was right is said by there being one.
@@ -295,10 +297,10 @@ async fn start(options: &ServerOptions, address: SocketAddr) -> Result<Server> {
 }
 
 async fn inspect(options: &Options) -> Result<Inspection> {
-    let Options { binary, data, cut, .. } = options.clone();
+    let Options { binary, data, cut, settings, .. } = options.clone();
     spawn_blocking(move || match cut {
-        Cut::Process => Inspection::take(&binary, &data),
-        Cut::Power { .. } => Inspection::take_of_copy(&binary, &data),
+        Cut::Process => Inspection::take(&binary, &data, &settings),
+        Cut::Power { .. } => Inspection::take_of_copy(&binary, &data, &settings),
     })
     .await?
 }
@@ -316,6 +318,8 @@ fn server_options(options: &Options) -> ServerOptions {
         .set("AVVY_BRANE_SNAPSHOT_EVERY_BYTES", 1 << 20)
         .set("AVVY_STORE_COMPACTION_INTERVAL_S", 1)
         .set("AVVY_STORE_MAX_JOURNAL_BYTES", 4 << 20);
+    let further = options.settings.iter();
+    let settings = further.fold(settings, |settings, (name, value)| settings.set(name, value));
     match options.cut {
         Cut::Process => settings,
         Cut::Power { synchronous: true } => settings.set("AVVYLAND_POWERCUT", "full"),

@@ -150,6 +150,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("people.signals_to_one_burst", 0, 1_000_000),
     ("people.signal_deliveries_per_second", 1, 1_000_000_000),
     ("people.signal_deliveries_burst", 1, 1_000_000_000),
+    ("store.max_connections", 4, 10_000),
     ("store.lock_wait_ms", 0, HOUR_MS),
     ("brane.snapshot_retry_ms", 1, HOUR_MS),
     ("store.operation_timeout_ms", 1, HOUR_MS),

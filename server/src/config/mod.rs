@@ -13,6 +13,7 @@ mod bounds;
 mod memory;
 mod problem;
 mod rules;
+mod secret;
 mod sections;
 mod source;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use avvy_model::{ValueLimits, WorldLimits};
 use serde::{Deserialize, Serialize};
 
 pub use problem::{Origin, Problem, Problems};
+pub use secret::Secret;
 pub use sections::{
     Auth, Brane, Limits, Log, LogFormat, People, Server, Session, Store, StoreKind, World,
 };

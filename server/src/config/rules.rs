@@ -2,14 +2,16 @@
 
 use toml::Table;
 
-use super::Config;
 use super::bounds::BOUNDS;
+use super::{Config, StoreKind};
 
 /// Every broken rule: the key to change (the one that a reader would look at
 /// first) and the reason.
 pub(super) fn broken(config: &Config, settings: &Table) -> Vec<(String, String)> {
     let mut broken = out_of_bounds(settings);
-    for rules in [server, limits, shares, session, levels, world, brane, people, store, auth, log] {
+    for rules in
+        [server, limits, shares, session, levels, world, brane, people, store, mongodb, auth, log]
+    {
         for (key, reason) in rules(config) {
             broken.push((key.to_owned(), reason));
         }
@@ -362,6 +364,41 @@ fn store(config: &Config) -> Broken {
                  snapshot holds yet is never removed, so it could not be kept",
                 store.max_journal_bytes
             ),
+        ),
+    ])
+}
+
+/// What MongoDB lets a database be called, on every system.
+fn is_database(name: &str) -> bool {
+    let is_good = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    (1..=63).contains(&name.len()) && name.chars().all(is_good)
+}
+
+fn mongodb(config: &Config) -> Broken {
+    let store = &config.store;
+    let (is_it, uri) = (store.kind == StoreKind::Mongodb, &store.uri.0);
+    list([
+        (
+            is_it && !cfg!(feature = "mongodb"),
+            "store.kind",
+            "is \"mongodb\", and this program was built without it: build it with \
+             `--features mongodb`"
+                .to_owned(),
+        ),
+        (
+            is_it && uri.is_empty(),
+            "store.uri",
+            "must be set when store.kind is \"mongodb\"".to_owned(),
+        ),
+        (
+            !uri.is_empty() && !uri.starts_with("mongodb://"),
+            "store.uri",
+            "must begin with mongodb:// and name the servers".to_owned(),
+        ),
+        (
+            !is_database(&store.database),
+            "store.database",
+            format!("is {:?}, must be 1 to 63 letters, digits, - and _", store.database),
         ),
     ])
 }

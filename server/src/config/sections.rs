@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Secret;
+
 const KIB: u64 = 1_024;
 const MIB: u64 = 1_024 * KIB;
 const GIB: u64 = 1_024 * MIB;
@@ -350,6 +352,8 @@ section! {
 pub enum StoreKind {
     /// One SQLite database in the data directory.
     Sqlite,
+    /// A database of a MongoDB replica set.
+    Mongodb,
     /// Nothing outlives the process.
     Memory,
 }
@@ -359,6 +363,12 @@ section! {
     Store {
         /// Which store.
         kind: StoreKind = StoreKind::Sqlite,
+        /// The address of MongoDB.
+        uri: Secret = Secret::default(),
+        /// The database of MongoDB.
+        database: String = "avvyland".to_owned(),
+        /// Connections to each server of MongoDB.
+        max_connections: u32 = 32,
         /// How long a start waits for the data directory, in milliseconds.
         lock_wait_ms: u64 = 3_000,
         /// How long one operation may take, in milliseconds.

@@ -212,7 +212,10 @@ fn values_of_another_kind_are_refused_with_the_reason() {
         ("[server]\nworker_threads = -1", "invalid value: integer `-1`"),
         ("[server]\nworker_threads = 4_294_967_296", "invalid value: integer `4294967296`"),
         ("[server]\nworker_threads = 1.5", "invalid type: floating point `1.5`"),
-        ("[store]\nkind = 'oracle'", "unknown variant `oracle`, expected `sqlite` or `memory`"),
+        (
+            "[store]\nkind = 'oracle'",
+            "unknown variant `oracle`, expected one of `sqlite`, `mongodb`, `memory`",
+        ),
         ("[log]\nformat = true", "does not fit"),
     ];
     for (text, expected) in cases {
@@ -268,6 +271,10 @@ fn contradictions_are_refused_at_the_line_of_the_key() {
         "[store]\nretry_min_ms = 5001",
         "[store]\nretention_hours = 167",
         "[store]\nmax_journal_bytes = 134217727",
+        "[store]\nuri = 'postgres://host/'",
+        "[store]\nuri = 'mongodb+srv://host/'",
+        "[store]\ndatabase = 'a.b'",
+        "[store]\ndatabase = ''",
         "[auth]\nissuer = ''",
         "[auth]\naudience = ''",
         "[auth]\nkey_file = ''",
@@ -281,6 +288,19 @@ fn contradictions_are_refused_at_the_line_of_the_key() {
         let expected = format!("config.toml:2: {section}.{key}: ");
         assert!(problem.starts_with(&expected), "{text:?} gives {problem}");
     }
+}
+
+#[test]
+fn mongodb_needs_an_address_and_nobody_is_shown_it() {
+    let chosen = problems(&file("[store]\nkind = 'mongodb'"));
+    assert!(chosen.iter().any(|problem| problem.contains("store.uri: must be set")), "{chosen:?}");
+    let uri = "mongodb://user:sesame@host/?replicaSet=rs0";
+    let chosen = problems(&file(&format!("[store]\nkind = 'mongodb'\nuri = '{uri}'\nreaders = 0")));
+    assert!(!chosen.is_empty() && !format!("{chosen:?}").contains("sesame"), "{chosen:?}");
+    let wrong = format!("[store]\nuri = '{}'", uri.replace("mongodb", "http"));
+    assert!(!only_problem(&wrong).contains("sesame"));
+    let config = file(&format!("[store]\nuri = '{uri}'")).load().unwrap();
+    assert!(!format!("{config:?}").contains("sesame"), "{config:?}");
 }
 
 #[test]

@@ -49,6 +49,11 @@ impl Server {
         Self::start_by(Command::new(binary()), data, settings)
     }
 
+    /// Starts this program rather than the one that is tested otherwise.
+    pub fn start_program(program: &Path, data: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::start_by(Command::new(program), data, settings)
+    }
+
     /// Starts as `nohup` does.
     pub fn start_without_hangups(data: &Path) -> Self {
         let mut shell = Command::new("sh");

@@ -1,0 +1,157 @@
+//! The server on MongoDB, by its settings alone.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use avvy_bench::crash::{self, Cut, Options};
+use avvy_bench::draw::Draw;
+use avvy_persistence::testing::mongod::{fresh_database, shared};
+use common::Server;
+use serde_json::Value;
+
+/// The binary of these tests: the release is built without MongoDB.
+const BINARY: &str = env!("CARGO_BIN_EXE_avvyland");
+
+/// Settings for a database of its own.
+fn settings() -> Vec<(String, String)> {
+    let database = fresh_database();
+    let settings = [
+        ("AVVY_STORE_KIND", "mongodb"),
+        ("AVVY_STORE_URI", shared()),
+        ("AVVY_STORE_DATABASE", &database),
+        // A busy machine is no reason to fail.
+        ("AVVY_STORE_OPERATION_TIMEOUT_MS", "60000"),
+    ];
+    settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+}
+
+fn avvyland(arguments: &[&str], data: &Path, settings: &[(String, String)]) -> Output {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).arg("--data").arg(data).envs(settings.iter().cloned());
+    command.output().unwrap()
+}
+
+fn inspected(data: &Path, settings: &[(String, String)]) -> Value {
+    let output = avvyland(&["inspect", "--json"], data, settings);
+    let found = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{found}{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(&found).unwrap()
+}
+
+#[test]
+fn serves_from_mongodb_and_goes_on_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = settings();
+    let own: Vec<_> = settings.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let first = directory.path().join("first");
+    let server = Server::start_program(BINARY.as_ref(), &first, &own);
+    let town = server.demo_brane.clone();
+    let line = ["demo", "--users", "10", "--seconds", "2", "--json"];
+    let demo = avvyland(&line, &first, &settings);
+    let summary: Value = serde_json::from_slice(&demo.stdout).unwrap();
+    assert!(demo.status.success(), "{summary}");
+    assert_eq!((&summary["lost"], &summary["edits"]), (&0.into(), &summary["durable"]));
+    assert_eq!(server.drain().code(), Some(0));
+    assert!(!first.join("avvyland.sqlite").exists());
+
+    // Another directory, as another machine has: everything is in the database.
+    let second = directory.path().join("second");
+    let found = inspected(&second, &settings);
+    let server = Server::start_program(BINARY.as_ref(), &second, &own);
+    assert_eq!(server.demo_brane, town);
+    let brane = found["branes"].as_array().unwrap().iter().find(|brane| brane["id"] == town);
+    let objects = brane.unwrap()["objects"].as_u64().unwrap();
+    let (status, page) = server.get(&format!("/api/v1/brane/{town}/objects?limit=1000"));
+    assert_eq!((status, page["objects"].as_array().unwrap().len() as u64), (200, objects));
+    assert_eq!(server.drain().code(), Some(0));
+}
+
+#[test]
+fn moves_a_data_directory_into_mongodb_and_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let (first, second) = (directory.path().join("first"), directory.path().join("second"));
+    let short =
+        [("AVVY_BRANE_SNAPSHOT_EVERY_EVENTS", "100"), ("AVVY_STORE_RETENTION_HOURS", "168")];
+    // Twice, so that there is more than one opening, and a part of the journal
+    // is covered by snapshots.
+    for _ in 0..2 {
+        let server = Server::start_program(BINARY.as_ref(), &first, &short);
+        let line = ["demo", "--users", "6", "--seconds", "1", "--json"];
+        assert!(avvyland(&line, &first, &[]).status.success());
+        assert_eq!(server.drain().code(), Some(0));
+    }
+    let before = inspected(&first, &[]);
+    let settings = settings();
+    let migrate = |from: &Path, to: &Path| {
+        let mut command = Command::new(BINARY);
+        command.arg("migrate").arg("--from").arg(from).arg("--to").arg(to);
+        command.envs(settings.iter().cloned()).output().unwrap()
+    };
+    let told = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let moved = migrate(&first, "mongodb".as_ref());
+    assert!(moved.status.success(), "{}", told(&moved));
+    assert!(String::from_utf8_lossy(&moved.stdout).contains("its state hash is the same"));
+    let again = migrate(&first, "mongodb".as_ref());
+    assert!(told(&again).contains("it has to be empty"), "{}", told(&again));
+    let back = migrate("mongodb".as_ref(), &second);
+    assert!(back.status.success(), "{}", told(&back));
+
+    let after = [inspected(&first, &settings), inspected(&second, &[])];
+    for after in after {
+        let pairs =
+            before["branes"].as_array().unwrap().iter().zip(after["branes"].as_array().unwrap());
+        for (was, is) in pairs {
+            for key in ["id", "name", "owner", "head", "oldest", "chunks", "objects", "state_hash"]
+            {
+                assert_eq!(was[key], is[key], "{key}");
+            }
+            // Each move opened it once where it came from.
+            assert!(is["epoch"].as_u64() > was["epoch"].as_u64());
+        }
+    }
+    // A server goes on where the one before stood.
+    let server = Server::start_program(BINARY.as_ref(), &second, &[]);
+    let line = ["demo", "--users", "6", "--seconds", "1", "--json"];
+    assert!(avvyland(&line, &second, &[]).status.success());
+    assert_eq!(server.drain().code(), Some(0));
+}
+
+#[test]
+fn killed_ten_times_it_keeps_its_promises() {
+    let directory = tempfile::tempdir().unwrap();
+    let seed = Draw::of_now().number();
+    eprintln!("seed {seed}");
+    let options = Options {
+        binary: BINARY.into(),
+        data: directory.path().join("data"),
+        rounds: 10,
+        cut: Cut::Process,
+        seed,
+        settings: settings(),
+    };
+    let summary = crash::run(&options, |_| {}).unwrap();
+    eprintln!("{summary}");
+    assert_eq!(summary.rounds, 10);
+}
+
+#[test]
+fn says_what_is_missing_and_not_the_password() {
+    let directory = tempfile::tempdir().unwrap();
+    let wrong = |name: &str, value: &str| {
+        let mut settings = settings();
+        settings.push((name.to_owned(), value.to_owned()));
+        settings.push(("AVVY_STORE_OPERATION_TIMEOUT_MS".to_owned(), "300".to_owned()));
+        let output = avvyland(&["serve"], &directory.path().join("data"), &settings);
+        assert!(!output.status.success());
+        let told = [output.stdout, output.stderr].concat();
+        String::from_utf8(told).unwrap()
+    };
+    let told = wrong("AVVY_STORE_URI", "");
+    assert!(told.contains("store.uri: must be set"), "{told}");
+    let told = wrong("AVVY_STORE_URI", "mongodb://user:sesame@127.0.0.1:1/?replicaSet=rs0");
+    assert!(told.contains("no primary can be reached"), "{told}");
+    assert!(!told.contains("sesame"), "{told}");
+}
