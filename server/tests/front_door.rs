@@ -214,6 +214,28 @@ fn what_is_no_data_directory_stays_as_it_is() {
 }
 
 #[test]
+fn what_is_in_use_or_of_another_version_is_said_and_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let server = Server::start(&data);
+    let refused = |what: &str| {
+        let refused = avvyland(&["inspect"], &data);
+        let reason = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success() && reason.contains(what), "{reason}");
+    };
+    refused("is in use by another process");
+    assert_eq!(server.drain().code(), Some(0));
+    // The version is in the file's header, four bytes from 60 on.
+    let file = data.join("avvyland.sqlite");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[60..64].copy_from_slice(&1_u32.to_be_bytes());
+    std::fs::write(&file, &bytes).unwrap();
+    refused("the stored schema is version 1, this program's is ");
+    refused("a start of the server migrates it");
+    assert!(std::fs::read(&file).unwrap() == bytes);
+}
+
+#[test]
 fn secrets_are_for_their_owner_only() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
