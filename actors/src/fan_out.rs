@@ -143,6 +143,9 @@ impl Actor for FanOutActor {
     ) -> Result<(), ActorProcessingErr> {
         let now_us = clock::monotonic_us();
         let mut effects = Vec::new();
+        // Most messages are poses. They change nothing of who lags, and looking
+        // for that goes through all who do.
+        let is_of_people = matches!(message, FanOutMsg::People(_));
         match message {
             FanOutMsg::Attach { attach, principal, wire } => {
                 let session = attach.session;
@@ -185,8 +188,10 @@ impl Actor for FanOutActor {
         for effect in effects {
             state.perform(effect);
         }
-        state.report_entered();
-        state.schedule(&myself, now_us);
+        if !is_of_people {
+            state.report_entered();
+            state.schedule(&myself, now_us);
+        }
         state.crowd.schedule(&myself);
         Ok(())
     }
