@@ -46,6 +46,7 @@ impl Process {
             Answer::Wait => {
                 brane.door.waits(ctx.env, session);
                 self.lose_patience(ctx, session);
+                self.be_late(ctx, life);
             }
             Answer::Later { item, retry_after_ms } => {
                 brane.door.sent_away(ctx.env, retry_after_ms);
@@ -128,6 +129,19 @@ impl Process {
         if ctx.env.setup.weights.cut > 0 && ctx.env.rng.below(6) == 0 {
             let after_us = ctx.env.rng.below(2_000);
             ctx.env.after(after_us, Event::Cut(session.conn));
+        }
+    }
+
+    /// Now and then a brane is held up until who enters has taken long: then
+    /// somebody else may have come before it looks at the door again.
+    fn be_late(&mut self, ctx: &mut Ctx<'_>, life: Life) {
+        let slow_us = u64::from(ctx.env.setup.admission.slow_after_ms) * 1_000;
+        let until_us = ctx.env.now_us + slow_us.min(100_000);
+        if ctx.env.setup.weights.stall > 0
+            && ctx.env.rng.below(4) == 0
+            && let Some(mailbox) = self.mailboxes.get_mut(&ActorId::Brane(life))
+        {
+            mailbox.stalled_until_us = until_us;
         }
     }
 
