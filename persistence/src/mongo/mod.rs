@@ -15,6 +15,7 @@ mod import;
 mod inspection;
 mod journal;
 mod link;
+mod objects;
 mod opening;
 mod options;
 mod reader;
@@ -22,7 +23,9 @@ mod rows;
 mod schema;
 mod snapshots;
 mod store;
+mod values;
 
+pub use objects::{MongoObjects, ObjectState, Progress};
 pub use options::MongoOptions;
 
 use crate::error::StoreError;

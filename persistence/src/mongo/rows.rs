@@ -32,6 +32,9 @@ pub(super) const SNAPSHOTS: &str = "snapshots";
 pub(super) const PARTS: &str = "snapshot_parts";
 /// The server's own values.
 pub(super) const META: &str = "meta";
+/// The read model: objects, and how far those of a brane have come.
+pub(super) const OBJECTS: &str = "objects";
+pub(super) const OBJECT_VIEWS: &str = "object_views";
 /// What was given out last.
 pub(super) const COUNTERS: &str = "counters";
 

@@ -8,8 +8,8 @@ use mongodb::options::IndexOptions;
 use super::fault::{self, Failure};
 use super::link::{Link, Query};
 use super::rows::{
-    BRANES, CHUNK_RESTS, CHUNKS, COUNTERS, CUT_CHUNKS, CUTS, LINEAGES, META, PARTS, SNAPSHOTS,
-    damaged, number,
+    BRANES, CHUNK_RESTS, CHUNKS, COUNTERS, CUT_CHUNKS, CUTS, LINEAGES, META, OBJECT_VIEWS, OBJECTS,
+    PARTS, SNAPSHOTS, damaged, number,
 };
 use crate::error::{Place, StoreError};
 
@@ -20,8 +20,20 @@ pub(super) const VERSION: u32 = 1;
 const SCHEMA: &str = "schema";
 
 /// Every collection. Keys are in `_id`, whose index is unique everywhere.
-const COLLECTIONS: [&str; 10] =
-    [BRANES, LINEAGES, CHUNKS, CHUNK_RESTS, CUTS, CUT_CHUNKS, SNAPSHOTS, PARTS, META, COUNTERS];
+const COLLECTIONS: [&str; 12] = [
+    BRANES,
+    LINEAGES,
+    CHUNKS,
+    CHUNK_RESTS,
+    CUTS,
+    CUT_CHUNKS,
+    SNAPSHOTS,
+    PARTS,
+    OBJECTS,
+    OBJECT_VIEWS,
+    META,
+    COUNTERS,
+];
 
 /// `NamespaceExists`: another start made it at the same time.
 const EXISTS: i32 = 48;
@@ -58,11 +70,12 @@ pub(super) async fn expect(link: &Link) -> Result<(), StoreError> {
 }
 
 /// Indexes besides those of the keys: collection, name, fields.
-fn indexes() -> [(&'static str, &'static str, Document); 3] {
+fn indexes() -> [(&'static str, &'static str, Document); 4] {
     [
         (BRANES, "by_age", doc! {"created": 1, "_id": 1}),
         (BRANES, "by_owner", doc! {"owner": 1, "created": 1, "_id": 1}),
         (SNAPSHOTS, "by_brane", doc! {"brane": 1, "at": 1}),
+        (OBJECTS, "by_parent", doc! {"brane": 1, "parent": 1}),
     ]
 }
 

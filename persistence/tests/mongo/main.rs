@@ -8,4 +8,5 @@ mod documents;
 mod faults;
 mod help;
 mod kit;
+mod objects;
 mod writers;

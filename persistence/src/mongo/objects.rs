@@ -1,0 +1,204 @@
+//! Objects as documents: a read model, for other programs.
+//!
+//! The truth is the journal. These documents follow it, lazily and in bulk,
+//! over connections of their own, and take half of the time at most, so that
+//! no commit waits for them. Each says `as_of` which edit it shows; that is
+//! never one that is not durable, and never goes back.
+
+use std::time::Duration;
+
+use avvy_model::{BraneId, Handle, Object, ObjectId, Position, Seq};
+use mongodb::bson::{Bson, Document, doc};
+use tokio::time::Instant;
+
+use super::fault::Failure;
+use super::link::{Link, Query};
+use super::options::MongoOptions;
+use super::rows::{self, OBJECT_VIEWS, OBJECTS, long};
+use super::{reader, schema, values};
+use crate::error::StoreError;
+
+/// The most objects and bytes of properties of one command.
+const MAX_OBJECTS: usize = 500;
+const MAX_BYTES: usize = 4 << 20;
+/// Enough to write while something is read.
+const CONNECTIONS: u32 = 2;
+/// The longest rest after a command.
+const LONGEST_REST: Duration = Duration::from_secs(5);
+/// The property that shows as a field of its own.
+const MODEL: &str = "model";
+
+/// An object with its names.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ObjectState {
+    /// Its number in the brane.
+    pub handle: Handle,
+    /// The group it is in; `None` for the root.
+    pub parent: Option<ObjectId>,
+    /// Its state.
+    pub object: Object,
+}
+
+/// How far the documents of a brane have come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// They show it.
+    Written,
+    /// What they would show is not durable yet: nothing was written.
+    NotDurable,
+    /// The brane was opened again since: nothing was written.
+    Stale,
+}
+
+/// Writes the documents of objects.
+pub struct MongoObjects {
+    link: Link,
+}
+
+impl MongoObjects {
+    /// Opens the documents beside the store of these options, which has to be
+    /// there.
+    ///
+    /// # Errors
+    /// Those of [`super::MongoStore::open_existing`].
+    pub async fn open(options: &MongoOptions) -> Result<Self, StoreError> {
+        let own = MongoOptions { max_connections: CONNECTIONS, ..options.clone() };
+        let link = Link::new(&own).await?;
+        schema::expect(&link).await?;
+        Ok(Self { link })
+    }
+
+    /// Which edit all documents of a brane together show; `None` if there may
+    /// be none.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn as_of(&self, brane: BraneId) -> Result<Option<Seq>, StoreError> {
+        let query = Query { filter: doc! {"_id": brane.to_string()}, ..Query::default() };
+        let found = self.link.one(OBJECT_VIEWS, query).await?;
+        Ok(found.and_then(|found| rows::number(&found, "as_of").ok()).map(Seq))
+    }
+
+    /// Brings documents to what the brane was `at` a position: deletes those of
+    /// `gone`, then writes those of `put`. A document that shows a later edit
+    /// stays. The same again is no error.
+    ///
+    /// # Errors
+    /// `UnknownBrane`, or as the database says: then some are written.
+    pub async fn write(
+        &self,
+        brane: BraneId,
+        at: Position,
+        put: impl IntoIterator<Item = ObjectState>,
+        gone: &[ObjectId],
+    ) -> Result<Progress, StoreError> {
+        let head = reader::current_head(&self.link, brane).await?;
+        if head.epoch != at.epoch {
+            return Ok(Progress::Stale);
+        }
+        if head.seq < at.seq {
+            return Ok(Progress::NotDurable);
+        }
+        let as_of = long(at.seq.0);
+        for some in gone.chunks(MAX_OBJECTS) {
+            let ids: Vec<String> = some.iter().map(ToString::to_string).collect();
+            let late = doc! {"_id": {"$in": ids}, "as_of": {"$lte": as_of}};
+            self.paced(doc! {
+                "delete": OBJECTS, "deletes": [{"q": late, "limit": 0}], "ordered": false,
+            })
+            .await?;
+        }
+        let (mut updates, mut bytes) = (Vec::new(), 0);
+        for state in put {
+            bytes += state.object.props.as_bytes().len();
+            let id = state.object.id.to_string();
+            let earlier = doc! {"_id": id, "as_of": {"$lt": as_of}};
+            updates.push(doc! {"q": earlier, "u": document(brane, at.seq, &state), "upsert": true});
+            if updates.len() >= MAX_OBJECTS || bytes >= MAX_BYTES {
+                self.put(std::mem::take(&mut updates)).await?;
+                bytes = 0;
+            }
+        }
+        if !updates.is_empty() {
+            self.put(updates).await?;
+        }
+        Ok(Progress::Written)
+    }
+
+    /// Says that all documents of a brane show this edit. `is_whole`: all of
+    /// its objects were written, and what shows an earlier edit is gone.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn complete(
+        &self,
+        brane: BraneId,
+        as_of: Seq,
+        is_whole: bool,
+    ) -> Result<(), StoreError> {
+        let (brane, as_of) = (brane.to_string(), long(as_of.0));
+        if is_whole {
+            let gone = doc! {"brane": &brane, "as_of": {"$lt": as_of}};
+            self.paced(doc! {"delete": OBJECTS, "deletes": [{"q": gone, "limit": 0}]}).await?;
+        }
+        let change = doc! {"$max": {"as_of": as_of}};
+        self.paced(doc! {
+            "update": OBJECT_VIEWS, "updates": [{"q": {"_id": brane}, "u": change, "upsert": true}],
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Lets go of the database.
+    pub async fn close(&self) {
+        self.link.close().await;
+    }
+
+    async fn put(&self, updates: Vec<Document>) -> Result<(), StoreError> {
+        let command = doc! {"update": OBJECTS, "updates": updates, "ordered": false};
+        let answer = self.paced(command).await?;
+        let errors = answer.get_array("writeErrors").into_iter().flatten();
+        let codes =
+            errors.map(|error| error.as_document().and_then(|error| error.get_i32("code").ok()));
+        // Where a later one is there already, its key is taken.
+        match codes.flatten().find(|code| *code != DUPLICATE) {
+            None => Ok(()),
+            Some(code) => Err(StoreError::Io(format!("mongodb: the server answered {code}"))),
+        }
+    }
+
+    /// Runs a command, and rests as long as it took.
+    async fn paced(&self, command: Document) -> Result<Document, StoreError> {
+        let began = Instant::now();
+        let run = async { self.link.db().run_command(command).await.map_err(Failure::from) };
+        let answer = self.link.step(run).await?;
+        tokio::time::sleep(began.elapsed().min(LONGEST_REST)).await;
+        Ok(answer)
+    }
+}
+
+/// `DuplicateKey`.
+const DUPLICATE: i32 = 11_000;
+
+fn document(brane: BraneId, as_of: Seq, state: &ObjectState) -> Document {
+    let ObjectState { handle, parent, object } = state;
+    let floats = |of: &[f64]| of.iter().copied().map(Bson::Double).collect::<Vec<_>>();
+    let transform = &object.transform;
+    let scale = transform.scale().map(f64::from);
+    let mut props = values::properties(&object.props);
+    let model = props.remove(MODEL).unwrap_or(Bson::Null);
+    doc! {
+        "_id": object.id.to_string(),
+        "brane": brane.to_string(),
+        "handle": i64::from(handle.0),
+        "parent": parent.map_or(Bson::Null, |parent| Bson::String(parent.to_string())),
+        "kind": object.kind.name(),
+        "owner": object.owner.to_string(),
+        "prototype": model,
+        "position": floats(&transform.position_m()),
+        "rotation": floats(&transform.rotation.to_quaternion()),
+        "scale": floats(&scale),
+        "properties": props,
+        "as_of": long(as_of.0),
+    }
+}
