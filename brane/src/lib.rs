@@ -31,7 +31,7 @@ pub use clients::{Admission, Clients, Outcome};
 pub use diff::Diff;
 pub use interest::{Crossed, Crossing, Region, Spot};
 pub use journal::JournalError;
-pub use pages::Frozen;
+pub use pages::{Changes, Frozen};
 pub use replay::ReplayError;
 pub use rights::{Rights, RoleRights};
 pub use snapshot::SnapshotError;

@@ -6,9 +6,10 @@
 //! objects). The first write to a page after that copies the page and the
 //! chunk above it, a few microseconds, and nothing else.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use avvy_model::{Handle, Object};
+use avvy_model::{Handle, Object, ObjectId};
 
 /// As many as fit into 4 KiB, so that the allocator wastes nothing.
 const PAGE: usize = 46;
@@ -134,6 +135,72 @@ impl Pages {
     }
 }
 
+/// What became of an older state of a world.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Changes<'a> {
+    /// Objects that are new or different, ascending by handle.
+    pub changed: Vec<(Handle, &'a Object)>,
+    /// Objects that are gone, whatever became of their handles.
+    pub gone: Vec<ObjectId>,
+}
+
+/// Whether both are the very same.
+fn is_shared<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        _ => false,
+    }
+}
+
+impl Pages {
+    fn chunk(&self, nth: usize) -> Option<&Arc<Chunk>> {
+        self.chunks.get(nth).and_then(Option::as_ref)
+    }
+
+    fn changes_since(&self, older: &Self) -> Changes<'_> {
+        let mut changes = Changes::default();
+        for c in 0..self.chunks.len().max(older.chunks.len()) {
+            let (new, old) = (self.chunk(c), older.chunk(c));
+            if is_shared(new, old) {
+                continue;
+            }
+            for p in 0..CHUNK {
+                let new = new.and_then(|chunk| chunk.pages[p].as_ref());
+                let old = old.and_then(|chunk| chunk.pages[p].as_ref());
+                if !is_shared(new, old) {
+                    compare(new, old, (c * CHUNK + p) * PAGE, &mut changes);
+                }
+            }
+        }
+        // One that was deleted and came back has another handle.
+        let back: BTreeSet<ObjectId> =
+            changes.changed.iter().map(|(_, object)| object.id).collect();
+        changes.gone.retain(|id| !back.contains(id));
+        changes
+    }
+}
+
+fn compare<'a>(
+    new: Option<&'a Arc<Page>>,
+    old: Option<&Arc<Page>>,
+    base: usize,
+    changes: &mut Changes<'a>,
+) {
+    for s in 0..PAGE {
+        let new = new.and_then(|page| page.slots[s].as_ref());
+        let old = old.and_then(|page| page.slots[s].as_ref());
+        match (new, old) {
+            (Some(new), old) if old != Some(new) => {
+                // `insert` was given a u32.
+                changes.changed.push((Handle((base + s) as u32), new));
+            }
+            (None, Some(old)) => changes.gone.push(old.id),
+            _ => {}
+        }
+    }
+}
+
 /// A world's objects at one moment. Cheap to take, to clone and to send to
 /// another thread; the world goes on meanwhile.
 #[derive(Clone)]
@@ -156,6 +223,12 @@ impl Frozen {
     /// The objects from a handle on, ascending: for whoever reads in portions.
     pub fn iter_from(&self, from: Handle) -> impl Iterator<Item = (Handle, &Object)> {
         self.pages.iter_from(from)
+    }
+
+    /// What became of an older state of the same world. Costs a comparison of
+    /// pointers for each page, and more only for those that were written since.
+    pub fn changes_since(&self, older: &Self) -> Changes<'_> {
+        self.pages.changes_since(&older.pages)
     }
 
     /// How many, the root included.

@@ -146,7 +146,28 @@ impl Run {
         }
         self.check_replay();
         self.check_diffs();
+        self.check_changes();
         self.through_snapshot();
+    }
+
+    /// What a copy by names lacks, told by two frozen states.
+    fn check_changes(&self) {
+        let by_id = |naive: &Naive| -> BTreeMap<_, _> {
+            naive.objects.iter().map(|(h, o)| (o.id, (*h, o.clone()))).collect()
+        };
+        let now = self.world.freeze();
+        for (frozen, then) in &self.frozen {
+            let mut copy = by_id(then);
+            let changes = now.changes_since(frozen);
+            for id in &changes.gone {
+                assert!(copy.remove(id).is_some(), "it was there");
+            }
+            for (handle, object) in changes.changed {
+                assert_ne!(frozen.get(handle), Some(object), "it is another");
+                copy.insert(object.id, (handle, object.clone()));
+            }
+            assert_eq!(copy, by_id(&self.naive));
+        }
     }
 
     fn check_replay(&mut self) {
