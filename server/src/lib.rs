@@ -15,6 +15,8 @@ pub mod migrate;
 mod output;
 #[cfg(feature = "powercut")]
 mod powercut;
+#[cfg(feature = "mongodb")]
+mod read_model;
 pub mod serve;
 mod settings;
 pub mod token;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use avvy_actors::System;
 use avvy_auth::{Claims, Issuer};
 use avvy_model::{BraneId, Role, UserId};
+use avvy_persistence::Store;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,6 +20,8 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::cli;
+#[cfg(feature = "mongodb")]
+use crate::config::StoreKind;
 use crate::config::{Config, Sources};
 use crate::data_dir::{self, Running};
 use crate::hints::Hints;
@@ -79,6 +82,7 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     };
     running.write(data_dir)?;
     let upkeep = tokio::spawn(upkeep::run(Arc::clone(&store), settings::upkeep(config)));
+    let read_model = read_model(config, &store, &system);
 
     // Before anybody is told that Ctrl-C drains.
     let mut signals = Signals::catch()?;
@@ -92,6 +96,7 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
         info!(signal, "draining");
     }
     upkeep.abort();
+    read_model.abort();
     let serving = (end != End::Deaf).then_some(serving);
     let patience = Duration::from_millis(config.server.drain_timeout_ms);
     let drained = tokio::select! {
@@ -113,6 +118,22 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     }
     tell("Drained. Everything accepted is stored.");
     Ok(())
+}
+
+/// Keeps documents of objects where the store has them.
+#[cfg(feature = "mongodb")]
+fn read_model(config: &Config, store: &Arc<dyn Store>, system: &System) -> JoinHandle<()> {
+    let every = config.store.objects_interval_s;
+    if config.store.kind != StoreKind::Mongodb || every == 0 {
+        return tokio::spawn(async {});
+    }
+    let (options, every) = (settings::mongodb(config), Duration::from_secs(every));
+    tokio::spawn(crate::read_model::run(options, Arc::clone(store), system.clone(), every))
+}
+
+#[cfg(not(feature = "mongodb"))]
+fn read_model(_: &Config, _: &Arc<dyn Store>, _: &System) -> JoinHandle<()> {
+    tokio::spawn(async {})
 }
 
 /// Why a server ends.

@@ -5,10 +5,11 @@ mod common;
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use avvy_bench::crash::{self, Cut, Options};
 use avvy_bench::draw::Draw;
-use avvy_persistence::testing::mongod::{fresh_database, shared};
+use avvy_persistence::testing::mongod::{fresh_database, shared, shown};
 use common::Server;
 use serde_json::Value;
 
@@ -22,6 +23,7 @@ fn settings() -> Vec<(String, String)> {
         ("AVVY_STORE_KIND", "mongodb"),
         ("AVVY_STORE_URI", shared()),
         ("AVVY_STORE_DATABASE", &database),
+        ("AVVY_STORE_OBJECTS_INTERVAL_S", "1"),
         // A busy machine is no reason to fail.
         ("AVVY_STORE_OPERATION_TIMEOUT_MS", "60000"),
     ];
@@ -54,6 +56,15 @@ fn serves_from_mongodb_and_goes_on_elsewhere() {
     let summary: Value = serde_json::from_slice(&demo.stdout).unwrap();
     assert!(demo.status.success(), "{summary}");
     assert_eq!((&summary["lost"], &summary["edits"]), (&0.into(), &summary["durable"]));
+    // Other programs find the objects, once a look or two have passed.
+    let database = own.iter().find(|(name, _)| *name == "AVVY_STORE_DATABASE").unwrap().1;
+    let path = format!("/api/v1/brane/{town}/objects?limit=1000");
+    let count = |page: &Value| page["objects"].as_array().unwrap().len() as u64;
+    let objects = count(&server.get(&path).1);
+    let began = Instant::now();
+    while shown(shared(), database, &town).0 != objects {
+        assert!(began.elapsed() < Duration::from_secs(60), "the documents stay behind");
+    }
     assert_eq!(server.drain().code(), Some(0));
     assert!(!first.join("avvyland.sqlite").exists());
 
@@ -64,8 +75,16 @@ fn serves_from_mongodb_and_goes_on_elsewhere() {
     assert_eq!(server.demo_brane, town);
     let brane = found["branes"].as_array().unwrap().iter().find(|brane| brane["id"] == town);
     let objects = brane.unwrap()["objects"].as_u64().unwrap();
-    let (status, page) = server.get(&format!("/api/v1/brane/{town}/objects?limit=1000"));
-    assert_eq!((status, page["objects"].as_array().unwrap().len() as u64), (200, objects));
+    let (status, page) = server.get(&path);
+    assert_eq!((status, count(&page)), (200, objects));
+    // It begins where the documents are, and they follow.
+    let head = brane.unwrap()["head"].as_i64().unwrap();
+    let demo = avvyland(&line, &second, &settings);
+    assert!(demo.status.success());
+    let began = Instant::now();
+    while shown(shared(), database, &town).1 <= head {
+        assert!(began.elapsed() < Duration::from_secs(60), "the documents stay behind");
+    }
     assert_eq!(server.drain().code(), Some(0));
 }
 

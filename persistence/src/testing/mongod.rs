@@ -220,11 +220,30 @@ fn launch(port: u16, directory: &Path) -> Child {
     }
 }
 
+/// What the documents of a brane show: how many objects, as of which edit.
+///
+/// # Panics
+/// When the database does not answer.
+pub fn shown(uri: &str, database: &str, brane: &str) -> (u64, i64) {
+    let count = doc! {"count": "objects", "query": {"brane": brane}};
+    let count = command_to(uri, database, count);
+    let find = doc! {"find": "object_views", "filter": {"_id": brane}, "limit": 1};
+    let found = command_to(uri, database, find);
+    let batch = found.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
+    let view = batch.ok().and_then(|batch| batch.first()?.as_document());
+    let as_of = view.and_then(|view| view.get_i64("as_of").ok()).unwrap_or(-1);
+    (count.get_i32("n").map_or(0, i64::from).cast_unsigned(), as_of)
+}
+
 /// Gives one command to the database `admin`, and returns the answer.
 ///
 /// # Panics
 /// When it fails.
 pub fn command(uri: &str, command: Document) -> Document {
+    command_to(uri, "admin", command)
+}
+
+fn command_to(uri: &str, database: &str, command: Document) -> Document {
     // A client belongs to the runtime it was made in, and callers have theirs.
     thread::scope(|scope| {
         let run = || {
@@ -233,7 +252,7 @@ pub fn command(uri: &str, command: Document) -> Document {
                 let mut options = ClientOptions::parse(uri).await?;
                 options.server_selection_timeout = Some(PATIENCE);
                 let client = Client::with_options(options)?;
-                let answer = client.database("admin").run_command(command.clone()).await;
+                let answer = client.database(database).run_command(command.clone()).await;
                 client.shutdown().immediate(true).await;
                 answer
             })

@@ -151,6 +151,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("people.signal_deliveries_per_second", 1, 1_000_000_000),
     ("people.signal_deliveries_burst", 1, 1_000_000_000),
     ("store.max_connections", 4, 10_000),
+    ("store.objects_interval_s", 0, DAY_S),
     ("store.lock_wait_ms", 0, HOUR_MS),
     ("brane.snapshot_retry_ms", 1, HOUR_MS),
     ("store.operation_timeout_ms", 1, HOUR_MS),

@@ -369,6 +369,8 @@ section! {
         database: String = "avvyland".to_owned(),
         /// Connections to each server of MongoDB.
         max_connections: u32 = 32,
+        /// How often objects are written as documents of MongoDB, in seconds; 0: never.
+        objects_interval_s: u64 = 10,
         /// How long a start waits for the data directory, in milliseconds.
         lock_wait_ms: u64 = 3_000,
         /// How long one operation may take, in milliseconds.
