@@ -55,7 +55,7 @@ pub(super) async fn some_branes(
     after: &str,
 ) -> Result<(Vec<Option<BraneId>>, Option<String>), StoreError> {
     let (filter, sort) = (doc! {"_id": {"$gt": after}}, doc! {"_id": 1});
-    let query = Query { filter, sort, fields: doc! {"_id": 1}, limit: STEP };
+    let query = Query { filter, sort, fields: doc! {"_id": 1}, limit: STEP, ..Query::default() };
     let found = link.many(BRANES, query).await?;
     let keys: Vec<&str> = found.iter().filter_map(|brane| brane.get_str("_id").ok()).collect();
     let last = keys.last().filter(|_| keys.len() == STEP as usize).map(|last| (*last).to_owned());
@@ -162,7 +162,7 @@ impl Work for Bite {
         let covered = all.get(self.keep.max(1) as usize - 1).map_or(Seq(0), |info| info.at);
         let (filter, sort) = (chunks_from(self.brane, Seq(0)), doc! {"_id": 1});
         let fields = doc! {"to": 1, "at": 1, "bytes": 1, "pieces": 1};
-        let query = Query { filter, sort, fields, limit: BITE_CHUNKS };
+        let query = Query { filter, sort, fields, limit: BITE_CHUNKS, ..Query::default() };
         let found = link.find(session, CHUNKS, query).await?;
         let (bitten, due) = self.due(&found, covered);
         let (Some(first), Some(last)) = (due.first(), due.last()) else { return Ok(bitten) };

@@ -51,6 +51,8 @@ pub(super) struct Query {
     pub(super) fields: Document,
     /// The most documents; 0: all.
     pub(super) limit: u32,
+    /// Bytes of bodies after which no more documents are read; 0: no bound.
+    pub(super) max_bytes: usize,
 }
 
 /// Work that is done in one transaction. It may be done several times, until
@@ -196,9 +198,14 @@ impl Link {
             find = find.limit(i64::from(query.limit));
         }
         let mut cursor = find.session(&mut *session).await?;
-        let mut found = Vec::new();
+        let (mut found, mut bytes) = (Vec::new(), 0);
         while let Some(next) = cursor.next(session).await {
-            found.push(next?);
+            let next = next?;
+            bytes += next.get_binary_generic("body").map_or(0, Vec::len);
+            found.push(next);
+            if query.max_bytes > 0 && bytes >= query.max_bytes {
+                break;
+            }
         }
         Ok(found)
     }

@@ -20,8 +20,9 @@ use crate::report::{Cut, Damage};
 use crate::scan::{Scan, Verdict};
 use crate::store::{Opened, TornTail};
 
-/// Chunks put aside in one step.
+/// Chunks put aside in one step, and about how many bytes of them.
 const BITE_CHUNKS: u32 = 64;
+const BITE_BYTES: usize = 16 << 20;
 
 /// Opens a brane.
 pub(super) async fn open(link: &Link, brane: BraneId) -> Result<Opened, StoreError> {
@@ -109,8 +110,8 @@ async fn put_aside(
     for collection in [CHUNKS, CHUNK_RESTS] {
         let mut filter = chunks_from(brane, begin);
         loop {
-            let sort = doc! {"_id": 1};
-            let query = Query { filter, sort, limit: BITE_CHUNKS, ..Query::default() };
+            let (sort, max_bytes) = (doc! {"_id": 1}, BITE_BYTES);
+            let query = Query { filter, sort, limit: BITE_CHUNKS, max_bytes, ..Query::default() };
             let found = link.many(collection, query).await?;
             let Some(last) = found.last().and_then(|last| last.get("_id")).cloned() else { break };
             filter = chunks_from(brane, begin);
@@ -149,8 +150,9 @@ impl Work for Settle {
             return Err(StoreError::StaleEpoch { current: old.epoch }.into());
         }
         let mut new = old;
-        // Once more after it was done it finds nothing to cut.
-        if let Some(torn) = torn.as_ref().filter(|_| !self.is_cut(&old)) {
+        if let Some(torn) = torn
+            && !self.is_cut(link, session).await?
+        {
             new = self.cut(link, session, old, torn).await?;
         }
         let mut lineage = read_lineage(link, session, *brane, &old).await?;
@@ -175,8 +177,11 @@ impl Work for Settle {
 }
 
 impl Settle {
-    fn is_cut(&self, head: &Head) -> bool {
-        self.torn.as_ref().is_some_and(|torn| head.seq == torn.kept && torn.kept < torn.claimed)
+    /// Whether an earlier attempt has cut, and was not answered.
+    async fn is_cut(&self, link: &Link, session: &mut ClientSession) -> Result<bool, Failure> {
+        let filter = doc! {"_id": rows::cut_key(self.brane, self.epoch)};
+        let query = Query { filter, fields: doc! {"_id": 1}, limit: 1, ..Query::default() };
+        Ok(!link.find(session, CUTS, query).await?.is_empty())
     }
 
     /// Deletes what was put aside, and counts what is left.

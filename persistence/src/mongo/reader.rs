@@ -25,9 +25,9 @@ use crate::report::{Cut, Damage, MAX_DAMAGES};
 use crate::scan::Link as Chained;
 use crate::snapshot::{SnapshotId, SnapshotInfo};
 
-/// Chunks that are read in one step. With bodies of the usual 256 KiB at most
-/// that is an answer of the server or two.
-const BITE_CHUNKS: u32 = 64;
+/// Chunks that are read in one step, and about how many bytes of them.
+const BITE_CHUNKS: u32 = 256;
+const BITE_BYTES: usize = 4 << 20;
 
 /// What is known of a brane's journal before its chunks are read.
 pub(super) struct Outline {
@@ -199,24 +199,28 @@ pub(super) async fn begin_in(
 ) -> Result<Seq, Failure> {
     let keys = doc! {"$gte": chunk_key(brane, Seq(0)), "$lte": chunk_key(brane, after)};
     let (sort, fields) = (doc! {"_id": -1}, doc! {"to": 1});
-    let query = Query { filter: doc! {"_id": keys}, sort, fields, limit: 1 };
+    let query = Query { filter: doc! {"_id": keys}, sort, fields, limit: 1, ..Query::default() };
     let found = link.find(session, CHUNKS, query).await?;
     let found =
         found.first().filter(|found| rows::number(found, "to").is_ok_and(|to| to > after.0));
     Ok(found.and_then(|found| rows::from_of(found).ok()).unwrap_or(after))
 }
 
-/// Some chunks of a brane, from this key on.
+/// Some chunks of a brane, from this key on, about so many bytes at most, and
+/// the key from which to go on if there may be more.
 async fn chunks(
     link: &Link,
     brane: BraneId,
     from: Seq,
-    limit: u32,
-) -> Result<Vec<Found>, StoreError> {
-    let (filter, sort) = (chunks_from(brane, from), doc! {"_id": 1});
-    let query = Query { filter, sort, limit, ..Query::default() };
+    max_bytes: usize,
+) -> Result<(Vec<Found>, Option<Seq>), StoreError> {
+    let (filter, sort, limit) = (chunks_from(brane, from), doc! {"_id": 1}, BITE_CHUNKS);
+    let query = Query { filter, sort, limit, max_bytes, ..Query::default() };
+    let found = link.many(CHUNKS, query).await?;
+    let bodies = found.iter().map(|found| found.get_binary_generic("body").map_or(0, Vec::len));
+    let is_full = found.len() == BITE_CHUNKS as usize || bodies.sum::<usize>() >= max_bytes;
     let mut chunks = Vec::new();
-    for found in link.many(CHUNKS, query).await? {
+    for found in found {
         let broken = |why| damaged(Place::File(format!("{CHUNKS} of brane {brane}")), why);
         let mut rest = Vec::new();
         if found.contains_key("pieces") {
@@ -225,7 +229,8 @@ async fn chunks(
         }
         chunks.push(Found::read(found, &rest, brane).map_err(broken)?);
     }
-    Ok(chunks)
+    let next = chunks.last().filter(|_| is_full).map(|last| last.from.next());
+    Ok((chunks, next))
 }
 
 /// How many chunks are stored of a brane, and the length of their bodies.
@@ -268,14 +273,13 @@ pub(super) async fn stretch(
     // Stops where the budget ends; what is read beyond it is a bite at most.
     let (mut found, mut bytes) = (Vec::new(), 0);
     let mut at = Some(begin(link, brane, after).await?);
-    let mut limit = 4;
     while let Some(from) = at.filter(|_| bytes <= max_bytes && after < head.seq) {
-        let next = chunks(link, brane, from, limit).await?;
-        let is_full = next.len() == limit as usize;
-        at = next.last().filter(|_| is_full).map(|last| last.from.next());
-        bytes += next.iter().flat_map(|found| &found.chunk).map(|c| c.body.len()).sum::<usize>();
-        found.extend(next);
-        limit = BITE_CHUNKS;
+        // One byte more than fits: then it is known that no more does.
+        let room = (max_bytes - bytes + 1).min(BITE_BYTES);
+        let (some, next) = chunks(link, brane, from, room).await?;
+        bytes += some.iter().flat_map(|found| &found.chunk).map(|c| c.body.len()).sum::<usize>();
+        found.extend(some);
+        at = next;
     }
     let covered = outline(link, brane).await?.covered();
     let mut chain = Chain::new(brane, after, head.seq, covered, max_bytes);
@@ -297,9 +301,7 @@ pub(super) struct Bite {
 
 /// A bite of a scan of a brane's chunks.
 pub(super) async fn bite(link: &Link, brane: BraneId, from: Seq) -> Result<Bite, StoreError> {
-    let found = chunks(link, brane, from, BITE_CHUNKS).await?;
-    let is_full = found.len() == BITE_CHUNKS as usize;
-    let next = found.last().filter(|_| is_full).map(|last| last.from.next());
+    let (found, next) = chunks(link, brane, from, BITE_BYTES).await?;
     let links = found.into_iter().map(|Found { from, to, chunk }| match chunk {
         Ok(chunk) => (Chained::Good { epoch: chunk.epoch, from, to }, chunk.body.len()),
         Err(why) => (Chained::Bad { from, to, why }, 0),

@@ -300,11 +300,16 @@ impl Found {
 
 // --- cuts ---
 
+/// The key of the cut that an opening made.
+pub(super) fn cut_key(brane: BraneId, epoch: Epoch) -> Document {
+    doc! {"brane": brane.to_string(), "epoch": long(epoch.0)}
+}
+
 /// The document of a cut.
 pub(super) fn cut_document(brane: BraneId, cut: &Cut) -> Document {
     let TornTail { kept, claimed, chunks, why } = &cut.torn;
     doc! {
-        "_id": {"brane": brane.to_string(), "epoch": long(cut.epoch.0)},
+        "_id": cut_key(brane, cut.epoch),
         "kept": long(kept.0),
         "claimed": long(claimed.0),
         "chunks": long(*chunks),

@@ -273,7 +273,8 @@ pub(super) async fn doom(
 pub(super) async fn delete(link: &Link, snapshot: SnapshotId) -> Result<(), StoreError> {
     loop {
         let (filter, sort) = (parts_of(snapshot), doc! {"_id": 1});
-        let query = Query { filter, sort, fields: doc! {"_id": 1}, limit: BITE_PARTS };
+        let query =
+            Query { filter, sort, fields: doc! {"_id": 1}, limit: BITE_PARTS, ..Query::default() };
         let found = link.many(PARTS, query).await?;
         let keys: Vec<Bson> =
             found.into_iter().filter_map(|part| part.get("_id").cloned()).collect();

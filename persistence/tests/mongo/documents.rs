@@ -92,6 +92,12 @@ async fn a_brane_with_chunks_that_no_head_counts_is_refused_alone() {
     let answers = store.append(group).await.unwrap();
     assert_eq!(answers, [Err(AppendRefusal::Damaged), Ok(())]);
     expect_journal(&store, 2, &chunks(2, epoch, 0..1)).await;
+    // The next opening puts them aside.
+    let again = store.open(brane(1)).await.unwrap();
+    assert_eq!(again.torn.map(|torn| (torn.kept, torn.claimed)), Some((Seq(0), Seq(1))));
+    let group = chunks(1, again.epoch, 0..2);
+    assert_eq!(store.append(group.clone()).await, Ok(vec![Ok(()); 2]));
+    expect_journal(&store, 1, &group).await;
 }
 
 #[tokio::test]
