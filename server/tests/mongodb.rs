@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use avvy_bench::crash::{self, Cut, Options};
 use avvy_bench::draw::Draw;
-use avvy_persistence::testing::mongod::{fresh_database, shared, shown};
+use avvy_persistence::testing::mongod::{MongoSet, fresh_database, shared, shown};
 use common::Server;
 use serde_json::Value;
 
@@ -85,6 +85,42 @@ fn serves_from_mongodb_and_goes_on_elsewhere() {
     while shown(shared(), database, &town).1 <= head {
         assert!(began.elapsed() < Duration::from_secs(60), "the documents stay behind");
     }
+    assert_eq!(server.drain().code(), Some(0));
+}
+
+#[test]
+fn the_death_of_a_primary_is_a_pause() {
+    let mut set = MongoSet::start(3);
+    let uri = set.uri();
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let database = fresh_database();
+    let own = [
+        ("AVVY_STORE_KIND", "mongodb"),
+        ("AVVY_STORE_URI", &uri),
+        ("AVVY_STORE_DATABASE", &database),
+    ];
+    let server = Server::start_program(BINARY.as_ref(), &data, &own);
+    let objects = || {
+        let path = format!("/api/v1/brane/{}/objects?limit=1000", server.demo_brane);
+        server.get(&path).1["objects"].as_array().map_or(0, Vec::len)
+    };
+    let before = objects();
+    let line = ["demo", "--users", "10", "--seconds", "5", "--json"];
+    let demo = std::thread::scope(|scope| {
+        let demo = scope.spawn(|| avvyland(&line, &data, &[]));
+        // Under way.
+        let began = Instant::now();
+        while objects() == before {
+            assert!(began.elapsed() < Duration::from_secs(60), "nobody builds");
+        }
+        let primary = set.primary();
+        set.kill(primary);
+        demo.join().unwrap()
+    });
+    let summary: Value = serde_json::from_slice(&demo.stdout).unwrap();
+    assert!(demo.status.success(), "{summary}");
+    assert_eq!((&summary["lost"], &summary["edits"]), (&0.into(), &summary["durable"]));
     assert_eq!(server.drain().code(), Some(0));
 }
 
