@@ -11,7 +11,9 @@ const SIDE_BY_SIDE: usize = 6;
 
 #[tokio::test]
 async fn mongo_conforms() {
-    let cases = stream::iter(all()).map(|case| async {
+    // The longest are the last.
+    let cases: Vec<_> = all().collect();
+    let cases = stream::iter(cases.into_iter().rev()).map(|case| async {
         let mut fixture = MongoFixture::new(options()).await.unwrap();
         let verdict = case.run(&mut fixture).await;
         verdict.err().map(|failure| (case.name, failure))

@@ -1,6 +1,6 @@
 //! The servers of the tests themselves.
 
-use avvy_persistence::testing::mongod::{MongoSet, command, fresh_database, shared};
+use avvy_persistence::testing::mongod::{fresh_database, shared};
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
 
@@ -14,16 +14,4 @@ async fn a_shared_server_takes_a_transaction() {
     assert_eq!(things.count_documents(doc! {}).await.unwrap(), 0);
     session.commit_transaction().await.unwrap();
     assert_eq!(things.count_documents(doc! {}).await.unwrap(), 1);
-}
-
-#[test]
-fn a_set_of_three_survives_its_primary() {
-    let mut set = MongoSet::start(3);
-    let first = set.primary();
-    set.kill(first);
-    let second = set.primary();
-    assert_ne!(first, second);
-    set.restart(first);
-    let answer = command(&set.uri(), doc! {"hello": 1});
-    assert_eq!(answer.get_array("hosts").unwrap().len(), 3);
 }
