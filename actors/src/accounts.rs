@@ -1,15 +1,12 @@
 //! What each user has open, and has left of every rate: over all of the
 //! user's sessions and requests, so that many sessions bring no more than one.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use avvy_auth::rate::{Bucket, RetryAfterMs};
 use avvy_flow::people::Rate;
 use avvy_model::{BraneId, UserId};
 use dashmap::DashMap;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock;
 use crate::limit::Limit;
@@ -60,6 +57,8 @@ impl Default for UserConfig {
 /// What costs more than it looks, and so has a rate of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verb {
+    /// Operations of edits.
+    Edit,
     /// Joining a brane: it may have to be opened, and read as a whole. So does
     /// going over from a part of it to the whole or back.
     Join,
@@ -76,11 +75,9 @@ pub enum Verb {
 }
 
 impl Verb {
-    const ALL: [Self; 6] =
-        [Self::Join, Self::Hash, Self::PeoplePage, Self::Refresh, Self::Create, Self::Page];
-
     const fn limit(self) -> Limit {
         match self {
+            Self::Edit => Limit::EditRateOfUser,
             Self::Join => Limit::JoinRate,
             Self::Hash => Limit::HashRate,
             Self::PeoplePage => Limit::PeoplePageRate,
@@ -92,6 +89,7 @@ impl Verb {
 
     const fn rate(self, config: &UserConfig) -> Rate {
         match self {
+            Self::Edit => config.edits,
             Self::Join => config.joins,
             Self::Hash => config.hashes,
             Self::PeoplePage => config.people_pages,
@@ -102,29 +100,28 @@ impl Verb {
     }
 }
 
-/// One user's.
+/// One user's. There are as many as users with a session, so it holds only
+/// what they use.
 pub struct Account {
     config: Arc<UserConfig>,
     metrics: Arc<Metrics>,
-    sessions: Arc<Semaphore>,
-    pages: Arc<Semaphore>,
+    used: Mutex<Used>,
+}
+
+#[derive(Default)]
+struct Used {
+    sessions: usize,
+    pages: usize,
     /// By how many sessions each brane is joined.
-    joined: Mutex<HashMap<BraneId, usize>>,
-    edits: Mutex<Bucket>,
-    verbs: [Mutex<Bucket>; Verb::ALL.len()],
+    joined: Vec<(BraneId, usize)>,
+    /// A verb without one has its whole burst.
+    buckets: Vec<(Verb, Bucket)>,
 }
 
 impl Account {
-    fn new(config: &Arc<UserConfig>, metrics: &Arc<Metrics>, now_ms: u64) -> Self {
-        Self {
-            sessions: Arc::new(Semaphore::new(config.max_sessions)),
-            pages: Arc::new(Semaphore::new(config.max_pages)),
-            joined: Mutex::default(),
-            edits: Mutex::new(bucket(config.edits, now_ms)),
-            verbs: Verb::ALL.map(|verb| Mutex::new(bucket(verb.rate(config), now_ms))),
-            config: Arc::clone(config),
-            metrics: Arc::clone(metrics),
-        }
+    fn new(config: &Arc<UserConfig>, metrics: &Arc<Metrics>) -> Self {
+        let (config, metrics) = (Arc::clone(config), Arc::clone(metrics));
+        Self { config, metrics, used: Mutex::default() }
     }
 
     /// Takes one of a verb's rate.
@@ -132,8 +129,7 @@ impl Account {
     /// # Errors
     /// How long until there is one.
     pub fn take(&self, verb: Verb) -> Result<(), RetryAfterMs> {
-        let taken = lock(&self.verbs[verb as usize]).take(clock::monotonic_ms(), 1);
-        self.counted(taken, verb.limit())
+        self.at_rate(verb, |bucket, now_ms| bucket.take(now_ms, 1))
     }
 
     /// Takes so many operations of the rate of edits, or a whole burst if that
@@ -143,8 +139,7 @@ impl Account {
     /// How long until they are there.
     pub fn take_edits(&self, operations: u64) -> Result<(), RetryAfterMs> {
         let operations = operations.min(u64::from(self.config.edits.burst));
-        let taken = lock(&self.edits).take(clock::monotonic_ms(), operations);
-        self.counted(taken, Limit::EditRateOfUser)
+        self.at_rate(Verb::Edit, |bucket, now_ms| bucket.take(now_ms, operations))
     }
 
     /// Takes so many operations, in advance if need be.
@@ -153,60 +148,117 @@ impl Account {
     /// How long to wait with them. They are taken all the same, so that of
     /// several sessions each has its turn, however much the others send.
     pub(crate) fn reserve_edits(&self, operations: u64) -> Result<(), RetryAfterMs> {
-        let reserved = lock(&self.edits).reserve(clock::monotonic_ms(), operations);
-        self.counted(reserved, Limit::EditRateOfUser)
+        self.at_rate(Verb::Edit, |bucket, now_ms| bucket.reserve(now_ms, operations))
     }
 
     /// A place for a page of objects until it has gone out, if there is one.
-    pub fn hold_page(&self) -> Option<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.pages).try_acquire_owned().ok();
-        self.counted(place.ok_or(()), Limit::PagesOfUser).ok()
+    pub fn hold_page(self: &Arc<Self>) -> Option<Held> {
+        self.hold(What::Page, Limit::PagesOfUser)
     }
 
     /// A place for a session, if there is one.
-    pub(crate) fn enter(&self) -> Option<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.sessions).try_acquire_owned().ok();
-        self.counted(place.ok_or(()), Limit::SessionsOfUser).ok()
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Held> {
+        self.hold(What::Session, Limit::SessionsOfUser)
     }
 
     /// Counts a brane as joined until this is dropped; `None` when that would
     /// be one too many.
-    pub(crate) fn join(self: &Arc<Self>, brane: BraneId) -> Option<Joined> {
-        let mut joined = lock(&self.joined);
-        if !joined.contains_key(&brane) && joined.len() >= self.config.max_joined_branes {
-            self.metrics.limits.count(Limit::JoinedByUser);
-            return None;
+    pub(crate) fn join(self: &Arc<Self>, brane: BraneId) -> Option<Held> {
+        self.hold(What::Joined(brane), Limit::JoinedByUser)
+    }
+
+    fn hold(self: &Arc<Self>, what: What, limit: Limit) -> Option<Held> {
+        let is_there = lock(&self.used).add(what, &self.config);
+        if !is_there {
+            self.metrics.limits.count(limit);
         }
-        *joined.entry(brane).or_default() += 1;
-        Some(Joined { account: Arc::clone(self), brane })
+        is_there.then(|| Held { account: Arc::clone(self), what })
     }
 
-    fn counted<T, E>(&self, outcome: Result<T, E>, limit: Limit) -> Result<T, E> {
-        outcome.inspect_err(|_| self.metrics.limits.count(limit))
+    fn at_rate(
+        &self,
+        verb: Verb,
+        ask: impl FnOnce(&mut Bucket, u64) -> Result<(), RetryAfterMs>,
+    ) -> Result<(), RetryAfterMs> {
+        let now_ms = clock::monotonic_ms();
+        let answer = ask(lock(&self.used).bucket(verb, &self.config, now_ms), now_ms);
+        answer.inspect_err(|_| self.metrics.limits.count(verb.limit()))
     }
 
-    /// Whether a new one would be the same. A session has a hold on it.
+    /// Whether a new one would be the same.
     fn is_rested(&self, now_ms: u64) -> bool {
-        self.pages.available_permits() == self.config.max_pages
-            && self.sessions.available_permits() == self.config.max_sessions
-            && self.verbs.iter().chain([&self.edits]).all(|bucket| lock(bucket).is_full(now_ms))
+        let used = lock(&self.used);
+        used.sessions == 0
+            && used.pages == 0
+            && used.joined.is_empty()
+            && used.buckets.iter().all(|(_, bucket)| bucket.is_full(now_ms))
     }
 }
 
-/// A brane that a user has joined once more.
-pub(crate) struct Joined {
-    account: Arc<Account>,
-    brane: BraneId,
-}
+impl Used {
+    fn bucket(&mut self, verb: Verb, config: &UserConfig, now_ms: u64) -> &mut Bucket {
+        let at = self.buckets.iter().position(|(of, _)| *of == verb).unwrap_or_else(|| {
+            let Rate { burst, per_second } = verb.rate(config);
+            self.buckets.reserve_exact(1);
+            self.buckets.push((verb, Bucket::new(burst, per_second, now_ms)));
+            self.buckets.len() - 1
+        });
+        &mut self.buckets[at].1
+    }
 
-impl Drop for Joined {
-    fn drop(&mut self) {
-        if let Entry::Occupied(mut count) = lock(&self.account.joined).entry(self.brane) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
+    /// False when that would be one too many.
+    fn add(&mut self, what: What, config: &UserConfig) -> bool {
+        let below = |count: &mut usize, max| {
+            let is_below = *count < max;
+            *count += usize::from(is_below);
+            is_below
+        };
+        match what {
+            What::Session => below(&mut self.sessions, config.max_sessions),
+            What::Page => below(&mut self.pages, config.max_pages),
+            What::Joined(brane) => {
+                if let Some((_, count)) = self.joined.iter_mut().find(|(of, _)| *of == brane) {
+                    *count += 1;
+                } else if self.joined.len() < config.max_joined_branes {
+                    self.joined.reserve_exact(1);
+                    self.joined.push((brane, 1));
+                } else {
+                    return false;
+                }
+                true
             }
         }
+    }
+
+    fn give_back(&mut self, what: What) {
+        match what {
+            What::Session => self.sessions -= 1,
+            What::Page => self.pages -= 1,
+            What::Joined(brane) => self.joined.retain_mut(|(of, count)| {
+                *count -= usize::from(*of == brane);
+                *count > 0
+            }),
+        }
+    }
+}
+
+/// Something of which a user may have so much at a time.
+#[derive(Clone, Copy)]
+enum What {
+    Session,
+    Page,
+    Joined(BraneId),
+}
+
+/// One that a user has, until it is dropped.
+pub struct Held {
+    account: Arc<Account>,
+    what: What,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        lock(&self.account.used).give_back(self.what);
     }
 }
 
@@ -224,8 +276,8 @@ impl Accounts {
     }
 
     pub(crate) fn of(&self, user: UserId) -> Arc<Account> {
-        let new = || Account::new(&self.config, &self.metrics, clock::monotonic_ms());
-        Arc::clone(&self.accounts.entry(user).or_insert_with(|| Arc::new(new())))
+        let new = || Arc::new(Account::new(&self.config, &self.metrics));
+        Arc::clone(&self.accounts.entry(user).or_insert_with(new))
     }
 
     /// Forgets those that say nothing. Whoever has one has a hold on it.
@@ -233,10 +285,6 @@ impl Accounts {
         self.accounts
             .retain(|_, account| Arc::strong_count(account) > 1 || !account.is_rested(now_ms));
     }
-}
-
-const fn bucket(rate: Rate, now_ms: u64) -> Bucket {
-    Bucket::new(rate.burst, rate.per_second, now_ms)
 }
 
 /// No code under these locks can panic halfway through a change.

@@ -38,7 +38,7 @@ mod system;
 mod tests;
 mod wire;
 
-pub use accounts::{Account, UserConfig, Verb};
+pub use accounts::{Account, Held, UserConfig, Verb};
 pub use avvy_flow::AdmissionStatus;
 pub use avvy_flow::brane_core::BraneStatus;
 pub use avvy_flow::fan_out::FanOutStatus;

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use crate::accounts::Joined;
+use crate::accounts::Held;
 use crate::brane::BraneHandle;
 
 /// Where what is said on a channel goes. The brane has let the session in, or
@@ -14,7 +14,7 @@ pub(crate) struct Route {
     /// Whether the client wants to see the whole brane.
     pub(crate) sees_all: bool,
     /// Held for as long as the route is there.
-    _joined: Joined,
+    _joined: Held,
 }
 
 impl Route {
@@ -22,7 +22,7 @@ impl Route {
         handle: BraneHandle,
         join: u64,
         sees_all: bool,
-        joined: Joined,
+        joined: Held,
     ) -> Self {
         Self { handle, join, sees_all, _joined: joined }
     }

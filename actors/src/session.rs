@@ -16,9 +16,8 @@ use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::{self, DecodeError, PartialUpdate};
 use avvy_protocol::{Channel, ClientMessage, PeopleRequest, ServerMessage, Update};
 use ractor::ActorRef;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::accounts::Account;
+use crate::accounts::{Account, Held};
 use crate::answer::Answer;
 use crate::brane::{BraneHandle, BraneMsg};
 use crate::clock;
@@ -60,7 +59,7 @@ pub(crate) struct Shared {
     /// The user's, once the user is known.
     pub(crate) account: OnceLock<Arc<Account>>,
     /// One of the user's places for sessions.
-    place: Mutex<Option<OwnedSemaphorePermit>>,
+    place: Mutex<Option<Held>>,
     edits: Mutex<Bucket>,
     messages: Mutex<Bucket>,
     pub(crate) poses: Poses,

@@ -15,7 +15,7 @@ use avvy_protocol::{
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use crate::accounts::{Accounts, Joined, Verb};
+use crate::accounts::{Accounts, Held, Verb};
 use crate::brane::{BraneHandle, BraneMsg, Goodbye};
 use crate::clock;
 use crate::credits::Permit;
@@ -80,7 +80,7 @@ pub(crate) struct Session {
     /// Looks elsewhere that it has left.
     views: Bucket,
     /// Branes that the directory is asked for.
-    opening: Vec<(BraneId, Joined)>,
+    opening: Vec<(BraneId, Held)>,
     /// How many were asked for.
     joins: u64,
 }
@@ -267,7 +267,7 @@ impl Session {
     }
 
     /// Counts a brane as joined, if it may be.
-    fn may_join(&self, brane: BraneId) -> Result<Joined, Code> {
+    fn may_join(&self, brane: BraneId) -> Result<Held, Code> {
         let routes = self.shared.routes();
         let is_opening = self.opening.iter().any(|(opening, _)| *opening == brane);
         if is_opening || routes.iter().any(|route| route.brane == brane) {
@@ -286,6 +286,8 @@ impl Session {
             return;
         };
         let (_, place) = self.opening.swap_remove(at);
+        // A session that has what it wants keeps no room for more.
+        self.opening.shrink_to_fit();
         let joined = result.and_then(|handle| self.principal(&handle).map(|p| (handle, p)));
         let (handle, principal) = match joined {
             Ok(joined) => joined,
@@ -297,7 +299,11 @@ impl Session {
         };
         self.joins += 1;
         let number = self.joins;
-        self.shared.routes().push(Route::new(handle.clone(), number, join.area.is_none(), place));
+        let mut routes = self.shared.routes();
+        // Most sessions join one brane, and few join many.
+        routes.reserve_exact(1);
+        routes.push(Route::new(handle.clone(), number, join.area.is_none(), place));
+        drop(routes);
         let message = BraneMsg::Join {
             session: self.shared.key,
             number,

@@ -21,7 +21,7 @@ pub(super) struct Member<O> {
     /// The version of the roster that the session has been sent, if it
     /// follows.
     pub follows: Option<u64>,
-    pub pose: Option<Held>,
+    pub pose: Option<Box<Held>>,
     pub sight: Sight,
     /// Is sent no poses for now.
     pub is_mute: bool,

@@ -193,7 +193,7 @@ impl<O: Outbox> People<O> {
         let at = self.poses + 1;
         let held = member.pose.get_or_insert_with(|| {
             self.posed += 1;
-            Held { pose, pose_at: 0, state: Vec::new(), state_at: at }
+            Box::new(Held { pose, pose_at: 0, state: Vec::new(), state_at: at })
         });
         let moved = held.pose_at == 0 || held.pose != pose;
         if moved {
@@ -363,7 +363,7 @@ impl<O: Outbox> People<O> {
         let is_due = now.us >= self.nearest_us + self.look_interval_us();
         if self.nearest_at == 0 || self.is_small() || is_due {
             let places = self.members.iter().filter_map(|(slot, member)| {
-                let Held { pose, .. } = member.pose.as_ref()?;
+                let Held { pose, .. } = member.pose.as_deref()?;
                 Some(Place { position: pose.position, slot, person: member.person })
             });
             self.nearest = Nearest::new(places.collect());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use avvy_actors::{Limit, Verb, View};
+use avvy_actors::{Held, Limit, Verb, View};
 use avvy_model::{Code, Handle};
 use avvy_protocol::rest::{ObjectBody, ObjectPage, encode};
 use axum::extract::State;
@@ -41,7 +41,7 @@ pub(super) async fn list(
     // Milliseconds of work that the branes' threads have better use for.
     let encoded = tokio::task::spawn_blocking(move || {
         let bytes = encode(&object_page(&view, page.after, limit), arrival.format);
-        Bytes::from_owner(Body { bytes, _places: [own, of_address, permit] })
+        Bytes::from_owner(Body { bytes, _own: own, _shared: [of_address, permit] })
     });
     let body = encoded.await.map_err(|_| Code::Internal)?;
     Ok(arrival.encoded(StatusCode::OK, body))
@@ -50,8 +50,10 @@ pub(super) async fn list(
 /// A page on its way. The next may be made when its last byte has gone out.
 struct Body {
     bytes: Vec<u8>,
-    /// The user's, the address's, and one of all.
-    _places: [OwnedSemaphorePermit; 3],
+    /// The user's place.
+    _own: Held,
+    /// The address's, and one of all.
+    _shared: [OwnedSemaphorePermit; 2],
 }
 
 impl AsRef<[u8]> for Body {
