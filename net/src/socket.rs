@@ -84,7 +84,7 @@ impl Socket {
     /// Nothing follows a close frame.
     pub(crate) fn send_raw(&self, bytes: &[u8]) {
         if !self.is_closing() {
-            self.send_bytes(&[Bytes::copy_from_slice(bytes)]);
+            self.send_bytes(std::iter::once(&Bytes::copy_from_slice(bytes)));
         }
     }
 
@@ -153,14 +153,14 @@ impl Socket {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send_bytes(&self, frames: &[Bytes]) -> Backlog {
+    fn send_bytes<'a>(&self, frames: impl ExactSizeIterator<Item = &'a Bytes> + Clone) -> Backlog {
         if self.gone.load(Ordering::Acquire) {
             return Backlog::Gone;
         }
         let mut outbox = self.outbox();
         let mut taken = 0;
         if let (true, Some(direct)) = (outbox.queue.is_empty(), &self.direct) {
-            taken = match try_write(direct, frames) {
+            taken = match try_write(direct, frames.clone()) {
                 Ok(n) => n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(_) => {
@@ -216,11 +216,7 @@ impl Wire for Socket {
         if self.is_closing() {
             return Backlog::Gone;
         }
-        match frames {
-            [one] => self.send_bytes(std::slice::from_ref(one.as_wire())),
-            [one, two] => self.send_bytes(&[one.as_wire().clone(), two.as_wire().clone()]),
-            many => self.send_bytes(&many.iter().map(|f| f.as_wire().clone()).collect::<Vec<_>>()),
-        }
+        self.send_bytes(frames.iter().map(Frame::as_wire))
     }
 
     fn is_full(&self) -> bool {
@@ -234,7 +230,7 @@ impl Wire for Socket {
     fn close(&self, code: CloseCode) {
         if !self.closing.swap(true, Ordering::AcqRel) {
             let frame = Frame::close(code, code.name());
-            self.send_bytes(std::slice::from_ref(frame.as_wire()));
+            self.send_bytes(std::iter::once(frame.as_wire()));
             self.task.wake();
         }
     }
@@ -273,17 +269,23 @@ impl Outbox {
 /// it knows of the socket: a memory access more for each of thousands of
 /// sockets. What the kernel does not take is queued, and the connection's task
 /// then waits in the runtime's way.
-fn try_write(socket: &OwnedWriteHalf, frames: &[Bytes]) -> io::Result<usize> {
+fn try_write<'a>(
+    socket: &OwnedWriteHalf,
+    mut frames: impl ExactSizeIterator<Item = &'a Bytes>,
+) -> io::Result<usize> {
     let socket: &TcpStream = socket.as_ref();
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    let written = match frames {
-        [one, two] => {
-            let slices = [IoSlice::new(one), IoSlice::new(two)];
-            net::sendmsg(socket, &slices, &mut SendAncillaryBuffer::default(), flags)
+    let count = frames.len().min(MAX_SLICES);
+    let written = match (count, frames.next()) {
+        (1, Some(one)) => net::send(socket, one, flags),
+        (_, None) => Ok(0),
+        (_, Some(first)) => {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            for (slice, frame) in slices.iter_mut().zip(std::iter::once(first).chain(frames)) {
+                *slice = IoSlice::new(frame);
+            }
+            net::sendmsg(socket, &slices[..count], &mut SendAncillaryBuffer::default(), flags)
         }
-        // Three and more are rare; the queue takes the rest.
-        [one, ..] => net::send(socket, one, flags),
-        [] => Ok(0),
     };
     Ok(written?)
 }
