@@ -83,7 +83,7 @@ pub(crate) enum BraneMsg {
     /// The journal's queue is too long, or short again.
     Pressure(bool),
     /// The fan-out has finished what was published.
-    FanOutReady { published: Seq, floor: Seq },
+    FanOutReady { published: Seq, floor: Seq, paced: bool },
     /// The fan-out cannot replay for this session, or it is to see the whole
     /// brane instead of a part or the other way round.
     Resync { session: SessionKey, at: Option<Position>, view: Option<Sight> },
@@ -247,8 +247,12 @@ impl Actor for BraneActor {
             }
             BraneMsg::Rejected(opening) => return brane.on_rejected(opening),
             BraneMsg::Pressure(on) => brane.feed(&myself, BraneInput::Pressure(on)),
-            BraneMsg::FanOutReady { published, floor } => {
-                brane.feed(&myself, BraneInput::FanOutReady { published, floor });
+            BraneMsg::FanOutReady { published, floor, paced } => {
+                brane.feed(&myself, BraneInput::FanOutReady { published, floor, paced });
+                if paced {
+                    // Behind what was published just now.
+                    brane.tell_fan_out(FanOutMsg::TakeTurn);
+                }
             }
             BraneMsg::Resync { session, at, view } => {
                 brane.feed(&myself, BraneInput::Resync { session, at, view });

@@ -59,6 +59,8 @@ pub(crate) enum FanOutMsg {
     Work,
     /// Something may be overdue.
     Tick,
+    /// The brane has published what it had, so views may be served.
+    TakeTurn,
     /// Parts may be kept for nobody.
     Tidy,
     /// The fan-out's state.
@@ -93,6 +95,8 @@ pub(crate) struct State {
     entering: Entering,
     brane: ActorRef<BraneMsg>,
     metrics: Arc<Metrics>,
+    /// Of [`FanOut::delivered`], what the metrics have.
+    counted: [u64; 2],
     /// Whether a [`FanOutMsg::Work`] is under way.
     working: bool,
     /// When the [`FanOutMsg::Tick`] under way comes, in monotonic microseconds.
@@ -129,6 +133,7 @@ impl Actor for FanOutActor {
             entering: Entering::default(),
             brane,
             metrics,
+            counted: [0; 2],
             working: false,
             tick_us: None,
             tidying: false,
@@ -177,6 +182,7 @@ impl Actor for FanOutActor {
                 state.tick_us = None;
                 state.machine.expire(now_us, &mut effects);
             }
+            FanOutMsg::TakeTurn => state.machine.take_turn(now_us, &mut effects),
             FanOutMsg::Tidy => {
                 state.tidying = false;
                 state.parts.tidy();
@@ -189,7 +195,13 @@ impl Actor for FanOutActor {
             state.perform(effect);
         }
         if !is_of_people {
+            state.count_deliveries();
             state.report_entered();
+            let mut now_us = now_us;
+            if state.machine.is_turning() {
+                now_us = clock::monotonic_us();
+                state.machine.turned(now_us);
+            }
             state.schedule(&myself, now_us);
         }
         state.crowd.schedule(&myself);
@@ -222,7 +234,7 @@ impl State {
             self.machine.restart(now_us, session, view, start, effects);
         } else {
             self.entering.push(session);
-            let wire = SessionWire { channel, wire, held: None };
+            let wire = SessionWire { channel, wire, held: Vec::new() };
             let sight = Sight { view, goal };
             self.machine.attach(now_us, session, wire, sight, start, effects);
         }
@@ -246,32 +258,13 @@ impl State {
     fn on_publish(&mut self, now_us: u64, window: Window, effects: &mut Vec<FanOutEffect>) {
         let published = WindowFrames::publish(&window);
         let Window { flush, acks, .. } = window;
-        let mut editors = Vec::with_capacity(acks.len());
         for (session, edits) in acks {
-            if let Some(wire) = self.machine.wire_mut(session) {
-                wire.held = Some(frame(&ServerMessage::Applied { channel: self.channel, edits }));
-                editors.push(session);
-            }
+            let applied = ServerMessage::Applied { channel: self.channel, edits };
+            self.machine.hold(session, frame(&applied));
         }
         let to = flush.to;
         self.parts.passed(to);
-        let before = self.machine.status().deliveries;
-        let bytes = published.bytes as u64;
         self.machine.publish(now_us, published, effects);
-        let live = self.machine.status().deliveries - before;
-        for session in editors {
-            // Editors that lag did not get the window, but get their outcomes.
-            if let Some(wire) = self.machine.wire_mut(session)
-                && let Some(held) = wire.held.take()
-            {
-                wire.wire.send(&[held]);
-            }
-        }
-        count(&self.metrics.deliveries, live);
-        count(&self.metrics.delivered_bytes, live * bytes);
-        let ready = BraneMsg::FanOutReady { published: to, floor: self.machine.floor() };
-        // Without its brane this actor ends, too.
-        let _ = self.brane.send_message(ready);
     }
 
     fn on_durable(&mut self, at: Position, waiting: &[SessionKey]) {
@@ -289,6 +282,17 @@ impl State {
         }
     }
 
+    fn count_deliveries(&mut self) {
+        let delivered = self.machine.delivered();
+        let counters = [&self.metrics.deliveries, &self.metrics.delivered_bytes];
+        for ((counter, now), before) in counters.into_iter().zip(delivered).zip(self.counted) {
+            if now > before {
+                count(counter, now - before);
+            }
+        }
+        self.counted = delivered;
+    }
+
     fn report_entered(&mut self) {
         if self.entering.is_empty() {
             return;
@@ -304,6 +308,10 @@ impl State {
 
     fn perform(&mut self, effect: FanOutEffect) {
         match effect {
+            FanOutEffect::Ready { published, floor, paced } => {
+                // Without its brane this actor ends, too.
+                let _ = self.brane.send_message(BraneMsg::FanOutReady { published, floor, paced });
+            }
             FanOutEffect::Resync { session, at, view } => {
                 // Without its brane this actor ends, too.
                 let _ = self.brane.send_message(BraneMsg::Resync { session, at, view });
@@ -350,16 +358,18 @@ impl State {
 struct SessionWire {
     channel: Channel,
     wire: Arc<dyn Wire>,
-    held: Option<Frame>,
+    held: Vec<Frame>,
 }
 
 impl fan_out::Wire<Frame> for SessionWire {
     fn send(&mut self, frame: fan_out::Frame<'_, Frame>) -> Room {
         let backlog = match frame {
-            fan_out::Frame::Window(window) => match self.held.take() {
-                Some(held) => self.wire.send(&[held, window.clone()]),
-                None => self.wire.send(std::slice::from_ref(window)),
-            },
+            fan_out::Frame::Windows(windows) if self.held.is_empty() => self.wire.send(windows),
+            fan_out::Frame::Windows(windows) => {
+                let mut frames = std::mem::take(&mut self.held);
+                frames.extend_from_slice(windows);
+                self.wire.send(&frames)
+            }
             fan_out::Frame::Part(part) => self.wire.send(&[part]),
             fan_out::Frame::Complete(version) => {
                 let channel = self.channel;
@@ -370,6 +380,16 @@ impl fan_out::Wire<Frame> for SessionWire {
             Backlog::Low => Room::More,
             // A wire that is gone is detached soon; until then it gets nothing.
             Backlog::High | Backlog::Gone => Room::Full,
+        }
+    }
+
+    fn hold(&mut self, frame: Frame) {
+        self.held.push(frame);
+    }
+
+    fn release(&mut self) {
+        if !self.held.is_empty() {
+            self.wire.send(&std::mem::take(&mut self.held));
         }
     }
 }

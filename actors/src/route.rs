@@ -18,12 +18,7 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    pub(crate) const fn new(
-        handle: BraneHandle,
-        join: u64,
-        sees_all: bool,
-        joined: Held,
-    ) -> Self {
+    pub(crate) const fn new(handle: BraneHandle, join: u64, sees_all: bool, joined: Held) -> Self {
         Self { handle, join, sees_all, _joined: joined }
     }
 }

@@ -171,11 +171,14 @@ impl FlushWindow {
         self.in_flight_us.get_or_insert(now_us);
     }
 
-    /// The fan-out has finished all that was published.
-    pub fn ready(&mut self, now_us: u64) {
-        if let Some(began) = self.in_flight_us.take() {
-            self.measured(now_us.saturating_sub(began));
-            self.schedule_us = self.schedule_us.max(began) + self.interval_us(self.viewers);
+    /// The fan-out has finished all that was published. When it `paced`
+    /// itself, others had their time by now, and the next publication is due.
+    pub fn ready(&mut self, now_us: u64, paced: bool) {
+        let Some(began_us) = self.in_flight_us.take() else { return };
+        self.schedule_us = self.schedule_us.max(began_us);
+        if !paced {
+            self.measured(now_us.saturating_sub(began_us));
+            self.schedule_us += self.interval_us(self.viewers);
         }
     }
 
@@ -249,7 +252,7 @@ mod tests {
         assert_eq!(window.decide(now_us, 0), Verdict::Publish);
         window.closed();
         window.published(now_us, 0);
-        window.ready(now_us + takes_us);
+        window.ready(now_us + takes_us, false);
     }
 
     #[test]
@@ -260,7 +263,7 @@ mod tests {
         assert_eq!(window.decide(10, 1_000), Verdict::Publish);
         window.closed();
         window.published(10, 1_000);
-        window.ready(20);
+        window.ready(20, false);
         window.push(1_000_000, 80);
         assert_eq!(window.decide(1_000_000, 1_000), Verdict::Publish);
     }
@@ -276,6 +279,18 @@ mod tests {
     }
 
     #[test]
+    fn waits_for_a_fan_out_that_paces_itself_and_no_longer() {
+        let mut window = machine();
+        window.push(0, 80);
+        window.closed();
+        window.published(0, 1_000);
+        window.push(100, 80);
+        window.ready(20_000, true);
+        assert_eq!(window.decide(20_000, 1_000), Verdict::Publish);
+        assert_eq!(window.cost_us, 0, "that it waited is no cost");
+    }
+
+    #[test]
     fn a_few_may_come_early() {
         let config = FlushWindowConfig { burst_windows: 3, ..Default::default() };
         let mut window = FlushWindow::new(config);
@@ -285,7 +300,7 @@ mod tests {
             waits.push(window.decide(now_us, 200));
             window.closed();
             window.published(now_us, 200);
-            window.ready(now_us);
+            window.ready(now_us, false);
         }
         let wait = Verdict::Wait(Some(1_001_200));
         assert_eq!(waits, [Verdict::Publish, Verdict::Publish, Verdict::Publish, wait]);
@@ -296,7 +311,7 @@ mod tests {
         let mut window = machine();
         window.push(0, 80);
         window.published(0, 1_000_000);
-        window.ready(1);
+        window.ready(1, false);
         assert_eq!(window.decide(2, 1), Verdict::Wait(Some(33_000)));
     }
 
@@ -311,7 +326,7 @@ mod tests {
         assert_eq!(window.decide(33_100, 1), Verdict::Close, "the journal does not wait");
         window.closed();
         assert_eq!(window.decide(33_100, 1), Verdict::Wait(None));
-        window.ready(40_000);
+        window.ready(40_000, false);
         assert_eq!(window.decide(40_000, 1), Verdict::Publish, "what was closed is due");
     }
 

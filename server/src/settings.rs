@@ -155,6 +155,7 @@ pub fn system(config: &Config) -> SystemConfig {
             replay_max_edits: brane.replay_max_edits,
             view_budget_percent: brane.view_budget_percent,
             part_linger_ms: brane.part_linger_ms as u32,
+            turn_sessions: brane.turn_sessions as usize,
             // Which of two ways to say the same is cheaper: no setting.
             ..BraneConfig::default()
         },
@@ -164,6 +165,7 @@ pub fn system(config: &Config) -> SystemConfig {
             slow_session_timeout_ms: config.session.slow_session_timeout_ms as u32,
             load_timeout_ms: config.session.load_timeout_ms as u32,
             max_resyncs: config.session.max_resyncs,
+            turn_sessions: brane.turn_sessions as usize,
             degrade: degrade(&config.session),
             recover_ms: config.session.degrade_recover_ms as u32,
             // How its actor shares its time between sessions: no setting.

@@ -180,6 +180,7 @@ fn brane(rng: &mut Rng, outcomes: usize) -> BraneConfig {
         max_window_bytes: *rng.pick(&[300, 4_000, 256 * 1024]).unwrap_or(&4_000),
     };
     BraneConfig {
+        turn_sessions: *rng.pick(&[1, 3, 1_000]).unwrap_or(&1_000),
         flush,
         limits,
         max_sessions: if rng.below(8) == 0 { 2 } else { 4_096 },
@@ -214,6 +215,7 @@ fn fan_out(rng: &mut Rng) -> FanOutConfig {
         slow_session_timeout_ms: *rng.pick(&[200, 1_000, 5_000]).unwrap_or(&1_000),
         load_timeout_ms: *rng.pick(&[500, 2_000, 20_000]).unwrap_or(&2_000),
         max_resyncs: rng.range(1, 4) as u32,
+        turn_sessions: *rng.pick(&[1, 3, 1_000]).unwrap_or(&1_000),
         degrade: degrade(rng),
         recover_ms: rng.range(1, 2_000) as u32,
     }

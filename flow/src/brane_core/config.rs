@@ -45,6 +45,9 @@ pub struct BraneConfig {
     /// The share of the time that goes to finding what sessions see that look
     /// elsewhere, in percent. Default 25. Beyond it they wait.
     pub view_budget_percent: u32,
+    /// Viewers of parts that the fan-out hands something to at a time; see
+    /// [`crate::FanOutConfig::turn_sessions`].
+    pub turn_sessions: usize,
 }
 
 impl Default for BraneConfig {
@@ -62,6 +65,7 @@ impl Default for BraneConfig {
             snapshot_retry_ms: 30_000,
             durable_tells: 16,
             view_budget_percent: 25,
+            turn_sessions: crate::FanOutConfig::default().turn_sessions,
         }
     }
 }

@@ -63,6 +63,9 @@ pub enum BraneInput {
         published: Seq,
         /// The oldest position that it can replay from.
         floor: Seq,
+        /// Whether it left time to others meanwhile: the next window may come
+        /// at once.
+        paced: bool,
     },
     /// The fan-out cannot replay for this session, or it is to see the whole
     /// brane instead of a part or the other way round.

@@ -195,8 +195,8 @@ impl BraneCore {
             BraneInput::View { session, area } => self.on_view(now, session, area, effects),
             BraneInput::Hash { session } => self.on_hash(session),
             BraneInput::Durable { epoch, seq } => self.on_durable(epoch, seq, effects),
-            BraneInput::FanOutReady { published, floor } => {
-                self.on_fan_out_ready(now, published, floor);
+            BraneInput::FanOutReady { published, floor, paced } => {
+                self.on_fan_out_ready(now, published, floor, paced);
             }
             BraneInput::Resync { session, at, view } => self.on_resync(session, at, view),
             BraneInput::Step { session, from, to } => self.on_step(session, from, to),

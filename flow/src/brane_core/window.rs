@@ -25,7 +25,7 @@ impl BraneCore {
     /// Closes and publishes what is due. Returns when to ask again.
     pub(super) fn pace(&mut self, now: Now, effects: &mut Vec<BraneEffect>) -> Option<u64> {
         loop {
-            let verdict = self.pace.decide(now.us, self.sessions.len());
+            let verdict = self.pace.decide(now.us, self.viewers());
             match verdict {
                 Verdict::Wait(_) if self.draining && self.published < self.head => {
                     self.publish(now, effects);
@@ -37,11 +37,17 @@ impl BraneCore {
         }
     }
 
-    pub(super) fn on_fan_out_ready(&mut self, now: Now, published: Seq, floor: Seq) {
+    /// How many sessions a publication is handed to: of viewers of parts those
+    /// of one turn.
+    fn viewers(&self) -> usize {
+        self.sessions.len() - self.scoped + self.scoped.min(self.config.turn_sessions)
+    }
+
+    pub(super) fn on_fan_out_ready(&mut self, now: Now, published: Seq, floor: Seq, paced: bool) {
         self.floor = floor;
         self.ready = self.ready.max(published.min(self.published));
         if self.ready == self.published {
-            self.pace.ready(now.us);
+            self.pace.ready(now.us, paced);
         }
     }
 
@@ -100,7 +106,7 @@ impl BraneCore {
         self.published = self.closed;
         // Whose edits are durable already reads so in the window's header.
         self.journal.take_editors(self.durable);
-        self.pace.published(now.us, self.sessions.len());
+        self.pace.published(now.us, self.viewers());
         self.answer_repeats(effects);
     }
 

@@ -16,6 +16,9 @@ pub(super) struct Lagging<S, W> {
     since_us: u64,
     /// Since when the outbox is full.
     full_us: Option<u64>,
+    /// Whether it has everything and waits until those with the same view
+    /// have it, too.
+    pub(super) joins: bool,
     /// New starts since the session was last live.
     resyncs: u32,
 }
@@ -33,7 +36,7 @@ pub(super) enum Stage<S> {
 impl<S, W> Lagging<S, W> {
     pub(super) fn new(now_us: u64, key: SessionKey, wire: W, start: Start<S>) -> Self {
         let stage = stage_of(start);
-        Self { key, wire, stage, since_us: now_us, full_us: None, resyncs: 0 }
+        Self { key, wire, stage, since_us: now_us, full_us: None, joins: false, resyncs: 0 }
     }
 
     pub(super) fn begin(&mut self, now_us: u64, start: Start<S>) {
@@ -50,7 +53,7 @@ impl<S, W> Lagging<S, W> {
 
     /// Whether it can be handed something now.
     pub(super) fn hungry(&self) -> bool {
-        self.full_us.is_none() && !matches!(self.stage, Stage::Waiting)
+        self.full_us.is_none() && !self.joins && !matches!(self.stage, Stage::Waiting)
     }
 
     /// Why it is too slow, if it is.
@@ -89,6 +92,7 @@ impl<S, W> Lagging<S, W> {
 
     pub(super) fn enter(&mut self, now_us: u64, stage: Stage<S>) {
         self.stage = stage;
+        self.joins = false;
         self.since_us = now_us;
     }
 }
@@ -120,9 +124,13 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
             return;
         }
         // It is told its level before it is served by it, which is next time.
-        if self.note_debt(now_us, index, effects) || !self.load(now_us, index) {
-            return;
+        if !self.note_debt(now_us, index, effects) && self.load(now_us, index) {
+            self.go_on(now_us, index, effects);
         }
+    }
+
+    /// Hands the session at `index` the windows that it lacks, up to a bound.
+    pub(super) fn go_on(&mut self, now_us: u64, index: usize, effects: &mut Vec<FanOutEffect>) {
         match self.replay(now_us, index) {
             Replayed::Live => self.make_live(now_us, index, effects),
             Replayed::More => {}
@@ -231,6 +239,7 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
 }
 
 fn hand<T, W: Wire<T>>(wire: &mut W, frame: &T, at: Position) -> Room {
-    let rooms = [wire.send(Frame::Window(frame)), wire.send(Frame::Complete(at))];
+    let rooms =
+        [wire.send(Frame::Windows(std::slice::from_ref(frame))), wire.send(Frame::Complete(at))];
     if rooms.contains(&Room::Full) { Room::Full } else { Room::More }
 }

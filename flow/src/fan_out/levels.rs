@@ -49,6 +49,10 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     ) -> bool {
         let lagging = &self.lagging[index];
         let (session, Stage::Replaying(at)) = (lagging.key, &lagging.stage) else { return false };
+        // Who waits for others is owed what is not due yet.
+        if lagging.joins {
+            return false;
+        }
         let Some((bytes, since_us)) = self.ring.debt(at.seq) else { return false };
         let (at, debt) = (*at, Debt { bytes, age_us: now_us.saturating_sub(since_us) });
         let one = self.levels.entry(session).or_insert_with(|| Degrade::new(now_us));

@@ -1,11 +1,12 @@
 //! Who has got what: one brane's windows on their way to its sessions.
 //!
-//! A session is *live*, when it has been handed everything that was
-//! published and that its view shows, or *lagging*: it loads a snapshot, or
-//! replays windows that it missed, or waits for the brane to start it anew
-//! because its windows are no longer in the ring. Live sessions with equal
-//! views stand in one dense array, so that a publication makes one frame for
-//! each view and is a tight loop over its sessions.
+//! A session is *live*, when it is handed everything that is published and
+//! that its view shows, or *lagging*: it loads a snapshot, or replays windows
+//! that it missed, or waits for the brane to start it anew because its windows
+//! are no longer in the ring. Live sessions with equal views stand in one dense
+//! array, so that a publication makes one frame for each view and is a tight
+//! loop over its sessions. Where these are very many, the views take turns; see
+//! [`FanOutConfig::turn_sessions`].
 //!
 //! The machine holds each session's outbox as a [`Wire`] and hands frames to
 //! it. When a wire answers [`Room::Full`] the session lags from there on; the
@@ -27,6 +28,7 @@ mod ring;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod types;
 mod views;
 
@@ -43,6 +45,7 @@ pub use degrade::{Change, Debt, Threshold};
 pub use ring::Published;
 use ring::Ring;
 use streams::{Live, LivePlace, Streams};
+use turns::Turn;
 pub use types::{
     Content, FanOutConfig, FanOutEffect, FanOutStatus, Frame, Part, Room, Slow, Start, Wire,
 };
@@ -68,9 +71,15 @@ pub struct FanOut<T, P, S, W> {
     /// What sessions want to see that see parts of the brane or want to.
     aims: FxHashMap<SessionKey, Aim>,
     /// Which lagging session [`Self::work`] looks at next.
-    turn: usize,
+    next_bite: usize,
     /// Live sessions whose outbox the current publication filled.
     filled: Vec<SessionKey>,
+    /// Editors whose outcomes wait for the turn of their view.
+    held: Vec<SessionKey>,
+    /// When views are handed what they wait for.
+    turn: Turn,
+    /// Sessions that have everything, and whose view waits.
+    joining: Vec<SessionKey>,
     /// When a stream in which nothing happened is told so.
     quiet_us: Option<u64>,
     counters: FanOutStatus,
@@ -98,8 +107,11 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
             places: FxHashMap::default(),
             levels: FxHashMap::default(),
             aims: FxHashMap::default(),
-            turn: 0,
+            next_bite: 0,
             filled: Vec::new(),
+            held: Vec::new(),
+            turn: Turn::default(),
+            joining: Vec::new(),
             quiet_us: None,
             counters: FanOutStatus::default(),
             frame: PhantomData,
@@ -116,8 +128,8 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         self.ring.floor().unwrap_or(self.head.seq)
     }
 
-    /// Hands a window to every live session that it shows something to, and
-    /// keeps it for the others.
+    /// Hands a window to every live session that it shows something to, at once
+    /// or in its view's turn, and keeps it for the others.
     ///
     /// # Panics
     /// When the window does not begin where the last one ended: the brane
@@ -130,37 +142,11 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     ) {
         assert_eq!(window.from, self.head.seq, "windows join");
         window.at_us = now_us;
-        let mut lost = Vec::new();
-        for stream in self.streams.iter_mut() {
-            let own;
-            let frame = match stream.view.map(|view| window.payload.part(&view, stream.since)) {
-                None => window.payload.whole(),
-                Some(Part::Shown(frame)) => {
-                    self.counters.views_shown += 1;
-                    own = frame;
-                    &own
-                }
-                Some(Part::Nothing) => {
-                    self.counters.views_spared += 1;
-                    let due_us = stream.sent_us + QUIET_US;
-                    self.quiet_us = Some(self.quiet_us.map_or(due_us, |at_us| at_us.min(due_us)));
-                    continue;
-                }
-                Some(Part::Unknown) => {
-                    lost.extend(stream.live.iter().map(|live| live.key));
-                    continue;
-                }
-            };
-            stream.hand(now_us, frame, window.to, &mut self.filled);
-            self.counters.deliveries += stream.live.len() as u64;
-        }
         self.counters.windows += 1;
         self.head = window.end();
         self.ring.push(window);
-        for session in lost {
-            self.begin_anew(now_us, session, effects);
-        }
-        self.settle_filled(now_us);
+        self.serve_whole(now_us);
+        self.take_turn(now_us, effects);
         self.expire(now_us, effects);
     }
 
@@ -238,9 +224,10 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     /// Gives one lagging session that can take it a bite, in turn.
     pub fn work(&mut self, now_us: u64, effects: &mut Vec<FanOutEffect>) {
         let count = self.lagging.len();
-        let next = (0..count).map(|i| (self.turn + i) % count).find(|i| self.lagging[*i].hungry());
+        let next =
+            (0..count).map(|i| (self.next_bite + i) % count).find(|i| self.lagging[*i].hungry());
         if let Some(index) = next {
-            self.turn = index + 1;
+            self.next_bite = index + 1;
             self.bite(now_us, index, effects);
         }
     }
@@ -261,6 +248,7 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
                 None => index += 1,
             }
         }
+        self.come_to_turn(now_us, effects);
         self.tell_quiet_streams(now_us);
         self.review_levels(now_us, effects);
     }
@@ -269,7 +257,7 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     /// catches up before.
     pub fn deadline(&self) -> Option<u64> {
         let lagging = self.lagging.iter().filter_map(|lagging| lagging.deadline(&self.config));
-        lagging.chain(self.quiet_us).chain(self.level_deadline()).min()
+        lagging.chain(self.turn.deadline()).chain(self.quiet_us).chain(self.level_deadline()).min()
     }
 
     /// A session's outbox, for frames that go to this session alone.
@@ -295,6 +283,11 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     /// Whether the session is attached and has everything.
     pub fn is_live(&self, session: SessionKey) -> bool {
         matches!(self.places.get(&session), Some(Place::Live(_)))
+    }
+
+    /// Windows handed to live sessions, and their bytes.
+    pub fn delivered(&self) -> [u64; 2] {
+        [self.counters.deliveries, self.counters.delivered_bytes]
     }
 
     /// For metrics and tests.
@@ -334,7 +327,13 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     }
 
     fn make_live(&mut self, now_us: u64, index: usize, effects: &mut Vec<FanOutEffect>) {
-        let Lagging { wire, key, .. } = self.take_lagging(index);
+        let key = self.lagging[index].key;
+        if self.waits_to_join(key) {
+            self.lagging[index].joins = true;
+            self.joining.push(key);
+            return;
+        }
+        let Lagging { wire, .. } = self.take_lagging(index);
         let stream = self.streams.of(self.view(key), self.head.seq, now_us);
         self.tell_head(now_us, stream);
         let place = self.streams.add(stream, Live { wire, key });

@@ -16,9 +16,12 @@ pub(super) struct Live<W> {
 pub(super) struct Stream<W> {
     /// `None`: the whole brane.
     pub(super) view: Option<View>,
-    /// Where its sessions stand. Behind the head when nothing that happened
+    /// Where its sessions stand. Behind `seen` when nothing that happened
     /// since shows in the view.
     pub(super) since: Seq,
+    /// Up to where windows were looked at for it. Behind the head while the
+    /// stream waits for its turn.
+    pub(super) seen: Seq,
     /// When it was last handed something.
     pub(super) sent_us: u64,
     pub(super) live: Vec<Live<W>>,
@@ -41,7 +44,7 @@ pub(super) struct Streams<W> {
 
 impl<W> Streams<W> {
     pub(super) fn new(head: Seq) -> Self {
-        let whole = Stream { view: None, since: head, sent_us: 0, live: Vec::new() };
+        let whole = Stream { view: None, since: head, seen: head, sent_us: 0, live: Vec::new() };
         Self { streams: vec![whole], by_view: FxHashMap::default(), count: 0 }
     }
 
@@ -75,12 +78,33 @@ impl<W> Streams<W> {
         &mut self.streams[place.stream].live[place.index].wire
     }
 
+    /// The streams that wait for their turn, those that wait longest first.
+    pub(super) fn waiting(&self, head: Seq) -> Vec<usize> {
+        let behind = |(index, stream): (usize, &Stream<W>)| {
+            (stream.view.is_some() && stream.seen < head).then_some((stream.seen, index))
+        };
+        let mut waiting: Vec<_> = self.streams.iter().enumerate().filter_map(behind).collect();
+        waiting.sort_unstable();
+        waiting.into_iter().map(|(_, index)| index).collect()
+    }
+
+    /// The stream of a view, if there is one.
+    pub(super) fn find(&self, view: Option<View>) -> Option<usize> {
+        view.map_or(Some(0), |view| self.by_view.get(&view).copied())
+    }
+
     /// The stream of a view, made if there is none; such a one stands at `head`.
     pub(super) fn of(&mut self, view: Option<View>, head: Seq, now_us: u64) -> usize {
         let Some(view) = view else { return 0 };
         *self.by_view.entry(view).or_insert_with(|| {
-            let view = Some(view);
-            self.streams.push(Stream { view, since: head, sent_us: now_us, live: Vec::new() });
+            let stream = Stream {
+                view: Some(view),
+                since: head,
+                seen: head,
+                sent_us: now_us,
+                live: Vec::new(),
+            };
+            self.streams.push(stream);
             self.streams.len() - 1
         })
     }

@@ -28,6 +28,10 @@ pub struct FanOutConfig {
     /// How often a session may fall out of the ring before it has become live
     /// again. Default 3; then it is closed as too slow.
     pub max_resyncs: u32,
+    /// Sessions of viewers of parts that are handed something in one turn.
+    /// Default 1,000. With more of them, each view has its turn in a while, and
+    /// the core is free for edits between two turns.
+    pub turn_sessions: usize,
     /// What has to be owed to a session for each [`super::Level`] but the first. The
     /// defaults are 64 KiB or 100 ms, 256 KiB or 250 ms, 1 MiB or 1 s, 4 MiB
     /// or 5 s.
@@ -47,6 +51,7 @@ impl Default for FanOutConfig {
             slow_session_timeout_ms: 30_000,
             load_timeout_ms: 300_000,
             max_resyncs: 3,
+            turn_sessions: 1_000,
             degrade: [
                 Threshold { bytes: 64 << 10, age_ms: 100 },
                 Threshold { bytes: 256 << 10, age_ms: 250 },
@@ -61,8 +66,9 @@ impl Default for FanOutConfig {
 /// What a session's outbox is handed.
 #[derive(Debug)]
 pub enum Frame<'a, T> {
-    /// A window of the log, the same for every session.
-    Window(&'a T),
+    /// Windows of the log, one after the other: the same for every session
+    /// with the same view.
+    Windows(&'a [T]),
     /// A part of a snapshot, for this session.
     Part(T),
     /// The window before this was a replayed one and is whole: the copy
@@ -84,6 +90,13 @@ pub enum Room {
 pub trait Wire<T> {
     /// Queues a frame. Must not block.
     fn send(&mut self, frame: Frame<'_, T>) -> Room;
+
+    /// Keeps a frame that is to be sent before the next window, and in one go
+    /// with it.
+    fn hold(&mut self, frame: T);
+
+    /// Queues what is held, if anything is: no window comes soon.
+    fn release(&mut self);
 }
 
 /// How a session begins.
@@ -104,6 +117,17 @@ pub enum Start<S> {
 /// What the driver has to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FanOutEffect {
+    /// All windows up to here are handed out, or nearly; the brane may publish
+    /// the next. With `paced`, others had their time, and the driver says
+    /// [`super::FanOut::take_turn`] after whatever the brane publishes now.
+    Ready {
+        /// The head.
+        published: Seq,
+        /// The oldest position that it can replay from.
+        floor: Seq,
+        /// Whether views take turns.
+        paced: bool,
+    },
     /// Ask the brane for a new start of this session, which will not get to
     /// the head by replay; then [`super::FanOut::restart`].
     Resync {
@@ -171,6 +195,8 @@ pub struct FanOutStatus {
     pub windows: u64,
     /// Windows handed to live sessions.
     pub deliveries: u64,
+    /// Their bytes.
+    pub delivered_bytes: u64,
     /// Windows handed to lagging sessions.
     pub replayed: u64,
     /// Snapshot parts handed out.
@@ -197,6 +223,8 @@ pub struct FanOutStatus {
     /// For how long sessions were at each of these levels, in milliseconds,
     /// counted when they leave it.
     pub degraded_ms: [u64; 4],
+    /// Turns in which viewers of parts were handed what they see.
+    pub turns: u64,
     /// Changes of level by [`super::LevelReason`].
     pub level_changes: [u64; 3],
 }
@@ -208,6 +236,9 @@ pub trait Content<T> {
 
     /// What a view shows of it, as a window that begins at `from`.
     fn part(&self, view: &View, from: Seq) -> Part<T>;
+
+    /// How many bytes a frame is.
+    fn bytes(frame: &T) -> usize;
 
     /// A window that begins at `from` and shows nothing.
     fn nothing(&self, from: Seq) -> T;

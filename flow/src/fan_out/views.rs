@@ -1,11 +1,10 @@
 //! What each session sees, what it wants to see, and the way from one to the
 //! other: step by step, what is near first.
 
-use avvy_model::{Position, Seq, View};
+use avvy_model::{Position, View};
 
 use super::catch_up::Stage;
-use super::streams::Stream;
-use super::{Content, FanOut, FanOutEffect, Frame, Level, Place, QUIET_US, Room, Start, Wire};
+use super::{Content, FanOut, FanOutEffect, Level, Place, QUIET_US, Start, Wire};
 use crate::SessionKey;
 
 /// What a session sees and wants to see; `None` stands for the whole brane.
@@ -22,22 +21,6 @@ pub(super) struct Aim {
     sight: Sight,
     /// A [`FanOutEffect::Step`] was not answered yet.
     is_stepping: bool,
-}
-
-impl<W> Stream<W> {
-    /// Hands a frame to all sessions; they stand at `to` then.
-    pub(super) fn hand<T>(&mut self, now_us: u64, frame: &T, to: Seq, filled: &mut Vec<SessionKey>)
-    where
-        W: Wire<T>,
-    {
-        for live in &mut self.live {
-            if live.wire.send(Frame::Window(frame)) == Room::Full {
-                filled.push(live.key);
-            }
-        }
-        self.since = to;
-        self.sent_us = now_us;
-    }
 }
 
 impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
@@ -74,18 +57,13 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         aim.is_stepping = false;
         match self.places.get(&session) {
             Some(Place::Live(place)) if aim.sight.view == Some(from) && at.seq == self.head.seq => {
-                aim.sight.view = Some(to);
-                self.counters.steps += 1;
                 // Parts say nothing of what is durable; windows do, also those
                 // that showed nothing here.
-                let stream = place.stream;
-                self.tell_head(now_us, stream);
-                self.settle_filled(now_us);
-                let index = match self.places.get(&session) {
-                    Some(Place::Live(place)) => self.make_lagging(now_us, *place),
-                    Some(Place::Lagging(index)) => *index,
-                    None => return,
+                let Some(index) = self.bring_to_head(now_us, *place) else {
+                    return self.begin_anew(now_us, session, effects);
                 };
+                self.set_view(session, Some(to));
+                self.counters.steps += 1;
                 self.lagging[index].begin(now_us, Start::Load { parts, at });
                 self.bite(now_us, index, effects);
             }
@@ -163,23 +141,7 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         effects.push(FanOutEffect::Resync { session, at: None, view });
     }
 
-    /// Tells the sessions of a stream that they are at the head.
-    pub(super) fn tell_head(&mut self, now_us: u64, stream: usize) {
-        let head = self.head.seq;
-        let Self { streams, ring, filled, counters, .. } = self;
-        let stream = streams.get_mut(stream);
-        if stream.since == head {
-            return;
-        }
-        if let Some(last) = ring.last().filter(|_| !stream.live.is_empty()) {
-            let frame = last.payload.nothing(stream.since);
-            counters.deliveries += stream.live.len() as u64;
-            stream.hand(now_us, &frame, head, filled);
-        }
-        stream.since = head;
-    }
-
-    /// Does so with those that have heard nothing for a while.
+    /// Tells those that have heard nothing for a while that they are at the head.
     pub(super) fn tell_quiet_streams(&mut self, now_us: u64) {
         if self.quiet_us.is_none_or(|at_us| now_us < at_us) {
             return;
@@ -187,7 +149,8 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         self.quiet_us = None;
         for index in 0..self.streams.len() {
             let stream = self.streams.get(index);
-            if stream.since == self.head.seq {
+            // One that waits is told in its turn.
+            if stream.since == self.head.seq || stream.seen < self.head.seq {
                 continue;
             }
             let due_us = stream.sent_us + QUIET_US;

@@ -93,6 +93,10 @@ impl Content<Frame> for WindowFrames {
         Part::Shown(Frame::binary(&encode_area_flush(&header, &cells, &left, &entered)))
     }
 
+    fn bytes(frame: &Frame) -> usize {
+        frame.as_wire().len()
+    }
+
     fn nothing(&self, from: Seq) -> Frame {
         let header = FlushHeader { from, ..self.header };
         Frame::binary(&encode_area_flush(&header, &[], &[], &[]))

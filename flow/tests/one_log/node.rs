@@ -80,6 +80,7 @@ fn fan_out_config() -> FanOutConfig {
         bite_windows: 3,
         bite_parts: 2,
         max_resyncs: 2,
+        turn_sessions: 2,
         ..Default::default()
     }
 }
@@ -286,10 +287,7 @@ impl Node {
         for (session, edits) in window.acks {
             self.tell(session, ServerMessage::Applied { channel: CHANNEL, edits });
         }
-        let published = window.flush.to;
         self.fan_out.publish(self.now.us, packet(window.flush), effects);
-        let floor = self.fan_out.floor();
-        self.to_brane.push_back(BraneInput::FanOutReady { published, floor });
     }
 
     fn tell(&mut self, session: SessionKey, message: ServerMessage) {
@@ -303,6 +301,9 @@ impl Node {
             match effect {
                 FanOutEffect::Resync { session, at, view } => {
                     self.to_brane.push_back(BraneInput::Resync { session, at, view });
+                }
+                FanOutEffect::Ready { published, floor, paced } => {
+                    self.to_brane.push_back(BraneInput::FanOutReady { published, floor, paced });
                 }
                 FanOutEffect::Level { .. } => {}
                 FanOutEffect::Step { .. } => panic!("everybody sees all"),

@@ -262,6 +262,8 @@ section! {
         burst_windows: u32 = 8,
         /// What one delivery is taken to cost at least, in nanoseconds.
         delivery_cost_ns: u32 = 3_000,
+        /// Viewers of parts that are handed what they see at a time.
+        turn_sessions: u32 = 1_000,
         /// Events after which a window is closed early.
         max_window_events: u32 = 4_096,
         /// Bytes beyond which a window does not grow.

@@ -114,8 +114,11 @@ impl Process {
                 }
             }
             Msg::Pressure(on) => self.feed(ctx, life, BraneInput::Pressure(on)),
-            Msg::FanOutReady { published, floor } => {
-                self.feed(ctx, life, BraneInput::FanOutReady { published, floor });
+            Msg::FanOutReady { published, floor, paced } => {
+                self.feed(ctx, life, BraneInput::FanOutReady { published, floor, paced });
+                if paced {
+                    self.send(ctx, ActorId::FanOut(life), Msg::TakeTurn);
+                }
             }
             Msg::Resync { session, at, view } => {
                 ctx.env.count("resync of a slow session");

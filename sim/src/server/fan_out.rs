@@ -24,6 +24,9 @@ use crate::net::SharedOutbox;
 /// Small parts, so that there are several; and few are kept.
 const PARTS: PartsConfig = PartsConfig { part_bytes: 600, max_looked_at: 8, max_kept_bytes: 2_000 };
 
+/// What a turn is taken to last.
+const TURN_US: u64 = 3_000;
+
 pub(super) struct Fan {
     channel: Channel,
     machine: FanOut<Frame, WindowFrames, PartFrames, SessionWire>,
@@ -76,7 +79,6 @@ impl Process {
         let Some(fan) = self.fan_outs.get_mut(&life) else { return };
         fan.watch.turn.set(fan.watch.turn.get() + 1);
         let mut effects = Vec::new();
-        let mut ready = None;
         match message {
             Msg::Attach { attach, principal, outbox } => {
                 let session = attach.session;
@@ -98,9 +100,7 @@ impl Process {
                 }
             }
             Msg::Publish(window) => {
-                let published = window.flush.to;
                 fan.on_publish(now_us, now_ms, window, &mut effects);
-                ready = Some(Msg::FanOutReady { published, floor: fan.machine.floor() });
             }
             Msg::DurableTo { at, waiting } => {
                 let message = ServerMessage::Durable { channel: fan.channel, durable: at };
@@ -129,6 +129,7 @@ impl Process {
                 fan.working = false;
                 fan.machine.work(now_us, &mut effects);
             }
+            Msg::TakeTurn => fan.machine.take_turn(now_us, &mut effects),
             Msg::Expire => {
                 fan.tick_us = None;
                 fan.machine.expire(now_us, &mut effects);
@@ -138,9 +139,6 @@ impl Process {
             _ => ctx.env.fail(|| "a fan-out got another's message".to_owned()),
         }
         let brane = ActorId::Brane(life);
-        if let Some(ready) = ready {
-            self.send(ctx, brane, ready);
-        }
         for effect in effects {
             let message = match effect {
                 FanOutEffect::Level { session, change } => {
@@ -149,6 +147,12 @@ impl Process {
                         fan.on_level(now_ms, session, change);
                     }
                     continue;
+                }
+                FanOutEffect::Ready { published, floor, paced } => {
+                    if paced {
+                        ctx.env.count("views take turns");
+                    }
+                    Msg::FanOutReady { published, floor, paced }
                 }
                 FanOutEffect::Resync { session, at, view } => Msg::Resync { session, at, view },
                 FanOutEffect::Step { session, from, to } => Msg::Step { session, from, to },
@@ -172,6 +176,7 @@ impl Process {
 
     fn schedule_fan_out(&mut self, ctx: &mut Ctx<'_>, life: Life) {
         let Some(fan) = self.fan_outs.get_mut(&life) else { return };
+        fan.machine.turned(ctx.env.now_us + TURN_US);
         let deadlines = [fan.machine.deadline(), fan.people.deadline()];
         if let Some(deadline_us) = deadlines.into_iter().flatten().min()
             && fan.tick_us.is_none_or(|tick_us| deadline_us < tick_us)
@@ -208,7 +213,7 @@ impl Fan {
             channel,
             now_ms,
             outbox,
-            held: None,
+            held: Vec::new(),
             level: Level::Full,
             is_whole,
             replayed: None,
@@ -242,23 +247,12 @@ impl Fan {
         effects: &mut Vec<FanOutEffect>,
     ) {
         let published = WindowFrames::publish(&window);
-        let mut editors = Vec::new();
         for (session, edits) in window.acks {
-            if let Some(wire) = self.machine.wire_mut(session) {
-                let applied = ServerMessage::Applied { channel: self.channel, edits };
-                wire.held = Some(frame(&applied, now_ms));
-                editors.push(session);
-            }
+            let applied = ServerMessage::Applied { channel: self.channel, edits };
+            self.machine.hold(session, frame(&applied, now_ms));
         }
         self.parts.passed(window.flush.to);
         self.machine.publish(now_us, published, effects);
-        for session in editors {
-            if let Some(wire) = self.machine.wire_mut(session)
-                && let Some(held) = wire.held.take()
-            {
-                wire.outbox.borrow_mut().send(&[held]);
-            }
-        }
     }
 
     fn on_level(&mut self, now_ms: u64, session: SessionKey, change: Change) {
@@ -289,7 +283,7 @@ struct SessionWire {
     channel: Channel,
     now_ms: u64,
     outbox: SharedOutbox,
-    held: Option<Frame>,
+    held: Vec<Frame>,
     /// What its client was told last.
     level: Level,
     /// Whether its client sees the whole brane.
@@ -330,10 +324,10 @@ impl fan_out::Wire<Frame> for SessionWire {
         let outbox = Rc::clone(&self.outbox);
         let mut outbox = outbox.borrow_mut();
         let has_room = match sent {
-            fan_out::Frame::Window(window) => match self.held.take() {
-                Some(held) => outbox.send(&[held, window.clone()]),
-                None => outbox.send(std::slice::from_ref(window)),
-            },
+            fan_out::Frame::Windows(windows) => {
+                self.held.extend_from_slice(windows);
+                outbox.send(&std::mem::take(&mut self.held))
+            }
             fan_out::Frame::Part(part) => outbox.send(&[part]),
             fan_out::Frame::Complete(version) => {
                 self.watch_replay(version);
@@ -343,6 +337,17 @@ impl fan_out::Wire<Frame> for SessionWire {
             }
         };
         if has_room { Room::More } else { Room::Full }
+    }
+
+    fn hold(&mut self, frame: Frame) {
+        self.held.push(frame);
+    }
+
+    fn release(&mut self) {
+        if !self.held.is_empty() {
+            // What is above the mark stops the fan-out, not an outcome.
+            let _ = self.outbox.borrow_mut().send(&std::mem::take(&mut self.held));
+        }
     }
 }
 

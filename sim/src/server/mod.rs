@@ -108,7 +108,9 @@ pub(crate) enum Msg {
     FanOutReady {
         published: Seq,
         floor: Seq,
+        paced: bool,
     },
+    TakeTurn,
     Resync {
         session: SessionKey,
         at: Option<Position>,

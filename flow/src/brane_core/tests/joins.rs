@@ -72,7 +72,7 @@ fn a_snapshot_waits_for_the_end_of_the_window() {
     assert_eq!(bench.take().attached.len(), 0, "the world is ahead of what was published");
     bench.core.handle(
         Now { us: bench.now.us + 50_000, ..bench.now },
-        BraneInput::FanOutReady { published: Seq(1), floor: Seq(0) },
+        BraneInput::FanOutReady { published: Seq(1), floor: Seq(0), paced: false },
         &mut bench.effects,
     );
     let shapes = bench.effects.iter().map(|effect| match effect {

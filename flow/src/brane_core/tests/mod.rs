@@ -170,7 +170,7 @@ impl Bench {
     }
 
     fn ready(&mut self, published: Seq) -> &mut Self {
-        self.input(BraneInput::FanOutReady { published, floor: Seq(0) })
+        self.input(BraneInput::FanOutReady { published, floor: Seq(0), paced: false })
     }
 
     fn pass_us(&mut self, us: u64) -> &mut Self {

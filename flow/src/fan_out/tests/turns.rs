@@ -1,0 +1,126 @@
+//! Views that take turns, because their viewers are many.
+
+use super::*;
+
+const THREE: SessionKey = SessionKey(3);
+
+fn crowded(turn_sessions: usize) -> Bench {
+    let mut bench = Bench::with(FanOutConfig { turn_sessions, ..small() });
+    bench.watch(ONE, 99, view(0, 1));
+    bench.watch(TWO, 99, view(1, 1));
+    bench
+}
+
+impl Bench {
+    /// The turn under way ends now; the next one is due.
+    fn turned(&mut self, took_us: u64) -> &mut Self {
+        self.now_us += took_us;
+        assert!(self.machine.is_turning());
+        self.machine.turned(self.now_us);
+        self.now_us = self.machine.deadline().expect("views wait");
+        self.machine.expire(self.now_us, &mut self.effects);
+        self
+    }
+
+    fn take_turn(&mut self) {
+        self.machine.take_turn(self.now_us, &mut self.effects);
+    }
+}
+
+fn ready(published: u64, paced: bool) -> FanOutEffect {
+    FanOutEffect::Ready { published: Seq(published), floor: Seq(0), paced }
+}
+
+#[test]
+fn who_waits_longest_is_served_first_with_all_that_it_lacks() {
+    let mut bench = crowded(2);
+    bench.watch(THREE, 99, view(2, 1));
+    bench.publish_to(1);
+    assert_eq!([bench.got(ONE), bench.got(TWO)], [[Window(1)], [Window(1)]]);
+    assert_eq!((bench.got(THREE), &bench.effects), (vec![], &vec![]), "the next turn is its own");
+    bench.turned(500);
+    assert_eq!(bench.now_us, 1_250, "a turn takes two fifths of the time");
+    assert_eq!(bench.effects, [ready(1, true)], "the brane publishes first what it has");
+    bench.publish_to(2);
+    let got = [bench.got(THREE), bench.got(ONE), bench.got(TWO)];
+    assert_eq!(got, [vec![Window(1), Window(2)], vec![Window(2)], vec![]]);
+    bench.publish_to(3).take_turn();
+    assert_eq!(bench.got(TWO), [], "the turn was taken with the window before");
+    bench.effects.clear();
+    bench.turned(0).take_turn();
+    let got = [bench.got(TWO), bench.got(ONE), bench.got(THREE)];
+    assert_eq!(got, [vec![Window(2), Window(3)], vec![Window(3)], vec![]]);
+    bench.turned(0).take_turn();
+    assert_eq!(bench.got(THREE), [Window(3)]);
+    assert_eq!(bench.effects, [ready(3, true), ready(3, true), ready(3, false)]);
+    assert_eq!((bench.machine.deadline(), bench.machine.is_turning()), (None, false));
+}
+
+#[test]
+fn who_comes_to_a_waiting_view_joins_it_in_its_turn() {
+    let mut bench = crowded(1);
+    bench.publish_to(2);
+    bench.watch(THREE, 99, view(1, 1));
+    assert_eq!((bench.live(), bench.machine.has_work()), (2, false));
+    bench.turned(500).publish_to(3);
+    assert_eq!(bench.got(TWO), [Window(1), Window(2), Window(3)]);
+    assert_eq!(bench.got(THREE), [Window(3), Complete(3)]);
+    assert_eq!(bench.live(), 3);
+    bench.turned(500).take_turn();
+    bench.publish_to(4);
+    bench.turned(500).take_turn();
+    assert_eq!((bench.got(TWO), bench.got(THREE)), (vec![Window(4)], vec![Window(4)]));
+}
+
+#[test]
+fn who_steps_out_of_a_waiting_view_is_brought_to_the_head_alone() {
+    let mut bench = crowded(1);
+    bench.watch(THREE, 99, view(1, 1));
+    bench.publish_to(2);
+    bench.machine.aim(0, TWO, Some(view(2, 1)), &mut bench.effects);
+    bench.show(TWO, view(1, 1), view(2, 1), 1, 2);
+    assert_eq!(bench.got(TWO), [Window(1), Window(2), Part(0)]);
+    assert_eq!(bench.got(THREE), []);
+}
+
+#[test]
+fn a_waiting_view_whose_windows_are_gone_begins_anew() {
+    let mut bench = crowded(1);
+    bench.publish_to(12);
+    bench.turned(500).take_turn();
+    let anew = |session, x| {
+        let view = Some(view(x, 1));
+        FanOutEffect::Resync { session, at: None, view }
+    };
+    assert_eq!(bench.effects(), [anew(TWO, 1), anew(ONE, 0)]);
+    assert_eq!((bench.got(TWO), bench.machine.status().live), (vec![], 0));
+}
+
+#[test]
+fn a_waiting_view_to_which_a_window_cannot_be_shown_takes_no_step() {
+    let config = FanOutConfig { ring_max_windows: 99, turn_sessions: 1, ..small() };
+    let mut bench = Bench::with(config);
+    bench.watch(ONE, 99, view(0, 1));
+    bench.watch(TWO, 99, view(1, 1));
+    bench.publish_to(13);
+    bench.machine.aim(0, TWO, Some(view(2, 1)), &mut bench.effects);
+    bench.effects();
+    bench.show(TWO, view(1, 1), view(2, 1), 1, 13);
+    let anew = FanOutEffect::Resync { session: TWO, at: None, view: Some(view(2, 1)) };
+    assert_eq!((bench.effects(), bench.got(TWO)), (vec![anew], vec![]));
+}
+
+#[test]
+fn outcomes_wait_for_the_window_that_shows_them() {
+    let mut bench = crowded(1);
+    bench.watch(THREE, 99, view(2, 9));
+    for (session, outcome) in [(ONE, 71), (TWO, 72), (THREE, 73)] {
+        bench.machine.hold(session, outcome);
+    }
+    bench.publish_to(1);
+    assert_eq!((bench.got(ONE), bench.got(TWO)), (vec![Window(71), Window(1)], vec![]));
+    bench.turned(500).take_turn();
+    assert_eq!(bench.got(TWO), [Window(72), Window(1)]);
+    bench.turned(500).take_turn();
+    assert_eq!(bench.got(THREE), [Window(73)], "no window comes for which it could wait");
+}

@@ -1,0 +1,255 @@
+//! Viewers of parts, some at a time.
+//!
+//! To hand a window to thousands of sessions takes tens of milliseconds, in
+//! which no edit is taken. So what the views show is handed out in turns:
+//! first come the views that wait longest, each with all windows since its
+//! last turn, until [`FanOutConfig::turn_sessions`] sessions were served; then
+//! others have one and a half times as long as that took. Where all are served
+//! in one turn, that is with each publication, and nobody waits.
+//!
+//! [`FanOutConfig::turn_sessions`]: super::FanOutConfig::turn_sessions
+
+use avvy_model::Seq;
+
+use super::streams::{LivePlace, Stream};
+use super::{
+    Content, FanOut, FanOutEffect, FanOutStatus, Frame, Part, Place, QUIET_US, Room, Wire,
+};
+use crate::SessionKey;
+
+/// When views are handed what they wait for.
+#[derive(Clone, Copy, Default)]
+pub(super) enum Turn {
+    /// With the next window: no view waits.
+    #[default]
+    WithWindow,
+    /// The last one began then, and the driver has not told its end.
+    Under(u64),
+    /// Due then.
+    At(u64),
+    /// Due when the brane has published what it has.
+    AfterBrane,
+}
+
+impl Turn {
+    pub(super) fn deadline(self) -> Option<u64> {
+        if let Self::At(due_us) = self { Some(due_us) } else { None }
+    }
+}
+
+impl<W> Stream<W> {
+    /// Hands windows to all sessions; they stand at `to` then.
+    fn hand<T>(&mut self, now_us: u64, windows: &[T], to: Seq, filled: &mut Vec<SessionKey>)
+    where
+        W: Wire<T>,
+    {
+        for live in &mut self.live {
+            if live.wire.send(Frame::Windows(windows)) == Room::Full {
+                filled.push(live.key);
+            }
+        }
+        self.since = to;
+        self.sent_us = now_us;
+    }
+}
+
+impl FanOutStatus {
+    fn deliver<T, P: Content<T>>(&mut self, sessions: usize, windows: &[T]) {
+        let bytes: usize = windows.iter().map(P::bytes).sum();
+        self.deliveries += (sessions * windows.len()) as u64;
+        self.delivered_bytes += (sessions * bytes) as u64;
+    }
+}
+
+impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
+    /// Hands the newest window to those who see the whole brane.
+    pub(super) fn serve_whole(&mut self, now_us: u64) {
+        let Some(window) = self.ring.last() else { return };
+        let whole = self.streams.get_mut(0);
+        let frame = window.payload.whole();
+        whole.hand(now_us, std::slice::from_ref(frame), window.to, &mut self.filled);
+        whole.seen = window.to;
+        self.counters.deliver::<T, P>(whole.live.len(), std::slice::from_ref(frame));
+        self.settle_filled(now_us);
+    }
+
+    /// Keeps a frame for a session until the next window that it is handed,
+    /// or until it is clear that none comes.
+    pub fn hold(&mut self, session: SessionKey, frame: T) {
+        if let Some(wire) = self.wire_mut(session) {
+            wire.hold(frame);
+            self.held.push(session);
+        }
+    }
+
+    /// The driver has done what the last call led to. One and a half times as
+    /// long as that took, it is the turn of others.
+    pub fn turned(&mut self, now_us: u64) {
+        if let Turn::Under(began_us) = self.turn {
+            self.turn = Turn::At(now_us + 3 * now_us.saturating_sub(began_us) / 2);
+        }
+    }
+
+    /// Whether the machine waits for [`Self::turned`].
+    pub fn is_turning(&self) -> bool {
+        matches!(self.turn, Turn::Under(_))
+    }
+
+    /// Serves the views that wait longest, unless their turn comes later.
+    pub fn take_turn(&mut self, now_us: u64, effects: &mut Vec<FanOutEffect>) {
+        if matches!(self.turn, Turn::Under(_) | Turn::At(_)) {
+            return;
+        }
+        let mut waiting = self.streams.waiting(self.head.seq).into_iter();
+        let (mut served, mut lost) = (0, Vec::new());
+        for index in waiting.by_ref() {
+            served += self.serve(now_us, index, &mut lost);
+            if served >= self.config.turn_sessions.max(1) {
+                break;
+            }
+        }
+        if waiting.next().is_none() {
+            self.turn = Turn::WithWindow;
+            self.ready(false, effects);
+        } else {
+            self.turn = Turn::Under(now_us);
+            self.counters.turns += 1;
+        }
+        self.settle_filled(now_us);
+        for session in lost {
+            self.begin_anew(now_us, session, effects);
+        }
+        self.join_served(now_us, effects);
+        self.release_held();
+    }
+
+    /// When a turn is due, the brane publishes what it has before it is taken.
+    pub(super) fn come_to_turn(&mut self, now_us: u64, effects: &mut Vec<FanOutEffect>) {
+        if self.turn.deadline().is_some_and(|due_us| due_us <= now_us) {
+            self.turn = Turn::AfterBrane;
+            self.ready(true, effects);
+        }
+    }
+
+    fn ready(&self, paced: bool, effects: &mut Vec<FanOutEffect>) {
+        let (published, floor) = (self.head.seq, self.floor());
+        effects.push(FanOutEffect::Ready { published, floor, paced });
+    }
+
+    /// Hands a stream what it lacks. Gives the number of sessions that were
+    /// handed something. Those who have to begin anew go into `lost`.
+    fn serve(&mut self, now_us: u64, index: usize, lost: &mut Vec<SessionKey>) -> usize {
+        let Some((shown, since)) = self.lacks(index) else {
+            lost.extend(self.streams.get(index).live.iter().map(|live| live.key));
+            return 0;
+        };
+        let Self { streams, filled, counters, head, quiet_us, .. } = self;
+        let stream = streams.get_mut(index);
+        stream.seen = head.seq;
+        if shown.is_empty() {
+            let due_us = stream.sent_us + QUIET_US;
+            *quiet_us = Some(quiet_us.map_or(due_us, |at_us| at_us.min(due_us)));
+            return 0;
+        }
+        stream.hand(now_us, &shown, since, filled);
+        counters.deliver::<T, P>(stream.live.len(), &shown);
+        stream.live.len()
+    }
+
+    /// What a stream was not handed, and where it stands after that; `None`
+    /// when its view cannot be shown it.
+    fn lacks(&mut self, index: usize) -> Option<(Vec<T>, Seq)> {
+        let stream = self.streams.get(index);
+        let (mut shown, mut since) = (Vec::new(), stream.since);
+        if stream.seen == self.head.seq {
+            return Some((shown, since));
+        }
+        let view = stream.view?;
+        for window in self.ring.since(stream.seen)? {
+            match window.payload.part(&view, since) {
+                Part::Shown(frame) => {
+                    shown.push(frame);
+                    since = window.to;
+                    self.counters.views_shown += 1;
+                }
+                Part::Nothing => self.counters.views_spared += 1,
+                Part::Unknown => return None,
+            }
+        }
+        Some((shown, since))
+    }
+
+    /// Brings one session of a stream to the head, alone: it lags from there
+    /// on. `None` when it has to begin anew.
+    pub(super) fn bring_to_head(&mut self, now_us: u64, place: LivePlace) -> Option<usize> {
+        let (mut windows, since) = self.lacks(place.stream)?;
+        if since < self.head.seq {
+            windows.extend(self.ring.last().map(|last| last.payload.nothing(since)));
+        }
+        let index = self.make_lagging(now_us, place);
+        let lagging = &mut self.lagging[index];
+        if !windows.is_empty() && lagging.wire.send(Frame::Windows(&windows)) == Room::Full {
+            lagging.fill(now_us);
+        }
+        self.counters.deliver::<T, P>(1, &windows);
+        Some(index)
+    }
+
+    /// Tells the sessions of a stream that waits for nothing that they are at
+    /// the head.
+    pub(super) fn tell_head(&mut self, now_us: u64, index: usize) {
+        let head = self.head.seq;
+        let Self { streams, ring, filled, counters, .. } = self;
+        let stream = streams.get_mut(index);
+        if stream.since == head {
+            return;
+        }
+        if let Some(last) = ring.last().filter(|_| !stream.live.is_empty()) {
+            let frame = [last.payload.nothing(stream.since)];
+            stream.hand(now_us, &frame, head, filled);
+            counters.deliver::<T, P>(stream.live.len(), &frame);
+        }
+        stream.since = head;
+    }
+
+    /// Whether a session that has everything has to wait until those whose
+    /// view is the same have it, too.
+    pub(super) fn waits_to_join(&self, session: SessionKey) -> bool {
+        let stream = self.streams.find(self.view(session));
+        stream.is_some_and(|index| self.streams.get(index).seen < self.head.seq)
+    }
+
+    /// Those who wait for others join them, now that these were served.
+    fn join_served(&mut self, now_us: u64, effects: &mut Vec<FanOutEffect>) {
+        for session in std::mem::take(&mut self.joining) {
+            let Some(Place::Lagging(index)) = self.places.get(&session) else { continue };
+            let index = *index;
+            if !self.lagging[index].joins {
+                continue;
+            }
+            if self.waits_to_join(session) {
+                self.joining.push(session);
+            } else {
+                self.lagging[index].joins = false;
+                // That it had to wait is no debt.
+                self.go_on(now_us, index, effects);
+            }
+        }
+    }
+
+    /// Sends outcomes to those editors who are not handed a window soon.
+    fn release_held(&mut self) {
+        let mut held = std::mem::take(&mut self.held);
+        held.retain(|session| {
+            let waits = match self.places.get(session) {
+                Some(Place::Live(place)) => self.streams.get(place.stream).seen < self.head.seq,
+                Some(Place::Lagging(_)) | None => false,
+            };
+            if !waits && let Some(wire) = self.wire_mut(*session) {
+                wire.release();
+            }
+            waits
+        });
+        self.held = held;
+    }
+}
