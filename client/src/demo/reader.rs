@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use avvy_protocol::codec::{DecodeError, FlushView, decode_server};
-use avvy_protocol::{FlushItem, ServerMessage, WireChange};
+use avvy_protocol::{FlushItem, Level, ServerMessage, WireChange};
 use rustc_hash::FxHasher;
 
 use super::shared::{Receipt, Shared};
@@ -29,13 +29,15 @@ pub(super) enum Keeps {
 pub(super) struct BotReader {
     shared: Arc<Shared>,
     keeps: Keeps,
+    /// How the server serves it; one channel is all it has.
+    level: Level,
     /// Windows since they were last taken.
     receipts: Vec<Receipt>,
 }
 
 impl BotReader {
     pub(super) fn new(shared: Arc<Shared>, keeps: Keeps) -> Self {
-        Self { shared, keeps, receipts: Vec::new() }
+        Self { shared, keeps, level: Level::Full, receipts: Vec::new() }
     }
 
     /// The receipts of windows that came before this time.
@@ -47,11 +49,14 @@ impl BotReader {
     fn note(&mut self, view: &FlushView<'_>) {
         let mut hasher = FxHasher::default();
         hasher.write(view.log());
+        // From this level on several windows may come as one.
+        let is_as_published = self.level < Level::Collapsed;
         let receipt = Receipt {
+            epoch: view.epoch(),
             from: view.from().0,
             to: view.to().0,
             at_us: self.shared.now_us(),
-            contents: hasher.finish(),
+            contents: is_as_published.then(|| hasher.finish()),
         };
         if self.keeps == Keeps::Whole {
             self.shared.saw(receipt);
@@ -65,7 +70,15 @@ impl BotReader {
 impl Reader for BotReader {
     fn read(&mut self, message: &[u8]) -> Result<Input, DecodeError> {
         let view = FlushView::parse(message).ok().filter(|_| self.keeps != Keeps::Part);
-        let Some(view) = view else { return decode_server(message).map(Input::Message) };
+        let Some(view) = view else {
+            let message = decode_server(message)?;
+            match &message {
+                ServerMessage::Level { level, .. } => self.level = *level,
+                ServerMessage::Welcome(_) => self.level = Level::Full,
+                _ => {}
+            }
+            return Ok(Input::Message(message));
+        };
         self.note(&view);
         if self.keeps == Keeps::Position {
             return Ok(Input::FlushHead(FlushHead {

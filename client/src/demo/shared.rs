@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use avvy_model::{Handle, ObjectId, Seq};
+use avvy_model::{Epoch, Handle, ObjectId, Seq};
 use hdrhistogram::Histogram;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
@@ -53,8 +53,8 @@ pub(super) struct Counters {
 #[derive(Default)]
 struct Windows {
     /// By its end: its beginning and a hash of its contents.
-    seen: FxHashMap<u64, (u64, u64)>,
-    order: VecDeque<u64>,
+    seen: FxHashMap<(Epoch, u64), (u64, u64)>,
+    order: VecDeque<(Epoch, u64)>,
 }
 
 struct Latencies {
@@ -72,10 +72,19 @@ pub(super) struct Percentiles {
 /// What a bot saw of a window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Receipt {
+    pub(super) epoch: Epoch,
     pub(super) from: u64,
     pub(super) to: u64,
     pub(super) at_us: u64,
-    pub(super) contents: u64,
+    /// A hash of them; `None` if others may have been sent them in other windows.
+    pub(super) contents: Option<u64>,
+}
+
+impl Receipt {
+    /// What was lost in a crash had numbers that are given out again.
+    fn end(&self) -> (Epoch, u64) {
+        (self.epoch, self.to)
+    }
 }
 
 impl Shared {
@@ -139,9 +148,10 @@ impl Shared {
         }
         let windows = lock(&self.windows);
         for receipt in receipts {
-            if let Some(&seen) = windows.seen.get(&receipt.to) {
+            let Some(contents) = receipt.contents else { continue };
+            if let Some(&seen) = windows.seen.get(&receipt.end()) {
                 self.counters.compared.fetch_add(1, Ordering::Relaxed);
-                if seen != (receipt.from, receipt.contents) {
+                if seen != (receipt.from, contents) {
                     self.counters.differing.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -150,9 +160,10 @@ impl Shared {
 
     /// A bot with a whole copy has applied this window.
     pub(super) fn saw(&self, receipt: Receipt) {
+        let Some(contents) = receipt.contents else { return };
         let windows = &mut *lock(&self.windows);
-        if windows.seen.insert(receipt.to, (receipt.from, receipt.contents)).is_none() {
-            windows.order.push_back(receipt.to);
+        if windows.seen.insert(receipt.end(), (receipt.from, contents)).is_none() {
+            windows.order.push_back(receipt.end());
             if windows.order.len() > WINDOWS
                 && let Some(oldest) = windows.order.pop_front()
             {
