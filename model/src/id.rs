@@ -83,6 +83,10 @@ uuid_id!(
     ClientId
 );
 uuid_id!(
+    /// A node of a fleet: one life of one process.
+    NodeId
+);
+uuid_id!(
     /// Correlates log lines, answers and journal entries of one request.
     TraceId
 );

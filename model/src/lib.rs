@@ -24,8 +24,8 @@ pub use code::{Code, Refusal};
 pub use edit::{DeleteMode, Edit, NumberedEdit, Operation, Target};
 pub use event::{Change, Changes, Event, ObjectAt, Placement};
 pub use id::{
-    AssetHash, BraneId, ClientId, Counter, EditId, Epoch, Handle, InvalidId, ObjectId, Position,
-    Seq, TraceId, UserId,
+    AssetHash, BraneId, ClientId, Counter, EditId, Epoch, Handle, InvalidId, NodeId, ObjectId,
+    Position, Seq, TraceId, UserId,
 };
 pub use limits::WorldLimits;
 pub use object::{Kind, Object};

@@ -90,6 +90,14 @@ pub enum StoreError {
         /// The brane's epoch now.
         current: Epoch,
     },
+    /// Another node of the fleet holds the brane, and its lease lasts.
+    #[error("the brane is held by {address:?} for {remaining_ms} ms more")]
+    Held {
+        /// The URL by which clients reach that node.
+        address: String,
+        /// How long its lease lasts if it is not renewed, in milliseconds.
+        remaining_ms: u64,
+    },
     /// A snapshot may not hold what the journal does not.
     #[error("the snapshot is ahead of the journal, which ends at {head}")]
     SnapshotAhead {
@@ -177,6 +185,7 @@ impl StoreError {
             | Self::BraneExists(_)
             | Self::UnknownSnapshot { .. }
             | Self::StaleEpoch { .. }
+            | Self::Held { .. }
             | Self::SnapshotAhead { .. }
             | Self::SnapshotIncomplete { .. }
             | Self::Compacted { .. }

@@ -20,6 +20,7 @@ mod chain;
 mod checksum;
 mod chunk;
 mod error;
+mod fleet;
 pub mod import;
 mod judge;
 mod lineage;
@@ -39,6 +40,7 @@ pub mod testing;
 
 pub use chunk::{AppendRefusal, Chunk, ChunkWrite, MAX_CHUNK_BYTES};
 pub use error::{Place, StoreError};
+pub use fleet::{Fleet, Holder, Holding, MAX_ADDRESS_BYTES, Node, NodeStatus, Renewed};
 pub use lineage::Lineage;
 pub use record::{
     BraneCursor, BraneFilter, BraneKind, BranePage, BraneRecord, MAX_NAME_BYTES, MAX_PAGE,

@@ -94,12 +94,15 @@ pub trait Store: Send + Sync + 'static {
     /// snapshots. If what is not whole is its very end, that is cut at the last
     /// good chunk and reported, here and by every later inspection; a store
     /// with a device puts the chunks aside for whoever looks into it. Each call
-    /// takes an epoch, even one that fails.
+    /// takes an epoch, even one that fails, but for those answered `Held`.
+    ///
+    /// What another node of a fleet holds is not opened while that
+    /// node's lease lasts (see [`crate::Fleet`]).
     ///
     /// # Errors
-    /// `UnknownBrane`; `Damaged` if something before the last good chunk is
-    /// not whole, or the end is not and neither is a snapshot's entry, which
-    /// may be all that is left of those edits: then nothing is cut.
+    /// `UnknownBrane`; `Held`; `Damaged` if something before the last good
+    /// chunk is not whole, or the end is not and neither is a snapshot's entry,
+    /// which may be all that is left of those edits: then nothing is cut.
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>>;
 
     /// The chunks that hold the edits after `after`, in order, verified and
