@@ -168,3 +168,8 @@ pub trait Fleet: Send + Sync + 'static {
     /// `UnknownBrane`, `StaleEpoch`.
     fn release(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<(), StoreError>>;
 }
+
+/// The answer of a store that was made without a node.
+pub(crate) const fn no_member() -> StoreError {
+    StoreError::Invalid("this store is no node of a fleet")
+}

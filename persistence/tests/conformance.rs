@@ -6,7 +6,10 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use avvy_persistence::testing::{self, BrokenFixture, Bug, Fixture, MemoryFixture, SqliteFixture};
+use avvy_persistence::testing::{
+    self, BrokenFixture, BrokenFleetFixture, Bug, Fixture, MemoryFixture, MemoryFleetFixture,
+    SqliteFixture,
+};
 use common::failing::FailingFixture;
 
 #[tokio::test]
@@ -43,6 +46,27 @@ async fn sqlite_conforms_on_a_failing_device() {
     assert!(failures.is_empty(), "{failures:#?}");
     let met = met.load(Ordering::Relaxed);
     assert!(met > 200, "only {met} calls met a failure");
+}
+
+#[tokio::test]
+async fn a_fleet_in_memory_conforms() {
+    let failures = testing::run_fleet(|| Box::new(MemoryFleetFixture::new())).await;
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// The suite of fleets can fail, too.
+#[tokio::test]
+async fn every_bug_of_a_fleet_is_found() {
+    let mut missed = Vec::new();
+    for bug in Bug::FLEET {
+        let failures = testing::run_fleet(|| Box::new(BrokenFleetFixture::new(bug))).await;
+        let names: Vec<&str> = failures.iter().map(|(name, _)| *name).collect();
+        println!("{bug:?}: found by {}", names.join(", "));
+        if names.is_empty() {
+            missed.push(bug);
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
 }
 
 /// The suite can fail: it finds every deliberate bug, each by other cases.

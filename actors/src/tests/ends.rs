@@ -25,7 +25,9 @@ fn is_snapshot(operation: StoreOperation) -> bool {
         | StoreOperation::ReadPart
         | StoreOperation::Compact
         | StoreOperation::Verify
-        | StoreOperation::PutMeta => false,
+        | StoreOperation::PutMeta
+        | StoreOperation::Renew
+        | StoreOperation::Fleet => false,
     }
 }
 

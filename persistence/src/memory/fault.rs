@@ -29,6 +29,10 @@ pub enum Operation {
     Verify,
     /// `put_meta`.
     PutMeta,
+    /// `enter`, `renew`.
+    Renew,
+    /// Whatever else a fleet asks for.
+    Fleet,
 }
 
 /// What happens to one operation.

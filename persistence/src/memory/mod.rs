@@ -8,9 +8,11 @@
 //! until the disk is mounted again.
 
 mod fault;
+mod fleet;
 mod state;
 mod upkeep;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +20,7 @@ use avvy_model::{BraneId, Seq};
 use bytes::Bytes;
 
 pub use fault::{Fault, FaultPlan, Operation};
+pub use fleet::MemoryFleet;
 
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
 use crate::error::{Place, StoreError};
@@ -25,6 +28,7 @@ use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_NAME_B
 use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
 use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
 use crate::store::{BoxFuture, MAX_META_KEY_BYTES, MAX_META_VALUE_BYTES, Opened, Store};
+use fleet::Member;
 use state::State;
 
 /// What memory stores share: the stored things, which outlive a store.
@@ -35,11 +39,22 @@ pub struct MemoryDisk(Arc<Mutex<Disk>>);
 struct Disk {
     state: State,
     plan: Option<Box<dyn FaultPlan>>,
+    /// Plans for the operations of one access alone.
+    plans: BTreeMap<u64, Box<dyn FaultPlan>>,
     operations: u64,
     faults: u64,
-    /// Counts mounts; an access of an earlier mount is dead.
-    mount: u64,
-    powered: bool,
+    /// Counts accesses.
+    last_access: u64,
+    /// Those that are not dead.
+    alive: BTreeSet<u64>,
+}
+
+impl Disk {
+    fn access(&mut self) -> u64 {
+        self.last_access += 1;
+        self.alive.insert(self.last_access);
+        self.last_access
+    }
 }
 
 impl MemoryDisk {
@@ -62,15 +77,15 @@ impl MemoryDisk {
     /// before is answered `Closed`; snapshots left unfinished are given up.
     pub fn mount(&self) -> MemoryStore {
         let mut disk = self.lock();
-        disk.mount += 1;
-        disk.powered = true;
+        disk.alive.clear();
         disk.state.branes.values_mut().for_each(|brane| brane.unfinished = None);
-        MemoryStore { disk: self.clone(), mount: disk.mount }
+        let access = disk.access();
+        MemoryStore { disk: self.clone(), access, member: None }
     }
 
     /// Cuts the power: every access is answered `Closed` until the next mount.
     pub fn cut_power(&self) {
-        self.lock().powered = false;
+        self.lock().alive.clear();
     }
 
     /// Spoils what is stored at the place of a chunk, a part, a snapshot's
@@ -102,7 +117,9 @@ impl MemoryDisk {
 /// One process's access to a [`MemoryDisk`].
 pub struct MemoryStore {
     disk: MemoryDisk,
-    mount: u64,
+    access: u64,
+    /// What it is in a fleet.
+    member: Option<Member>,
 }
 
 impl MemoryStore {
@@ -114,6 +131,17 @@ impl MemoryStore {
     /// The disk.
     pub fn disk(&self) -> &MemoryDisk {
         &self.disk
+    }
+
+    /// Sets a plan for the operations of this access alone, in place of the
+    /// disk's. Where it cuts the power, this access alone is dead.
+    pub fn plan(&self, plan: impl FaultPlan) {
+        self.disk.lock().plans.insert(self.access, Box::new(plan));
+    }
+
+    /// Leaves the operations of this access to the disk's plan again.
+    pub fn heal(&self) {
+        self.disk.lock().plans.remove(&self.access);
     }
 
     /// Does an operation as the fault plan lets it: `work` gets the state and
@@ -133,17 +161,23 @@ impl MemoryStore {
     ) -> Result<T, StoreError> {
         let mut guard = self.disk.lock();
         let disk = &mut *guard;
-        if disk.mount != self.mount || !disk.powered {
+        if !disk.alive.contains(&self.access) {
             return Err(StoreError::Closed);
         }
         let nth = disk.operations;
         disk.operations += 1;
-        let fate = disk.plan.as_mut().map_or(Fault::None, |plan| plan.fate(operation, nth));
+        let own = disk.plans.get_mut(&self.access);
+        let is_alone = own.is_some();
+        let plan = own.or(disk.plan.as_mut());
+        let fate = plan.map_or(Fault::None, |plan| plan.fate(operation, nth));
         disk.faults += u64::from(fate != Fault::None);
         let is_done = fate.reach(1) > 0 || operation == Operation::Append;
         let answer = if is_done { Some(work(&mut disk.state, fate)) } else { None };
         if fate.cuts() {
-            disk.powered = false;
+            match is_alone {
+                true => disk.alive.retain(|access| *access != self.access),
+                false => disk.alive.clear(),
+            }
             return Err(StoreError::Closed);
         }
         match answer {
@@ -196,7 +230,10 @@ impl Store for MemoryStore {
     }
 
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
-        self.run(Operation::Open, |state, _| state.open(brane))
+        self.run(Operation::Open, |state, _| {
+            state.take(brane, self.member.as_ref())?;
+            state.open(brane)
+        })
     }
 
     fn read_chunks(
@@ -297,10 +334,7 @@ impl Store for MemoryStore {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        let mut disk = self.disk.lock();
-        if disk.mount == self.mount {
-            disk.powered = false;
-        }
+        self.disk.lock().alive.remove(&self.access);
         Box::pin(ready(Ok(())))
     }
 }

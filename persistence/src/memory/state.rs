@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use avvy_model::{BraneId, Epoch, Seq};
 use bytes::Bytes;
 
+use super::fleet::{Hold, Nodes};
 use crate::chain::Chain;
 use crate::checksum;
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
@@ -71,6 +72,7 @@ pub(super) struct Brane {
     /// Its head is not what was written.
     pub(super) is_spoiled: bool,
     pub(super) cuts: Vec<Cut>,
+    pub(super) hold: Hold,
 }
 
 impl Brane {
@@ -104,6 +106,7 @@ pub(super) struct State {
     pub(super) order: BTreeSet<BraneCursor>,
     pub(super) meta: BTreeMap<String, Bytes>,
     pub(super) last_snapshot: u64,
+    pub(super) fleet: Nodes,
 }
 
 impl State {
@@ -134,6 +137,7 @@ impl State {
             snapshots: BTreeMap::new(),
             is_spoiled: false,
             cuts: Vec::new(),
+            hold: Hold::default(),
             record,
         };
         self.branes.insert(brane.record.id, brane);

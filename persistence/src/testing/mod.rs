@@ -13,23 +13,41 @@
 //! # });
 //! ```
 //!
+//! The nodes of a fleet take part by a [`FleetFixture`], and [`run_fleet`] says
+//! what is wrong with them.
+//!
 //! [`Broken`] wraps any store and adds one deliberate bug; a test asserts that
 //! the suite finds each of them.
 
 mod broken;
 mod cases;
 mod fixture;
+mod fleet_fixture;
 #[cfg(feature = "mongodb")]
 mod mongo_fixture;
 #[cfg(feature = "mongodb")]
 pub mod mongod;
 mod samples;
 
-pub use broken::{Broken, BrokenFixture, Bug};
-pub use cases::{Case, all};
+pub use broken::{Broken, BrokenFixture, BrokenFleetFixture, Bug};
+pub use cases::{Case, FLEET_CASES, FleetCase, all};
 pub use fixture::{Failure, Fixture, MemoryFixture, SqliteFixture, Verdict};
+pub use fleet_fixture::{FleetFixture, LEASE_MS, Member, MemoryFleetFixture, nth_node};
 #[cfg(feature = "mongodb")]
 pub use mongo_fixture::MongoFixture;
+
+/// Runs every case of a fleet, each on a fixture of its own; returns those that
+/// failed with what was wrong.
+pub async fn run_fleet(fresh: impl Fn() -> Box<dyn FleetFixture>) -> Vec<(&'static str, Failure)> {
+    let mut failures = Vec::new();
+    for case in FLEET_CASES {
+        let mut fixture = fresh();
+        if let Err(failure) = case.run(&mut *fixture).await {
+            failures.push((case.name, failure));
+        }
+    }
+    failures
+}
 
 /// Runs every case, each on a fixture of its own; returns those that failed
 /// with what was wrong.

@@ -71,10 +71,88 @@ pub enum Bug {
     EndsListingsEarly,
     /// Replaces a brane's record by a second one.
     AcceptsSecondRecords,
+    /// Opens what another node holds.
+    TakesFromTheLiving,
+    /// Opens nothing that another node held, whether it lives or not.
+    NeverTakes,
+    /// Says that the node that asks is the holder.
+    NamesAnotherHolder,
+    /// Says nothing of a lease that was over.
+    HidesLapses,
+    /// Says of every renewal that the lease was over.
+    AlwaysLapsed,
+    /// Says nothing of branes that were taken.
+    HidesLosses,
+    /// Says what was taken once.
+    TellsLossesOnce,
+    /// Takes everything for lost when the lease was over.
+    GivesUpWhenLapsed,
+    /// Asks who holds a brane, and not under which epoch.
+    TakesLossesByHolder,
+    /// Says nothing of offers.
+    HidesOffers,
+    /// Says nothing of an offer that was accepted.
+    HidesAcceptedOffers,
+    /// Takes every target for ready.
+    ReadyAtOnce,
+    /// Never hears that a target is ready.
+    NeverReady,
+    /// Takes a new target for ready because an earlier one was.
+    KeepsReadiness,
+    /// Forgets that the target is ready when the same offer comes again.
+    ForgetsReadiness,
+    /// Does not take an offer back.
+    KeepsOffers,
+    /// Says that a brane was handed over.
+    HandsNothingOver,
+    /// Refuses a hand-over that was done already.
+    RefusesHandOversAgain,
+    /// Lets go of a brane, rather than make the target its holder.
+    HandsOverToAnybody,
+    /// Says that a brane was released.
+    ReleasesNothing,
+    /// Lets go of a brane under any epoch.
+    ReleasesWhatIsNotHeld,
+    /// Says that the node has left.
+    NeverLeaves,
+    /// Does not say that a node gives its branes away.
+    HidesDraining,
+    /// Lists nodes whose leases are over as if they lasted.
+    ListsTheDeadAsLiving,
 }
 
 impl Bug {
-    /// Every bug.
+    /// Every bug of a fleet, and those of a store that matter most there.
+    pub const FLEET: [Self; 26] = [
+        Self::AcceptsOldEpochs,
+        Self::FailsAGroupForAStaleChunk,
+        Self::TakesFromTheLiving,
+        Self::NeverTakes,
+        Self::NamesAnotherHolder,
+        Self::HidesLapses,
+        Self::AlwaysLapsed,
+        Self::HidesLosses,
+        Self::TellsLossesOnce,
+        Self::GivesUpWhenLapsed,
+        Self::TakesLossesByHolder,
+        Self::HidesOffers,
+        Self::HidesAcceptedOffers,
+        Self::ReadyAtOnce,
+        Self::NeverReady,
+        Self::KeepsReadiness,
+        Self::ForgetsReadiness,
+        Self::KeepsOffers,
+        Self::HandsNothingOver,
+        Self::RefusesHandOversAgain,
+        Self::HandsOverToAnybody,
+        Self::ReleasesNothing,
+        Self::ReleasesWhatIsNotHeld,
+        Self::NeverLeaves,
+        Self::HidesDraining,
+        Self::ListsTheDeadAsLiving,
+    ];
+
+    /// Every bug of a store.
     pub const ALL: [Self; 34] = [
         Self::AcknowledgesWithoutStoring,
         Self::LosesTheLastChunkInACrash,

@@ -2,6 +2,7 @@
 
 mod append;
 mod bug;
+mod fleet;
 mod open;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use avvy_model::{BraneId, Epoch, Seq};
 use bytes::Bytes;
 
+use fleet::Ways;
+
 pub use bug::Bug;
+pub use fleet::BrokenFleetFixture;
 
 use super::fixture::{Fixture, Verdict};
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
@@ -25,6 +29,8 @@ pub struct Broken {
     inner: Arc<dyn Store>,
     bug: Bug,
     state: Arc<Mutex<State>>,
+    /// What it is in a fleet.
+    ways: Option<Ways>,
 }
 
 /// What the bugs need to know.
@@ -38,12 +44,14 @@ struct State {
     /// Edits up to here are deleted.
     gone: BTreeMap<BraneId, Seq>,
     values: BTreeMap<String, Bytes>,
+    ready: BTreeSet<BraneId>,
+    lost: BTreeSet<BraneId>,
 }
 
 impl Broken {
     /// A store with a bug.
     pub fn new(inner: Arc<dyn Store>, bug: Bug) -> Self {
-        Self { inner, bug, state: Arc::default() }
+        Self { inner, bug, state: Arc::default(), ways: None }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -92,7 +100,7 @@ impl BrokenFixture {
 impl Fixture for BrokenFixture {
     fn store(&self) -> Arc<dyn Store> {
         let state = Arc::clone(&self.state);
-        Arc::new(Broken { inner: self.inner.store(), bug: self.bug, state })
+        Arc::new(Broken { inner: self.inner.store(), bug: self.bug, state, ways: None })
     }
 
     fn reopen(&mut self) -> BoxFuture<'_, Verdict> {

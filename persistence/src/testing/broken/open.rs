@@ -12,7 +12,11 @@ use crate::store::{Opened, TornTail};
 impl Broken {
     pub(super) async fn open_wrongly(&self, brane: BraneId) -> Result<Opened, StoreError> {
         self.let_go(brane).await?;
+        self.take_wrongly(brane).await?;
         let mut opened = match self.inner.open(brane).await {
+            Err(StoreError::Held { remaining_ms, .. }) if self.bug == Bug::NamesAnotherHolder => {
+                return Err(StoreError::Held { address: self.own_address(), remaining_ms });
+            }
             Err(StoreError::Damaged { place, why }) => self.open_damaged(brane, place, why).await?,
             other => other?,
         };

@@ -2,11 +2,14 @@
 
 mod damage;
 mod fencing;
+mod fleet;
 mod journal;
 mod random;
 mod records;
 mod retention;
 mod snapshots;
+
+pub use fleet::{FLEET_CASES, FleetCase};
 
 use super::fixture::{Fixture, Verdict};
 use crate::store::BoxFuture;

@@ -1,0 +1,252 @@
+//! The bugs of a fleet.
+
+use std::sync::{Arc, Mutex};
+
+use avvy_model::{BraneId, Epoch, NodeId};
+
+use super::{Broken, Bug, State};
+use crate::error::StoreError;
+use crate::fleet::{Fleet, Holder, Holding, Node, NodeStatus, Renewed, no_member};
+use crate::memory::MemoryFleet;
+use crate::store::BoxFuture;
+use crate::testing::fixture::{Failure, Verdict};
+use crate::testing::fleet_fixture::{FleetFixture, LEASE_MS, Member, MemoryFleetFixture};
+
+/// How a bug gets at the fleet that it spoils.
+pub(super) struct Ways {
+    member: Arc<dyn Fleet>,
+    all: MemoryFleet,
+}
+
+/// A fleet whose nodes have a bug.
+pub struct BrokenFleetFixture {
+    inner: MemoryFleetFixture,
+    bug: Bug,
+    state: Arc<Mutex<State>>,
+}
+
+impl BrokenFleetFixture {
+    /// A fleet in memory whose nodes have this bug.
+    pub fn new(bug: Bug) -> Self {
+        Self { inner: MemoryFleetFixture::new(), bug, state: Arc::default() }
+    }
+}
+
+impl FleetFixture for BrokenFleetFixture {
+    fn member(&mut self, nth: u8) -> BoxFuture<'_, Result<Member, Failure>> {
+        Box::pin(async move {
+            let inner = self.inner.member(nth).await?;
+            let ways = Ways { member: inner.fleet, all: self.inner.fleet().clone() };
+            let state = Arc::clone(&self.state);
+            let broken = Broken { inner: inner.store, bug: self.bug, state, ways: Some(ways) };
+            let broken = Arc::new(broken);
+            Ok(Member { node: inner.node, store: broken.clone(), fleet: broken })
+        })
+    }
+
+    fn lapse(&mut self, node: NodeId) -> BoxFuture<'_, Verdict> {
+        self.inner.lapse(node)
+    }
+
+    fn forget(&mut self, node: NodeId) -> BoxFuture<'_, Verdict> {
+        self.inner.forget(node)
+    }
+}
+
+impl Broken {
+    fn member(&self) -> Result<&dyn Fleet, StoreError> {
+        self.ways.as_ref().map(|ways| &*ways.member).ok_or(no_member())
+    }
+
+    pub(super) fn own_address(&self) -> String {
+        let node = self.ways.as_ref().and_then(|ways| ways.member.node());
+        node.map_or_else(String::new, |node| node.address.clone())
+    }
+
+    /// What goes wrong before a brane is opened.
+    pub(super) async fn take_wrongly(&self, brane: BraneId) -> Result<(), StoreError> {
+        let Some(ways) = &self.ways else { return Ok(()) };
+        let held = ways.member.holder(brane).await?;
+        let me = ways.member.node().map(|node| node.id);
+        let Some(other) = held.filter(|holder| Some(holder.node.id) != me) else { return Ok(()) };
+        match self.bug {
+            Bug::TakesFromTheLiving => ways.all.lapse(other.node.id),
+            Bug::NeverTakes => {
+                let remaining_ms = other.remaining_ms.max(1);
+                return Err(StoreError::Held { address: other.node.address, remaining_ms });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn renew_wrongly(&self, held: Vec<Holding>) -> Result<Renewed, StoreError> {
+        let member = self.member()?;
+        let mut renewed = member.renew(held.clone()).await?;
+        match self.bug {
+            Bug::HidesLapses => renewed.lapsed = false,
+            Bug::AlwaysLapsed => renewed.lapsed = true,
+            Bug::HidesLosses => renewed.lost.clear(),
+            Bug::TellsLossesOnce => {
+                renewed.lost.retain(|brane| self.state().lost.insert(*brane));
+            }
+            Bug::GivesUpWhenLapsed if renewed.lapsed => {
+                renewed.lost = held.iter().map(|held| held.brane).collect();
+            }
+            Bug::TakesLossesByHolder => {
+                let me = member.node().map(|node| node.id);
+                let mut lost = Vec::new();
+                for brane in renewed.lost {
+                    let holder = member.holder(brane).await.ok().flatten();
+                    if holder.map(|holder| holder.node.id) != me {
+                        lost.push(brane);
+                    }
+                }
+                renewed.lost = lost;
+            }
+            Bug::HidesOffers => renewed.offered.clear(),
+            Bug::HidesAcceptedOffers => {
+                renewed.offered.retain(|brane| !self.state().ready.contains(brane));
+            }
+            _ => {}
+        }
+        Ok(renewed)
+    }
+
+    async fn hand_over_wrongly(
+        &self,
+        brane: BraneId,
+        epoch: Epoch,
+        to: NodeId,
+    ) -> Result<(), StoreError> {
+        let member = self.member()?;
+        match self.bug {
+            Bug::HandsNothingOver => Ok(()),
+            Bug::HandsOverToAnybody => member.release(brane, epoch).await,
+            Bug::RefusesHandOversAgain => {
+                let holder = member.holder(brane).await?;
+                match holder.filter(|holder| holder.node.id == to) {
+                    Some(holder) => Err(StoreError::StaleEpoch { current: holder.epoch }),
+                    None => member.hand_over(brane, epoch, to).await,
+                }
+            }
+            _ => member.hand_over(brane, epoch, to).await,
+        }
+    }
+
+    async fn release_wrongly(&self, brane: BraneId, epoch: Epoch) -> Result<(), StoreError> {
+        match (self.bug, self.member()?.release(brane, epoch).await) {
+            (Bug::ReleasesWhatIsNotHeld, Err(StoreError::StaleEpoch { .. })) => Ok(()),
+            (_, answer) => answer,
+        }
+    }
+
+    async fn is_ready_wrongly(&self, brane: BraneId, epoch: Epoch) -> Result<bool, StoreError> {
+        let is_ready = self.member()?.is_ready(brane, epoch).await?;
+        Ok(match self.bug {
+            Bug::ReadyAtOnce => true,
+            Bug::NeverReady => false,
+            Bug::KeepsReadiness => is_ready || self.state().ready.contains(&brane),
+            _ => is_ready,
+        })
+    }
+}
+
+impl Fleet for Broken {
+    fn node(&self) -> Option<&Node> {
+        self.ways.as_ref().and_then(|ways| ways.member.node())
+    }
+
+    fn enter(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { self.member()?.enter().await })
+    }
+
+    fn renew(&self, held: Vec<Holding>) -> BoxFuture<'_, Result<Renewed, StoreError>> {
+        Box::pin(self.renew_wrongly(held))
+    }
+
+    fn leave(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async {
+            match self.bug {
+                Bug::NeverLeaves => Ok(()),
+                _ => self.member()?.leave().await,
+            }
+        })
+    }
+
+    fn set_draining(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async {
+            match self.bug {
+                Bug::HidesDraining => Ok(()),
+                _ => self.member()?.set_draining().await,
+            }
+        })
+    }
+
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeStatus>, StoreError>> {
+        Box::pin(async {
+            let mut nodes = self.member()?.nodes().await?;
+            if self.bug == Bug::ListsTheDeadAsLiving {
+                nodes.iter_mut().for_each(|node| node.remaining_ms = LEASE_MS);
+            }
+            Ok(nodes)
+        })
+    }
+
+    fn holder(&self, brane: BraneId) -> BoxFuture<'_, Result<Option<Holder>, StoreError>> {
+        Box::pin(async move { self.member()?.holder(brane).await })
+    }
+
+    fn offer(
+        &self,
+        brane: BraneId,
+        epoch: Epoch,
+        to: NodeId,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let member = self.member()?;
+            if self.bug == Bug::ForgetsReadiness {
+                member.withdraw(brane, epoch).await?;
+            }
+            member.offer(brane, epoch, to).await
+        })
+    }
+
+    fn ready(&self, brane: BraneId) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.state().ready.insert(brane);
+            self.member()?.ready(brane).await
+        })
+    }
+
+    fn is_ready(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.is_ready_wrongly(brane, epoch))
+    }
+
+    fn withdraw(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            match self.bug {
+                Bug::KeepsOffers => Ok(()),
+                _ => self.member()?.withdraw(brane, epoch).await,
+            }
+        })
+    }
+
+    fn hand_over(
+        &self,
+        brane: BraneId,
+        epoch: Epoch,
+        to: NodeId,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.hand_over_wrongly(brane, epoch, to))
+    }
+
+    fn release(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            match self.bug {
+                Bug::ReleasesNothing => Ok(()),
+                _ => self.release_wrongly(brane, epoch).await,
+            }
+        })
+    }
+}
