@@ -11,11 +11,14 @@
 //!   for simulation and tests.
 //! - [`sqlite`]: the embedded store.
 //! - `mongo` (feature `mongodb`): the store of a fleet.
+//! - [`cache`]: read models of any of them, kept in the process and in Redis
+//!   (feature `redis`).
 //! - `testing` (feature `testing`): the conformance suite that every store
 //!   passes, and a store with deliberate bugs that fails it.
 //! - `powercut` (feature `powercut`): a SQLite VFS that forgets what was not
 //!   synced.
 
+pub mod cache;
 mod chain;
 mod checksum;
 mod chunk;

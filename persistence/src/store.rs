@@ -6,6 +6,7 @@ use std::pin::Pin;
 use avvy_model::{BraneId, Epoch, Seq};
 use bytes::Bytes;
 
+use crate::cache::CacheStatus;
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
 use crate::error::StoreError;
 use crate::lineage::Lineage;
@@ -229,4 +230,9 @@ pub trait Store: Send + Sync + 'static {
     /// Finishes what is queued and lets go of the data. Every later call
     /// answers `Closed`.
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// What a cache over the store says of itself, if there is one.
+    fn cache_status(&self) -> Option<CacheStatus> {
+        None
+    }
 }

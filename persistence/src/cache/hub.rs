@@ -1,0 +1,172 @@
+//! The caches of a process, one for each kind of value, and what they have in
+//! common: bounds, the way to Redis, and the notices of other nodes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use avvy_model::BraneId;
+
+use super::layer::{Cache, CacheOptions};
+use super::locations::Locations;
+use super::model::Model;
+use super::notice::{Location, Notice};
+use super::shared::Shared;
+use super::status::{CacheStatus, TierStatus};
+
+/// The caches of a process. Cloning shares them.
+#[derive(Clone)]
+pub struct Caches {
+    options: CacheOptions,
+    hub: Arc<Hub>,
+    #[cfg(feature = "redis")]
+    redis: Option<super::redis::Redis>,
+}
+
+/// Where notices go that come in.
+pub(crate) struct Hub {
+    kinds: Mutex<Vec<Arc<dyn Kind>>>,
+    locations: Mutex<Locations>,
+}
+
+impl Caches {
+    /// In this process alone.
+    pub fn local(options: CacheOptions) -> Self {
+        Self {
+            options,
+            hub: Arc::new(Hub::new(options)),
+            #[cfg(feature = "redis")]
+            redis: None,
+        }
+    }
+
+    /// Shared with other nodes through Redis, which need not be there.
+    #[cfg(feature = "redis")]
+    pub fn shared(options: CacheOptions, redis: super::redis::Redis) -> Self {
+        let hub = Arc::new(Hub::new(options));
+        let hears: std::sync::Weak<Hub> = Arc::downgrade(&hub);
+        redis.listen(hears);
+        Self { options, hub, redis: Some(redis) }
+    }
+
+    /// Makes the cache of one kind of value. There is to be one of each.
+    pub fn of<M: Model>(&self) -> Arc<Cache<M>> {
+        let cache = Cache::<M>::new(self.options, self.tier());
+        let kind: Arc<dyn Kind> = cache.clone();
+        self.hub.kinds().push(kind);
+        cache
+    }
+
+    /// Where a brane was last heard of. A hint: it may be wrong.
+    pub fn location(&self, brane: BraneId) -> Option<Location> {
+        self.hub.locations().of(brane)
+    }
+
+    /// Nothing is known any more of where a brane is.
+    pub fn forget_location(&self, brane: BraneId) {
+        self.hub.locations().forget(brane);
+    }
+
+    /// Tells all nodes, this one included, where there is a way to. Does not
+    /// wait, and may be lost.
+    pub fn tell(&self, notice: Notice) {
+        #[cfg(feature = "redis")]
+        if let Some(redis) = &self.redis {
+            redis.tell(notice);
+        }
+        #[cfg(not(feature = "redis"))]
+        drop(notice);
+    }
+
+    /// What they say of themselves.
+    pub fn status(&self) -> CacheStatus {
+        #[cfg(feature = "redis")]
+        let shared = self.redis.as_ref().map(super::redis::Redis::status);
+        #[cfg(not(feature = "redis"))]
+        let shared = None;
+        let tiers = self.hub.kinds().iter().map(|kind| kind.status()).collect();
+        CacheStatus { tiers, shared }
+    }
+
+    fn tier(&self) -> Option<Arc<dyn Shared>> {
+        #[cfg(feature = "redis")]
+        return self.redis.as_ref().map(super::redis::Redis::tier);
+        #[cfg(not(feature = "redis"))]
+        None
+    }
+}
+
+impl Hub {
+    fn new(options: CacheOptions) -> Self {
+        let locations = Mutex::new(Locations::new(options.max_stale));
+        Self { kinds: Mutex::default(), locations }
+    }
+
+    fn kinds(&self) -> MutexGuard<'_, Vec<Arc<dyn Kind>>> {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn locations(&self) -> MutexGuard<'_, Locations> {
+        self.locations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A cache, whatever it holds.
+trait Kind: Send + Sync + 'static {
+    fn name(&self) -> &'static str;
+
+    /// Another node has written the value under this.
+    fn heard(&self, key: &str);
+
+    /// Other nodes may have written anything.
+    fn missed(&self);
+
+    fn status(&self) -> TierStatus;
+}
+
+impl<M: Model> Kind for Cache<M> {
+    fn name(&self) -> &'static str {
+        M::KIND
+    }
+
+    fn heard(&self, key: &str) {
+        if let Some(key) = M::key_of(key) {
+            self.heard(&key);
+        }
+    }
+
+    fn missed(&self) {
+        self.missed();
+    }
+
+    fn status(&self) -> TierStatus {
+        self.status()
+    }
+}
+
+/// Whoever wants to hear notices.
+#[cfg_attr(not(feature = "redis"), expect(dead_code))]
+pub(crate) trait Hears: Send + Sync + 'static {
+    /// One came in.
+    fn notice(&self, notice: &Notice);
+
+    /// Some may have been missed.
+    fn gap(&self);
+}
+
+impl Hears for Hub {
+    fn notice(&self, notice: &Notice) {
+        match notice {
+            // A kind that is not known is one of a later version.
+            Notice::Gone { kind, key } => {
+                let kinds = self.kinds();
+                kinds.iter().filter(|of| of.name() == kind).for_each(|of| of.heard(key));
+            }
+            Notice::BraneMoved(location) => self.locations().learn(location.clone()),
+            Notice::Added { .. } => {}
+        }
+    }
+
+    fn gap(&self) {
+        self.kinds().iter().for_each(|kind| kind.missed());
+        self.locations().clear();
+    }
+}

@@ -1,0 +1,43 @@
+//! A cache of read models over a store, in two tiers: this process, then Redis
+//! (feature `redis`), which the nodes of a fleet share.
+//!
+//! [`Caches`] makes a cache of any [`Model`]. [`CachedStore`] is a
+//! [`Store`](crate::Store) that sees every write of a brane's record, so
+//! invalidation is its own matter. What holds:
+//!
+//! - Who has written, and been answered, reads on the same node what was
+//!   written. Other nodes hear of it by a notice. A notice can be lost; then,
+//!   and whatever else fails, a value is served for at most
+//!   [`CacheOptions::max_stale`] after the store was asked for it.
+//! - A read that began before a write never puts its value back after it: in
+//!   the process by tickets, in Redis by leases, both of which a write ends.
+//! - A key is loaded once at a time in a process, and across processes while
+//!   others wait a moment for who holds the lease.
+//! - What is not there is remembered, too, for a shorter time.
+//! - Redis is never needed: when it is away, slow or full, the store is asked.
+
+#[cfg(any(feature = "redis", test))]
+mod breaker;
+#[cfg(any(feature = "redis", test))]
+mod frame;
+mod hub;
+mod layer;
+mod local;
+mod locations;
+mod model;
+// Without Redis nobody tells anybody, nor shares anything.
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
+mod notice;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
+mod shared;
+mod status;
+mod store;
+
+pub use hub::Caches;
+pub use layer::{Cache, CacheOptions, Write};
+pub use model::{BraneRecords, Model};
+pub use notice::{Location, Notice};
+pub use status::{CacheStatus, SharedStatus, TierStatus};
+pub use store::CachedStore;

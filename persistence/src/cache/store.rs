@@ -1,0 +1,179 @@
+//! A store whose records are cached, and that tells other nodes what they
+//! should know. Every read and write of the server goes through it, so no
+//! caller invalidates anything by hand.
+
+use std::sync::Arc;
+
+use avvy_model::{BraneId, Seq};
+use bytes::Bytes;
+
+use super::hub::Caches;
+use super::layer::Cache;
+use super::model::BraneRecords;
+use super::notice::{Location, Notice};
+use super::status::CacheStatus;
+use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
+use crate::error::StoreError;
+use crate::fleet::Node;
+use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord};
+use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
+use crate::snapshot::{SnapshotId, SnapshotStart};
+use crate::store::{BoxFuture, Opened, Store};
+
+/// A store with a cache over it.
+pub struct CachedStore {
+    store: Arc<dyn Store>,
+    caches: Caches,
+    records: Arc<Cache<BraneRecords>>,
+    node: Option<Node>,
+}
+
+impl CachedStore {
+    /// A store with these caches over it; `node` is what other nodes are told
+    /// of this one when it opens a brane.
+    pub fn new(store: Arc<dyn Store>, caches: &Caches, node: Option<Node>) -> Self {
+        Self { store, caches: caches.clone(), records: caches.of(), node }
+    }
+
+    /// Lets others know that a brane is here from now on.
+    fn tell_moved(&self, brane: BraneId) {
+        self.caches.forget_location(brane);
+        if let Some(node) = self.node.clone() {
+            self.caches.tell(Notice::BraneMoved(Location { brane, node }));
+        }
+    }
+}
+
+impl Store for CachedStore {
+    fn create_brane(&self, record: BraneRecord) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let write = self.records.write(record.id);
+            let outcome = self.store.create_brane(record).await;
+            write.end().await;
+            outcome
+        })
+    }
+
+    fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
+        Box::pin(async move {
+            let store = Arc::clone(&self.store);
+            let load = move || async move {
+                match store.brane(brane).await {
+                    Ok(record) => Ok(Some(record)),
+                    Err(StoreError::UnknownBrane(_)) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            };
+            let record = self.records.get(&brane, load).await?;
+            record.map(|record| (*record).clone()).ok_or(StoreError::UnknownBrane(brane))
+        })
+    }
+
+    fn branes(
+        &self,
+        filter: BraneFilter,
+        after: Option<BraneCursor>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<BranePage, StoreError>> {
+        self.store.branes(filter, after, limit)
+    }
+
+    fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
+        Box::pin(async move {
+            let opened = self.store.open(brane).await?;
+            self.tell_moved(brane);
+            Ok(opened)
+        })
+    }
+
+    fn read_chunks(
+        &self,
+        brane: BraneId,
+        after: Seq,
+        max_bytes: usize,
+    ) -> BoxFuture<'_, Result<Vec<Chunk>, StoreError>> {
+        self.store.read_chunks(brane, after, max_bytes)
+    }
+
+    fn append(
+        &self,
+        chunks: Vec<ChunkWrite>,
+    ) -> BoxFuture<'_, Result<Vec<Result<(), AppendRefusal>>, StoreError>> {
+        self.store.append(chunks)
+    }
+
+    fn begin_snapshot(
+        &self,
+        start: SnapshotStart,
+    ) -> BoxFuture<'_, Result<SnapshotId, StoreError>> {
+        self.store.begin_snapshot(start)
+    }
+
+    fn put_snapshot_part(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        index: u32,
+        body: Bytes,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.put_snapshot_part(brane, snapshot, index, body)
+    }
+
+    fn finish_snapshot(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        parts: u32,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.finish_snapshot(brane, snapshot, parts)
+    }
+
+    fn abort_snapshot(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.abort_snapshot(brane, snapshot)
+    }
+
+    fn read_snapshot_part(
+        &self,
+        brane: BraneId,
+        snapshot: SnapshotId,
+        index: u32,
+    ) -> BoxFuture<'_, Result<Bytes, StoreError>> {
+        self.store.read_snapshot_part(brane, snapshot, index)
+    }
+
+    fn compact(&self, policy: CompactPolicy) -> BoxFuture<'_, Result<Compaction, StoreError>> {
+        self.store.compact(policy)
+    }
+
+    fn verify_brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneReport, StoreError>> {
+        self.store.verify_brane(brane)
+    }
+
+    fn verify_store(&self) -> BoxFuture<'_, Result<StoreReport, StoreError>> {
+        self.store.verify_store()
+    }
+
+    fn meta(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        self.store.meta(key)
+    }
+
+    fn put_meta(&self, key: &str, value: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.put_meta(key, value)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let closed = self.store.close().await;
+            self.records.missed();
+            closed
+        })
+    }
+
+    fn cache_status(&self) -> Option<CacheStatus> {
+        Some(self.caches.status())
+    }
+}
