@@ -31,14 +31,15 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     Ok(steps.finish())
 }
 
-/// The stores that a default build is without.
-const STORES: [&str; 2] = ["--features", "avvy-persistence/mongodb,avvy-server/mongodb"];
+/// What a default build is without.
+const FEATURES: [&str; 2] =
+    ["--features", "avvy-persistence/mongodb,avvy-server/mongodb,avvy-persistence/redis"];
 
 /// All of the workspace. The profile is in the root's `Cargo.toml`: checks of
 /// the debug build stay on, the pure crates are optimised for the simulation.
 fn rust(filter: Option<&str>) -> Result<String> {
     let mut cargo = shell::cargo()?;
-    cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(STORES).args(filter);
+    cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(FEATURES).args(filter);
     cargo.envs(python::environment()?).envs([mongod::environment()]);
     let mut counts = Counts::default();
     let outcome = shell::watch(&mut cargo, |line| counts.add(line));

@@ -27,6 +27,8 @@ mod fleet_fixture;
 mod mongo_fixture;
 #[cfg(feature = "mongodb")]
 pub mod mongod;
+#[cfg(feature = "redis")]
+pub mod redis_server;
 mod samples;
 
 pub use broken::{Broken, BrokenFixture, BrokenFleetFixture, Bug};

@@ -1,0 +1,11 @@
+//! What nodes share through Redis, on real servers.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod conformance;
+mod faults;
+mod help;
+mod history;
+mod notices;
+mod tiers;
