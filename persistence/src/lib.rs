@@ -24,6 +24,7 @@ mod checksum;
 mod chunk;
 mod error;
 mod fleet;
+mod hold;
 pub mod import;
 mod judge;
 mod lineage;

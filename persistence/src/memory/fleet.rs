@@ -5,13 +5,14 @@ use std::future::ready;
 
 use avvy_model::{BraneId, Epoch, NodeId};
 
-use super::fault::Operation;
+use super::fault::{Fault, Operation};
 use super::state::{Brane, State};
 use super::{MemoryDisk, MemoryStore};
 use crate::error::StoreError;
 use crate::fleet::{
     Fleet, Holder, Holding, MAX_ADDRESS_BYTES, Node, NodeStatus, Renewed, no_member,
 };
+use crate::hold::{Hold, Wish};
 use crate::store::BoxFuture;
 
 /// Several stores at once on one disk, each a node of a fleet. Their time is
@@ -41,21 +42,6 @@ struct Known {
     is_draining: bool,
     /// Its lease was over before it was renewed, which it was not told.
     lapsed: bool,
-}
-
-/// Who holds a brane.
-#[derive(Default)]
-pub(super) struct Hold {
-    holder: Option<NodeId>,
-    coming: Option<Coming>,
-    /// The last hand-over: from whom, under which epoch, to whom.
-    handed: Option<(NodeId, Epoch, NodeId)>,
-}
-
-#[derive(Clone, Copy)]
-struct Coming {
-    to: NodeId,
-    is_ready: bool,
 }
 
 impl MemoryFleet {
@@ -134,24 +120,20 @@ impl State {
     /// Takes a brane for a store that opens it.
     pub(super) fn take(&mut self, id: BraneId, to: Option<&Member>) -> Result<(), StoreError> {
         let to = to.map(|member| member.node.id);
-        let holder = self.brane_mut(id)?.hold.holder.filter(|holder| Some(*holder) != to);
-        let other = holder.map(|holder| (holder, self.fleet.remaining_ms(holder)));
-        if let Some((holder, remaining_ms)) = other.filter(|(_, remaining_ms)| *remaining_ms > 0) {
-            let address = self.fleet.node(holder).address;
-            return Err(StoreError::Held { address, remaining_ms });
+        if let Some(holder) = self.brane_mut(id)?.hold.in_the_way_of(to) {
+            let remaining_ms = self.fleet.remaining_ms(holder);
+            if remaining_ms > 0 {
+                let address = self.fleet.node(holder).address;
+                return Err(StoreError::Held { address, remaining_ms });
+            }
         }
-        let hold = &mut self.brane_mut(id)?.hold;
-        if hold.holder != to {
-            hold.coming = None;
-        }
-        hold.holder = to;
+        self.brane_mut(id)?.hold.take(to);
         Ok(())
     }
 
     fn renewed(&mut self, member: &Member, held: &[Holding]) -> Renewed {
         let me = Some(member.node.id);
-        let known = self.fleet.renew(member);
-        let lapsed = std::mem::take(&mut known.lapsed);
+        let lapsed = self.fleet.renew(member).lapsed;
         let is_mine = |holding: &Holding| {
             let brane = self.branes.get(&holding.brane);
             brane.is_some_and(|brane| brane.hold.holder == me && brane.epoch == holding.epoch)
@@ -163,15 +145,6 @@ impl State {
         let is_offered = |brane: &Brane| brane.hold.coming.map(|coming| coming.to) == me;
         let offered = self.branes.iter().filter(|(_, brane)| is_offered(brane));
         Renewed { lapsed, lost, offered: offered.map(|(id, _)| *id).collect() }
-    }
-
-    /// What is known of who holds a brane, if it is this node's.
-    fn held(&mut self, by: &Member, id: BraneId, epoch: Epoch) -> Result<&mut Hold, StoreError> {
-        let brane = self.brane_mut(id)?;
-        if brane.hold.holder != Some(by.node.id) || brane.epoch != epoch {
-            return Err(StoreError::StaleEpoch { current: brane.epoch });
-        }
-        Ok(&mut brane.hold)
     }
 
     fn status(&self, id: NodeId, known: &Known) -> NodeStatus {
@@ -197,6 +170,13 @@ impl MemoryStore {
             None => Box::pin(ready(Err(no_member()))),
         }
     }
+
+    fn wish(&self, brane: BraneId, wish: Wish) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.as_member(Operation::Fleet, move |state, member| {
+            let brane = state.brane_mut(brane)?;
+            brane.hold.fulfil(member.node.id, brane.epoch, wish)
+        })
+    }
 }
 
 impl Fleet for MemoryStore {
@@ -216,7 +196,15 @@ impl Fleet for MemoryStore {
     }
 
     fn renew(&self, held: Vec<Holding>) -> BoxFuture<'_, Result<Renewed, StoreError>> {
-        self.as_member(Operation::Renew, |state, member| Ok(state.renewed(member, &held)))
+        let Some(member) = &self.member else { return Box::pin(ready(Err(no_member()))) };
+        self.run(Operation::Renew, |state, fate| {
+            let renewed = state.renewed(member, &held);
+            if fate == Fault::None {
+                // It is told now, and not again.
+                state.fleet.renew(member).lapsed = false;
+            }
+            Ok(renewed)
+        })
     }
 
     fn leave(&self) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -262,37 +250,19 @@ impl Fleet for MemoryStore {
         epoch: Epoch,
         to: NodeId,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.as_member(Operation::Fleet, move |state, member| {
-            let hold = state.held(member, brane, epoch)?;
-            if hold.coming.is_none_or(|coming| coming.to != to) {
-                hold.coming = Some(Coming { to, is_ready: false });
-            }
-            Ok(())
-        })
+        Box::pin(async move { self.wish(brane, Wish::Offer { epoch, to }).await.map(drop) })
     }
 
     fn ready(&self, brane: BraneId) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.as_member(Operation::Fleet, move |state, member| {
-            let coming = &mut state.brane_mut(brane)?.hold.coming;
-            if let Some(coming) = coming.as_mut().filter(|coming| coming.to == member.node.id) {
-                coming.is_ready = true;
-            }
-            Ok(())
-        })
+        Box::pin(async move { self.wish(brane, Wish::Ready).await.map(drop) })
     }
 
     fn is_ready(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.as_member(Operation::Fleet, move |state, member| {
-            let hold = state.held(member, brane, epoch)?;
-            Ok(hold.coming.is_some_and(|coming| coming.is_ready))
-        })
+        self.wish(brane, Wish::IsReady { epoch })
     }
 
     fn withdraw(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.as_member(Operation::Fleet, move |state, member| {
-            state.held(member, brane, epoch)?.coming = None;
-            Ok(())
-        })
+        Box::pin(async move { self.wish(brane, Wish::Withdraw { epoch }).await.map(drop) })
     }
 
     fn hand_over(
@@ -301,24 +271,10 @@ impl Fleet for MemoryStore {
         epoch: Epoch,
         to: NodeId,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.as_member(Operation::Fleet, move |state, member| {
-            let handed = Some((member.node.id, epoch, to));
-            if state.brane(brane)?.hold.handed == handed {
-                return Ok(());
-            }
-            *state.held(member, brane, epoch)? = Hold { holder: Some(to), coming: None, handed };
-            Ok(())
-        })
+        Box::pin(async move { self.wish(brane, Wish::HandOver { epoch, to }).await.map(drop) })
     }
 
     fn release(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.as_member(Operation::Fleet, move |state, member| {
-            if state.brane(brane)?.hold.holder.is_none() {
-                return Ok(());
-            }
-            let hold = state.held(member, brane, epoch)?;
-            (hold.holder, hold.coming) = (None, None);
-            Ok(())
-        })
+        Box::pin(async move { self.wish(brane, Wish::Release { epoch }).await.map(drop) })
     }
 }

@@ -7,11 +7,12 @@ use std::convert::Infallible;
 use avvy_model::{BraneId, Epoch, Seq};
 use bytes::Bytes;
 
-use super::fleet::{Hold, Nodes};
+use super::fleet::Nodes;
 use crate::chain::Chain;
 use crate::checksum;
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
 use crate::error::{Place, StoreError};
+use crate::hold::Hold;
 use crate::judge::{Judgement, judge};
 use crate::lineage::{self, Lineage};
 use crate::record::{BraneCursor, BraneRecord};

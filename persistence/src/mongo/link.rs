@@ -249,21 +249,10 @@ impl Link {
         collection: &str,
         statements: Vec<(Document, Document)>,
     ) -> Result<bool, Failure> {
-        self.update_within(self.timeout, session, collection, statements).await
-    }
-
-    /// The same, if the server has so much time for it.
-    pub(super) async fn update_within(
-        &self,
-        max_time: Duration,
-        session: &mut ClientSession,
-        collection: &str,
-        statements: Vec<(Document, Document)>,
-    ) -> Result<bool, Failure> {
         let expected = statements.len() as i64;
         let updates = statements.into_iter().map(|(q, u)| doc! {"q": q, "u": u});
         let updates: Vec<Document> = updates.collect();
-        let max_time = i64::try_from(max_time.as_millis()).unwrap_or(i64::MAX);
+        let max_time = i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX);
         let command = doc! {"update": collection, "updates": updates, "maxTimeMS": max_time};
         let answer = self.db.run_command(command).session(session).await?;
         let count = match answer.get("n") {

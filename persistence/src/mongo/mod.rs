@@ -7,10 +7,12 @@
 //! with the older epoch is refused (see `journal` and `opening`).
 //!
 //! Nothing is kept in this process but which snapshots it is writing, so any
-//! number of processes may have one database open.
+//! number of processes may have one database open: as nodes of a fleet (see
+//! `fleet`), or the second takes branes from the first.
 
 mod compact;
 mod fault;
+mod fleet;
 mod import;
 mod inspection;
 mod journal;
@@ -29,6 +31,7 @@ pub use objects::{MongoObjects, ObjectState, Progress};
 pub use options::MongoOptions;
 
 use crate::error::StoreError;
+use fleet::Member;
 use link::Link;
 use snapshots::Writing;
 
@@ -36,6 +39,8 @@ use snapshots::Writing;
 pub struct MongoStore {
     link: Link,
     writing: Writing,
+    /// What it is in a fleet.
+    member: Option<Member>,
 }
 
 impl MongoStore {
@@ -48,7 +53,7 @@ impl MongoStore {
     pub async fn open(options: &MongoOptions) -> Result<Self, StoreError> {
         let link = Link::new(options).await?;
         schema::prepare(&link).await?;
-        Ok(Self { link, writing: Writing::default() })
+        Ok(Self::through(link, options))
     }
 
     /// Opens a store that is there already, and makes nothing.
@@ -58,6 +63,12 @@ impl MongoStore {
     pub async fn open_existing(options: &MongoOptions) -> Result<Self, StoreError> {
         let link = Link::new(options).await?;
         schema::expect(&link).await?;
-        Ok(Self { link, writing: Writing::default() })
+        Ok(Self::through(link, options))
+    }
+
+    fn through(link: Link, options: &MongoOptions) -> Self {
+        let MongoOptions { node, lease_ms, .. } = options;
+        let member = node.clone().map(|node| Member::new(node, *lease_ms));
+        Self { link, writing: Writing::default(), member }
     }
 }

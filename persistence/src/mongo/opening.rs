@@ -1,15 +1,17 @@
 //! Opening a brane for a new writer.
 //!
-//! [`take_epoch`] is the place where one writer follows another: the change of
-//! the brane's document that it makes refuses all that was read before it.
+//! [`Take`] is the place where one writer follows another: the change of the
+//! brane's document that it makes refuses all that was read before it. Whether
+//! the holder before may be followed is judged there, too.
 //! Then the journal is judged, and [`Settle`] writes down what came of it.
 
-use avvy_model::{BraneId, Epoch, Seq};
+use avvy_model::{BraneId, Epoch, NodeId, Seq};
 use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 
-use super::fault::{self, Failure};
-use super::link::{LONG_IDLE, Link, Query, Work};
+use super::fault::Failure;
+use super::fleet;
+use super::link::{Link, Query, Work};
 use super::reader::{self, Bite, Outline, Snapshots};
 use super::rows::{
     self, BRANES, CHUNK_RESTS, CHUNKS, CUT_CHUNKS, CUTS, Head, LINEAGES, chunks_from, long,
@@ -25,8 +27,12 @@ const BITE_CHUNKS: u32 = 64;
 const BITE_BYTES: usize = 16 << 20;
 
 /// Opens a brane.
-pub(super) async fn open(link: &Link, brane: BraneId) -> Result<Opened, StoreError> {
-    let head = take_epoch(link, brane).await?;
+pub(super) async fn open(
+    link: &Link,
+    brane: BraneId,
+    node: Option<NodeId>,
+) -> Result<Opened, StoreError> {
+    let head = link.transact(&Take { brane, node }).await?;
     let outline = reader::outline(link, brane).await?;
     for Damage { place, why } in &outline.snapshots.damages {
         tracing::error!(%place, why, "a snapshot's entry is damaged: it is passed over");
@@ -42,29 +48,33 @@ pub(super) async fn open(link: &Link, brane: BraneId) -> Result<Opened, StoreErr
     link.transact(&Settle { brane, epoch: head.epoch, torn }).await
 }
 
-/// Takes the next epoch of a brane. From then on no earlier writer can store
-/// anything.
-async fn take_epoch(link: &Link, brane: BraneId) -> Result<Head, StoreError> {
-    link.step(async {
-        loop {
-            let mut session = link.session().await?;
-            let old = reader::head(link, &mut session, brane).await?;
-            let new = Head { epoch: old.epoch.next(), ..old };
-            let change = vec![(old.filter(brane), doc! {"$set": new.document(brane)})];
-            match link.update_within(LONG_IDLE, &mut session, BRANES, change).await {
-                Ok(true) => {
-                    link.learn(&session);
-                    return Ok(new);
-                }
-                // The last writer stored something meanwhile.
-                Ok(false) => {}
-                // It died within a transaction, which still holds the brane.
-                Err(failure) if fault::is_too_late(&failure) => link.reap().await?,
-                Err(failure) => return Err(failure),
-            }
+/// Takes the next epoch of a brane for a node. From then on no earlier writer
+/// can store anything.
+struct Take {
+    brane: BraneId,
+    /// `None`: a store that is part of no fleet. It holds nothing, and waits
+    /// for nodes like a node.
+    node: Option<NodeId>,
+}
+
+impl Work for Take {
+    type Answer = Head;
+
+    async fn run(&self, link: &Link, session: &mut ClientSession) -> Result<Head, Failure> {
+        let Self { brane, node } = self;
+        let (old, mut hold) = fleet::head_and_hold(link, session, *brane).await?;
+        if let Some(holder) = hold.in_the_way_of(*node) {
+            fleet::outlive(link, session, holder).await?;
         }
-    })
-    .await
+        hold.take(*node);
+        let new = Head { epoch: old.epoch.next(), ..old };
+        let change = rows::hold_change(&hold, new.document(*brane));
+        let statement = (old.filter(*brane), change);
+        if !link.update(session, BRANES, vec![statement]).await? {
+            return Err(Failure::Again);
+        }
+        Ok(new)
+    }
 }
 
 /// Judges the journal after the newest snapshot.

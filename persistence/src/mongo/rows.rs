@@ -11,6 +11,7 @@ use mongodb::bson::{Binary, Bson, DateTime, Document, doc};
 use crate::checksum::{self, Header};
 use crate::chunk::Chunk;
 use crate::error::{Place, StoreError};
+use crate::hold::{Coming, Handed, Hold};
 use crate::lineage::{self, Lineage};
 use crate::record::{BraneKind, BraneRecord};
 use crate::report::Cut;
@@ -19,6 +20,8 @@ use crate::store::TornTail;
 
 /// A brane's record and head.
 pub(super) const BRANES: &str = "branes";
+/// The nodes of the fleet.
+pub(super) const NODES: &str = "nodes";
 /// When each opening of a brane began.
 pub(super) const LINEAGES: &str = "lineages";
 /// The journal.
@@ -163,6 +166,59 @@ impl Head {
             .number(self.bytes)
             .seal(&[])
     }
+}
+
+/// A brane's document may say who holds it.
+pub(super) const HOLDER: &str = "holder";
+/// It may also say to whom it is offered.
+pub(super) const TARGET: &str = "coming.to";
+
+/// Reads from a brane's document who holds it.
+pub(super) fn hold(from: &Document, brane: BraneId) -> Result<Hold, StoreError> {
+    let part = |key: &'static str| match from.get(key) {
+        None => Ok(None),
+        Some(part) => part.as_document().map(Some).ok_or_else(|| wrong(key)),
+    };
+    let read = || {
+        let holder = from.contains_key(HOLDER).then(|| id(from, HOLDER)).transpose()?;
+        let coming = part("coming")?.map(|coming| {
+            let is_ready = coming.get_bool("ready").map_err(|_| wrong("coming"))?;
+            Ok::<_, String>(Coming { to: id(coming, "to")?, is_ready })
+        });
+        let handed = part("handed")?.map(|handed| {
+            let epoch = Epoch(number(handed, "epoch")?);
+            Ok::<_, String>(Handed { from: id(handed, "from")?, epoch, to: id(handed, "to")? })
+        });
+        Ok(Hold { holder, coming: coming.transpose()?, handed: handed.transpose()? })
+    };
+    read().map_err(|why: String| damaged(Place::Brane(brane), why))
+}
+
+/// The change of a brane's document that has it say who holds it, and sets
+/// other fields.
+pub(super) fn hold_change(hold: &Hold, others: Document) -> Document {
+    let coming = |coming: Coming| doc! {"to": coming.to.to_string(), "ready": coming.is_ready};
+    let handed = |Handed { from, epoch, to }: Handed| {
+        doc! {"from": from.to_string(), "epoch": long(epoch.0), "to": to.to_string()}
+    };
+    let fields = [
+        (HOLDER, hold.holder.map(|holder| Bson::from(holder.to_string()))),
+        ("coming", hold.coming.map(coming).map(Bson::from)),
+        ("handed", hold.handed.map(handed).map(Bson::from)),
+    ];
+    let (mut set, mut unset) = (others, Document::new());
+    for (key, value) in fields {
+        match value {
+            Some(value) => set.insert(key, value),
+            None => unset.insert(key, ""),
+        };
+    }
+    // Old servers take no change that is empty.
+    let changes = [("$set", set), ("$unset", unset)].into_iter();
+    changes
+        .filter(|(_, fields)| !fields.is_empty())
+        .map(|(key, fields)| (key.to_owned(), fields.into()))
+        .collect()
 }
 
 /// The document of a new brane.

@@ -8,19 +8,20 @@ use mongodb::options::IndexOptions;
 use super::fault::{self, Failure};
 use super::link::{Link, Query};
 use super::rows::{
-    BRANES, CHUNK_RESTS, CHUNKS, COUNTERS, CUT_CHUNKS, CUTS, LINEAGES, META, OBJECT_VIEWS, OBJECTS,
-    PARTS, SNAPSHOTS, damaged, number,
+    BRANES, CHUNK_RESTS, CHUNKS, COUNTERS, CUT_CHUNKS, CUTS, HOLDER, LINEAGES, META, NODES,
+    OBJECT_VIEWS, OBJECTS, PARTS, SNAPSHOTS, TARGET, damaged, number,
 };
 use crate::error::{Place, StoreError};
 
 /// The version of the documents that this program writes.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The collection of one document that says the version.
 const SCHEMA: &str = "schema";
 
 /// Every collection. Keys are in `_id`, whose index is unique everywhere.
-const COLLECTIONS: [&str; 12] = [
+const COLLECTIONS: [&str; 13] = [
+    NODES,
     BRANES,
     LINEAGES,
     CHUNKS,
@@ -38,22 +39,29 @@ const COLLECTIONS: [&str; 12] = [
 /// `NamespaceExists`: another start made it at the same time.
 const EXISTS: i32 = 48;
 
-/// Makes what is missing, while it is empty, and refuses what is newer.
+/// The first version knew no fleet. What is of it can be read as it is, and
+/// lacks a collection and indexes.
+const FIRST: u32 = 1;
+
+/// Makes what is missing, and refuses what is newer.
 pub(super) async fn prepare(link: &Link) -> Result<(), StoreError> {
     link.step(expect_transactions(link)).await?;
-    if is_current(link).await? {
+    if version(link).await? == Some(VERSION) {
         return Ok(());
     }
     for name in COLLECTIONS {
         link.step(create(link, name)).await?;
     }
-    for (collection, name, keys) in indexes() {
-        link.step(index(link, collection, name, keys)).await?;
+    for Index { on, name, keys, is_sparse } in indexes() {
+        let options = IndexOptions::builder().name(name.to_owned()).sparse(is_sparse).build();
+        let model = IndexModel::builder().keys(keys).options(options).build();
+        link.step(async { Ok(link.collection(on).create_index(model).await.map(drop)?) }).await?;
     }
     // Last: whoever finds the version finds everything else.
     link.step(async {
-        let document = doc! {"_id": "avvyland", "version": i64::from(VERSION)};
-        match link.collection(SCHEMA).insert_one(document).await {
+        let (key, version) = (doc! {"_id": "avvyland"}, i64::from(VERSION));
+        let raised = doc! {"$max": {"version": version}};
+        match link.collection(SCHEMA).update_one(key, raised).upsert(true).await {
             Err(error) if fault::is_duplicate(&error) => Ok(()),
             other => Ok(other.map(drop)?),
         }
@@ -63,19 +71,31 @@ pub(super) async fn prepare(link: &Link) -> Result<(), StoreError> {
 
 /// Refuses a database in which there is no store.
 pub(super) async fn expect(link: &Link) -> Result<(), StoreError> {
-    match is_current(link).await? {
-        true => Ok(()),
-        false => Err(StoreError::Invalid("there is no store in this database")),
+    match version(link).await? {
+        Some(_) => Ok(()),
+        None => Err(StoreError::Invalid("there is no store in this database")),
     }
 }
 
-/// Indexes besides those of the keys: collection, name, fields.
-fn indexes() -> [(&'static str, &'static str, Document); 4] {
+/// An index besides those of the keys.
+struct Index {
+    on: &'static str,
+    name: &'static str,
+    keys: Document,
+    /// Holds only documents that have the field.
+    is_sparse: bool,
+}
+
+fn indexes() -> [Index; 6] {
+    let index = |on, name, keys| Index { on, name, keys, is_sparse: false };
+    let sparse = |on, name, keys| Index { on, name, keys, is_sparse: true };
     [
-        (BRANES, "by_age", doc! {"created": 1, "_id": 1}),
-        (BRANES, "by_owner", doc! {"owner": 1, "created": 1, "_id": 1}),
-        (SNAPSHOTS, "by_brane", doc! {"brane": 1, "at": 1}),
-        (OBJECTS, "by_parent", doc! {"brane": 1, "parent": 1}),
+        index(BRANES, "by_age", doc! {"created": 1, "_id": 1}),
+        index(BRANES, "by_owner", doc! {"owner": 1, "created": 1, "_id": 1}),
+        sparse(BRANES, "by_holder", doc! {HOLDER: 1}),
+        sparse(BRANES, "by_target", doc! {TARGET: 1}),
+        index(SNAPSHOTS, "by_brane", doc! {"brane": 1, "at": 1}),
+        index(OBJECTS, "by_parent", doc! {"brane": 1, "parent": 1}),
     ]
 }
 
@@ -89,13 +109,14 @@ async fn expect_transactions(link: &Link) -> Result<(), Failure> {
     Err(StoreError::Invalid("MongoDB has to be a replica set, of one member at least").into())
 }
 
-async fn is_current(link: &Link) -> Result<bool, StoreError> {
+/// The version found, which is one that is known here.
+async fn version(link: &Link) -> Result<Option<u32>, StoreError> {
     let query = Query { filter: doc! {"_id": "avvyland"}, ..Query::default() };
-    let Some(found) = link.one(SCHEMA, query).await? else { return Ok(false) };
+    let Some(found) = link.one(SCHEMA, query).await? else { return Ok(None) };
     let place = || Place::File(SCHEMA.into());
     let version = number(&found, "version").map_err(|why| damaged(place(), why))?;
     match u32::try_from(version).unwrap_or(u32::MAX) {
-        VERSION => Ok(true),
+        version @ FIRST..=VERSION => Ok(Some(version)),
         newer if newer > VERSION => Err(StoreError::NewerSchema { found: newer, known: VERSION }),
         _ => Err(damaged(place(), "there was never such a version")),
     }
@@ -110,11 +131,4 @@ async fn create(link: &Link, name: &str) -> Result<(), Failure> {
 
 fn is_there(error: &Error) -> bool {
     matches!(error.kind.as_ref(), ErrorKind::Command(error) if error.code == EXISTS)
-}
-
-async fn index(link: &Link, on: &str, name: &str, keys: Document) -> Result<(), Failure> {
-    let options = IndexOptions::builder().name(name.to_owned()).build();
-    let model = IndexModel::builder().keys(keys).options(options).build();
-    link.collection(on).create_index(model).await?;
-    Ok(())
 }

@@ -54,7 +54,8 @@ impl Store for MongoStore {
     }
 
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
-        Box::pin(opening::open(&self.link, brane))
+        let node = self.member.as_ref().map(|member| member.node().id);
+        Box::pin(opening::open(&self.link, brane, node))
     }
 
     fn read_chunks(

@@ -36,7 +36,7 @@ pub use cases::{Case, FLEET_CASES, FleetCase, all};
 pub use fixture::{Failure, Fixture, MemoryFixture, SqliteFixture, Verdict};
 pub use fleet_fixture::{FleetFixture, LEASE_MS, Member, MemoryFleetFixture, nth_node};
 #[cfg(feature = "mongodb")]
-pub use mongo_fixture::MongoFixture;
+pub use mongo_fixture::{MongoFixture, MongoFleetFixture};
 
 /// Runs every case of a fleet, each on a fixture of its own; returns those that
 /// failed with what was wrong.

@@ -1,11 +1,14 @@
 //! The MongoDB store as a fixture.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use avvy_model::NodeId;
 use mongodb::bson::{Document, doc};
-use mongodb::{Client, Database};
+use mongodb::{Client, Collection, Database};
 
 use super::fixture::{Failure, Fixture, Verdict};
+use super::fleet_fixture::{FleetFixture, LEASE_MS, Member, nth_node};
 use crate::error::Place;
 use crate::mongo::{MongoOptions, MongoStore};
 use crate::store::{BoxFuture, Store};
@@ -89,6 +92,57 @@ impl Fixture for MongoFixture {
                 1 => self.open().await,
                 _ => Err(Failure(format!("nothing is stored at {place}"))),
             }
+        })
+    }
+}
+
+/// A fleet on a MongoDB database, as a fixture. Each node has a store of its
+/// own, as another process would.
+pub struct MongoFleetFixture {
+    options: MongoOptions,
+    stores: BTreeMap<u8, Arc<MongoStore>>,
+    nodes: Collection<Document>,
+}
+
+impl MongoFleetFixture {
+    /// An empty fleet in a database that does not exist yet.
+    ///
+    /// # Errors
+    /// Those of [`MongoStore::open`].
+    pub async fn new(options: MongoOptions) -> Result<Self, Failure> {
+        let client = Client::with_uri_str(&options.uri).await?;
+        let nodes = client.database(&options.database).collection("nodes");
+        let options = MongoOptions { lease_ms: LEASE_MS, ..options };
+        Ok(Self { options, stores: BTreeMap::new(), nodes })
+    }
+}
+
+impl FleetFixture for MongoFleetFixture {
+    fn member(&mut self, nth: u8) -> BoxFuture<'_, Result<Member, Failure>> {
+        Box::pin(async move {
+            let node = nth_node(nth);
+            if !self.stores.contains_key(&nth) {
+                let options = MongoOptions { node: Some(node.clone()), ..self.options.clone() };
+                self.stores.insert(nth, Arc::new(MongoStore::open(&options).await?));
+            }
+            let store = self.stores.get(&nth).cloned();
+            let store = store.ok_or_else(|| Failure("there is no such store".into()))?;
+            Ok(Member { node, fleet: store.clone(), store })
+        })
+    }
+
+    fn lapse(&mut self, node: NodeId) -> BoxFuture<'_, Verdict> {
+        Box::pin(async move {
+            let over = vec![doc! {"$set": {"expires": "$$NOW"}}];
+            self.nodes.update_one(doc! {"_id": node.to_string()}, over).await?;
+            Ok(())
+        })
+    }
+
+    fn forget(&mut self, node: NodeId) -> BoxFuture<'_, Verdict> {
+        Box::pin(async move {
+            self.nodes.delete_one(doc! {"_id": node.to_string()}).await?;
+            Ok(())
         })
     }
 }

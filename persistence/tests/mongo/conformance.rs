@@ -1,6 +1,6 @@
 //! The store passes the suite that every store passes.
 
-use avvy_persistence::testing::{MongoFixture, all};
+use avvy_persistence::testing::{FLEET_CASES, MongoFixture, MongoFleetFixture, all};
 use futures_util::{StreamExt, stream};
 
 use crate::help::options;
@@ -15,6 +15,18 @@ async fn mongo_conforms() {
     let cases: Vec<_> = all().collect();
     let cases = stream::iter(cases.into_iter().rev()).map(|case| async {
         let mut fixture = MongoFixture::new(options()).await.unwrap();
+        let verdict = case.run(&mut fixture).await;
+        verdict.err().map(|failure| (case.name, failure))
+    });
+    let failures: Vec<_> =
+        cases.buffer_unordered(SIDE_BY_SIDE).filter_map(std::future::ready).collect().await;
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[tokio::test]
+async fn a_mongo_fleet_conforms() {
+    let cases = stream::iter(FLEET_CASES).map(|case| async {
+        let mut fixture = MongoFleetFixture::new(options()).await.unwrap();
         let verdict = case.run(&mut fixture).await;
         verdict.err().map(|failure| (case.name, failure))
     });

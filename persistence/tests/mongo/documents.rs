@@ -1,9 +1,10 @@
 //! What others find in the database.
 
 use avvy_model::{Epoch, Seq};
-use avvy_persistence::mongo::MongoStore;
+use avvy_persistence::mongo::{MongoOptions, MongoStore};
+use avvy_persistence::testing::nth_node;
 use avvy_persistence::{
-    AppendRefusal, ChunkWrite, CompactPolicy, MAX_CHUNK_BYTES, Store, StoreError,
+    AppendRefusal, ChunkWrite, CompactPolicy, Fleet, MAX_CHUNK_BYTES, Store, StoreError,
 };
 use bytes::Bytes;
 use mongodb::bson::{Bson, DateTime, Document, doc};
@@ -127,9 +128,42 @@ async fn a_newer_database_is_left_alone() {
     store(&options).await.close().await.unwrap();
     assert_eq!(MongoStore::open_existing(&options).await.map(drop), Ok(()));
     let db = database(&options).await;
-    let newer = doc! {"$set": {"version": 2_i64}};
+    let newer = doc! {"$set": {"version": 3_i64}};
     db.collection::<Document>("schema").update_one(doc! {}, newer).await.unwrap();
-    let newer = Err(StoreError::NewerSchema { found: 2, known: 1 });
+    let newer = Err(StoreError::NewerSchema { found: 3, known: 2 });
     assert_eq!(MongoStore::open(&options).await.map(drop), newer);
     assert_eq!(MongoStore::open_existing(&options).await.map(drop), newer);
+}
+
+#[tokio::test]
+async fn a_database_without_a_fleet_becomes_one_with_it() {
+    let options = options();
+    let old = store(&options).await;
+    opened(&old, 1).await;
+    old.close().await.unwrap();
+    let db = database(&options).await;
+    // What the first version lacks.
+    db.collection::<Document>("nodes").drop().await.unwrap();
+    let branes = db.collection::<Document>("branes");
+    branes.drop_index("by_holder").await.unwrap();
+    branes.drop_index("by_target").await.unwrap();
+    let schema = db.collection::<Document>("schema");
+    schema.update_one(doc! {}, doc! {"$set": {"version": 1_i64}}).await.unwrap();
+
+    // To look at it changes nothing.
+    let reader = MongoStore::open_existing(&options).await.unwrap();
+    assert_eq!(reader.verify_brane(brane(1)).await.unwrap().damage_count, 0);
+    assert!(!branes.list_index_names().await.unwrap().contains(&"by_holder".to_owned()));
+
+    let node = nth_node(1);
+    let new = store(&MongoOptions { node: Some(node.clone()), ..options.clone() }).await;
+    new.enter().await.unwrap();
+    new.open(brane(1)).await.unwrap();
+    let holder = new.holder(brane(1)).await.unwrap();
+    assert_eq!(holder.map(|holder| holder.node), Some(node));
+    for name in ["by_holder", "by_target"] {
+        assert!(branes.list_index_names().await.unwrap().contains(&name.to_owned()), "{name}");
+    }
+    let found = schema.find_one(doc! {}).await.unwrap().unwrap();
+    assert_eq!(found.get_i64("version").unwrap(), 2);
 }
