@@ -81,6 +81,16 @@ impl Faults {
         command(shared(), plan);
     }
 
+    /// Waits until so many faults have been met, the last of which may be
+    /// going on.
+    pub async fn wait(&self, count: i64) {
+        let wait = doc! {
+            "waitForFailPoint": "failCommand", "timesEntered": count, "maxTimeMS": 60_000_i64,
+        };
+        let wait = move || command(shared(), wait);
+        tokio::task::spawn_blocking(wait).await.unwrap();
+    }
+
     /// How many faults have been met since the server started.
     pub fn met(&self) -> i64 {
         let off = doc! {"configureFailPoint": "failCommand", "mode": "off"};

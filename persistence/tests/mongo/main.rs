@@ -6,6 +6,7 @@ mod common;
 mod conformance;
 mod documents;
 mod faults;
+mod fleet;
 mod help;
 mod kit;
 mod objects;
