@@ -243,6 +243,52 @@ async fn builders_agree_with_the_server() {
     server.end().await;
 }
 
+/// Lets the second connection through at once and the first only when the
+/// brane holds so many objects, then everyone.
+async fn front(listener: TcpListener, to: SocketAddr, copy: Brane, objects: usize) {
+    let pass = |mut near: TcpStream| async move {
+        let mut far = TcpStream::connect(to).await.unwrap();
+        // Either side may be gone before the other.
+        let _ = copy_bidirectional(&mut near, &mut far).await;
+    };
+    let (first, _) = listener.accept().await.unwrap();
+    tokio::spawn(pass(listener.accept().await.unwrap().0));
+    let mut news = copy.subscribe().await.unwrap();
+    while copy.read(|replica| replica.len()).await.unwrap() < objects {
+        news.recv().await.unwrap();
+    }
+    tokio::spawn(pass(first));
+    loop {
+        tokio::spawn(pass(listener.accept().await.unwrap().0));
+    }
+}
+
+#[tokio::test]
+async fn a_builder_whose_objects_nobody_saw_created_builds_all_the_same() {
+    let server = Server::start().await;
+    let seer = server.client().await;
+    let copy = seer.join(server.brane).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    // The root, and a builder's group of four blocks.
+    let front = tokio::spawn(front(listener, server.address, copy, 1 + 5));
+    // The first of them keeps the whole copy; it comes when the other has built.
+    let options = DemoOptions {
+        users: 2,
+        seconds: 0.5,
+        check: 1,
+        connects_per_second: 1.0,
+        live: Live::Off,
+        ..DemoOptions::new(url, server.token(), server.brane)
+    };
+    let summary = demo::run(options).await.unwrap();
+    assert!(summary.is_good(), "{summary}");
+    assert_eq!((summary.edits, summary.refused), (summary.durable, 0), "{summary}");
+    front.abort();
+    seer.close().await;
+    server.end().await;
+}
+
 #[tokio::test]
 async fn walkers_see_what_their_view_shows_of_the_whole_brane() {
     let server = Server::start().await;

@@ -43,6 +43,20 @@ fn inspected(data: &Path, settings: &[(String, String)]) -> Value {
     serde_json::from_str(&found).unwrap()
 }
 
+/// Builders at the server whose directory this is: nothing is lost, and all
+/// agree in the end.
+fn play(users: u32, seconds: u32, data: &Path) {
+    let (users, seconds) = (users.to_string(), seconds.to_string());
+    let line = ["demo", "--users", &users, "--seconds", &seconds, "--json"];
+    let demo = avvyland(&line, data, &[]);
+    let told =
+        String::from_utf8_lossy(&[demo.stdout.as_slice(), &demo.stderr].concat()).into_owned();
+    assert!(demo.status.success(), "{told}");
+    let summary: Value = serde_json::from_slice(&demo.stdout).unwrap();
+    assert_eq!((&summary["lost"], &summary["edits"]), (&0.into(), &summary["durable"]), "{told}");
+    assert!(summary["edits"].as_u64() > Some(0), "{told}");
+}
+
 #[test]
 fn serves_from_mongodb_and_goes_on_elsewhere() {
     let directory = tempfile::tempdir().unwrap();
@@ -51,11 +65,7 @@ fn serves_from_mongodb_and_goes_on_elsewhere() {
     let first = directory.path().join("first");
     let server = Server::start_program(BINARY.as_ref(), &first, &own);
     let town = server.demo_brane.clone();
-    let line = ["demo", "--users", "10", "--seconds", "2", "--json"];
-    let demo = avvyland(&line, &first, &settings);
-    let summary: Value = serde_json::from_slice(&demo.stdout).unwrap();
-    assert!(demo.status.success(), "{summary}");
-    assert_eq!((&summary["lost"], &summary["edits"]), (&0.into(), &summary["durable"]));
+    play(10, 2, &first);
     // Other programs find the objects, once a look or two have passed.
     let database = own.iter().find(|(name, _)| *name == "AVVY_STORE_DATABASE").unwrap().1;
     let path = format!("/api/v1/brane/{town}/objects?limit=1000");
@@ -79,8 +89,7 @@ fn serves_from_mongodb_and_goes_on_elsewhere() {
     assert_eq!((status, count(&page)), (200, objects));
     // It begins where the documents are, and they follow.
     let head = brane.unwrap()["head"].as_i64().unwrap();
-    let demo = avvyland(&line, &second, &settings);
-    assert!(demo.status.success());
+    play(10, 2, &second);
     let began = Instant::now();
     while shown(shared(), database, &town).1 <= head {
         assert!(began.elapsed() < Duration::from_secs(60), "the documents stay behind");
@@ -106,9 +115,8 @@ fn the_death_of_a_primary_is_a_pause() {
         server.get(&path).1["objects"].as_array().map_or(0, Vec::len)
     };
     let before = objects();
-    let line = ["demo", "--users", "10", "--seconds", "5", "--json"];
-    let demo = std::thread::scope(|scope| {
-        let demo = scope.spawn(|| avvyland(&line, &data, &[]));
+    std::thread::scope(|scope| {
+        let demo = scope.spawn(|| play(10, 5, &data));
         // Under way.
         let began = Instant::now();
         while objects() == before {
@@ -116,11 +124,8 @@ fn the_death_of_a_primary_is_a_pause() {
         }
         let primary = set.primary();
         set.kill(primary);
-        demo.join().unwrap()
+        demo.join().unwrap();
     });
-    let summary: Value = serde_json::from_slice(&demo.stdout).unwrap();
-    assert!(demo.status.success(), "{summary}");
-    assert_eq!((&summary["lost"], &summary["edits"]), (&0.into(), &summary["durable"]));
     assert_eq!(server.drain().code(), Some(0));
 }
 
@@ -134,10 +139,7 @@ fn moves_a_data_directory_into_mongodb_and_back() {
     // is covered by snapshots.
     for _ in 0..2 {
         let server = Server::start_program(BINARY.as_ref(), &first, &short);
-        let line = ["demo", "--users", "6", "--seconds", "1", "--json"];
-        // Here it only has to leave something to move.
-        let summary: Value = serde_json::from_slice(&avvyland(&line, &first, &[]).stdout).unwrap();
-        assert!(summary["durable"].as_u64() > Some(0), "{summary}");
+        play(6, 1, &first);
         assert_eq!(server.drain().code(), Some(0));
     }
     let before = inspected(&first, &[]);
@@ -171,8 +173,7 @@ fn moves_a_data_directory_into_mongodb_and_back() {
     }
     // A server goes on where the one before stood.
     let server = Server::start_program(BINARY.as_ref(), &second, &[]);
-    let line = ["demo", "--users", "6", "--seconds", "1", "--json"];
-    assert!(avvyland(&line, &second, &[]).status.success());
+    play(6, 1, &second);
     assert_eq!(server.drain().code(), Some(0));
 }
 

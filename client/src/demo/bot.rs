@@ -200,6 +200,11 @@ impl Bot {
             }
             Event::Notify(Notify::Live { resynced, .. }) => {
                 add(&counters.resyncs, u64::from(resynced));
+                if self.whole
+                    && let Some(copy) = self.session.machine.replica(self.brane)
+                {
+                    self.shared.begins(copy);
+                }
                 if !self.built {
                     self.built = true;
                     self.build();
@@ -232,7 +237,7 @@ impl Bot {
                 self.report(Report::Failed(format!("the brane cannot be joined: {why}")));
             }
             Event::Notify(Notify::Hash { theirs, ours, .. }) => match ours {
-                Some(ours) => self.report(Report::Checked { agrees: ours == theirs }),
+                Some(ours) => self.checked(ours == theirs),
                 None => self.check(),
             },
             Event::Notify(Notify::Flushed { .. }) => self.note_copy(),
@@ -270,6 +275,7 @@ impl Bot {
         let mut operations = Vec::with_capacity(1 + BLOCKS);
         operations.push(create(self.group, Target::Handle(Handle::ROOT), Kind::Group, at));
         for (index, (id, _)) in self.blocks.iter().enumerate() {
+            self.shared.want_handle(*id);
             let at = [index as f64 * 1.5, 0.5, 0.0];
             operations.push(create(*id, Target::Id(self.group), Kind::Block, at));
         }
@@ -399,17 +405,29 @@ impl Bot {
     }
 
     /// A whole copy is compared with the server's hash. A position is as far
-    /// as the others can go: their windows were compared one by one.
+    /// as the others can go: their windows were compared one by one. Who was
+    /// cut off is compared when it is back.
     fn check(&mut self) {
         let brane = self.brane;
         if !self.whole {
-            return self.report(Report::Checked { agrees: self.session.machine.is_live(brane) });
+            if self.session.machine.is_live(brane) {
+                self.checked(true);
+            }
+            return;
         }
         self.checks += 1;
         if self.checks > 100 {
-            return self.report(Report::Checked { agrees: false });
+            return self.checked(false);
         }
         self.session.act(|machine, now_ms, out| machine.ask_hash(now_ms, brane, out));
+    }
+
+    /// Says so, once.
+    fn checked(&mut self, agrees: bool) {
+        if self.phase == Phase::Check && !self.done {
+            self.done = true;
+            self.report(Report::Checked { agrees });
+        }
     }
 
     fn report(&self, report: Report) {

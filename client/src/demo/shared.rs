@@ -12,6 +12,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
 
 use super::walk::Walks;
+use crate::replica::Replica;
 
 /// Edits whose sending time is remembered.
 const STAMPS: usize = 1 << 20;
@@ -26,7 +27,9 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     stamps: Box<[AtomicU64]>,
     windows: Mutex<Windows>,
-    handles: Mutex<FxHashMap<ObjectId, Handle>>,
+    /// What each object that a bot waits for is called, once a whole copy
+    /// holds it.
+    handles: Mutex<FxHashMap<ObjectId, Option<Handle>>>,
     /// Handles of the bots' own blocks.
     blocks: Mutex<FxHashSet<Handle>>,
     walks: Mutex<Walks>,
@@ -182,16 +185,37 @@ impl Shared {
         *lock(&self.trouble) = Some(why);
     }
 
-    /// An object has come to be.
-    pub(super) fn created(&self, id: ObjectId, handle: Handle) {
-        lock(&self.handles).insert(id, handle);
+    /// A bot is about to create this object, and wants to know its handle.
+    pub(super) fn want_handle(&self, id: ObjectId) {
+        lock(&self.handles).insert(id, None);
     }
 
-    /// The handle of a bot's own object, once somebody has seen it created.
+    /// An object has come to be.
+    pub(super) fn created(&self, id: ObjectId, handle: Handle) {
+        if let Some(wanted) = lock(&self.handles).get_mut(&id) {
+            *wanted = Some(handle);
+        }
+    }
+
+    /// A whole copy begins, here or anew: nobody may see again how what it
+    /// holds was created.
+    pub(super) fn begins(&self, copy: &Replica) {
+        let mut handles = lock(&self.handles);
+        for handle in copy.handles() {
+            let wanted = copy.get(handle).and_then(|object| handles.get_mut(&object.id));
+            if let Some(wanted) = wanted {
+                *wanted = Some(handle);
+            }
+        }
+    }
+
+    /// The handle of a bot's own object, once a whole copy holds it.
     pub(super) fn take_handle(&self, id: ObjectId) -> Option<Handle> {
-        let handle = lock(&self.handles).remove(&id);
-        lock(&self.blocks).extend(handle);
-        handle
+        let mut handles = lock(&self.handles);
+        let handle = handles.get(&id).copied().flatten()?;
+        handles.remove(&id);
+        lock(&self.blocks).insert(handle);
+        Some(handle)
     }
 
     /// Whether an object was made by a bot, so that another one may paint it.
