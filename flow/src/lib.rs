@@ -1,7 +1,8 @@
 //! The machines that actors drive and that the simulation drives, too: who
 //! may have how many edits under way, how a brane's edits become windows of
-//! its log, how windows reach its sessions, who is there and near whom, and
-//! how the journal chunks of many branes share one commit.
+//! its log, how windows reach its sessions, who is there and near whom, how
+//! the journal chunks of many branes share one commit, and how a node of a
+//! fleet holds its branes and gives them away.
 //!
 //! [`frames`] puts windows into the frames that sessions are sent; the bytes
 //! are the protocol's.
@@ -18,6 +19,7 @@ pub mod fan_out;
 pub mod flush_window;
 pub mod frames;
 pub mod group_commit;
+pub mod lease;
 pub mod lineage;
 pub mod loading;
 pub mod people;
@@ -29,6 +31,7 @@ pub use credits::{Credits, CreditsStatus, Load};
 pub use fan_out::{FanOut, FanOutConfig, FanOutStatus};
 pub use flush_window::{FlushWindow, FlushWindowConfig};
 pub use group_commit::{GroupCommit, GroupCommitConfig, GroupCommitStatus};
+pub use lease::{Lease, LeaseConfig, LeaseStatus};
 pub use people::{People, PeopleConfig, PeopleStatus};
 
 /// A session of this process. Drawn by the driver, never twice.

@@ -101,6 +101,10 @@ pub enum BraneInput {
     /// The brane will close: no joins and edits any more, everything out at
     /// once, one attempt at a last snapshot. See [`super::BraneCore::is_drained`].
     Drain,
+    /// Take no more edits and make everything durable: the brane goes to
+    /// another node, which has loaded most of it. See
+    /// [`super::BraneCore::is_drained`].
+    Depart,
 }
 
 /// What is to be done, in this order. What is for one session must reach it

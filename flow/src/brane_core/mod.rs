@@ -97,6 +97,8 @@ pub struct BraneCore {
     journal: durability::Journal,
     snapshots: snapshot::Snapshots,
     draining: bool,
+    /// It goes to another node, which needs no last snapshot.
+    leaving: bool,
     /// The journal's queue is too long.
     pressure: bool,
     /// The wish that the driver knows of.
@@ -169,6 +171,7 @@ impl BraneCore {
             journal: durability::Journal::default(),
             snapshots: snapshot::Snapshots::new(head, snapshot),
             draining: false,
+            leaving: false,
             pressure: false,
             wake_us: None,
             counters: BraneStatus::default(),
@@ -205,15 +208,17 @@ impl BraneCore {
             BraneInput::SnapshotStored { at } => self.snapshots.stored(at),
             BraneInput::SnapshotFailed => self.on_snapshot_failed(now),
             BraneInput::Drain => self.on_drain(now, effects),
+            BraneInput::Depart => self.on_depart(now, effects),
         }
         self.settle(now, effects);
     }
 
     /// Whether all is published and durable after [`BraneInput::Drain`], and a
     /// last snapshot is stored or could not be; the brane can then be closed
-    /// without loss.
+    /// without loss. After [`BraneInput::Depart`] no snapshot is waited for.
     pub fn is_drained(&self) -> bool {
-        self.draining && self.at_boundary() && self.durable == self.head && self.snapshots.idle()
+        let stored = self.leaving || self.snapshots.idle();
+        self.draining && self.at_boundary() && self.durable == self.head && stored
     }
 
     /// The world with everything accepted so far.
@@ -279,5 +284,10 @@ impl BraneCore {
         self.draining = true;
         self.refuse_waiting_joins(now, effects);
         self.snapshots.want(self.head);
+    }
+
+    fn on_depart(&mut self, now: Now, effects: &mut Vec<BraneEffect>) {
+        (self.draining, self.leaving) = (true, true);
+        self.refuse_waiting_joins(now, effects);
     }
 }

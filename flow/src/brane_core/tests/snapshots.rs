@@ -103,6 +103,24 @@ fn draining_publishes_stores_and_refuses() {
 }
 
 #[test]
+fn who_departs_makes_everything_durable_and_stores_no_snapshot() {
+    let mut bench = Bench::joined();
+    bench.eager = false;
+    bench.update(ONE, [(1, create(1))]).update(ONE, [(2, create(2))]);
+    bench.take();
+    bench.input(BraneInput::Depart);
+    assert_eq!(bench.take().journal.len(), 1, "at once");
+    bench.update(ONE, [(3, create(3))]).join(SessionKey(4), None);
+    let done = bench.take();
+    assert_eq!(refusals(&done), [(3, Code::Unavailable)]);
+    assert_eq!(done.refused, [(SessionKey(4), Code::Unavailable)]);
+    assert!(!bench.core.is_drained());
+    bench.durable(2);
+    assert!(bench.core.is_drained());
+    assert_eq!(bench.take().snapshots.len(), 0);
+}
+
+#[test]
 fn draining_what_is_stored_takes_nothing_new() {
     let mut bench = every(2);
     edit(&mut bench, 1..=2);
