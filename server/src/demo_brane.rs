@@ -66,7 +66,7 @@ async fn build(system: &System, brane: BraneId, owner: &Claims, objects: u32) ->
         let written = system
             .write(brane, owner, request)
             .await
-            .map_err(|code| anyhow!("building the demo brane: {code}"))?;
+            .map_err(|denied| anyhow!("building the demo brane: {}", denied.code))?;
         for (counter, outcome) in written.outcomes {
             outcome.map_err(|refusal| anyhow!("object {counter}: {}", refusal.code))?;
         }

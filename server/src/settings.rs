@@ -4,21 +4,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use avvy_actors::{SessionConfig, SystemConfig, UserConfig};
-use avvy_flow::AdmissionConfig;
+use avvy_actors::{FleetConfig, SessionConfig, SystemConfig, UserConfig};
 use avvy_flow::brane_core::BraneConfig;
 use avvy_flow::fan_out::{FanOutConfig, Threshold};
 use avvy_flow::flush_window::FlushWindowConfig;
 use avvy_flow::frames::PartsConfig;
 use avvy_flow::group_commit::GroupCommitConfig;
+use avvy_flow::lease::hand_over::HandOverConfig;
 use avvy_flow::people::{PeopleConfig, Rate};
+use avvy_flow::{AdmissionConfig, LeaseConfig};
 use avvy_net::{NetConfig, OutboxLimits};
 use avvy_persistence::memory::MemoryStore;
 use avvy_persistence::sqlite::{SqliteOptions, SqliteReader, SqliteStore};
 use avvy_persistence::{Store, StoreError};
 use avvy_protocol::DecodeLimits;
 
-use crate::config::{Config, Limits, Session, StoreKind};
+use crate::config::{Config, Limits, Session, StoreKind, WhenAway};
 use crate::upkeep::Upkeep;
 
 /// How often a start looks whether the data directory is free.
@@ -139,7 +140,7 @@ pub fn upkeep(config: &Config) -> Upkeep {
 
 /// Options of the actors.
 pub fn system(config: &Config) -> SystemConfig {
-    let Config { limits, brane, store, .. } = config;
+    let Config { limits, brane, store, fleet, .. } = config;
     SystemConfig {
         session: session(config),
         user: user(limits),
@@ -189,6 +190,18 @@ pub fn system(config: &Config) -> SystemConfig {
             retry_initial_ms: store.retry_min_ms as u32,
             max_commit_chunks: store.max_commit_chunks as usize,
             retry_max_ms: store.retry_max_ms as u32,
+        },
+        when_away: match store.when_away {
+            WhenAway::Provisional => avvy_actors::WhenAway::Provisional,
+            WhenAway::Refuse => avvy_actors::WhenAway::Refuse,
+        },
+        fleet: FleetConfig {
+            lease: LeaseConfig { lease_ms: fleet.lease_ms as u32 },
+            hand_over: HandOverConfig {
+                timeout_ms: fleet.hand_over_timeout_ms as u32,
+                // A brane that nobody waits for yet: no setting.
+                ..HandOverConfig::default()
+            },
         },
         max_sessions: limits.max_sessions as usize,
         max_sessions_bytes: limits.max_sessions_bytes,

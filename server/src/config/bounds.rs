@@ -169,6 +169,8 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("store.max_journal_bytes", 0, i64::MAX),
     ("store.keep_snapshots", 1, 1_000),
     ("store.compaction_interval_s", 1, DAY_S),
+    ("fleet.lease_ms", 200, HOUR_MS),
+    ("fleet.hand_over_timeout_ms", 1, HOUR_MS),
     ("auth.token_lifetime_s", 1, 366 * DAY_S),
     ("auth.clock_leeway_s", 0, 3_600),
 ];

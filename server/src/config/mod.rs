@@ -28,7 +28,8 @@ use serde::{Deserialize, Serialize};
 pub use problem::{Origin, Problem, Problems};
 pub use secret::Secret;
 pub use sections::{
-    Auth, Brane, Limits, Log, LogFormat, People, Server, Session, Store, StoreKind, World,
+    Auth, Brane, Fleet, Limits, Log, LogFormat, People, Server, Session, Store, StoreKind,
+    WhenAway, World,
 };
 pub use source::{Argument, Sources};
 
@@ -51,6 +52,8 @@ pub struct Config {
     pub people: People,
     /// How it is stored.
     pub store: Store,
+    /// The nodes that share a database, of which this is one.
+    pub fleet: Fleet,
     /// Whose tokens count.
     pub auth: Auth,
     /// What is logged.

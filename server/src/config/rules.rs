@@ -9,9 +9,10 @@ use super::{Config, StoreKind};
 /// first) and the reason.
 pub(super) fn broken(config: &Config, settings: &Table) -> Vec<(String, String)> {
     let mut broken = out_of_bounds(settings);
-    for rules in
-        [server, limits, shares, session, levels, world, brane, people, store, mongodb, auth, log]
-    {
+    for rules in [
+        server, limits, shares, session, levels, world, brane, people, store, mongodb, fleet, auth,
+        log,
+    ] {
         for (key, reason) in rules(config) {
             broken.push((key.to_owned(), reason));
         }
@@ -399,6 +400,25 @@ fn mongodb(config: &Config) -> Broken {
             !is_database(&store.database),
             "store.database",
             format!("is {:?}, must be 1 to 63 letters, digits, - and _", store.database),
+        ),
+    ])
+}
+
+fn fleet(config: &Config) -> Broken {
+    let fleet = &config.fleet;
+    let (is_node, address) = (!fleet.address.is_empty(), &fleet.address);
+    let host = address.strip_prefix("http://").or(address.strip_prefix("https://"));
+    let is_base = host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@']));
+    list([
+        (
+            is_node && config.store.kind != StoreKind::Mongodb,
+            "fleet.address",
+            "needs store.kind = \"mongodb\": it is the database that nodes share".to_owned(),
+        ),
+        (
+            is_node && (!is_base || address.len() > 1_024),
+            "fleet.address",
+            format!("is {address:?}, must be http://host:port or https://host:port and no more"),
         ),
     ])
 }

@@ -360,6 +360,16 @@ pub enum StoreKind {
     Memory,
 }
 
+/// What becomes of edits while the store is away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenAway {
+    /// They are applied, and wait for the store.
+    Provisional,
+    /// They are refused.
+    Refuse,
+}
+
 section! {
     /// How it is stored.
     Store {
@@ -379,6 +389,8 @@ section! {
         operation_timeout_ms: u64 = 10_000,
         /// Bytes of journal, of all branes, that wait for the store.
         queue_bytes: u64 = 64 * MIB,
+        /// What becomes of edits while the store is away.
+        when_away: WhenAway = WhenAway::Provisional,
         /// Bytes of journal in one transaction.
         max_commit_bytes: u64 = 4 * MIB,
         /// Chunks of journal in one transaction.
@@ -403,6 +415,20 @@ section! {
         keep_snapshots: u32 = 2,
         /// How often what is no longer needed is removed, in seconds.
         compaction_interval_s: u64 = 60,
+    }
+}
+
+section! {
+    /// The nodes that share a database, of which this is one.
+    Fleet {
+        /// The URL by which clients reach this node; empty: there is no other.
+        address: String = String::new(),
+        /// How long a node holds its branes without hearing of the database,
+        /// in milliseconds.
+        lease_ms: u64 = 5_000,
+        /// How long another node may take to be ready for a brane, in
+        /// milliseconds.
+        hand_over_timeout_ms: u64 = 5_000,
     }
 }
 
