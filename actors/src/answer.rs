@@ -15,13 +15,15 @@ pub(crate) struct Answer<'a> {
     pub(crate) channel: Option<Channel>,
     /// After how many milliseconds it may be.
     pub(crate) retry_after_ms: Option<u64>,
+    /// Of the node where it is served.
+    pub(crate) address: Option<String>,
 }
 
 impl Answer<'_> {
     /// Counts it and sends it. With a session's trace id all that its client
     /// is refused is found together.
     pub(crate) fn send(self, wire: &dyn Wire, trace: Option<TraceId>, metrics: &Metrics) {
-        let Self { code, operation, channel, retry_after_ms } = self;
+        let Self { code, operation, channel, retry_after_ms, address } = self;
         metrics.errors.count(code);
         let error = ServerMessage::Error(ErrorMessage {
             code,
@@ -31,6 +33,7 @@ impl Answer<'_> {
             retry_after_ms,
             operation: operation.map(str::to_owned),
             channel,
+            address,
         });
         wire.send(&[frame(&error)]);
     }

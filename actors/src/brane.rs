@@ -43,6 +43,7 @@ use writers::Writers;
 pub(crate) struct BraneHandle {
     pub(crate) brane: BraneId,
     pub(crate) channel: Channel,
+    pub(crate) epoch: Epoch,
     pub(crate) record: Arc<BraneRecord>,
     pub(crate) idle: Arc<Idle>,
     pub(crate) actor: ActorRef<BraneMsg>,
@@ -103,6 +104,8 @@ pub(crate) enum BraneMsg {
     AdmissionStatus(OneshotSender<AdmissionStatus>),
     /// Make everything durable, then end.
     Close,
+    /// The same, to go on at another node.
+    Depart,
     /// Fail, as a broken invariant would make it.
     #[cfg(test)]
     Fail,
@@ -275,6 +278,10 @@ impl Actor for BraneActor {
             BraneMsg::Close => {
                 brane.closing = true;
                 brane.feed(&myself, BraneInput::Drain);
+            }
+            BraneMsg::Depart => {
+                brane.closing = true;
+                brane.feed(&myself, BraneInput::Depart);
             }
             #[cfg(test)]
             BraneMsg::Fail => panic!("a test wants to see this"),

@@ -9,6 +9,8 @@ use avvy_flow::people::{PeopleConfig, Rate};
 use avvy_protocol::codec::DecodeLimits;
 
 use crate::accounts::UserConfig;
+use crate::fleet::FleetConfig;
+use crate::persistence::WhenAway;
 
 /// Everything the actors can be told.
 #[derive(Clone, Debug)]
@@ -29,6 +31,10 @@ pub struct SystemConfig {
     pub parts: PartsConfig,
     /// Of the persistence actor.
     pub group_commit: GroupCommitConfig,
+    /// What becomes of edits while the store is away.
+    pub when_away: WhenAway,
+    /// Of the node of a fleet, if it is one.
+    pub fleet: FleetConfig,
     /// Sessions of the process; more are answered `unavailable`.
     pub max_sessions: usize,
     /// Bytes that all sessions together may make the process hold: of messages
@@ -133,6 +139,8 @@ impl Default for SystemConfig {
             admission: AdmissionConfig::default(),
             parts: PartsConfig::default(),
             group_commit: GroupCommitConfig::default(),
+            when_away: WhenAway::default(),
+            fleet: FleetConfig::default(),
             max_sessions: 20_000,
             max_sessions_bytes: 4 << 30,
             max_open_branes: 1_024,

@@ -1,6 +1,9 @@
 //! The directory: which branes are open, and where their actors are. It opens
 //! a brane when someone asks for it, restarts one whose actor has failed, and
-//! closes one that nobody has joined for a while.
+//! closes one that nobody has joined for a while. In a fleet it opens only what
+//! this node holds, and [`moves`] brings branes here and to other nodes.
+
+mod moves;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,26 +11,32 @@ use std::time::Duration;
 
 use avvy_auth::Claims;
 use avvy_flow::group_commit::Rejected;
-use avvy_model::{BraneId, Code, Rejection};
-use avvy_persistence::Store;
+use avvy_flow::lease::hand_over::Ended;
+use avvy_flow::recovery::Recovery;
+use avvy_model::{BraneId, Code, Epoch, Rejection};
+use avvy_persistence::{Node, Store};
 use avvy_protocol::Channel;
 use ractor::concurrency::OneshotSender;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tracing::{error, info, warn};
 
+use crate::Denied;
 use crate::brane::{BraneActor, BraneArguments, BraneHandle, BraneMsg, RejectedError};
 use crate::config::SystemConfig;
+use crate::fleet::FleetLink;
+use crate::fleet::hand_over::Desk;
 use crate::idle::Idle;
 use crate::limit::Limit;
 use crate::loading::{self, Loaded};
 use crate::metrics::Metrics;
 use crate::persistence::PersistenceMsg;
-use crate::probe;
 use crate::registry::Registry;
 use crate::system::{principal, store_code};
+use moves::Coming;
+pub(crate) use moves::probe_brane;
 
 /// Called with the brane's handle, or why there is none.
-pub(crate) type OpenReply = Box<dyn FnOnce(Result<BraneHandle, Code>) + Send>;
+pub(crate) type OpenReply = Box<dyn FnOnce(Result<BraneHandle, Denied>) + Send>;
 
 /// What reaches the directory.
 pub(crate) enum DirectoryMsg {
@@ -37,7 +46,7 @@ pub(crate) enum DirectoryMsg {
     /// Whoever asks may see the brane, which was not open.
     Admitted { brane: BraneId, reply: OpenReply },
     /// A brane's state was read from the store, or not.
-    Loaded { brane: BraneId, result: Result<Box<Loaded>, Code> },
+    Loaded { brane: BraneId, result: Result<Box<Loaded>, Denied> },
     /// Nobody has joined this brane for a while: it asks to be closed.
     Idle { brane: BraneId },
     /// Whoever waits for a brane to have closed has waited for long enough.
@@ -46,6 +55,24 @@ pub(crate) enum DirectoryMsg {
     List(OneshotSender<Vec<BraneHandle>>),
     /// Close every brane and answer when all are closed.
     Drain(OneshotSender<()>),
+    /// Another node has taken this brane.
+    Lost { brane: BraneId, epoch: Epoch },
+    /// Another node offers this brane.
+    Preload { brane: BraneId },
+    /// A brane that is offered was loaded, or not.
+    Preloaded { brane: BraneId, loaded: Result<Box<Recovery>, Code> },
+    /// A brane is offered no more.
+    Decided { brane: BraneId },
+    /// Give every brane to other nodes, as far as they take them; then answer.
+    HandOver(OneshotSender<()>),
+    /// These nodes, each with so many branes, take them.
+    Targets { targets: Vec<(Node, u64)>, reply: OneshotSender<()> },
+    /// Stop a brane that another node is ready for.
+    Depart { brane: BraneId, epoch: Epoch, desk: Desk },
+    /// A brane's hand-over is over.
+    Departed { brane: BraneId, epoch: Epoch, ended: Ended, to: Node },
+    /// All hand-overs are over.
+    HandedOver(OneshotSender<()>),
 }
 
 pub(crate) struct DirectoryActor;
@@ -58,15 +85,23 @@ pub(crate) struct DirectoryContext {
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) config: Arc<SystemConfig>,
+    /// `None`: this is the only node.
+    pub(crate) fleet: Option<FleetLink>,
+    /// The brane of this node's probe.
+    pub(crate) probe: BraneId,
 }
 
 pub(crate) struct Directory {
     context: DirectoryContext,
     branes: HashMap<BraneId, Entry>,
-    actors: HashMap<ActorId, BraneId>,
+    actors: HashMap<ActorId, (BraneId, Epoch)>,
     /// Opened again, these would fail again in the same way. They stay closed
     /// while this process lives, and whoever asks is told this.
     broken: HashMap<BraneId, Code>,
+    /// Branes that other nodes offer.
+    coming: HashMap<BraneId, Coming>,
+    /// Who gets the branes that this node gives away.
+    going_to: Option<Vec<Node>>,
     next_channel: u32,
     /// No brane is opened any more.
     is_draining: bool,
@@ -81,7 +116,11 @@ enum Entry {
     Closing {
         channel: Channel,
         waiting: Vec<OpenReply>,
+        /// Who is told when it is closed: it goes to another node.
+        desk: Option<Desk>,
     },
+    /// Closed, and on its way to another node.
+    Departing(Vec<OpenReply>),
 }
 
 impl Actor for DirectoryActor {
@@ -99,6 +138,8 @@ impl Actor for DirectoryActor {
             branes: HashMap::new(),
             actors: HashMap::new(),
             broken: HashMap::new(),
+            coming: HashMap::new(),
+            going_to: None,
             next_channel: 1,
             is_draining: false,
             drained: None,
@@ -127,6 +168,24 @@ impl Actor for DirectoryActor {
                 let _ = reply.send(directory.open().cloned().collect());
             }
             DirectoryMsg::Drain(reply) => directory.on_drain(reply),
+            DirectoryMsg::Lost { brane, epoch } => directory.on_lost(brane, epoch),
+            DirectoryMsg::Preload { brane } => directory.on_preload(&myself, brane),
+            DirectoryMsg::Preloaded { brane, loaded } => {
+                directory.on_preloaded(&myself, brane, loaded);
+            }
+            DirectoryMsg::Decided { brane } => directory.on_decided(&myself, brane),
+            DirectoryMsg::HandOver(reply) => directory.on_hand_over(&myself, reply),
+            DirectoryMsg::Targets { targets, reply } => {
+                directory.on_targets(&myself, targets, reply);
+            }
+            DirectoryMsg::Depart { brane, epoch, desk } => directory.on_depart(brane, epoch, desk),
+            DirectoryMsg::Departed { brane, epoch, ended, to } => {
+                directory.on_departed(&myself, brane, epoch, ended, &to);
+            }
+            DirectoryMsg::HandedOver(reply) => {
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(());
+            }
         }
         Ok(())
     }
@@ -162,7 +221,8 @@ impl Directory {
     ) {
         let Some(claims) = claims else { return self.on_admitted(myself, brane, reply) };
         if let Some(Entry::Open(handle)) = self.branes.get(&brane) {
-            return reply(principal(&handle.record, &claims).map(|_| handle.clone()));
+            let allowed = principal(&handle.record, &claims);
+            return reply(allowed.map(|_| handle.clone()).map_err(Denied::from));
         }
         let (store, directory) = (Arc::clone(&self.context.store), myself.clone());
         tokio::spawn(async move {
@@ -172,28 +232,30 @@ impl Directory {
                     // Only at shutdown is there no directory any more.
                     let _ = directory.send_message(DirectoryMsg::Admitted { brane, reply });
                 }
-                Err(code) => reply(Err(code)),
+                Err(code) => reply(Err(code.into())),
             }
         });
     }
 
     fn on_admitted(&mut self, myself: &ActorRef<DirectoryMsg>, brane: BraneId, reply: OpenReply) {
         if self.is_draining {
-            return reply(Err(Code::Unavailable));
+            return reply(Err(self.elsewhere(brane).unwrap_or(Code::Unavailable.into())));
         }
         if let Some(code) = self.broken.get(&brane) {
-            return reply(Err(*code));
+            return reply(Err((*code).into()));
         }
         let max_waiting = self.context.config.max_waiting_joins;
         match self.branes.get_mut(&brane) {
             Some(Entry::Open(handle)) => reply(Ok(handle.clone())),
-            Some(Entry::Opening(waiting) | Entry::Closing { waiting, .. })
-                if waiting.len() >= max_waiting =>
-            {
-                reply(Err(Code::Unavailable));
+            Some(
+                Entry::Opening(waiting)
+                | Entry::Closing { waiting, .. }
+                | Entry::Departing(waiting),
+            ) if waiting.len() >= max_waiting => {
+                reply(Err(Code::Unavailable.into()));
             }
-            Some(Entry::Opening(waiting)) => waiting.push(reply),
-            Some(Entry::Closing { channel, waiting }) => {
+            Some(Entry::Opening(waiting) | Entry::Departing(waiting)) => waiting.push(reply),
+            Some(Entry::Closing { channel, waiting, .. }) => {
                 if waiting.is_empty() {
                     let (patience_ms, channel) = (self.context.config.open_timeout_ms, *channel);
                     let overdue = move || DirectoryMsg::Overdue { brane, channel };
@@ -202,11 +264,13 @@ impl Directory {
                 waiting.push(reply);
             }
             None => {
-                if self.make_room(brane) {
+                if let Some(denied) = self.elsewhere(brane) {
+                    reply(Err(denied));
+                } else if self.make_room(brane) {
                     self.start_loading(myself, brane, vec![reply]);
                 } else {
                     self.context.metrics.limits.count(Limit::OpenBranes);
-                    reply(Err(Code::Unavailable));
+                    reply(Err(Code::Unavailable.into()));
                 }
             }
         }
@@ -219,7 +283,8 @@ impl Directory {
     fn make_room(&mut self, wanted: BraneId) -> bool {
         let (mut open, mut closing) = (0, 0);
         let mut idle: Option<(u64, BraneId)> = None;
-        for (brane, entry) in self.branes.iter().filter(|(brane, _)| **brane != probe::BRANE) {
+        for (brane, entry) in self.branes.iter().filter(|(brane, _)| **brane != self.context.probe)
+        {
             match entry {
                 Entry::Opening(_) => open += 1,
                 Entry::Open(handle) => {
@@ -227,11 +292,11 @@ impl Directory {
                     let since_ms = handle.idle.since_ms().map(|since_ms| (since_ms, *brane));
                     idle = idle.into_iter().chain(since_ms).min();
                 }
-                Entry::Closing { .. } => closing += 1,
+                Entry::Closing { .. } | Entry::Departing(_) => closing += 1,
             }
         }
         let max = self.context.config.max_open_branes;
-        if wanted == probe::BRANE || open < max {
+        if wanted == self.context.probe || open < max {
             return true;
         }
         let Some((_, idle)) = idle.filter(|_| closing <= max / 4) else { return false };
@@ -243,7 +308,7 @@ impl Directory {
     /// A brane closes when the store has all of it, which can be never; those
     /// who want it opened anew do not wait for that.
     fn on_overdue(&mut self, brane: BraneId, overdue: Channel) {
-        if let Some(Entry::Closing { channel, waiting }) = self.branes.get_mut(&brane)
+        if let Some(Entry::Closing { channel, waiting, .. }) = self.branes.get_mut(&brane)
             && *channel == overdue
         {
             warn!(%brane, waiting = waiting.len(), "a brane does not close; the store is away");
@@ -257,12 +322,13 @@ impl Directory {
         brane: BraneId,
         waiting: Vec<OpenReply>,
     ) {
+        let preloaded = self.take_preloaded(brane);
         self.branes.insert(brane, Entry::Opening(waiting));
         let channel = Channel(self.next_channel);
         self.next_channel = self.next_channel.wrapping_add(1).max(1);
         let (context, directory) = (self.context.clone(), myself.clone());
         tokio::spawn(async move {
-            let result = loading::load(&context, brane, channel).await.map(Box::new);
+            let result = loading::load(&context, brane, channel, preloaded).await.map(Box::new);
             // Only at shutdown is there no directory any more.
             let _ = directory.send_message(DirectoryMsg::Loaded { brane, result });
         });
@@ -272,14 +338,14 @@ impl Directory {
         &mut self,
         myself: &ActorRef<DirectoryMsg>,
         brane: BraneId,
-        result: Result<Box<Loaded>, Code>,
+        result: Result<Box<Loaded>, Denied>,
     ) {
         if self.is_draining {
             return;
         }
         let opened = match result {
-            Ok(loaded) => self.spawn_brane(myself, *loaded).await,
-            Err(code) => Err(code),
+            Ok(loaded) => self.spawn_brane(myself, *loaded).await.map_err(Denied::from),
+            Err(denied) => Err(denied),
         };
         let waiting = match self.branes.remove(&brane) {
             Some(Entry::Opening(waiting)) => waiting,
@@ -292,7 +358,7 @@ impl Directory {
             }
         };
         if let Ok(handle) = &opened {
-            self.actors.insert(handle.actor.get_id(), brane);
+            self.actors.insert(handle.actor.get_id(), (brane, handle.epoch));
             self.branes.insert(brane, Entry::Open(handle.clone()));
         }
         for reply in waiting {
@@ -306,6 +372,7 @@ impl Directory {
         loaded: Loaded,
     ) -> Result<BraneHandle, Code> {
         let (brane, channel) = (loaded.record.id, loaded.channel);
+        let (epoch, _) = loaded.recovered.lineage.current();
         let record = Arc::clone(&loaded.record);
         let fan_out_slot = Arc::new(std::sync::OnceLock::new());
         let idle = Arc::new(Idle::now());
@@ -319,7 +386,10 @@ impl Directory {
         match BraneActor::spawn_linked(None, BraneActor, arguments, myself.get_cell()).await {
             Ok((actor, _)) => {
                 let fan_out = fan_out_slot.get().cloned().ok_or(Code::Internal)?;
-                Ok(BraneHandle { brane, channel, record, idle, actor, fan_out })
+                if let Some(link) = &self.context.fleet {
+                    link.opened(brane, epoch);
+                }
+                Ok(BraneHandle { brane, channel, epoch, record, idle, actor, fan_out })
             }
             Err(error) => {
                 error!(%brane, %error, "a brane's actor did not start");
@@ -332,7 +402,8 @@ impl Directory {
         if let Some(Entry::Open(handle)) = self.branes.get(&brane) {
             // If it is gone already, its end is under way to us.
             let _ = handle.actor.send_message(BraneMsg::Close);
-            let closing = Entry::Closing { channel: handle.channel, waiting: Vec::new() };
+            let (channel, waiting) = (handle.channel, Vec::new());
+            let closing = Entry::Closing { channel, waiting, desk: None };
             self.branes.insert(brane, closing);
         }
     }
@@ -343,11 +414,17 @@ impl Directory {
         actor: ActorId,
         failure: Option<ActorProcessingErr>,
     ) {
-        let Some(brane) = self.actors.remove(&actor) else { return };
+        let Some((brane, epoch)) = self.actors.remove(&actor) else { return };
+        if let Some(link) = &self.context.fleet {
+            link.closed(brane, epoch);
+        }
         let waiting = match self.branes.remove(&brane) {
+            Some(Entry::Closing { waiting, desk: Some(desk), .. }) => {
+                return self.on_stopped(brane, waiting, &desk, failure.is_some());
+            }
             Some(Entry::Closing { waiting, .. }) => waiting,
             Some(Entry::Open(_)) | None => Vec::new(),
-            Some(entry @ Entry::Opening(_)) => {
+            Some(entry @ (Entry::Opening(_) | Entry::Departing(_))) => {
                 self.branes.insert(brane, entry);
                 return;
             }
@@ -364,7 +441,8 @@ impl Directory {
             }
             None => info!(%brane, "closed a brane"),
         }
-        self.context.registry.brane_lost(brane);
+        self.release(brane, epoch);
+        self.context.registry.brane_lost(brane, None);
         for reply in waiting {
             self.on_admitted(myself, brane, reply);
         }
@@ -379,7 +457,7 @@ impl Directory {
                 false
             }
             Entry::Open(_) => true,
-            Entry::Closing { waiting, .. } => {
+            Entry::Closing { waiting, .. } | Entry::Departing(waiting) => {
                 refuse(waiting);
                 true
             }
@@ -404,13 +482,13 @@ impl Directory {
     fn open(&self) -> impl Iterator<Item = &BraneHandle> {
         self.branes.values().filter_map(|entry| match entry {
             Entry::Open(handle) => Some(handle),
-            Entry::Opening(_) | Entry::Closing { .. } => None,
+            Entry::Opening(_) | Entry::Closing { .. } | Entry::Departing(_) => None,
         })
     }
 }
 
 fn refuse(waiting: &mut Vec<OpenReply>) {
-    waiting.drain(..).for_each(|reply| reply(Err(Code::Unavailable)));
+    waiting.drain(..).for_each(|reply| reply(Err(Code::Unavailable.into())));
 }
 
 /// Why the brane would fail again in the same way, if it would.

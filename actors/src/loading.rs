@@ -22,6 +22,7 @@ use ractor::concurrency::oneshot;
 use tokio::time::timeout;
 use tracing::{error, info};
 
+use crate::Denied;
 use crate::directory::DirectoryContext;
 use crate::metrics::count;
 use crate::persistence::PersistenceMsg;
@@ -43,44 +44,99 @@ pub(crate) struct Loaded {
     pub(crate) windows: Vec<Flush>,
 }
 
-/// Reads a brane under a new epoch.
+/// Reads a brane under a new epoch, or what is not `preloaded` of it.
 pub(crate) async fn load(
     context: &DirectoryContext,
     brane: BraneId,
     channel: Channel,
-) -> Result<Loaded, Code> {
+    preloaded: Option<Box<Recovery>>,
+) -> Result<Loaded, Denied> {
     let patience = Duration::from_millis(context.config.open_timeout_ms);
-    timeout(patience, open(context, brane, channel)).await.unwrap_or(Err(Code::Timeout))
+    let opening = open(context, brane, channel, preloaded);
+    timeout(patience, opening).await.unwrap_or(Err(Code::Timeout.into()))
+}
+
+/// Reads a brane without opening it, for when it comes to this node.
+pub(crate) async fn preload(context: &DirectoryContext, brane: BraneId) -> Result<Recovery, Code> {
+    let store = context.store.as_ref();
+    let record = store.brane(brane).await.map_err(store_code)?;
+    let outline = store.outline(brane).await.map_err(store_code)?;
+    let limits = &context.config.brane.limits;
+    let (snapshots, head) = (&outline.snapshots, outline.head);
+    recover(store, &record, snapshots, head, limits, tail(context)).await.map(|(read, _)| read)
+}
+
+fn tail(context: &DirectoryContext) -> TailBounds {
+    let fan_out = &context.config.fan_out;
+    TailBounds { max_windows: fan_out.ring_max_windows, max_bytes: fan_out.ring_max_bytes }
 }
 
 async fn open(
     context: &DirectoryContext,
     brane: BraneId,
     channel: Channel,
-) -> Result<Loaded, Code> {
+    preloaded: Option<Box<Recovery>>,
+) -> Result<Loaded, Denied> {
     settle(context, brane).await?;
     let store = context.store.as_ref();
     let record = Arc::new(store.brane(brane).await.map_err(store_code)?);
-    let opened = store.open(brane).await.map_err(|error| {
-        error!(%brane, %error, "a brane could not be opened");
-        store_code(error)
-    })?;
+    let opened = store.open(brane).await.map_err(|error| refused(context, brane, error))?;
     if let Some(torn) = &opened.torn {
         count(&context.metrics.journal_cuts, 1);
         error!(%brane, from = %torn.kept, to = %torn.claimed, chunks = torn.chunks,
             why = torn.why, "the end of a journal is not whole and has been cut off");
     }
-    let limits = &context.config.brane.limits;
-    let fan_out = &context.config.fan_out;
-    let bounds =
-        TailBounds { max_windows: fan_out.ring_max_windows, max_bytes: fan_out.ring_max_bytes };
-    let (recovery, warnings) =
-        recover(store, &record, &opened.snapshots, opened.head, limits, bounds).await?;
-    count(&context.metrics.load_warnings, warnings.len() as u64);
+    let usable = preloaded.filter(|read| opened.torn.is_none() && read.head() <= opened.head);
+    let recovery = match usable {
+        Some(read) => catch_up(store, brane, *read, opened.head).await?,
+        None => {
+            let limits = &context.config.brane.limits;
+            let (snapshots, head) = (&opened.snapshots, opened.head);
+            let (recovery, warnings) =
+                recover(store, &record, snapshots, head, limits, tail(context)).await?;
+            count(&context.metrics.load_warnings, warnings.len() as u64);
+            recovery
+        }
+    };
     let lineage = Lineage::new(opened.lineage).map_err(|error| damaged(brane, &error))?;
     info!(%brane, epoch = %opened.epoch, head = %opened.head, "opened a brane");
     let (recovered, windows) = recovery.finish(channel, lineage);
     Ok(Loaded { record, channel, recovered, windows })
+}
+
+/// Takes in what was stored since a brane was read.
+async fn catch_up(
+    store: &dyn Store,
+    brane: BraneId,
+    mut recovery: Recovery,
+    head: Seq,
+) -> Result<Recovery, Code> {
+    while recovery.head() < head {
+        let chunks = store.read_chunks(brane, recovery.head(), BITE_BYTES).await;
+        for chunk in chunks.map_err(store_code)? {
+            recovery.chunk(&journal_chunk(chunk)).map_err(|error| damaged(brane, &error))?;
+        }
+    }
+    Ok(recovery)
+}
+
+/// Why a brane cannot be opened here.
+fn refused(context: &DirectoryContext, brane: BraneId, error: StoreError) -> Denied {
+    let StoreError::Held { address, remaining_ms } = error else {
+        error!(%brane, %error, "a brane could not be opened");
+        return store_code(error).into();
+    };
+    let Some(link) = &context.fleet else { return Code::Unavailable.into() };
+    // A node that lives has renewed its lease a moment ago.
+    let lease_ms = u64::from(link.config.lease.lease_ms);
+    let may_be_dead = remaining_ms < lease_ms / 2;
+    let retry_after_ms = may_be_dead.then_some(remaining_ms + 1);
+    // An earlier life of this node holds it until its lease is over.
+    if address.is_empty() || *address == *link.address {
+        let retry_after_ms = Some(remaining_ms + 1);
+        return Denied { retry_after_ms, ..Denied::from(Code::Unavailable) };
+    }
+    Denied { retry_after_ms, ..Denied::moved(&address) }
 }
 
 /// Puts a brane together from one of its snapshots, newest first, and the
@@ -182,7 +238,7 @@ impl<'a> Ahead<'a> {
 
 /// A brane that was open until now may still have chunks on their way; they
 /// belong before the new epoch.
-async fn settle(context: &DirectoryContext, brane: BraneId) -> Result<(), Code> {
+pub(crate) async fn settle(context: &DirectoryContext, brane: BraneId) -> Result<(), Code> {
     let (reply, settled) = oneshot();
     context
         .persistence

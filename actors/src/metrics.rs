@@ -45,6 +45,12 @@ pub struct Metrics {
     /// Snapshots and stretches of journal that branes were opened without,
     /// because they could not be read.
     pub load_warnings: AtomicU64,
+    /// Branes that were handed over to other nodes.
+    pub branes_moved: AtomicU64,
+    /// Branes that were to be handed over and were not.
+    pub branes_not_moved: AtomicU64,
+    /// Branes that other nodes have taken.
+    pub branes_taken: AtomicU64,
     closes: Mutex<BTreeMap<&'static str, u64>>,
 }
 

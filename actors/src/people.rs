@@ -146,7 +146,7 @@ impl Crowd {
             && let Some(WireOutbox(wire)) = self.machine.outbox(session)
         {
             let (operation, channel) = (Some(operation), Some(channel));
-            let answer = Answer { code, operation, channel, retry_after_ms };
+            let answer = Answer { code, operation, channel, retry_after_ms, address: None };
             answer.send(&**wire, None, &self.metrics);
         }
     }

@@ -21,6 +21,16 @@ use crate::brane::BraneMsg;
 use crate::clock;
 use crate::metrics::{Metrics, count};
 
+/// What becomes of edits while the store is away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum WhenAway {
+    /// They are applied and wait for the store, up to the queue's bound.
+    #[default]
+    Provisional,
+    /// They are refused as `unavailable`.
+    Refuse,
+}
+
 type AppendResult = Result<Vec<Result<(), AppendRefusal>>, StoreError>;
 
 /// What reaches the persistence actor.
@@ -35,6 +45,8 @@ pub(crate) enum PersistenceMsg {
     Tick,
     /// Answered when no chunk of the brane waits any more.
     Settle { brane: BraneId, reply: OneshotSender<()> },
+    /// The node's lease is not sure, or is sure again.
+    Provisional(bool),
     /// The queue's state.
     Status(OneshotSender<GroupCommitStatus>),
 }
@@ -44,6 +56,7 @@ pub(crate) struct PersistenceActor;
 pub(crate) struct PersistenceArguments {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) config: GroupCommitConfig,
+    pub(crate) when_away: WhenAway,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -53,6 +66,11 @@ pub(crate) struct Persistence {
     commits: GroupCommit,
     owners: HashMap<BraneId, ActorRef<BraneMsg>>,
     settling: Vec<(BraneId, OneshotSender<()>)>,
+    when_away: WhenAway,
+    /// The node's lease is not sure.
+    provisional: bool,
+    /// What the branes were told last: whether to refuse edits.
+    refusing: bool,
 }
 
 impl Actor for PersistenceActor {
@@ -63,7 +81,7 @@ impl Actor for PersistenceActor {
     async fn pre_start(
         &self,
         _myself: ActorRef<PersistenceMsg>,
-        PersistenceArguments { store, config, metrics }: PersistenceArguments,
+        PersistenceArguments { store, config, when_away, metrics }: PersistenceArguments,
     ) -> Result<Persistence, ActorProcessingErr> {
         Ok(Persistence {
             store,
@@ -71,6 +89,9 @@ impl Actor for PersistenceActor {
             commits: GroupCommit::new(config),
             owners: HashMap::new(),
             settling: Vec::new(),
+            when_away,
+            provisional: false,
+            refusing: false,
         })
     }
 
@@ -91,6 +112,7 @@ impl Actor for PersistenceActor {
             }
             PersistenceMsg::Tick => state.commits.tick(clock::monotonic_us(), &mut effects),
             PersistenceMsg::Settle { brane, reply } => state.settling.push((brane, reply)),
+            PersistenceMsg::Provisional(on) => state.provisional = on,
             PersistenceMsg::Status(reply) => {
                 let _ = reply.send(state.commits.status());
             }
@@ -99,13 +121,14 @@ impl Actor for PersistenceActor {
             state.perform(&myself, effect);
         }
         state.settle();
+        state.press();
         Ok(())
     }
 }
 
 impl Persistence {
     fn on_opened(&mut self, brane: BraneId, owner: ActorRef<BraneMsg>) {
-        if self.commits.status().pressure {
+        if self.refusing {
             tell(&owner, BraneMsg::Pressure(true));
         }
         self.owners.insert(brane, owner);
@@ -152,13 +175,24 @@ impl Persistence {
             GroupCommitEffect::Rejected { opening, .. } => {
                 self.tell(opening.brane, BraneMsg::Rejected(opening));
             }
-            GroupCommitEffect::Pressure(on) => {
-                self.owners.retain(|_, owner| tell(owner, BraneMsg::Pressure(on)));
-            }
+            // See `press`.
+            GroupCommitEffect::Pressure(_) => {}
             GroupCommitEffect::WakeAt(at_us) => {
                 let pause = at_us.saturating_sub(clock::monotonic_us());
                 myself.send_after(Duration::from_micros(pause), || PersistenceMsg::Tick);
             }
+        }
+    }
+
+    /// Has the branes refuse edits while the queue is too long, or while the
+    /// store is away where that is asked for.
+    fn press(&mut self) {
+        let status = self.commits.status();
+        let is_away = self.provisional || status.failures_in_a_row > 0;
+        let refusing = status.pressure || is_away && self.when_away == WhenAway::Refuse;
+        if refusing != self.refusing {
+            self.refusing = refusing;
+            self.owners.retain(|_, owner| tell(owner, BraneMsg::Pressure(refusing)));
         }
     }
 

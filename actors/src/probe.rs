@@ -18,7 +18,7 @@ use crate::brane::{BraneHandle, BraneMsg};
 use crate::clock;
 use crate::wire::Inbox;
 
-/// The probe's brane.
+/// The probe's brane, unless this is a node of a fleet.
 pub(crate) const BRANE: BraneId =
     BraneId::from_bytes(0x6176_7679_0000_4000_8000_7072_6f62_6500_u128.to_be_bytes());
 
@@ -46,10 +46,10 @@ pub(crate) struct Probe {
 impl Probe {
     /// Makes sure that the probe's brane is there. It is private and belongs
     /// to nobody who can sign in.
-    pub(crate) async fn prepare(store: &dyn Store) -> Result<Self, StoreError> {
-        let id = BRANE.uuid();
+    pub(crate) async fn prepare(store: &dyn Store, brane: BraneId) -> Result<Self, StoreError> {
+        let id = brane.uuid();
         let probe = Self {
-            brane: BRANE,
+            brane,
             user: UserId::new(id),
             client: ClientId::new(id),
             last: AtomicU64::new(0),

@@ -73,11 +73,14 @@ impl Registry {
     }
 
     /// Tells the sessions that have joined a brane that its actor is gone.
-    pub(crate) fn brane_lost(&self, brane: BraneId) {
+    /// With an address it goes on at the node there.
+    pub(crate) fn brane_lost(&self, brane: BraneId, address: Option<&str>) {
+        let address: Option<Arc<str>> = address.map(Arc::from);
         for entry in &self.sessions {
             if entry.shared.routes().iter().any(|route| route.brane == brane) {
                 // A session that ends at this moment needs no news.
-                let _ = entry.actor.send_message(SessionMsg::BraneLost { brane });
+                let address = address.clone();
+                let _ = entry.actor.send_message(SessionMsg::BraneLost { brane, address });
             }
         }
     }

@@ -17,6 +17,7 @@ use avvy_protocol::codec::{self, DecodeError, PartialUpdate};
 use avvy_protocol::{Channel, ClientMessage, PeopleRequest, ServerMessage, Update};
 use ractor::ActorRef;
 
+use crate::Denied;
 use crate::accounts::{Account, Held};
 use crate::answer::Answer;
 use crate::brane::{BraneHandle, BraneMsg};
@@ -135,7 +136,15 @@ impl Shared {
         channel: Option<Channel>,
         retry_after_ms: Option<u64>,
     ) {
-        let answer = Answer { code, operation, channel, retry_after_ms };
+        let answer = Answer { code, operation, channel, retry_after_ms, address: None };
+        answer.send(&*self.wire, Some(self.id), &self.metrics);
+    }
+
+    /// Says why a brane is not served, and what to do about it.
+    pub(crate) fn deny(&self, denied: Denied, operation: &str) {
+        let Denied { code, address, retry_after_ms } = denied;
+        let (operation, channel) = (Some(operation), None);
+        let answer = Answer { code, operation, channel, retry_after_ms, address };
         answer.send(&*self.wire, Some(self.id), &self.metrics);
     }
 

@@ -15,6 +15,7 @@ use avvy_protocol::{
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
+use crate::Denied;
 use crate::accounts::{Accounts, Held, Verb};
 use crate::brane::{BraneHandle, BraneMsg, Goodbye};
 use crate::clock;
@@ -32,9 +33,9 @@ pub(crate) enum SessionMsg {
     /// Anything but edits and pings. The permit bounds how many wait here.
     Received(ClientMessage, Permit),
     /// The directory's answer to a join.
-    Opened { join: Box<Join>, result: Result<BraneHandle, Code>, permit: Permit },
-    /// A joined brane's actor is gone.
-    BraneLost { brane: BraneId },
+    Opened { join: Box<Join>, result: Result<BraneHandle, Denied>, permit: Permit },
+    /// A joined brane's actor is gone; with an address the brane is there.
+    BraneLost { brane: BraneId, address: Option<Arc<str>> },
     /// The connection has ended.
     Ended,
     /// Fail, as a broken invariant would make it.
@@ -118,7 +119,9 @@ impl Actor for SessionActor {
         match message {
             SessionMsg::Received(message, permit) => session.on_received(&myself, message, permit),
             SessionMsg::Opened { join, result, permit } => session.on_opened(*join, result, permit),
-            SessionMsg::BraneLost { brane } => session.on_brane_lost(brane),
+            SessionMsg::BraneLost { brane, address } => {
+                session.on_brane_lost(brane, address.as_deref());
+            }
             SessionMsg::Ended => {
                 session.on_ended();
                 myself.stop(None);
@@ -281,20 +284,23 @@ impl Session {
         account.join(brane).ok_or(Code::TooManyChannels)
     }
 
-    fn on_opened(&mut self, join: Join, result: Result<BraneHandle, Code>, permit: Permit) {
+    fn on_opened(&mut self, join: Join, result: Result<BraneHandle, Denied>, permit: Permit) {
         let Some(at) = self.opening.iter().position(|(brane, _)| *brane == join.brane) else {
             return;
         };
         let (_, place) = self.opening.swap_remove(at);
         // A session that has what it wants keeps no room for more.
         self.opening.shrink_to_fit();
-        let joined = result.and_then(|handle| self.principal(&handle).map(|p| (handle, p)));
+        let joined = result
+            .and_then(|handle| self.principal(&handle).map(|p| (handle, p)).map_err(Denied::from));
         let (handle, principal) = match joined {
             Ok(joined) => joined,
-            Err(code) => {
-                let passes = matches!(code, Code::Unavailable | Code::Timeout);
-                let retry = passes.then(|| self.context.later_ms());
-                return self.shared.refuse(code, Some("brane.join"), None, retry);
+            Err(denied) => {
+                let passes = matches!(denied.code, Code::Unavailable | Code::Timeout);
+                let later_ms = passes.then(|| self.context.later_ms());
+                let denied =
+                    Denied { retry_after_ms: denied.retry_after_ms.max(later_ms), ..denied };
+                return self.shared.deny(denied, "brane.join");
             }
         };
         self.joins += 1;
@@ -313,7 +319,7 @@ impl Session {
             permit: Some(permit),
         };
         if handle.actor.send_message(message).is_err() {
-            self.on_brane_lost(handle.brane);
+            self.on_brane_lost(handle.brane, None);
         }
     }
 
@@ -348,7 +354,7 @@ impl Session {
         let farewell = Some(Goodbye(code));
         let message = BraneMsg::Leave { session: self.shared.key, farewell };
         if route.actor.send_message(message).is_err() {
-            self.shared.tell(&ServerMessage::Left { channel, code });
+            self.shared.tell(&ServerMessage::Left { channel, code, address: None });
         }
         true
     }
@@ -417,16 +423,18 @@ impl Session {
 
     /// The client joins again, with where its copy stands; that is all it sees
     /// of a brane's restart.
-    fn on_brane_lost(&mut self, brane: BraneId) {
+    fn on_brane_lost(&mut self, brane: BraneId, address: Option<&str>) {
         let route = {
             let mut routes = self.shared.routes();
             let at = routes.iter().position(|route| route.brane == brane);
             at.map(|at| routes.swap_remove(at))
         };
         if let Some(route) = route {
+            let code = if address.is_some() { Code::Moved } else { Code::Unavailable };
             self.shared.tell(&ServerMessage::Left {
                 channel: route.channel,
-                code: Some(Code::Unavailable),
+                code: Some(code),
+                address: address.map(str::to_owned),
             });
         }
     }

@@ -4,6 +4,7 @@ use avvy_flow::AdmissionStatus;
 use avvy_flow::brane_core::BraneStatus;
 use avvy_flow::fan_out::FanOutStatus;
 use avvy_flow::group_commit::GroupCommitStatus;
+use avvy_flow::lease::LeaseStatus;
 use avvy_flow::people::PeopleStatus;
 use avvy_model::{BraneId, Visibility};
 
@@ -33,4 +34,6 @@ pub struct SystemStatus {
     pub branes: Vec<OpenBrane>,
     /// The journal's way to the store.
     pub group_commit: GroupCommitStatus,
+    /// The node's lease, if it is one of a fleet.
+    pub lease: Option<LeaseStatus>,
 }

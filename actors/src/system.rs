@@ -12,7 +12,9 @@ use avvy_model::{
     BraneId, ClientId, Code, Counter, NumberedEdit, Position, Principal, Refusal, Seq, TraceId,
     UserId,
 };
-use avvy_persistence::{BraneCursor, BraneFilter, BranePage, BraneRecord, Store, StoreError};
+use avvy_persistence::{
+    BraneCursor, BraneFilter, BranePage, BraneRecord, Fleet, Store, StoreError,
+};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::DecodeLimits;
 use ractor::concurrency::{OneshotSender, oneshot};
@@ -21,12 +23,14 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use crate::Denied;
 use crate::accounts::{Account, Accounts};
 use crate::brane::{BraneHandle, BraneMsg, Write};
 use crate::clock;
 use crate::config::SystemConfig;
-use crate::directory::{DirectoryActor, DirectoryContext, DirectoryMsg};
+use crate::directory::{DirectoryActor, DirectoryContext, DirectoryMsg, probe_brane};
 use crate::fan_out::FanOutMsg;
+use crate::fleet::{FleetActor, FleetArguments, FleetLink, FleetMsg};
 use crate::limit::Limit;
 use crate::metrics::{Metrics, count};
 use crate::persistence::{PersistenceActor, PersistenceArguments, PersistenceMsg};
@@ -66,6 +70,7 @@ struct Inner {
     supervisor: ActorRef<()>,
     persistence: ActorRef<PersistenceMsg>,
     directory: ActorRef<DirectoryMsg>,
+    fleet: Option<FleetLink>,
     next_session: AtomicU64,
     appointments: Arc<StdMutex<Appointments>>,
     /// Held while a brane is created.
@@ -120,6 +125,21 @@ impl System {
         verifier: Verifier,
         config: SystemConfig,
     ) -> Result<Self, StartError> {
+        Self::start_in(None, store, verifier, config).await
+    }
+
+    /// Starts the actors as a node of a fleet, whose store this is; without
+    /// one as [`Self::start`]. Returns when the node has entered.
+    ///
+    /// # Errors
+    /// When an actor does not start, the store refuses the probe brane, or the
+    /// fleet does not let the node in within the time of an opening.
+    pub async fn start_in(
+        fleet: Option<Arc<dyn Fleet>>,
+        store: Arc<dyn Store>,
+        verifier: Verifier,
+        config: SystemConfig,
+    ) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::default());
         let registry = Arc::new(Registry::default());
         let config = Arc::new(config);
@@ -132,28 +152,46 @@ impl System {
             PersistenceArguments {
                 store: Arc::clone(&store),
                 config: config.group_commit,
+                when_away: config.when_away,
                 metrics: Arc::clone(&metrics),
             },
             supervisor.get_cell(),
         )
         .await?;
+        let fleet = match fleet {
+            Some(fleet) => {
+                let metrics = Arc::clone(&metrics);
+                let persistence = persistence.clone();
+                let lease = config.fleet.lease;
+                let arguments = FleetArguments { fleet, config: lease, persistence, metrics };
+                Some(enter(arguments, &config, &supervisor).await?)
+            }
+            None => None,
+        };
+        let probe = probe_brane(fleet.as_ref().map(|link| &*link.address));
         let context = DirectoryContext {
             store: Arc::clone(&store),
             persistence: persistence.clone(),
             registry: Arc::clone(&registry),
             metrics: Arc::clone(&metrics),
             config: Arc::clone(&config),
+            fleet: fleet.clone(),
+            probe,
         };
         let (directory, _) =
             DirectoryActor::spawn_linked(None, DirectoryActor, context, supervisor.get_cell())
                 .await?;
+        if let Some(link) = &fleet {
+            // It has just started.
+            let _ = link.actor.send_message(FleetMsg::Serve(directory.clone()));
+        }
         let accounts = Arc::new(Accounts::new(config.user.clone(), Arc::clone(&metrics)));
         tokio::spawn(Registry::sweep(
             Arc::downgrade(&registry),
             Arc::clone(&accounts),
             config.max_sessions_bytes,
         ));
-        let probe = Probe::prepare(store.as_ref()).await?;
+        let probe = Probe::prepare(store.as_ref(), probe).await?;
         Ok(Self {
             inner: Arc::new(Inner {
                 store,
@@ -166,6 +204,7 @@ impl System {
                 supervisor,
                 persistence,
                 directory,
+                fleet,
                 next_session: AtomicU64::new(1),
                 appointments: Arc::new(StdMutex::new(appointments)),
                 creating: Mutex::default(),
@@ -279,10 +318,10 @@ impl System {
     /// A brane's objects as they are now; opens the brane if need be.
     ///
     /// # Errors
-    /// `not_found`, `unavailable`, `timeout`, `damaged`.
-    pub async fn view(&self, brane: BraneId, claims: &Claims) -> Result<View, Code> {
+    /// `not_found`, `unavailable`, `timeout`, `damaged`, `moved`.
+    pub async fn view(&self, brane: BraneId, claims: &Claims) -> Result<View, Denied> {
         let handle = self.brane_handle(brane, Some(claims)).await?;
-        self.ask(&handle.actor, BraneMsg::View).await
+        Ok(self.ask(&handle.actor, BraneMsg::View).await?)
     }
 
     /// Submits edits by the way that a session's take, and waits until they
@@ -290,13 +329,14 @@ impl System {
     ///
     /// # Errors
     /// `not_found`, `unavailable`, `timeout` (then the outcome is unknown:
-    /// submit the same numbers under the same client id again), `client_taken`.
+    /// submit the same numbers under the same client id again), `client_taken`,
+    /// `moved`.
     pub async fn write(
         &self,
         brane: BraneId,
         claims: &Claims,
         request: WriteRequest,
-    ) -> Result<Written, Code> {
+    ) -> Result<Written, Denied> {
         let handle = self.brane_handle(brane, Some(claims)).await?;
         let principal = principal(&handle.record, claims)?;
         let session = self.next_session();
@@ -310,9 +350,9 @@ impl System {
         let _leaves = Leaves { actor: &handle.actor, session };
         let patience = Duration::from_millis(self.inner.config.durable_timeout_ms);
         match timeout(patience, answer).await {
-            Ok(Ok(written)) => written,
-            Ok(Err(_)) => Err(Code::Unavailable),
-            Err(_) => Err(Code::Timeout),
+            Ok(Ok(written)) => written.map_err(Denied::from),
+            Ok(Err(_)) => Err(Code::Unavailable.into()),
+            Err(_) => Err(Code::Timeout.into()),
         }
     }
 
@@ -323,7 +363,8 @@ impl System {
     /// # Errors
     /// What went wrong on the way.
     pub async fn probe(&self) -> Result<probe::Report, Code> {
-        let handle = self.brane_handle(self.inner.probe.brane(), None).await?;
+        let handle = self.brane_handle(self.inner.probe.brane(), None).await;
+        let handle = handle.map_err(|denied| denied.code)?;
         self.inner.probe.run(&handle, self.next_session()).await
     }
 
@@ -348,12 +389,37 @@ impl System {
                 branes.push(OpenBrane { brane, visibility, core, admission, fan_out, people });
             }
         }
-        Ok(SystemStatus { sessions: inner.registry.len(), branes, group_commit })
+        let lease = match &inner.fleet {
+            Some(link) => Some(self.ask(&link.actor, FleetMsg::Status).await?),
+            None => None,
+        };
+        Ok(SystemStatus { sessions: inner.registry.len(), branes, group_commit, lease })
     }
 
     /// Counters of the whole process.
     pub fn metrics(&self) -> &Metrics {
         &self.inner.metrics
+    }
+
+    /// Gives the branes to other nodes of the fleet, as far as these take them,
+    /// and sends their sessions there. Everything else goes on; [`Self::drain`]
+    /// closes what is left. Does nothing where there is no other node.
+    pub async fn hand_over(&self, patience: Duration) {
+        let (reply, handed_over) = oneshot();
+        if self.inner.directory.send_message(DirectoryMsg::HandOver(reply)).is_ok() {
+            // What is not handed over in time is closed.
+            let _ = timeout(patience, handed_over).await;
+        }
+    }
+
+    /// Leaves the fleet: what is still held here, others may have.
+    async fn leave(&self, patience: Duration) {
+        if let Some(link) = &self.inner.fleet {
+            let (reply, left) = oneshot();
+            let _ = link.actor.send_message(FleetMsg::Leave(reply));
+            // The lease ends by itself.
+            let _ = timeout(patience, left).await;
+        }
     }
 
     /// Stops taking edits, makes everything durable, stores snapshots, closes
@@ -371,6 +437,7 @@ impl System {
         let left = patience.saturating_sub(began.elapsed());
         // Whoever is still there then had the time to take the last word.
         let _ = timeout(left.min(close), inner.registry.emptied()).await;
+        self.leave(patience).await;
         inner.supervisor.stop(None);
         // A store that does not close in time has its own journal to trust.
         let closed = timeout(patience, inner.store.close()).await;
@@ -390,7 +457,7 @@ impl System {
         &self,
         brane: BraneId,
         claims: Option<&Claims>,
-    ) -> Result<BraneHandle, Code> {
+    ) -> Result<BraneHandle, Denied> {
         let claims = claims.cloned().map(Box::new);
         let answer =
             self.ask(&self.inner.directory, |reply: OneshotSender<_>| DirectoryMsg::Open {
@@ -425,6 +492,27 @@ impl System {
     fn next_session(&self) -> SessionKey {
         SessionKey(self.inner.next_session.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// Enters the fleet.
+async fn enter(
+    arguments: FleetArguments,
+    config: &SystemConfig,
+    supervisor: &ActorRef<()>,
+) -> Result<FleetLink, StartError> {
+    let fleet = Arc::clone(&arguments.fleet);
+    let node = fleet.node().ok_or(StoreError::Invalid("the store is no node of a fleet"))?;
+    let address = Arc::from(node.address.as_str());
+    let (actor, _) =
+        FleetActor::spawn_linked(None, FleetActor, arguments, supervisor.get_cell()).await?;
+    let (reply, entered) = oneshot();
+    let after_ms = config.open_timeout_ms;
+    let asked = actor.send_message(FleetMsg::Entered(reply)).is_ok();
+    let in_time = timeout(Duration::from_millis(after_ms), entered).await;
+    if !asked || !matches!(in_time, Ok(Ok(()))) {
+        return Err(StoreError::Timeout { after_ms }.into());
+    }
+    Ok(FleetLink { fleet, actor, address, config: config.fleet })
 }
 
 /// What a store's failure is to a client.

@@ -5,6 +5,7 @@
 mod big;
 mod ends;
 mod entry;
+mod fleet;
 mod heavy;
 mod loading;
 mod opening;
@@ -22,7 +23,7 @@ use avvy_model::{
     Position, Props, Role, Seq, Target, Transform, UserId, Visibility,
 };
 use avvy_persistence::memory::{Fault, MemoryDisk, Operation as StoreOperation};
-use avvy_persistence::{BraneKind, BraneRecord, Place, Store};
+use avvy_persistence::{BraneKind, BraneRecord, Fleet, Place, Store};
 use avvy_protocol::{
     CatchUp, Channel, ClientMessage, Hello, Join, Resume, ServerMessage, Update, codec,
 };
@@ -53,7 +54,19 @@ impl World {
     }
 
     /// On a store of the test's own.
-    async fn on(store: Arc<dyn Store>, disk: MemoryDisk, mut config: SystemConfig) -> Self {
+    async fn on(store: Arc<dyn Store>, disk: MemoryDisk, config: SystemConfig) -> Self {
+        let world = Self::without_brane(None, store, disk, config).await;
+        world.create_brane(world.brane).await;
+        world
+    }
+
+    /// One whose brane has yet to be made.
+    async fn without_brane(
+        fleet: Option<Arc<dyn Fleet>>,
+        store: Arc<dyn Store>,
+        disk: MemoryDisk,
+        mut config: SystemConfig,
+    ) -> Self {
         if config.session.close_timeout_ms == SessionConfig::default().close_timeout_ms {
             // There is no peer here who could end a connection.
             config.session.close_timeout_ms = 1;
@@ -70,11 +83,10 @@ impl World {
             issued_s: now_s,
             expires_s: now_s + 600,
         };
-        let system = System::start(Arc::clone(&store), issuer.verifier(), config).await.unwrap();
+        let starting = System::start_in(fleet, Arc::clone(&store), issuer.verifier(), config);
+        let system = starting.await.unwrap();
         let brane = BraneId::new(Uuid::new_v4());
-        let world = Self { disk, store, system, issuer, claims, brane };
-        world.create_brane(brane).await;
-        world
+        Self { disk, store, system, issuer, claims, brane }
     }
 
     fn record(&self, id: BraneId) -> BraneRecord {
@@ -147,7 +159,8 @@ impl World {
 
     /// Opens the brane: its objects without the root, and its last edit.
     async fn opened(&self) -> Result<(u32, Seq), Code> {
-        let view = self.system.view(self.brane, &self.claims).await?;
+        let view =
+            self.system.view(self.brane, &self.claims).await.map_err(|denied| denied.code)?;
         Ok((view.world.len() - 1, view.at.seq))
     }
 

@@ -14,7 +14,8 @@ use avvy_model::{
 };
 use avvy_protocol::codec::{DecodeLimits, decode_client, encode_server};
 use avvy_protocol::{
-    CatchUp, Channel, ClientMessage, Joined, ServerMessage, SnapshotPart, VERSION, Welcome,
+    CatchUp, Channel, ClientMessage, ErrorMessage, Joined, ServerMessage, SnapshotPart, VERSION,
+    Welcome,
 };
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -122,7 +123,7 @@ async fn a_hash_that_is_not_answered_before_a_restart_is_not_waited_for() {
         peer.let_in(Channel(3), 1).await;
         peer.asked_for_hash(Channel(3)).await;
         let code = Some(Code::Unavailable);
-        peer.say(ServerMessage::Left { channel: Channel(3), code }).await;
+        peer.say(ServerMessage::Left { channel: Channel(3), code, address: None }).await;
         peer.let_in(Channel(4), 2).await;
         peer.asked_for_hash(Channel(4)).await;
         peer.tell_hash(Channel(4), 2, 9).await;
@@ -166,4 +167,54 @@ async fn two_who_ask_for_the_hash_at_once_are_answered_one_after_the_other() {
     assert_eq!((first.unwrap().theirs, second.unwrap().theirs), ([8; 16], [9; 16]));
     drop(brane);
     timeout(PATIENCE, serving).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn goes_where_the_brane_is_and_back_when_nobody_is_there() {
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", other.local_addr().unwrap());
+    let home = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/ws", home.local_addr().unwrap());
+    async fn next(listener: &TcpListener) -> Peer {
+        let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+        Peer(accept_async(stream).await.unwrap())
+    }
+    let serving = tokio::spawn(async move {
+        let mut peer = next(&home).await;
+        peer.welcome().await;
+        assert!(matches!(peer.hear().await, ClientMessage::Join(_)));
+        peer.say(moved_to(&address)).await;
+        // With the copy of the first, which it was never given.
+        let mut peer = next(&other).await;
+        peer.welcome().await;
+        peer.let_in(Channel(3), 1).await;
+        // It dies, and nobody is there any more.
+        drop((peer, other));
+        let mut peer = next(&home).await;
+        peer.welcome().await;
+        peer.let_in(Channel(9), 2).await;
+        while peer.0.next().await.is_some() {}
+    });
+    let options = ClientOptions { reconnect_first_ms: 1, ..ClientOptions::default() };
+    let client = timeout(PATIENCE, Client::connect(&url, "token", options)).await.unwrap();
+    let brane = timeout(PATIENCE, client.unwrap().join(BRANE)).await.unwrap().unwrap();
+    let mut changes = brane.subscribe().await.unwrap();
+    while brane.read(|copy| copy.position().epoch.0).await.unwrap_or(0) < 2 {
+        timeout(PATIENCE, changes.recv()).await.unwrap().unwrap();
+    }
+    drop((brane, changes));
+    timeout(PATIENCE, serving).await.unwrap().unwrap();
+}
+
+fn moved_to(address: &str) -> ServerMessage {
+    ServerMessage::Error(ErrorMessage {
+        code: Code::Moved,
+        message: String::new(),
+        details: None,
+        trace: TraceId::from_bytes([2; 16]),
+        retry_after_ms: None,
+        operation: Some("brane.join".to_owned()),
+        channel: None,
+        address: Some(address.to_owned()),
+    })
 }

@@ -95,6 +95,8 @@ codes! {
     NoPose = 1022, "no_pose";
     /// The user has as many sessions as one may.
     TooManySessions = 1023, "too_many_sessions";
+    /// The brane is at another node, whose URL is `address`; go on there.
+    Moved = 1024, "moved";
 
     /// The object is not in the brane.
     ObjectNotFound = 2000, "object_not_found";

@@ -79,6 +79,7 @@ impl Seer {
                 Output::Notify(Notify::Broken { error, .. }) => panic!("{error}"),
                 Output::Notify(notify) => self.notes.push(notify),
                 Output::Close(reason) => panic!("{reason:?}"),
+                Output::Go { address, .. } => panic!("sent to {address}"),
             }
         }
     }

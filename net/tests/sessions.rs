@@ -148,7 +148,7 @@ async fn a_new_role_is_learnt_by_joining_again() {
 
     ws.say(&ClientMessage::Refresh { token: server.token_for(1, Role::Visitor, 902) }).await;
     let left = ws.until(|m| matches!(m, ServerMessage::Left { .. })).await;
-    assert_eq!(left, ServerMessage::Left { channel, code: Some(Code::Unavailable) });
+    assert_eq!(left, ServerMessage::Left { channel, code: Some(Code::Unavailable), address: None });
     ws.ask_to_join(brane, 7).await;
     let joined = ws.until(|m| matches!(m, ServerMessage::Joined(_))).await;
     let ServerMessage::Joined(joined) = joined else { unreachable!() };

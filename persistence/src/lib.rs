@@ -51,4 +51,6 @@ pub use record::{
 };
 pub use report::{BraneReport, CompactPolicy, Compaction, Cut, Damage, MAX_DAMAGES, StoreReport};
 pub use snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotInfo, SnapshotStart};
-pub use store::{BoxFuture, MAX_META_KEY_BYTES, MAX_META_VALUE_BYTES, Opened, Store, TornTail};
+pub use store::{
+    BoxFuture, MAX_META_KEY_BYTES, MAX_META_VALUE_BYTES, Opened, Outline, Store, TornTail,
+};

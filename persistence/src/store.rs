@@ -55,6 +55,15 @@ pub struct Opened {
     pub torn: Option<TornTail>,
 }
 
+/// What there is of a brane at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outline {
+    /// The last edit stored.
+    pub head: Seq,
+    /// The finished snapshots whose entries are whole, newest first.
+    pub snapshots: Vec<SnapshotInfo>,
+}
+
 /// Keeps branes.
 ///
 /// Every method is bounded in time, [`StoreError::Timeout`] at worst, and in
@@ -105,6 +114,18 @@ pub trait Store: Send + Sync + 'static {
     /// chunk is not whole, or the end is not and neither is a snapshot's entry,
     /// which may be all that is left of those edits: then nothing is cut.
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>>;
+
+    /// What there is of a brane, without opening it: for reading it before it
+    /// comes to this process.
+    ///
+    /// # Errors
+    /// `UnknownBrane`; `Damaged` if its entry is.
+    fn outline(&self, brane: BraneId) -> BoxFuture<'_, Result<Outline, StoreError>> {
+        Box::pin(async move {
+            let BraneReport { head, snapshots, .. } = self.verify_brane(brane).await?;
+            Ok(Outline { head, snapshots })
+        })
+    }
 
     /// The chunks that hold the edits after `after`, in order, verified and
     /// joined; the first may begin before `after`. At least one chunk if

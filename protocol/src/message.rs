@@ -138,6 +138,8 @@ pub enum ServerMessage {
         channel: Channel,
         /// Why, if it was not asked for.
         code: Option<Code>,
+        /// With [`Code::Moved`]: the URL of the node where it goes on.
+        address: Option<String>,
     },
     /// `brane.snapshot`: a part of the world's state.
     Snapshot(SnapshotPart),
@@ -465,4 +467,6 @@ pub struct ErrorMessage {
     pub operation: Option<String>,
     /// The channel that it concerns.
     pub channel: Option<Channel>,
+    /// With [`Code::Moved`]: the URL of the node where it is served.
+    pub address: Option<String>,
 }

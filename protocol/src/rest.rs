@@ -115,6 +115,9 @@ pub struct ErrorMessageResponse {
     /// The channel that it concerns, on the WebSocket.
     #[serde(default, rename = "ch", skip_serializing_if = "Option::is_none")]
     pub channel: Option<Channel>,
+    /// With `moved`: the URL of the node where the brane is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 impl ErrorMessageResponse {
@@ -130,6 +133,7 @@ impl ErrorMessageResponse {
             timestamp: now_ms / 1_000,
             operation: error.operation.clone(),
             channel: error.channel,
+            address: error.address.clone(),
         }
     }
 }
@@ -144,6 +148,7 @@ impl From<ErrorMessageResponse> for ErrorMessage {
             retry_after_ms: body.retry_after_ms,
             operation: body.operation,
             channel: body.channel,
+            address: body.address,
         }
     }
 }

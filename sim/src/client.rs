@@ -247,6 +247,9 @@ impl Person {
                     outside.env.count("client gives its connection up");
                     self.disconnected(outside, None);
                 }
+                Output::Go { .. } => {
+                    outside.env.fail(|| "there is no other node to go to".to_owned());
+                }
             }
         }
         let Some(wakes_ms) = self.machine.wakes_at() else { return };

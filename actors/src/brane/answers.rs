@@ -52,7 +52,7 @@ impl Brane {
         let was_let_in = self.members.was_let_in(session);
         let Some(wire) = self.members.remove(session) else { return };
         if was_let_in {
-            let message = ServerMessage::Left { channel: self.channel, code };
+            let message = ServerMessage::Left { channel: self.channel, code, address: None };
             let farewell = Some(Farewell { wire, frame: frame(&message) });
             self.tell_fan_out(FanOutMsg::Detach { session, farewell });
         } else {
@@ -86,7 +86,7 @@ impl Brane {
         retry_after_ms: Option<u64>,
     ) {
         let (operation, channel) = (Some(operation), Some(self.channel));
-        let answer = Answer { code, operation, channel, retry_after_ms };
+        let answer = Answer { code, operation, channel, retry_after_ms, address: None };
         answer.send(wire, None, &self.context.metrics);
     }
 }

@@ -49,7 +49,7 @@ async fn a_brane_that_the_store_refuses_stays_closed_and_harms_no_other() {
     assert_eq!(world.store.append(vec![chunk]).await.unwrap(), [Ok(())]);
     session.submit(channel, 2, create(Kind::Block, Props::default()));
     let left = session.until(is_left).await;
-    assert_eq!(left, ServerMessage::Left { channel, code: Some(Code::Unavailable) });
+    assert_eq!(left, ServerMessage::Left { channel, code: Some(Code::Unavailable), address: None });
     for _ in 0..2 {
         session.say(&a_join(world.brane));
         assert_eq!(session.error().await, Code::Internal);

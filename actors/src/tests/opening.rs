@@ -17,7 +17,7 @@ impl World {
     }
 
     async fn view(&self, brane: BraneId) -> Result<(), Code> {
-        self.system.view(brane, &self.claims).await.map(|_| ())
+        self.system.view(brane, &self.claims).await.map(|_| ()).map_err(|denied| denied.code)
     }
 }
 
@@ -31,7 +31,7 @@ async fn another_users_private_brane_does_not_exist() {
     for open in [0, 1] {
         for brane in [world.brane, none] {
             let view = world.system.view(brane, &stranger).await;
-            assert_eq!(view.err(), Some(Code::NotFound));
+            assert_eq!(view.err(), Some(Code::NotFound.into()));
             assert_eq!(world.system.brane(brane, &stranger).await.err(), Some(Code::NotFound));
         }
         world.claims = stranger.clone();

@@ -12,6 +12,7 @@
 mod copy;
 mod edits;
 mod membership;
+mod moved;
 mod people;
 mod predict;
 mod types;
@@ -34,6 +35,7 @@ use crate::people::Roster;
 use crate::replica::Replica;
 use edits::SendLimits;
 use membership::Membership;
+use moved::Moved;
 
 /// Draws a client id that nobody else has.
 pub type DrawClientId = Box<dyn FnMut() -> ClientId + Send>;
@@ -287,9 +289,10 @@ impl ClientMachine {
                 }
                 self.look_around(joined.brane, out);
             }
-            ServerMessage::Left { channel, code } => {
+            ServerMessage::Left { channel, code, address } => {
                 self.on_left(now_ms, channel, code, out);
                 self.lose_sight();
+                self.go_where(Moved::new(code, address, None), out);
             }
             ServerMessage::Snapshot(part) => {
                 self.on_channel(now_ms, part.channel, out, |m, out| m.snapshot(now_ms, part, out));
@@ -372,7 +375,9 @@ impl ClientMachine {
             let code = Some(error.code);
             self.on_channel(now_ms, channel, out, |m, out| m.left(code, retry_at_ms, out));
         }
+        let moved = Moved::of_error(&error).filter(|_| about_join);
         out.push(Output::Notify(Notify::ServerError(error)));
+        self.go_where(moved, out);
     }
 
     fn on_left(

@@ -86,6 +86,16 @@ pub enum Output {
     Notify(Notify),
     /// Close the connection; then comes [`Input::Disconnected`].
     Close(CloseReason),
+    /// The brane is at another node: close the connection
+    /// ([`Input::Disconnected`]) and connect there. Where that cannot be
+    /// reached, go back to the addresses that are known.
+    Go {
+        /// The node's URL, `http`, `https`, `ws` or `wss`.
+        address: String,
+        /// Its node may be dead; if so, another one serves the brane after so
+        /// many milliseconds.
+        retry_after_ms: Option<u64>,
+    },
 }
 
 /// Why a machine wants its connection closed.

@@ -12,6 +12,7 @@
 //! ```
 
 mod client;
+mod route;
 pub(crate) mod session;
 mod task;
 mod transport;
@@ -45,6 +46,9 @@ pub struct ClientOptions {
     /// Changes that a subscriber may be behind before it is dropped.
     /// Default 1,024.
     pub subscriber_backlog: usize,
+    /// Other nodes of the server's fleet, for when the first cannot be
+    /// reached. Nodes that the server names are learned.
+    pub other_addresses: Vec<String>,
     /// For `wss` addresses: whom to trust.
     pub tls: Option<Arc<tokio_rustls::rustls::ClientConfig>>,
 }
@@ -59,6 +63,7 @@ impl Default for ClientOptions {
             reconnect_max_ms: 15_000,
             max_message_bytes: 16 * 1024 * 1024,
             subscriber_backlog: 1_024,
+            other_addresses: Vec::new(),
             tls: None,
         }
     }

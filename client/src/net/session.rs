@@ -10,6 +10,7 @@ use avvy_protocol::codec::{DecodeError, decode_server, encode_client};
 use tokio::time::{Instant, Sleep};
 
 use super::ClientOptions;
+use super::route::Route;
 use super::transport::{ConnectError, Ended, Socket};
 use crate::backoff::Backoff;
 use crate::machine::{ClientMachine, Input, Notify, Output};
@@ -36,6 +37,8 @@ pub(crate) enum Event {
     Notify(Notify),
     /// The connection is gone or was not made; the next attempt comes by itself.
     Down(Ended),
+    /// The connection was ended to go to another node.
+    Moving,
 }
 
 /// Milliseconds since the first call in this process, of a clock that never
@@ -63,7 +66,7 @@ enum Link {
 pub(crate) struct Session<R> {
     pub(crate) machine: ClientMachine,
     pub(crate) reader: R,
-    address: String,
+    route: Route,
     options: ClientOptions,
     link: Link,
     backoff: Backoff,
@@ -80,11 +83,12 @@ impl<R: Reader> Session<R> {
         address: String,
         options: ClientOptions,
     ) -> Self {
+        let others = options.other_addresses.clone();
         let backoff = Backoff::new(options.reconnect_first_ms, options.reconnect_max_ms);
         Self {
             machine,
             reader,
-            address,
+            route: Route::new(address, others),
             options,
             link: Link::Waiting { until_ms: 0 },
             backoff,
@@ -92,6 +96,11 @@ impl<R: Reader> Session<R> {
             timer_ms: 0,
             outputs: Vec::new(),
         }
+    }
+
+    /// Whether no address that is known could be reached.
+    pub(crate) fn has_tried_all(&self) -> bool {
+        self.route.has_tried_all()
     }
 
     /// Lets the machine do something; what it has to say comes with the next
@@ -127,8 +136,12 @@ impl<R: Reader> Session<R> {
     ) -> Poll<Result<(), Ended>> {
         loop {
             let before = events.len();
-            if let Some(ended) = self.perform(events) {
-                self.down(ended, events)?;
+            match self.perform(events) {
+                None => {}
+                Some(Way::Down(ended)) => self.down(ended, events)?,
+                Some(Way::Elsewhere { address, retry_after_ms }) => {
+                    self.go(&address, retry_after_ms, events);
+                }
             }
             let progress = match &mut self.link {
                 Link::Over => return Poll::Ready(Err(over())),
@@ -165,8 +178,9 @@ impl<R: Reader> Session<R> {
         }
     }
 
-    /// Does what the machine asked for. Gives the end that it asked for.
-    fn perform(&mut self, events: &mut Vec<Event>) -> Option<Ended> {
+    /// Does what the machine asked for. Says how the connection ends, if it
+    /// asked for that.
+    fn perform(&mut self, events: &mut Vec<Event>) -> Option<Way> {
         let mut ended = None;
         for output in self.outputs.drain(..) {
             match (output, &mut self.link) {
@@ -176,10 +190,17 @@ impl<R: Reader> Session<R> {
                     if matches!(notify, Notify::Live { .. } | Notify::Ready { .. }) {
                         self.backoff.worked();
                     }
+                    if matches!(notify, Notify::Live { .. }) {
+                        self.route.arrived();
+                    }
                     events.push(Event::Notify(notify));
                 }
                 (Output::Close(reason), _) => {
-                    ended = Some(Ended { code: None, reason: format!("{reason:?}") });
+                    let ended_by = Ended { code: None, reason: format!("{reason:?}") };
+                    ended = Some(Way::Down(ended_by));
+                }
+                (Output::Go { address, retry_after_ms }, _) => {
+                    ended = Some(Way::Elsewhere { address, retry_after_ms });
                 }
             }
         }
@@ -187,7 +208,7 @@ impl<R: Reader> Session<R> {
     }
 
     fn connect(&mut self) {
-        let address = self.address.clone();
+        let address = self.route.address().to_owned();
         let tls = self.options.tls.clone();
         let (limit_ms, max) = (self.options.connect_timeout_ms, self.options.max_message_bytes);
         self.link = Link::Connecting(Box::pin(async move {
@@ -205,18 +226,25 @@ impl<R: Reader> Session<R> {
     ) -> Result<(), Ended> {
         match outcome {
             Ok(socket) => {
+                self.route.reached();
                 self.link = Link::Up(Box::new(socket));
                 self.machine.handle(now_ms(), Input::Connected, &mut self.outputs);
                 Ok(())
             }
             Err(error) => {
                 let ended = Ended { code: None, reason: error.to_string() };
-                if let ConnectError::Address(_) | ConnectError::NoTls = error {
+                let is_wrong = matches!(error, ConnectError::Address(_) | ConnectError::NoTls);
+                if is_wrong && !self.route.has_others() {
                     // No further attempt can mend these.
                     self.link = Link::Over;
                     return Err(ended);
                 }
-                self.down(ended, events)
+                let not_before_ms = self.route.failed();
+                self.down(ended, events)?;
+                if let Link::Waiting { until_ms } = &mut self.link {
+                    *until_ms = (*until_ms).max(not_before_ms);
+                }
+                Ok(())
             }
         }
     }
@@ -231,6 +259,24 @@ impl<R: Reader> Session<R> {
             Err(error) if error.code == avvy_model::Code::UnknownOperation => Ok(()),
             Err(error) => self.down(Ended { code: None, reason: error.to_string() }, events),
         }
+    }
+
+    /// The brane is at another node.
+    fn go(&mut self, address: &str, retry_after_ms: Option<u64>, events: &mut Vec<Event>) {
+        tracing::debug!(address, "going to another node");
+        if let Link::Up(socket) = std::mem::replace(&mut self.link, Link::Over) {
+            let limit = Duration::from_millis(self.options.close_timeout_ms);
+            // An unanswered farewell is not waited for.
+            tokio::spawn(tokio::time::timeout(limit, socket.close()));
+        }
+        self.machine.handle(now_ms(), Input::Disconnected, &mut self.outputs);
+        let back_at_ms = retry_after_ms.map_or(0, |after_ms| now_ms() + after_ms);
+        let is_lost = self.route.go(address, back_at_ms);
+        // Nodes that send one to each other will agree in a moment.
+        let pause_ms = is_lost.then(|| self.backoff.pause_ms(None, rand::random())).flatten();
+        let until_ms = pause_ms.map_or(0, |pause_ms| now_ms() + pause_ms);
+        self.link = Link::Waiting { until_ms };
+        events.push(Event::Moving);
     }
 
     /// The connection is gone.
@@ -271,6 +317,12 @@ impl<R: Reader> Session<R> {
         self.machine.handle(now, Input::Tick, &mut self.outputs);
         true
     }
+}
+
+/// How a connection ends.
+enum Way {
+    Down(Ended),
+    Elsewhere { address: String, retry_after_ms: Option<u64> },
 }
 
 fn over() -> Ended {

@@ -173,12 +173,18 @@ impl Task {
                 self.on_notify(notify);
                 ControlFlow::Continue(())
             }
+            Event::Moving => {
+                self.hashes.clear();
+                ControlFlow::Continue(())
+            }
             Event::Down(ended) => {
                 // Another connection may give its channel the same number.
                 self.hashes.clear();
-                let first = self.ready.is_some();
+                if self.ready.is_none() || !(ended.code.is_some() || self.session.has_tried_all()) {
+                    return ControlFlow::Continue(());
+                }
                 self.refuse_connection(ended);
-                if first { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                ControlFlow::Break(())
             }
         }
     }

@@ -56,7 +56,7 @@ fn who_walks_between_a_join_and_its_late_answer_says_so() {
     talk.machine.look(talk.now_ms, BRANE, Some(HERE), &mut talk.out);
     talk.machine.join(talk.now_ms, BRANE, &mut talk.out);
     let unavailable = Some(Code::Unavailable);
-    talk.hear(ServerMessage::Left { channel: Channel(4), code: unavailable });
+    talk.hear(ServerMessage::Left { channel: Channel(4), code: unavailable, address: None });
     talk.machine.look(talk.now_ms, BRANE, Some(THERE), &mut talk.out);
     talk.now_ms += 1_000;
     talk.tell(Input::Tick);

@@ -20,7 +20,7 @@ fn a_copy_that_does_not_fit_is_fetched_again() {
     let mut talk = Talk::joined();
     talk.hear(flush(3, 4, 3, vec![FlushItem::Skip(1)]));
     assert!(talk.out.iter().any(|o| matches!(o, Output::Notify(Notify::Broken { .. }))));
-    talk.hear(ServerMessage::Left { channel: Channel(5), code: None });
+    talk.hear(ServerMessage::Left { channel: Channel(5), code: None, address: None });
     assert_eq!(talk.joins()[0].resume, None);
 }
 

@@ -2,6 +2,7 @@
 
 mod areas;
 mod copies;
+mod moved;
 mod people;
 mod steps;
 
@@ -188,6 +189,7 @@ fn join_error(code: Code) -> ServerMessage {
         retry_after_ms: Some(700),
         operation: Some("brane.join".to_owned()),
         channel: None,
+        address: None,
     })
 }
 
@@ -393,7 +395,11 @@ fn a_brane_that_pauses_is_joined_again_with_its_edits() {
     let mut talk = Talk::joined();
     talk.submit();
     talk.out.clear();
-    talk.hear(ServerMessage::Left { channel: Channel(5), code: Some(Code::Unavailable) });
+    talk.hear(ServerMessage::Left {
+        channel: Channel(5),
+        code: Some(Code::Unavailable),
+        address: None,
+    });
     talk.refused(1, Code::NotJoined);
     talk.now_ms += 1_000;
     talk.tell(Input::Tick);
@@ -412,7 +418,7 @@ fn a_late_start_is_not_the_answer_to_a_later_join() {
     talk.let_in(at(1, 9), 9, CatchUp::Diff);
     assert!(!talk.machine.is_live(BRANE));
     assert_eq!(talk.joins().len(), 0);
-    talk.hear(ServerMessage::Left { channel: Channel(5), code: None });
+    talk.hear(ServerMessage::Left { channel: Channel(5), code: None, address: None });
     assert_eq!(talk.joins().len(), 1, "now");
 }
 

@@ -161,7 +161,11 @@ fn after_a_cut_and_after_a_new_start_it_lists_again() {
     talk.page(None, &[1], None);
     talk.let_in(at(1, 0), 0, CatchUp::Replay);
     assert_eq!(talk.said_of_people(), [list(None)]);
-    talk.hear(ServerMessage::Left { channel: CHANNEL, code: Some(Code::Unavailable) });
+    talk.hear(ServerMessage::Left {
+        channel: CHANNEL,
+        code: Some(Code::Unavailable),
+        address: None,
+    });
     assert!(talk.people().is_empty());
 }
 
@@ -209,5 +213,6 @@ fn refused_page(retry_after_ms: u64) -> ServerMessage {
         retry_after_ms: Some(retry_after_ms),
         operation: Some("people.list".to_owned()),
         channel: Some(CHANNEL),
+        address: None,
     })
 }

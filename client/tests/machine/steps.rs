@@ -150,7 +150,7 @@ fn what_comes_in_no_order_breaks_the_copy() {
         assert!(broken(&mut talk).is_some(), "{name}");
         assert!(talk.machine.replica(BRANE).is_none(), "{name}: it is good for nothing");
         talk.out.clear();
-        talk.hear(ServerMessage::Left { channel: Channel(5), code: None });
+        talk.hear(ServerMessage::Left { channel: Channel(5), code: None, address: None });
         let joins = joins(&talk);
         assert_eq!((&joins[0].resume, joins[0].area), (&None, Some(area())), "{name}");
     }

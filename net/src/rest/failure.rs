@@ -1,5 +1,6 @@
 //! Errors of HTTP: a code of the catalogue, and what the answer says of it.
 
+use avvy_actors::Denied;
 use avvy_auth::rate::RetryAfterMs;
 use avvy_model::{Code, TraceId};
 use avvy_protocol::rest::{ErrorMessageResponse, Format, encode};
@@ -17,6 +18,8 @@ pub(crate) struct Failure {
     status: Option<StatusCode>,
     details: Option<String>,
     retry_after_ms: Option<u64>,
+    /// Of the node where it is served.
+    address: Option<String>,
 }
 
 impl Failure {
@@ -24,7 +27,7 @@ impl Failure {
         let retry_after_ms =
             matches!(code, Code::Unavailable | Code::BraneFull | Code::RateLimited)
                 .then_some(PAUSE_MS);
-        Self { code, status: None, details: None, retry_after_ms }
+        Self { code, status: None, details: None, retry_after_ms, address: None }
     }
 
     /// More for people.
@@ -55,6 +58,7 @@ impl Failure {
             retry_after_ms: self.retry_after_ms,
             operation: None,
             channel: None,
+            address: self.address.clone(),
         };
         let body = encode(&ErrorMessageResponse::new(&message, now_ms), format);
         let content_type = [(header::CONTENT_TYPE, format.media_type())];
@@ -74,6 +78,15 @@ impl Failure {
 impl From<Code> for Failure {
     fn from(code: Code) -> Self {
         Self::new(code)
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        let Denied { code, address, retry_after_ms } = denied;
+        let failure = Self::new(code);
+        let retry_after_ms = retry_after_ms.or(failure.retry_after_ms);
+        Self { address, retry_after_ms, ..failure }
     }
 }
 
@@ -131,6 +144,7 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         Code::Internal | Code::Damaged => StatusCode::INTERNAL_SERVER_ERROR,
         Code::Unavailable | Code::BraneFull => StatusCode::SERVICE_UNAVAILABLE,
         Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        Code::Moved => StatusCode::MISDIRECTED_REQUEST,
         Code::ParentNotFound
         | Code::ParentNotGroup
         | Code::Cycle

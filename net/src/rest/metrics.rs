@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use avvy_actors::{ByCode, Limit, Metrics, OpenBrane, SystemStatus};
+use avvy_actors::{ByCode, LeaseStatus, Limit, Metrics, OpenBrane, SystemStatus};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -107,6 +107,17 @@ fn process(metrics: &Metrics, out: &mut Exposition) {
             "Snapshots and stretches of journal that branes were opened without.",
             &metrics.load_warnings,
         ),
+        (
+            "avvy_branes_moved_total",
+            "Branes that were handed over to other nodes.",
+            &metrics.branes_moved,
+        ),
+        (
+            "avvy_branes_not_moved_total",
+            "Branes that were to be handed over and were not.",
+            &metrics.branes_not_moved,
+        ),
+        ("avvy_branes_taken_total", "Branes that other nodes have taken.", &metrics.branes_taken),
     ];
     for (name, help, counter) in counters {
         out.counter(name, help, load(counter));
@@ -123,6 +134,18 @@ fn process(metrics: &Metrics, out: &mut Exposition) {
     out.many("avvy_session_closes_total", "counter", help, samples);
 }
 
+/// This node's place in its fleet.
+fn fleet(lease: &LeaseStatus, out: &mut Exposition) {
+    let provisional = u64::from(lease.provisional);
+    out.gauge("avvy_lease_provisional", "1: other nodes may take the branes.", provisional);
+    out.gauge("avvy_lease_sure_milliseconds", "For how long no other may.", lease.sure_ms);
+    out.gauge("avvy_lease_branes", "Branes that this node holds.", lease.held);
+    out.gauge("avvy_lease_branes_offered", "Branes that others offer.", lease.offered);
+    out.counter("avvy_lease_renewals_total", "Renewals of the lease.", lease.renewals);
+    out.counter("avvy_lease_failures_total", "Renewals that failed.", lease.failures);
+    out.counter("avvy_lease_lapses_total", "Times that the lease was over.", lease.lapses);
+}
+
 fn by_code(name: &str, help: &str, counts: &ByCode, out: &mut Exposition) {
     let samples = counts.counted().map(|(code, count)| (Some(("code", code.name())), count));
     out.many(name, "counter", help, samples);
@@ -136,6 +159,9 @@ fn overall(status: &SystemStatus, out: &mut Exposition) {
     out.gauge("avvy_branes", "Open branes.", status.branes.len());
     let objects = branes().map(|brane| u64::from(brane.core.objects)).sum::<u64>();
     out.gauge("avvy_objects", "Objects in open branes.", objects);
+    if let Some(lease) = &status.lease {
+        fleet(lease, out);
+    }
     out.gauge(
         "avvy_lagging_sessions",
         "Joined sessions that are behind.",

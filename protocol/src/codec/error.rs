@@ -44,6 +44,7 @@ impl DecodeError {
             retry_after_ms: None,
             operation: self.operation.clone(),
             channel: self.channel,
+            address: None,
         }
     }
 

@@ -32,8 +32,9 @@ pub fn encode_server(message: &ServerMessage, now_ms: u64) -> Vec<u8> {
             to_envelope(&ExpiresWire { expires: *expires }, event("auth.expiring", now_ms))
         }
         M::Joined(joined) => to_envelope(joined, event("brane.joined", now_ms)),
-        M::Left { channel, code } => {
-            let wire = LeftWire { ch: *channel, code: code.map(CodeWire) };
+        M::Left { channel, code, address } => {
+            let code = code.map(CodeWire);
+            let wire = LeftWire { ch: *channel, code, address: address.clone() };
             to_envelope(&wire, event("brane.left", now_ms))
         }
         M::Snapshot(part) => encode_snapshot(part, now_ms),
@@ -103,8 +104,8 @@ fn decode_event(name: &str, bytes: &[u8]) -> Result<ServerMessage, Fault> {
             M::Expiring { expires }
         }
         "brane.left" => {
-            let LeftWire { ch: channel, code } = from_cbor(bytes)?;
-            M::Left { channel, code: code.map(|code| code.0) }
+            let LeftWire { ch: channel, code, address } = from_cbor(bytes)?;
+            M::Left { channel, code: code.map(|code| code.0), address }
         }
         "version_complete" => {
             let VersionWire { ch: channel, version } = from_cbor(bytes)?;
@@ -281,6 +282,8 @@ struct LeftWire {
     ch: Channel,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     code: Option<CodeWire>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]

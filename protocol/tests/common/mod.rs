@@ -304,10 +304,22 @@ fn error() -> impl Strategy<Value = ErrorMessage> {
         option::of(number()),
         option::of(text()),
         option::of(channel()),
+        option::of(text()),
     )
-        .prop_map(|(code, message, details, trace, retry_after_ms, operation, channel)| {
-            ErrorMessage { code, message, details, trace, retry_after_ms, operation, channel }
-        })
+        .prop_map(
+            |(code, message, details, trace, retry_after_ms, operation, channel, address)| {
+                ErrorMessage {
+                    code,
+                    message,
+                    details,
+                    trace,
+                    retry_after_ms,
+                    operation,
+                    channel,
+                    address,
+                }
+            },
+        )
 }
 
 fn refused() -> impl Strategy<Value = RefusedEdit> {
@@ -340,7 +352,8 @@ pub fn server_message() -> impl Strategy<Value = ServerMessage> {
         1 => number().prop_map(|expires| M::Refreshed { expires }),
         1 => number().prop_map(|expires| M::Expiring { expires }),
         1 => joined().prop_map(M::Joined),
-        1 => (channel(), option::of(code())).prop_map(|(channel, code)| M::Left { channel, code }),
+        1 => (channel(), option::of(code()), option::of(text()))
+            .prop_map(|(channel, code, address)| M::Left { channel, code, address }),
         1 => snapshot().prop_map(M::Snapshot),
         1 => (scope(), snapshot()).prop_map(|(scope, part)| M::View(ViewPart { scope, part })),
         2 => area_flush().prop_map(|flush| M::AreaFlush(Arc::new(flush))),

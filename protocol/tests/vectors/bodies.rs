@@ -20,6 +20,7 @@ fn bodies() {
         retry_after_ms: Some(800),
         operation: None,
         channel: None,
+        address: None,
     };
     let brane = BraneBody {
         id: brane_id(0xb0),

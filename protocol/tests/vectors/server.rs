@@ -230,6 +230,7 @@ fn sessions() -> Vec<(&'static str, ServerMessage)> {
         retry_after_ms: None,
         operation: None,
         channel: None,
+        address: None,
     };
     vec![
         ("welcome", M::Welcome(welcome)),
@@ -245,6 +246,15 @@ fn sessions() -> Vec<(&'static str, ServerMessage)> {
                 operation: Some("object.fly".to_owned()),
                 channel: Some(Channel(1)),
                 ..error(Code::UnknownOperation)
+            }),
+        ),
+        (
+            "error of what moved",
+            M::Error(ErrorMessage {
+                retry_after_ms: Some(3_200),
+                operation: Some("brane.join".to_owned()),
+                address: Some("https://two.example".to_owned()),
+                ..error(Code::Moved)
             }),
         ),
     ]
@@ -278,14 +288,20 @@ fn branes() -> Vec<(&'static str, ServerMessage)> {
             gone,
         })
     };
+    let left = |code, address: Option<&str>| M::Left {
+        channel: Channel(1),
+        code,
+        address: address.map(str::to_owned),
+    };
     let root = ObjectAt { handle: Handle(0), ..object(0, 0, Kind::Group) };
     vec![
         ("brane.joined, snapshot", joined(Role::Builder, CatchUp::Snapshot)),
         ("brane.joined, replay", joined(Role::Owner, CatchUp::Replay)),
         ("brane.joined, diff", joined(Role::Visitor, CatchUp::Diff)),
         ("brane.joined, of an area", walker),
-        ("brane.left", M::Left { channel: Channel(1), code: None }),
-        ("brane.left with a code", M::Left { channel: Channel(1), code: Some(Code::Forbidden) }),
+        ("brane.left", left(None, None)),
+        ("brane.left with a code", left(Some(Code::Forbidden), None)),
+        ("brane.left of what moved", left(Some(Code::Moved), Some("https://two.example"))),
         (
             "brane.snapshot, first part",
             part(0, false, vec![root, object(17, 0, Kind::Block)], vec![]),

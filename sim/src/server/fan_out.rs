@@ -96,7 +96,8 @@ impl Process {
                 drop(fan.people.leave(now, session));
                 let wire = fan.machine.detach(session);
                 if let (Some(wire), true) = (wire, farewell) {
-                    wire.tell(now_ms, &ServerMessage::Left { channel: wire.channel, code: None });
+                    let (channel, code) = (wire.channel, None);
+                    wire.tell(now_ms, &ServerMessage::Left { channel, code, address: None });
                 }
             }
             Msg::Publish(window) => {

@@ -74,6 +74,7 @@ pub(super) fn error(code: Code, operation: &str, channel: Option<Channel>) -> Er
         retry_after_ms: (code == Code::Unavailable).then_some(200),
         operation: Some(operation.to_owned()),
         channel,
+        address: None,
     }
 }
 
@@ -187,7 +188,8 @@ impl Process {
                 let Some(session) = self.sessions.get_mut(&key) else { return };
                 let lost = session.routes.extract_if(.., |route| route.brane == brane);
                 for Route { channel, .. } in lost.collect::<Vec<_>>() {
-                    let left = ServerMessage::Left { channel, code: Some(Code::Unavailable) };
+                    let code = Some(Code::Unavailable);
+                    let left = ServerMessage::Left { channel, code, address: None };
                     session.tell(ctx.env.unix_ms(), &left);
                 }
             }
@@ -235,7 +237,10 @@ impl Process {
                         let leave = Msg::Leave { session: key, farewell: true };
                         self.send(ctx, ActorId::Brane(route.life), leave);
                     }
-                    Some(_) => session.tell(now_ms, &ServerMessage::Left { channel, code: None }),
+                    Some(_) => {
+                        let left = ServerMessage::Left { channel, code: None, address: None };
+                        session.tell(now_ms, &left);
+                    }
                 }
             }
             ClientMessage::View { channel, area } => match session.route(channel) {

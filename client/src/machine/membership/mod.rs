@@ -406,5 +406,6 @@ fn passes(code: Code) -> bool {
             | Code::Internal
             | Code::NotJoined
             | Code::AlreadyJoined
+            | Code::Moved
     )
 }

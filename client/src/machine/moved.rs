@@ -1,0 +1,45 @@
+//! Branes that are at another node of the fleet.
+
+use avvy_model::Code;
+use avvy_protocol::ErrorMessage;
+
+use super::membership::Membership;
+use super::{ClientMachine, Link, Output};
+
+/// Where a brane is, by the server's words.
+#[derive(Debug)]
+pub(super) struct Moved {
+    address: String,
+    retry_after_ms: Option<u64>,
+}
+
+impl Moved {
+    /// What a refused join says of it.
+    pub(super) fn of_error(error: &ErrorMessage) -> Option<Self> {
+        Self::new(Some(error.code), error.address.clone(), error.retry_after_ms)
+    }
+
+    /// What the end of a channel says of it.
+    pub(super) fn new(
+        code: Option<Code>,
+        address: Option<String>,
+        retry_after_ms: Option<u64>,
+    ) -> Option<Self> {
+        let address = address.filter(|_| code == Some(Code::Moved))?;
+        Some(Self { address, retry_after_ms })
+    }
+}
+
+impl ClientMachine {
+    /// A brane is elsewhere: the connection goes there, unless another brane
+    /// is still served here. Then the one that moved waits, and is asked for
+    /// again.
+    pub(super) fn go_where(&mut self, moved: Option<Moved>, out: &mut Vec<Output>) {
+        let Some(Moved { address, retry_after_ms }) = moved else { return };
+        let is_here = |m: &Membership| m.channel().is_some() || m.is_joining();
+        if matches!(self.link, Link::Up(_)) && !self.branes.iter().any(is_here) {
+            self.link = Link::Closing;
+            out.push(Output::Go { address, retry_after_ms });
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Branes that are at another node.
+
+use super::*;
+
+fn moved(address: Option<&str>) -> ServerMessage {
+    let ServerMessage::Error(error) = join_error(Code::Moved) else { unreachable!() };
+    ServerMessage::Error(ErrorMessage { address: address.map(str::to_owned), ..error })
+}
+
+impl Talk {
+    /// Where the machine wants to go, and for how long nobody may be there.
+    fn goes(&self) -> Vec<(&str, Option<u64>)> {
+        let goes = self.out.iter().filter_map(|output| match output {
+            Output::Go { address, retry_after_ms } => Some((address.as_str(), *retry_after_ms)),
+            Output::Send(_) | Output::Notify(_) | Output::Close(_) => None,
+        });
+        goes.collect()
+    }
+}
+
+#[test]
+fn a_join_at_the_wrong_node_is_followed() {
+    let mut talk = Talk::new(MachineOptions::default());
+    talk.connect();
+    talk.machine.join(talk.now_ms, BRANE, &mut talk.out);
+    talk.out.clear();
+    talk.hear(moved(Some("http://two:7878")));
+    assert_eq!(talk.goes(), [("http://two:7878", Some(700))]);
+    // What comes until the connection is closed is of no interest.
+    talk.out.clear();
+    talk.hear(moved(Some("http://three:7878")));
+    assert_eq!(talk.goes(), []);
+    talk.cut();
+    assert_eq!(talk.joins().len(), 1, "at once");
+}
+
+#[test]
+fn a_brane_that_moves_takes_copy_and_edits_along() {
+    let mut talk = Talk::joined();
+    talk.submit();
+    talk.submit();
+    talk.applied(&[(1, 1)]);
+    talk.out.clear();
+    let address = Some("https://two".to_owned());
+    let code = Some(Code::Moved);
+    talk.hear(ServerMessage::Left { channel: Channel(5), code, address });
+    assert_eq!(talk.goes(), [("https://two", None)]);
+    talk.submit();
+    talk.cut();
+    let joins = talk.joins();
+    assert_eq!(joins[0].resume.as_ref().map(|resume| resume.version), Some(at(1, 0)));
+    talk.let_in(at(2, 1), 1, CatchUp::Replay);
+    assert_eq!(talk.sent(), [1, 2, 3], "whatever was not durable, under the same numbers");
+}
+
+#[test]
+fn a_brane_that_moves_waits_while_another_is_served_here() {
+    let mut talk = Talk::joined();
+    talk.machine.join(talk.now_ms, OTHER, &mut talk.out);
+    talk.out.clear();
+    talk.hear(moved(Some("http://two")));
+    assert_eq!(talk.goes(), []);
+    talk.now_ms += 700;
+    talk.tell(Input::Tick);
+    assert_eq!(talk.joins().len(), 1, "it is asked for again");
+    talk.machine.leave(talk.now_ms, BRANE, &mut talk.out);
+    talk.hear(ServerMessage::Left { channel: Channel(5), code: None, address: None });
+    talk.hear(moved(Some("http://two")));
+    assert_eq!(talk.goes(), [("http://two", Some(700))]);
+}
+
+#[test]
+fn a_brane_that_moved_nobody_says_where_is_asked_for_again() {
+    let mut talk = Talk::joined();
+    let code = Some(Code::Moved);
+    talk.hear(ServerMessage::Left { channel: Channel(5), code, address: None });
+    assert_eq!(talk.goes(), []);
+    talk.out.clear();
+    talk.now_ms += 1_000;
+    talk.tell(Input::Tick);
+    assert_eq!(talk.joins().len(), 1);
+}
