@@ -7,6 +7,7 @@ use avvy_flow::group_commit::GroupCommitStatus;
 use avvy_flow::lease::LeaseStatus;
 use avvy_flow::people::PeopleStatus;
 use avvy_model::{BraneId, Visibility};
+use avvy_persistence::cache::CacheStatus;
 
 /// One open brane.
 #[derive(Clone, Debug)]
@@ -36,4 +37,6 @@ pub struct SystemStatus {
     pub group_commit: GroupCommitStatus,
     /// The node's lease, if it is one of a fleet.
     pub lease: Option<LeaseStatus>,
+    /// The cache over the store, if there is one.
+    pub cache: Option<CacheStatus>,
 }

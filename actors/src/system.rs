@@ -393,7 +393,8 @@ impl System {
             Some(link) => Some(self.ask(&link.actor, FleetMsg::Status).await?),
             None => None,
         };
-        Ok(SystemStatus { sessions: inner.registry.len(), branes, group_commit, lease })
+        let (sessions, cache) = (inner.registry.len(), inner.store.cache_status());
+        Ok(SystemStatus { sessions, branes, group_commit, lease, cache })
     }
 
     /// Counters of the whole process.

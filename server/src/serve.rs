@@ -10,6 +10,7 @@ use avvy_actors::System;
 use avvy_auth::{Claims, Issuer};
 use avvy_model::{BraneId, Role, UserId};
 use avvy_persistence::Store;
+use avvy_persistence::cache::CachedStore;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -52,6 +53,8 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     // Before anything else: it takes the lock on the data directory.
     let store = settings::open_store(config).await?;
     migrate::refuse_unfinished(store.as_ref()).await?;
+    let caches = settings::caches(config)?;
+    let store: Arc<dyn Store> = Arc::new(CachedStore::new(store, &caches, None));
     let issuer = Issuer::new(data_dir::keys(&config.auth_key_file())?, config.token_policy());
     let tls = match config.tls_files() {
         Some((certificate, key)) => Some(avvy_net::tls::acceptor(&certificate, &key)?),

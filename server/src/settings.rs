@@ -14,6 +14,7 @@ use avvy_flow::lease::hand_over::HandOverConfig;
 use avvy_flow::people::{PeopleConfig, Rate};
 use avvy_flow::{AdmissionConfig, LeaseConfig};
 use avvy_net::{NetConfig, OutboxLimits};
+use avvy_persistence::cache::{CacheOptions, Caches};
 use avvy_persistence::memory::MemoryStore;
 use avvy_persistence::sqlite::{SqliteOptions, SqliteReader, SqliteStore};
 use avvy_persistence::{Store, StoreError};
@@ -110,6 +111,42 @@ pub fn mongodb(config: &Config) -> avvy_persistence::mongo::MongoOptions {
         timeout_ms: store.operation_timeout_ms,
         max_connections: store.max_connections,
         ..avvy_persistence::mongo::MongoOptions::at(&store.uri.0, &store.database)
+    }
+}
+
+/// The caches over the store, shared with other servers where there is a Redis.
+///
+/// # Errors
+/// When the address of Redis is none. One that is away is no error.
+pub fn caches(config: &Config) -> Result<Caches> {
+    let cache = &config.cache;
+    let options = CacheOptions {
+        max_entries: cache.max_entries as usize,
+        max_bytes: cache.max_bytes as usize,
+        ttl: Duration::from_millis(cache.ttl_ms),
+        missing_ttl: Duration::from_millis(cache.missing_ttl_ms),
+        max_stale: Duration::from_millis(cache.max_stale_ms),
+        load_wait: Duration::from_millis(cache.load_wait_ms),
+    };
+    #[cfg(feature = "redis")]
+    if !config.redis.url.0.is_empty() {
+        let redis = avvy_persistence::cache::redis::Redis::new(redis(config));
+        return Ok(Caches::shared(options, redis.context("redis.url")?));
+    }
+    Ok(Caches::local(options))
+}
+
+/// Options of Redis.
+#[cfg(feature = "redis")]
+fn redis(config: &Config) -> avvy_persistence::cache::redis::RedisOptions {
+    let redis = &config.redis;
+    avvy_persistence::cache::redis::RedisOptions {
+        url: redis.url.0.clone(),
+        namespace: redis.namespace.clone(),
+        timeout: Duration::from_millis(redis.timeout_ms),
+        max_in_flight: redis.max_in_flight as usize,
+        lease: Duration::from_millis(redis.lease_ms),
+        retry: Duration::from_millis(redis.retry_ms),
     }
 }
 

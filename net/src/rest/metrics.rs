@@ -3,6 +3,7 @@
 //! The page needs no token, so it tells nothing that one would be needed for.
 
 mod branes;
+mod cache;
 
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -56,6 +57,9 @@ pub(super) async fn page(State(app): State<App>) -> Result<impl IntoResponse, Fa
         process(system.metrics(), &mut out);
         metrics.write(&mut out);
         overall(&status, &mut out);
+        if let Some(status) = &status.cache {
+            cache::write(status, &mut out);
+        }
         let mut branes = metrics.branes.lock().unwrap_or_else(PoisonError::into_inner);
         branes.write(&status.branes, &mut out);
         Ok(out.0)

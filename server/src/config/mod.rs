@@ -6,10 +6,12 @@
 //! setting that nobody made has its default. `config.toml` at the top of the
 //! repository documents each one; a test holds it to the defaults here.
 //!
-//! To add a setting: a field in `sections`, its text in `config.toml`, its
+//! To add a setting: a field in `sections` or `cache_sections`, its text in `config.toml`, its
 //! range in `bounds`.
 
 mod bounds;
+mod cache_rules;
+mod cache_sections;
 mod memory;
 mod problem;
 mod rules;
@@ -25,6 +27,7 @@ use avvy_auth::Policy;
 use avvy_model::{ValueLimits, WorldLimits};
 use serde::{Deserialize, Serialize};
 
+pub use cache_sections::{Cache, Redis};
 pub use problem::{Origin, Problem, Problems};
 pub use secret::Secret;
 pub use sections::{
@@ -54,6 +57,10 @@ pub struct Config {
     pub store: Store,
     /// The nodes that share a database, of which this is one.
     pub fleet: Fleet,
+    /// What is kept of the store's answers.
+    pub cache: Cache,
+    /// What several servers share.
+    pub redis: Redis,
     /// Whose tokens count.
     pub auth: Auth,
     /// What is logged.

@@ -3,6 +3,7 @@
 use toml::Table;
 
 use super::bounds::BOUNDS;
+use super::cache_rules::{cache, redis};
 use super::{Config, StoreKind};
 
 /// Every broken rule: the key to change (the one that a reader would look at
@@ -10,8 +11,8 @@ use super::{Config, StoreKind};
 pub(super) fn broken(config: &Config, settings: &Table) -> Vec<(String, String)> {
     let mut broken = out_of_bounds(settings);
     for rules in [
-        server, limits, shares, session, levels, world, brane, people, store, mongodb, fleet, auth,
-        log,
+        server, limits, shares, session, levels, world, brane, people, store, mongodb, fleet,
+        cache, redis, auth, log,
     ] {
         for (key, reason) in rules(config) {
             broken.push((key.to_owned(), reason));
@@ -32,10 +33,10 @@ fn out_of_bounds(settings: &Table) -> Vec<(String, String)> {
     outside.collect()
 }
 
-type Broken = Vec<(&'static str, String)>;
+pub(super) type Broken = Vec<(&'static str, String)>;
 
 /// `(broken?, key, reason)` as a list of the broken ones.
-fn list<const N: usize>(rules: [(bool, &'static str, String); N]) -> Broken {
+pub(super) fn list<const N: usize>(rules: [(bool, &'static str, String); N]) -> Broken {
     rules.into_iter().filter(|(is_broken, ..)| *is_broken).map(|(_, k, r)| (k, r)).collect()
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Secret;
 
 const KIB: u64 = 1_024;
-const MIB: u64 = 1_024 * KIB;
+pub(super) const MIB: u64 = 1_024 * KIB;
 const GIB: u64 = 1_024 * MIB;
 
 /// A section: its fields with their defaults beside them.
@@ -32,6 +32,8 @@ macro_rules! section {
         }
     };
 }
+
+pub(super) use section;
 
 section! {
     /// Where it listens and keeps its data.

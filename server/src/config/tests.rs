@@ -275,6 +275,11 @@ fn contradictions_are_refused_at_the_line_of_the_key() {
         "[store]\nuri = 'mongodb+srv://host/'",
         "[store]\ndatabase = 'a.b'",
         "[store]\ndatabase = ''",
+        "[cache]\nttl_ms = 30001",
+        "[cache]\nmissing_ttl_ms = 30001",
+        "[redis]\nnamespace = ''",
+        "[redis]\nnamespace = 'a:b'",
+        "[redis]\nlease_ms = 99",
         "[auth]\nissuer = ''",
         "[auth]\naudience = ''",
         "[auth]\nkey_file = ''",
@@ -301,6 +306,22 @@ fn mongodb_needs_an_address_and_nobody_is_shown_it() {
     assert!(!only_problem(&wrong).contains("sesame"));
     let config = file(&format!("[store]\nuri = '{uri}'")).load().unwrap();
     assert!(!format!("{config:?}").contains("sesame"), "{config:?}");
+}
+
+#[test]
+fn redis_has_an_address_that_nobody_is_shown() {
+    let url = "redis://user:sesame@host:6379/0";
+    let chosen = file(&format!("[redis]\nurl = '{url}'"));
+    if cfg!(feature = "redis") {
+        let config = chosen.load().unwrap();
+        assert!(!format!("{config:?}").contains("sesame"), "{config:?}");
+    } else {
+        let refused = problems(&chosen);
+        assert!(refused[0].contains("redis.url: is set") && !refused[0].contains("sesame"));
+    }
+    let wrong = problems(&file(&format!("[redis]\nurl = '{}'", url.replace("redis", "rediss"))));
+    assert!(wrong.iter().any(|problem| problem.contains("must begin with redis://")), "{wrong:?}");
+    assert!(wrong.iter().all(|problem| !problem.contains("sesame")), "{wrong:?}");
 }
 
 #[test]
