@@ -46,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     slow("websocket", served::websocket),
     slow("config", settings::config),
     slow("store", stores::store),
+    quick("spool", stores::spool),
     quick("value", values::value),
     quick("props", values::props),
     quick("token", tokens::token),

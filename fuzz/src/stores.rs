@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use avvy_model::{BraneId, Epoch, Grid, Seq, UserId, Visibility};
+use avvy_persistence::spool::{read_segment, write_segment};
 use avvy_persistence::sqlite::{SqliteOptions, SqliteReader, SqliteStore};
 use avvy_persistence::{
     BraneFilter, BraneKind, BraneRecord, ChunkWrite, SnapshotStart, Store, StoreError,
@@ -74,6 +75,51 @@ async fn read(store: &dyn Store) {
                 assert!(!is_true, "a part that was not written");
             }
         }
+    }
+}
+
+/// The chunks of a spool, and the bytes of its file.
+static SPOOL: LazyLock<(Vec<ChunkWrite>, Vec<u8>)> = LazyLock::new(|| {
+    let chunk = |at: u64| ChunkWrite {
+        brane: BraneId::from_bytes([(at % 3) as u8; 16]),
+        epoch: Epoch(7),
+        from: Seq(at),
+        to: Seq(at + 1),
+        at_ms: at,
+        body: body(at as u8, Seq(at)),
+    };
+    let chunks: Vec<ChunkWrite> = (0..12).map(chunk).collect();
+    let bytes = write_segment(3, &chunks);
+    (chunks, bytes)
+});
+
+/// Reads a file of a spool. The input is patches to a good one: where (two
+/// bytes, big endian; beyond the end it is cut there), how many bytes (one),
+/// the bytes. What comes back is a beginning of what was written. The input is
+/// read as a file, too: what is good of that is written again as the same.
+pub fn spool(bytes: &[u8]) {
+    let (chunks, image) = &*SPOOL;
+    let mut spoiled = image.clone();
+    let mut rest = bytes;
+    while let Some((&[a, b, length], behind)) = rest.split_first_chunk::<3>() {
+        let (patch, behind) = behind.split_at(usize::from(length).min(behind.len()));
+        let at = usize::from(u16::from_be_bytes([a, b]));
+        if at >= image.len() {
+            spoiled.truncate(at - image.len());
+        } else if at < spoiled.len() {
+            let patch = &patch[..patch.len().min(spoiled.len() - at)];
+            spoiled[at..at + patch.len()].copy_from_slice(patch);
+        }
+        rest = behind;
+    }
+    let found = read_segment(&spoiled);
+    assert_eq!(found.chunks, chunks[..found.chunks.len()], "chunks that were not written");
+    assert!(found.torn.is_some() || found.good_bytes == spoiled.len() as u64, "unread bytes");
+
+    for input in [bytes, &spoiled] {
+        let found = read_segment(input);
+        let good = &input[..found.good_bytes as usize];
+        assert!(good.is_empty() || good == write_segment(found.number, &found.chunks));
     }
 }
 

@@ -13,6 +13,7 @@
 //! - `mongo` (feature `mongodb`): the store of a fleet.
 //! - [`cache`]: read models of any of them, kept in the process and in Redis
 //!   (feature `redis`).
+//! - [`spool`]: a bounded journal on local disk for what a store cannot take now.
 //! - `testing` (feature `testing`): the conformance suite that every store
 //!   passes, and a store with deliberate bugs that fails it.
 //! - `powercut` (feature `powercut`): a SQLite VFS that forgets what was not
@@ -37,6 +38,7 @@ mod record;
 mod report;
 mod scan;
 mod snapshot;
+pub mod spool;
 pub mod sqlite;
 mod store;
 #[cfg(feature = "testing")]
