@@ -181,7 +181,11 @@ pub async fn recover(
             }
             Need::Chunks { after } => {
                 let read = store.read_chunks(brane, after, BITE_BYTES).await;
-                let chunks = read.map(|chunks| chunks.into_iter().map(journal_chunk).collect());
+                // A brane that is open elsewhere goes on meanwhile.
+                let known = |chunk: &Chunk| chunk.to <= head;
+                let chunks = read.map(|chunks| {
+                    chunks.into_iter().take_while(known).map(journal_chunk).collect()
+                });
                 chunks.map(|chunks: Vec<_>| loading.chunks(&chunks, &mut warnings))
             }
         };

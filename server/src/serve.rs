@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use avvy_actors::System;
 use avvy_auth::{Claims, Issuer};
-use avvy_model::{BraneId, Role, UserId};
-use avvy_persistence::Store;
+use avvy_model::{BraneId, NodeId, Role, UserId};
 use avvy_persistence::cache::CachedStore;
+use avvy_persistence::{Node, Store};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -50,8 +50,11 @@ pub fn run(arguments: &cli::Serve) -> Result<()> {
 async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     let data_dir = &config.server.data_dir;
     data_dir::prepare(data_dir)?;
-    // Before anything else: it takes the lock on the data directory.
-    let store = settings::open_store(config).await?;
+    // A node of a fleet says where it is before anything else.
+    let early = if config.fleet.address.is_empty() { None } else { Some(listen(config).await?) };
+    let node = early.as_ref().map(|listener| node(config, listener)).transpose()?;
+    // Before anything that writes there: it takes the lock on the data directory.
+    let settings::OpenStore { store, fleet } = settings::open_store(config, node).await?;
     migrate::refuse_unfinished(store.as_ref()).await?;
     let caches = settings::caches(config)?;
     let store: Arc<dyn Store> = Arc::new(CachedStore::new(store, &caches, None));
@@ -61,13 +64,14 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
         None => None,
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let listener = TcpListener::bind(config.server.bind)
-        .await
-        .with_context(|| format!("cannot listen on {}", config.server.bind))?;
+    let listener = match early {
+        Some(listener) => listener,
+        None => listen(config).await?,
+    };
     let address = listener.local_addr()?;
 
-    let system =
-        System::start(Arc::clone(&store), issuer.verifier(), settings::system(config)).await?;
+    let (verifier, actors) = (issuer.verifier(), settings::system(config));
+    let system = System::start_in(fleet, Arc::clone(&store), verifier, actors).await?;
     let developer = developer(config, clock::unix_s());
     let demo_brane = demo_brane::ensure(
         store.as_ref(),
@@ -123,6 +127,21 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
+async fn listen(config: &Config) -> Result<TcpListener> {
+    let bind = config.server.bind;
+    TcpListener::bind(bind).await.with_context(|| format!("cannot listen on {bind}"))
+}
+
+/// This life of this process, as a node of a fleet.
+fn node(config: &Config, listener: &TcpListener) -> Result<Node> {
+    let address = &config.fleet.address;
+    let address = match address.strip_suffix(":0") {
+        Some(host) => format!("{host}:{}", listener.local_addr()?.port()),
+        None => address.clone(),
+    };
+    Ok(Node { id: NodeId::new(Uuid::new_v4()), address })
+}
+
 /// Keeps documents of objects where the store has them.
 #[cfg(feature = "mongodb")]
 fn read_model(config: &Config, store: &Arc<dyn Store>, system: &System) -> JoinHandle<()> {
@@ -167,7 +186,8 @@ async fn end(
     }
 }
 
-/// Ends serving, answers the requests under way, then makes everything durable.
+/// Gives the branes to other nodes, ends serving, answers the requests under
+/// way, then makes everything durable that is still here.
 async fn drain(
     system: &System,
     stop: &watch::Sender<bool>,
@@ -175,11 +195,15 @@ async fn drain(
     patience: Duration,
 ) -> bool {
     let began = Instant::now();
+    system.hand_over(patience / 2).await;
     // Nobody listens any more if serving has failed.
     let _ = stop.send(true);
     let answered = match serving {
-        // Half of the time for requests: the branes need some, too.
-        Some(serving) => timeout(patience / 2, serving).await.is_ok(),
+        // Half of the time that is left for requests: the branes need some, too.
+        Some(serving) => {
+            let left = patience.saturating_sub(began.elapsed());
+            timeout(left / 2, serving).await.is_ok()
+        }
         None => true,
     };
     system.drain(patience.saturating_sub(began.elapsed())).await && answered

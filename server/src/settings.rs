@@ -17,7 +17,7 @@ use avvy_net::{NetConfig, OutboxLimits};
 use avvy_persistence::cache::{CacheOptions, Caches};
 use avvy_persistence::memory::MemoryStore;
 use avvy_persistence::sqlite::{SqliteOptions, SqliteReader, SqliteStore};
-use avvy_persistence::{Store, StoreError};
+use avvy_persistence::{Fleet, Node, Store, StoreError};
 use avvy_protocol::DecodeLimits;
 
 use crate::config::{Config, Limits, Session, StoreKind, WhenAway};
@@ -26,21 +26,35 @@ use crate::upkeep::Upkeep;
 /// How often a start looks whether the data directory is free.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-/// Opens the store that the settings name.
+/// A store that is open.
+pub struct OpenStore {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The fleet of which this is a node, if it is one.
+    pub fleet: Option<Arc<dyn Fleet>>,
+}
+
+impl OpenStore {
+    fn alone(store: impl Store) -> Self {
+        Self { store: Arc::new(store), fleet: None }
+    }
+}
+
+/// Opens the store that the settings name, as this node of its fleet.
 ///
 /// # Errors
 /// As the store says, such as that another process has the directory.
-pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
+pub async fn open_store(config: &Config, node: Option<Node>) -> Result<OpenStore> {
     match config.store.kind {
-        StoreKind::Memory => Ok(Arc::new(MemoryStore::new())),
+        StoreKind::Memory => Ok(OpenStore::alone(MemoryStore::new())),
         StoreKind::Sqlite => {
             let options = sqlite(config);
             #[cfg(feature = "powercut")]
             let options = crate::powercut::through(options)?;
             let wait = Duration::from_millis(config.store.lock_wait_ms);
-            Ok(Arc::new(open_sqlite(options, wait).await?))
+            Ok(OpenStore::alone(open_sqlite(options, wait).await?))
         }
-        StoreKind::Mongodb => open_mongodb(config).await,
+        StoreKind::Mongodb => open_mongodb(config, node).await,
     }
 }
 
@@ -89,17 +103,20 @@ async fn find_mongodb(config: &Config) -> Result<Arc<dyn Store>> {
 
 #[cfg(not(feature = "mongodb"))]
 async fn find_mongodb(config: &Config) -> Result<Arc<dyn Store>> {
-    open_mongodb(config).await
+    open_mongodb(config, None).await.map(|open| open.store)
 }
 
 #[cfg(feature = "mongodb")]
-async fn open_mongodb(config: &Config) -> Result<Arc<dyn Store>> {
-    let store = avvy_persistence::mongo::MongoStore::open(&mongodb(config)).await;
-    Ok(Arc::new(store.context("the store on MongoDB did not open")?))
+async fn open_mongodb(config: &Config, node: Option<Node>) -> Result<OpenStore> {
+    let options = avvy_persistence::mongo::MongoOptions { node, ..mongodb(config) };
+    let store = avvy_persistence::mongo::MongoStore::open(&options).await;
+    let store = Arc::new(store.context("the store on MongoDB did not open")?);
+    let fleet = options.node.is_some().then(|| Arc::clone(&store) as Arc<dyn Fleet>);
+    Ok(OpenStore { store, fleet })
 }
 
 #[cfg(not(feature = "mongodb"))]
-async fn open_mongodb(_: &Config) -> Result<Arc<dyn Store>> {
+async fn open_mongodb(_: &Config, _: Option<Node>) -> Result<OpenStore> {
     bail!("this program was built without MongoDB")
 }
 
@@ -110,6 +127,7 @@ pub fn mongodb(config: &Config) -> avvy_persistence::mongo::MongoOptions {
     avvy_persistence::mongo::MongoOptions {
         timeout_ms: store.operation_timeout_ms,
         max_connections: store.max_connections,
+        lease_ms: config.fleet.lease_ms,
         ..avvy_persistence::mongo::MongoOptions::at(&store.uri.0, &store.database)
     }
 }

@@ -18,7 +18,7 @@ use crate::fleet::Node;
 use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord};
 use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
 use crate::snapshot::{SnapshotId, SnapshotStart};
-use crate::store::{BoxFuture, Opened, Store};
+use crate::store::{BoxFuture, Opened, Outline, Store};
 
 /// A store with a cache over it.
 pub struct CachedStore {
@@ -76,6 +76,10 @@ impl Store for CachedStore {
         limit: u32,
     ) -> BoxFuture<'_, Result<BranePage, StoreError>> {
         self.store.branes(filter, after, limit)
+    }
+
+    fn outline(&self, brane: BraneId) -> BoxFuture<'_, Result<Outline, StoreError>> {
+        self.store.outline(brane)
     }
 
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {

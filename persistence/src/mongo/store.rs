@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_NAME_BYTES};
 use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
 use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
-use crate::store::{BoxFuture, MAX_META_KEY_BYTES, MAX_META_VALUE_BYTES, Opened, Store};
+use crate::store::{BoxFuture, MAX_META_KEY_BYTES, MAX_META_VALUE_BYTES, Opened, Outline, Store};
 
 impl MongoStore {
     async fn create(&self, record: BraneRecord) -> Result<(), StoreError> {
@@ -56,6 +56,13 @@ impl Store for MongoStore {
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
         let node = self.member.as_ref().map(|member| member.node().id);
         Box::pin(opening::open(&self.link, brane, node))
+    }
+
+    fn outline(&self, brane: BraneId) -> BoxFuture<'_, Result<Outline, StoreError>> {
+        Box::pin(async move {
+            let found = reader::outline(&self.link, brane).await?;
+            Ok(Outline { head: found.head.seq, snapshots: found.snapshots.whole })
+        })
     }
 
     fn read_chunks(
