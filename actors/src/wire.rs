@@ -55,9 +55,9 @@ pub(crate) struct Inbox(pub(crate) mpsc::Sender<ServerMessage>);
 
 impl Wire for Inbox {
     fn send(&self, frames: &[Frame]) -> Backlog {
-        for frame in frames {
+        for payload in frames.iter().flat_map(Frame::payloads) {
             // What does not fit is lost; whoever misses it times out.
-            if let Ok(message) = codec::decode_server(frame.payload()) {
+            if let Ok(message) = codec::decode_server(payload) {
                 let _ = self.0.try_send(message);
             }
         }

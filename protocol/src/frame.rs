@@ -14,11 +14,11 @@ const CLOSE: u8 = 0x88;
 /// Bytes of payload that a control frame may have.
 const MAX_CONTROL: usize = 125;
 
-/// One whole frame, header and payload. Cloning shares the bytes.
+/// A whole frame, header and payload, or several that go out together. Cloning
+/// shares the bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
     wire: Bytes,
-    header: u8,
 }
 
 impl Frame {
@@ -39,14 +39,26 @@ impl Frame {
         &self.wire
     }
 
-    /// The bytes inside.
-    pub fn payload(&self) -> &[u8] {
-        &self.wire[usize::from(self.header)..]
+    /// Several frames as one run of bytes, for sockets that get all of them:
+    /// one buffer costs the kernel less than several.
+    pub fn joined(frames: &[Self]) -> Self {
+        let wires: Vec<&[u8]> = frames.iter().map(|frame| &*frame.wire).collect();
+        Self { wire: wires.concat().into() }
     }
 
-    /// The payload as shared bytes, for a WebSocket library that frames by itself.
-    pub fn payload_bytes(&self) -> Bytes {
-        self.wire.slice(usize::from(self.header)..)
+    /// The bytes inside; if these are several frames, inside the first.
+    pub fn payload(&self) -> &[u8] {
+        self.payloads().next().unwrap_or_default()
+    }
+
+    /// The bytes inside each of the frames.
+    pub fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest: &[u8] = &self.wire;
+        std::iter::from_fn(move || {
+            let (payload, after) = split(rest)?;
+            rest = after;
+            Some(payload)
+        })
     }
 
     fn new(first: u8, payload: &[u8]) -> Self {
@@ -63,10 +75,22 @@ impl Frame {
                 wire.extend_from_slice(&(len as u64).to_be_bytes());
             }
         }
-        let header = wire.len() as u8;
         wire.extend_from_slice(payload);
-        Self { wire: wire.into(), header }
+        Self { wire: wire.into() }
     }
+}
+
+/// Splits the first of frames without a mask off: its payload and the rest.
+fn split(wire: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (head, rest) = wire.split_at_checked(2)?;
+    let (len, rest) = match head[1] {
+        126 => rest
+            .split_first_chunk()
+            .map(|(len, rest)| (u64::from(u16::from_be_bytes(*len)), rest))?,
+        127 => rest.split_first_chunk().map(|(len, rest)| (u64::from_be_bytes(*len), rest))?,
+        len => (u64::from(len), rest),
+    };
+    rest.split_at_checked(usize::try_from(len).ok()?)
 }
 
 #[cfg(test)]
@@ -86,9 +110,19 @@ mod tests {
             let frame = Frame::binary(&payload);
             assert_eq!(frame.as_wire()[..header.len()], header);
             assert_eq!(frame.payload(), payload);
-            assert_eq!(frame.payload_bytes(), payload);
             assert_eq!(frame.as_wire().len(), header.len() + len);
         }
+    }
+
+    #[test]
+    fn joined_frames_are_the_bytes_of_all() {
+        let payloads = [vec![1; 3], vec![], vec![2; 126], vec![3; 70_000]];
+        let frames: Vec<Frame> = payloads.iter().map(|payload| Frame::binary(payload)).collect();
+        let joined = Frame::joined(&frames);
+        let wires: Vec<&[u8]> = frames.iter().map(|frame| &**frame.as_wire()).collect();
+        assert_eq!(joined.as_wire()[..], wires.concat());
+        assert!(joined.payloads().eq(&payloads));
+        assert_eq!(joined.payload(), payloads[0]);
     }
 
     #[test]

@@ -222,6 +222,7 @@ pub fn system(config: &Config) -> SystemConfig {
             load_timeout_ms: config.session.load_timeout_ms as u32,
             max_resyncs: config.session.max_resyncs,
             turn_sessions: brane.turn_sessions as usize,
+            turn_budget_percent: brane.turn_budget_percent,
             degrade: degrade(&config.session),
             recover_ms: config.session.degrade_recover_ms as u32,
             // How its actor shares its time between sessions: no setting.

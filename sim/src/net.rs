@@ -47,9 +47,10 @@ impl Outbox {
         if self.gone || self.closed {
             return false;
         }
-        for frame in frames {
+        // One by one: a socket takes as much of joined frames as it has room for.
+        for frame in frames.iter().flat_map(Frame::payloads).map(Frame::binary) {
             self.bytes += frame.as_wire().len();
-            self.frames.push_back(Down::Frame(frame.clone()));
+            self.frames.push_back(Down::Frame(frame));
         }
         self.fresh = true;
         self.full |= self.bytes >= self.high;

@@ -74,8 +74,6 @@ pub struct FanOut<T, P, S, W> {
     next_bite: usize,
     /// Live sessions whose outbox the current publication filled.
     filled: Vec<SessionKey>,
-    /// Editors whose outcomes wait for the turn of their view.
-    held: Vec<SessionKey>,
     /// When views are handed what they wait for.
     turn: Turn,
     /// Sessions that have everything, and whose view waits.
@@ -109,7 +107,6 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
             aims: FxHashMap::default(),
             next_bite: 0,
             filled: Vec::new(),
-            held: Vec::new(),
             turn: Turn::default(),
             joining: Vec::new(),
             quiet_us: None,
@@ -320,8 +317,12 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     }
 
     fn make_lagging(&mut self, now_us: u64, place: LivePlace) -> usize {
-        let at = Position { seq: self.streams.get(place.stream).since, ..self.head };
-        let Live { wire, key } = self.take_live(place);
+        let stream = self.streams.get(place.stream);
+        let (at, holds) = (Position { seq: stream.since, ..self.head }, stream.holds);
+        let Live { mut wire, key } = self.take_live(place);
+        if holds {
+            wire.release();
+        }
         self.push_lagging(Lagging::new(now_us, key, wire, Start::Replay(at)));
         self.lagging.len() - 1
     }

@@ -24,7 +24,16 @@ pub(super) struct Stream<W> {
     pub(super) seen: Seq,
     /// When it was last handed something.
     pub(super) sent_us: u64,
+    /// Whether something is held for one of its sessions.
+    pub(super) holds: bool,
     pub(super) live: Vec<Live<W>>,
+}
+
+impl<W> Stream<W> {
+    fn new(view: Option<View>, head: Seq, now_us: u64) -> Self {
+        let live = Vec::new();
+        Self { view, since: head, seen: head, sent_us: now_us, holds: false, live }
+    }
 }
 
 /// A live session's place.
@@ -44,8 +53,7 @@ pub(super) struct Streams<W> {
 
 impl<W> Streams<W> {
     pub(super) fn new(head: Seq) -> Self {
-        let whole = Stream { view: None, since: head, seen: head, sent_us: 0, live: Vec::new() };
-        Self { streams: vec![whole], by_view: FxHashMap::default(), count: 0 }
+        Self { streams: vec![Stream::new(None, head, 0)], by_view: FxHashMap::default(), count: 0 }
     }
 
     /// How many sessions are live.
@@ -97,14 +105,7 @@ impl<W> Streams<W> {
     pub(super) fn of(&mut self, view: Option<View>, head: Seq, now_us: u64) -> usize {
         let Some(view) = view else { return 0 };
         *self.by_view.entry(view).or_insert_with(|| {
-            let stream = Stream {
-                view: Some(view),
-                since: head,
-                seen: head,
-                sent_us: now_us,
-                live: Vec::new(),
-            };
-            self.streams.push(stream);
+            self.streams.push(Stream::new(Some(view), head, now_us));
             self.streams.len() - 1
         })
     }

@@ -4,16 +4,18 @@
 //! which no edit is taken. So what the views show is handed out in turns:
 //! first come the views that wait longest, each with all windows since its
 //! last turn, until [`FanOutConfig::turn_sessions`] sessions were served; then
-//! others have one and a half times as long as that took. Where all are served
-//! in one turn, that is with each publication, and nobody waits.
+//! others have the rest of the time ([`FanOutConfig::turn_budget_percent`]).
+//! Where all are served in one turn, that is with each publication, and nobody
+//! waits.
 //!
 //! [`FanOutConfig::turn_sessions`]: super::FanOutConfig::turn_sessions
+//! [`FanOutConfig::turn_budget_percent`]: super::FanOutConfig::turn_budget_percent
 
 use avvy_model::Seq;
 
 use super::streams::{LivePlace, Stream};
 use super::{
-    Content, FanOut, FanOutEffect, FanOutStatus, Frame, Part, Place, QUIET_US, Room, Wire,
+    Content, FanOut, FanOutConfig, FanOutEffect, FanOutStatus, Frame, Part, Place, Room, Wire,
 };
 use crate::SessionKey;
 
@@ -50,6 +52,25 @@ impl<W> Stream<W> {
         }
         self.since = to;
         self.sent_us = now_us;
+        self.holds = false;
+    }
+
+    /// Sends what is held for sessions that are handed no window now.
+    fn release<T>(&mut self)
+    where
+        W: Wire<T>,
+    {
+        if std::mem::take(&mut self.holds) {
+            self.live.iter_mut().for_each(|live| live.wire.release());
+        }
+    }
+}
+
+impl FanOutConfig {
+    /// How long after a turn the next one is due.
+    fn turn_pause_us(&self, took_us: u64) -> u64 {
+        let percent = u64::from(self.turn_budget_percent.clamp(1, 100));
+        took_us.saturating_mul(100 - percent) / percent
     }
 }
 
@@ -73,20 +94,31 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         self.settle_filled(now_us);
     }
 
-    /// Keeps a frame for a session until the next window that it is handed,
-    /// or until it is clear that none comes.
+    /// Keeps a frame for a session until its view was looked after, so that it
+    /// goes out with the window that shows what it is about. One that lags is
+    /// sent it at once.
     pub fn hold(&mut self, session: SessionKey, frame: T) {
-        if let Some(wire) = self.wire_mut(session) {
-            wire.hold(frame);
-            self.held.push(session);
+        match self.places.get(&session) {
+            Some(Place::Live(place)) => {
+                let stream = self.streams.get_mut(place.stream);
+                stream.live[place.index].wire.hold(frame);
+                stream.holds = true;
+            }
+            Some(Place::Lagging(index)) => {
+                let wire = &mut self.lagging[*index].wire;
+                wire.hold(frame);
+                wire.release();
+            }
+            None => {}
         }
     }
 
-    /// The driver has done what the last call led to. One and a half times as
-    /// long as that took, it is the turn of others.
+    /// The driver has done what the last call led to. From how long that took
+    /// follows when it is the turn of others.
     pub fn turned(&mut self, now_us: u64) {
         if let Turn::Under(began_us) = self.turn {
-            self.turn = Turn::At(now_us + 3 * now_us.saturating_sub(began_us) / 2);
+            let took_us = now_us.saturating_sub(began_us);
+            self.turn = Turn::At(now_us + self.config.turn_pause_us(took_us));
         }
     }
 
@@ -120,7 +152,6 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
             self.begin_anew(now_us, session, effects);
         }
         self.join_served(now_us, effects);
-        self.release_held();
     }
 
     /// When a turn is due, the brane publishes what it has before it is taken.
@@ -143,17 +174,21 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
             lost.extend(self.streams.get(index).live.iter().map(|live| live.key));
             return 0;
         };
-        let Self { streams, filled, counters, head, quiet_us, .. } = self;
-        let stream = streams.get_mut(index);
-        stream.seen = head.seq;
+        let stream = self.streams.get_mut(index);
+        stream.seen = self.head.seq;
+        let mut served = 0;
         if shown.is_empty() {
-            let due_us = stream.sent_us + QUIET_US;
-            *quiet_us = Some(quiet_us.map_or(due_us, |at_us| at_us.min(due_us)));
-            return 0;
+            stream.release();
+        } else {
+            served = stream.live.len();
+            self.counters.deliver::<T, P>(served, &shown);
+            stream.hand(now_us, &P::joined(shown), since, &mut self.filled);
         }
-        stream.hand(now_us, &shown, since, filled);
-        counters.deliver::<T, P>(stream.live.len(), &shown);
-        stream.live.len()
+        if stream.since < stream.seen {
+            let sent_us = stream.sent_us;
+            self.quiet_from(sent_us);
+        }
+        served
     }
 
     /// What a stream was not handed, and where it stands after that; `None`
@@ -186,12 +221,13 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         if since < self.head.seq {
             windows.extend(self.ring.last().map(|last| last.payload.nothing(since)));
         }
+        self.counters.deliver::<T, P>(1, &windows);
         let index = self.make_lagging(now_us, place);
         let lagging = &mut self.lagging[index];
+        let windows = P::joined(windows);
         if !windows.is_empty() && lagging.wire.send(Frame::Windows(&windows)) == Room::Full {
             lagging.fill(now_us);
         }
-        self.counters.deliver::<T, P>(1, &windows);
         Some(index)
     }
 
@@ -235,21 +271,5 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
                 self.go_on(now_us, index, effects);
             }
         }
-    }
-
-    /// Sends outcomes to those editors who are not handed a window soon.
-    fn release_held(&mut self) {
-        let mut held = std::mem::take(&mut self.held);
-        held.retain(|session| {
-            let waits = match self.places.get(session) {
-                Some(Place::Live(place)) => self.streams.get(place.stream).seen < self.head.seq,
-                Some(Place::Lagging(_)) | None => false,
-            };
-            if !waits && let Some(wire) = self.wire_mut(*session) {
-                wire.release();
-            }
-            waits
-        });
-        self.held = held;
     }
 }

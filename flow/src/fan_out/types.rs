@@ -32,6 +32,9 @@ pub struct FanOutConfig {
     /// Default 1,000. With more of them, each view has its turn in a while, and
     /// the core is free for edits between two turns.
     pub turn_sessions: usize,
+    /// The share of the time that turns may take, in percent (1 to 100).
+    /// Default 60.
+    pub turn_budget_percent: u32,
     /// What has to be owed to a session for each [`super::Level`] but the first. The
     /// defaults are 64 KiB or 100 ms, 256 KiB or 250 ms, 1 MiB or 1 s, 4 MiB
     /// or 5 s.
@@ -52,6 +55,7 @@ impl Default for FanOutConfig {
             load_timeout_ms: 300_000,
             max_resyncs: 3,
             turn_sessions: 1_000,
+            turn_budget_percent: 60,
             degrade: [
                 Threshold { bytes: 64 << 10, age_ms: 100 },
                 Threshold { bytes: 256 << 10, age_ms: 250 },
@@ -239,6 +243,11 @@ pub trait Content<T> {
 
     /// How many bytes a frame is.
     fn bytes(frame: &T) -> usize;
+
+    /// Frames that are handed to many sessions, in as few as can be.
+    fn joined(frames: Vec<T>) -> Vec<T> {
+        frames
+    }
 
     /// A window that begins at `from` and shows nothing.
     fn nothing(&self, from: Seq) -> T;

@@ -153,13 +153,19 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
             if stream.since == self.head.seq || stream.seen < self.head.seq {
                 continue;
             }
-            let due_us = stream.sent_us + QUIET_US;
-            if due_us <= now_us {
+            let sent_us = stream.sent_us;
+            if sent_us + QUIET_US <= now_us {
                 self.tell_head(now_us, index);
             } else {
-                self.quiet_us = Some(self.quiet_us.map_or(due_us, |at_us| at_us.min(due_us)));
+                self.quiet_from(sent_us);
             }
         }
         self.settle_filled(now_us);
+    }
+
+    /// A stream has been handed nothing since then.
+    pub(super) fn quiet_from(&mut self, sent_us: u64) {
+        let due_us = sent_us + QUIET_US;
+        self.quiet_us = Some(self.quiet_us.map_or(due_us, |at_us| at_us.min(due_us)));
     }
 }

@@ -97,6 +97,10 @@ impl Content<Frame> for WindowFrames {
         frame.as_wire().len()
     }
 
+    fn joined(frames: Vec<Frame>) -> Vec<Frame> {
+        if frames.len() > 1 { vec![Frame::joined(&frames)] } else { frames }
+    }
+
     fn nothing(&self, from: Seq) -> Frame {
         let header = FlushHeader { from, ..self.header };
         Frame::binary(&encode_area_flush(&header, &[], &[], &[]))

@@ -116,6 +116,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("brane.burst_windows", 1, 1_000),
     ("brane.delivery_cost_ns", 0, 1_000_000),
     ("brane.turn_sessions", 1, 1_000_000),
+    ("brane.turn_budget_percent", 1, 90),
     ("brane.max_window_events", 1, 1_000_000),
     ("brane.max_window_bytes", KIB, CHUNK),
     ("brane.ring_bytes", KIB, GIB),

@@ -266,6 +266,8 @@ section! {
         delivery_cost_ns: u32 = 3_000,
         /// Viewers of parts that are handed what they see at a time.
         turn_sessions: u32 = 1_000,
+        /// The share of the time that turns may take, in percent.
+        turn_budget_percent: u32 = 60,
         /// Events after which a window is closed early.
         max_window_events: u32 = 4_096,
         /// Bytes beyond which a window does not grow.

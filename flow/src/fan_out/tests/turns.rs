@@ -39,7 +39,7 @@ fn who_waits_longest_is_served_first_with_all_that_it_lacks() {
     assert_eq!([bench.got(ONE), bench.got(TWO)], [[Window(1)], [Window(1)]]);
     assert_eq!((bench.got(THREE), &bench.effects), (vec![], &vec![]), "the next turn is its own");
     bench.turned(500);
-    assert_eq!(bench.now_us, 1_250, "a turn takes two fifths of the time");
+    assert_eq!(bench.now_us, 833, "turns take three fifths of the time");
     assert_eq!(bench.effects, [ready(1, true)], "the brane publishes first what it has");
     bench.publish_to(2);
     let got = [bench.got(THREE), bench.got(ONE), bench.got(TWO)];
@@ -111,6 +111,19 @@ fn a_waiting_view_to_which_a_window_cannot_be_shown_takes_no_step() {
 }
 
 #[test]
+fn a_view_whose_last_windows_show_nothing_hears_of_the_head() {
+    let mut bench = Bench::with(FanOutConfig { turn_sessions: 1, ..small() });
+    bench.watch(ONE, 99, view(0, 1));
+    bench.watch(TWO, 99, view(1, 2));
+    bench.publish_to(3).turned(500).take_turn();
+    assert_eq!(bench.got(TWO), [Window(2)], "it was not shown the last one");
+    bench.turned(500).take_turn();
+    let deadline = bench.machine.deadline().expect("it stands behind the head");
+    bench.machine.expire(deadline, &mut bench.effects);
+    assert_eq!(bench.got(TWO), [Window(2_003)]);
+}
+
+#[test]
 fn outcomes_wait_for_the_window_that_shows_them() {
     let mut bench = crowded(1);
     bench.watch(THREE, 99, view(2, 9));
@@ -123,4 +136,17 @@ fn outcomes_wait_for_the_window_that_shows_them() {
     assert_eq!(bench.got(TWO), [Window(72), Window(1)]);
     bench.turned(500).take_turn();
     assert_eq!(bench.got(THREE), [Window(73)], "no window comes for which it could wait");
+}
+
+#[test]
+fn outcomes_do_not_wait_for_a_window_that_does_not_come_this_way() {
+    let mut bench = crowded(1);
+    bench.attach(THREE, 99, Start::Replay(at(9)));
+    bench.machine.hold(THREE, 73);
+    assert_eq!(bench.got(THREE), [Window(73)], "it waits for the brane");
+    bench.publish_to(1);
+    bench.machine.hold(TWO, 72);
+    bench.machine.aim(0, TWO, Some(view(2, 1)), &mut bench.effects);
+    bench.show(TWO, view(1, 1), view(2, 1), 1, 1);
+    assert_eq!(bench.got(TWO), [Window(72), Window(1), Part(0)], "it steps out of its view");
 }
