@@ -9,14 +9,14 @@ use std::collections::BTreeSet;
 use avvy_client::machine::{ClientMachine, Input, MachineOptions, Notify, Output};
 use avvy_client::replica::Replica;
 use avvy_model::{
-    Area, BraneId, ClientId, Code, Edit, Grid, Handle, Kind, MovePatch, ObjectId, Operation, Parts,
+    Area, BraneId, ClientId, Edit, Grid, Handle, Kind, MovePatch, ObjectId, Operation, Parts,
     Position, PropKey, Props, Role, Rotation, Scope, Target, Transform, Value, ValueLimits,
     Visibility,
 };
 use avvy_protocol::codec::encode_server;
-use avvy_protocol::{AreaFlush, CatchUp, Channel, ClientMessage, ServerMessage};
+use avvy_protocol::{AreaFlush, CatchUp, ServerMessage};
 use common::TestServer;
-use common::ws::{BINARY, FIN, Heard, Ws, version_4};
+use common::ws::{Heard, Ws, version_4};
 use uuid::Uuid;
 
 /// Not a time: nothing here depends on one.
@@ -450,53 +450,5 @@ async fn a_lone_walker_is_replayed_what_it_missed() {
     walker.agrees(&mut builder).await;
     assert_eq!((walker.catch_up(), walker.has(post)), (Some(CatchUp::Replay), false));
     drop((builder, walker));
-    server.end().await;
-}
-
-/// A `brane.join` with this as its `area`.
-fn join_with(brane: BraneId, area: &[u8]) -> Vec<u8> {
-    let text = |text: &str| [&[0x78, text.len() as u8][..], text.as_bytes()].concat();
-    let client = version_4(9).to_string();
-    let fields = [("op", "brane.join"), ("brane", &brane.to_string()), ("client", &client)];
-    let fields = fields.iter().flat_map(|(key, value)| [text(key), text(value)].concat());
-    [vec![0xa4], fields.collect(), text("area"), area.to_vec()].concat()
-}
-
-#[tokio::test]
-async fn what_is_no_area_is_refused() {
-    let (server, brane, builder) = begin().await;
-    let mut ws = Ws::welcomed(&server, 2).await;
-    let float = |f: f64| [&[0xfb][..], &f.to_be_bytes()].concat();
-    let area = |at: &[f64], radius: f64| {
-        let at = [vec![0x80 | at.len() as u8], at.iter().flat_map(|f| float(*f)).collect()];
-        [&b"\xa2\x62at"[..], &at.concat(), &b"\x66radius"[..], &float(radius)].concat()
-    };
-    let cases = [
-        ("no number", area(&[f64::NAN, 0.0, 0.0], 1.0)),
-        ("a radius that is no number", area(&[0.0; 3], f64::NAN)),
-        ("a radius below zero", area(&[0.0; 3], -1.0)),
-        ("a radius without end", area(&[0.0; 3], f64::INFINITY)),
-        ("far away", area(&[0.0, 1e9, 0.0], 1.0)),
-        ("two numbers", area(&[0.0; 2], 1.0)),
-        ("four numbers", area(&[0.0; 4], 1.0)),
-        ("nothing", vec![0xa0]),
-        ("a number", vec![7]),
-    ];
-    for (name, area) in cases {
-        // Who says many such is closed.
-        let mut ws = Ws::welcomed(&server, 3).await;
-        ws.frame(FIN | BINARY, &join_with(brane, &area)).await;
-        let error = ws.error().await;
-        assert!(matches!(error.code, Code::OutOfRange | Code::Malformed), "{name}: {error:?}");
-    }
-    let message = ClientMessage::View { channel: Channel(77), area: None };
-    ws.say(&message).await;
-    let error = ws.error().await;
-    assert_eq!((error.code, error.channel), (Code::NotJoined, Some(Channel(77))));
-    ws.frame(FIN | BINARY, &join_with(brane, &area(&[0.0; 3], 400_000.0))).await;
-    let joined = ws.until(|m| matches!(m, ServerMessage::Joined(_))).await;
-    let ServerMessage::Joined(joined) = joined else { unreachable!() };
-    assert_eq!(joined.scope.map(|scope| scope.view.reach), Some(1), "as far as can be seen");
-    drop((builder, ws));
     server.end().await;
 }

@@ -121,6 +121,12 @@ const FIGURES: &[Figure] = &[
         "Windows that showed nothing to a view, which was sent nothing.",
         |b| b.fan_out.views_spared,
     ),
+    (
+        "avvy_brane_turns_total",
+        Kind::Counter,
+        "Turns that were not the last of views that wait.",
+        |b| b.fan_out.turns,
+    ),
     ("avvy_brane_steps_total", Kind::Counter, "Steps from one view to the next.", |b| {
         b.fan_out.steps
     }),
@@ -326,16 +332,18 @@ mod tests {
                 views_spared: 400,
                 steps: 5_000,
                 begun_anew: 60_000,
+                turns: 7_000_000,
                 ..FanOutStatus::default()
             };
         }
         let page = page(&mut BraneFigures::default(), &open);
-        let figures: [(&str, u64); 5] = [
+        let figures: [(&str, u64); 6] = [
             ("views", 4),
             ("views_shown_total", 60),
             ("views_spared_total", 800),
             ("steps_total", 10_000),
             ("begun_anew_total", 120_000),
+            ("turns_total", 14_000_000),
         ];
         for (name, value) in figures {
             holds(&page, &[(&format!("avvy_brane_{name}"), value)]);
