@@ -46,6 +46,7 @@ pub use avvy_flow::brane_core::BraneStatus;
 pub use avvy_flow::fan_out::FanOutStatus;
 pub use avvy_flow::lease::LeaseStatus;
 pub use avvy_flow::people::{PeopleStatus, Rate};
+pub use avvy_persistence::WriteCounts;
 pub use avvy_persistence::cache::{CacheStatus, SharedStatus, TierStatus};
 pub use avvy_persistence::{BraneCursor, BraneKind, BranePage, BraneRecord, MAX_NAME_BYTES};
 pub use config::{SessionConfig, SystemConfig};

@@ -7,6 +7,7 @@ use avvy_flow::group_commit::GroupCommitStatus;
 use avvy_flow::lease::LeaseStatus;
 use avvy_flow::people::PeopleStatus;
 use avvy_model::{BraneId, Visibility};
+use avvy_persistence::WriteCounts;
 use avvy_persistence::cache::CacheStatus;
 
 /// One open brane.
@@ -37,6 +38,8 @@ pub struct SystemStatus {
     pub group_commit: GroupCommitStatus,
     /// The node's lease, if it is one of a fleet.
     pub lease: Option<LeaseStatus>,
+    /// What the store has written, if it counts that.
+    pub writes: Option<WriteCounts>,
     /// The cache over the store, if there is one.
     pub cache: Option<CacheStatus>,
 }

@@ -394,7 +394,8 @@ impl System {
             None => None,
         };
         let (sessions, cache) = (inner.registry.len(), inner.store.cache_status());
-        Ok(SystemStatus { sessions, branes, group_commit, lease, cache })
+        let writes = inner.store.writes();
+        Ok(SystemStatus { sessions, branes, group_commit, lease, writes, cache })
     }
 
     /// Counters of the whole process.

@@ -51,7 +51,9 @@ pub use lineage::Lineage;
 pub use record::{
     BraneCursor, BraneFilter, BraneKind, BranePage, BraneRecord, MAX_NAME_BYTES, MAX_PAGE,
 };
-pub use report::{BraneReport, CompactPolicy, Compaction, Cut, Damage, MAX_DAMAGES, StoreReport};
+pub use report::{
+    BraneReport, CompactPolicy, Compaction, Cut, Damage, MAX_DAMAGES, StoreReport, WriteCounts,
+};
 pub use snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotInfo, SnapshotStart};
 pub use store::{
     BoxFuture, MAX_META_KEY_BYTES, MAX_META_VALUE_BYTES, Opened, Outline, Store, TornTail,

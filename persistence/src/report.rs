@@ -94,6 +94,24 @@ impl BraneReport {
     }
 }
 
+/// What a store has written since it was opened, as far as it counts that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WriteCounts {
+    /// Commands that write, but for those that commit: one may write many
+    /// documents. Those of attempts that were given up count, too.
+    pub operations: u64,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Documents that the commands wrote.
+    pub documents: u64,
+    /// The length of these documents and changes, in bytes.
+    pub bytes: u64,
+    /// Chunks stored.
+    pub chunks: u64,
+    /// The length of their bodies, in bytes.
+    pub chunk_bytes: u64,
+}
+
 /// What an inspection found that belongs to no brane alone.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct StoreReport {

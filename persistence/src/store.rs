@@ -11,7 +11,7 @@ use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
 use crate::error::StoreError;
 use crate::lineage::Lineage;
 use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord};
-use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
+use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport, WriteCounts};
 use crate::snapshot::{SnapshotId, SnapshotInfo, SnapshotStart};
 
 /// A future on the heap, as object-safe traits need it.
@@ -251,6 +251,11 @@ pub trait Store: Send + Sync + 'static {
     /// Finishes what is queued and lets go of the data. Every later call
     /// answers `Closed`.
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// What it has written since it was opened, if it counts that.
+    fn writes(&self) -> Option<WriteCounts> {
+        None
+    }
 
     /// What a cache over the store says of itself, if there is one.
     fn cache_status(&self) -> Option<CacheStatus> {

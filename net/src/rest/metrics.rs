@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use avvy_actors::{ByCode, LeaseStatus, Limit, Metrics, OpenBrane, SystemStatus};
+use avvy_actors::{ByCode, LeaseStatus, Limit, Metrics, OpenBrane, SystemStatus, WriteCounts};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -57,6 +57,9 @@ pub(super) async fn page(State(app): State<App>) -> Result<impl IntoResponse, Fa
         process(system.metrics(), &mut out);
         metrics.write(&mut out);
         overall(&status, &mut out);
+        if let Some(counts) = &status.writes {
+            writes(counts, &mut out);
+        }
         if let Some(status) = &status.cache {
             cache::write(status, &mut out);
         }
@@ -148,6 +151,19 @@ fn fleet(lease: &LeaseStatus, out: &mut Exposition) {
     out.counter("avvy_lease_renewals_total", "Renewals of the lease.", lease.renewals);
     out.counter("avvy_lease_failures_total", "Renewals that failed.", lease.failures);
     out.counter("avvy_lease_lapses_total", "Times that the lease was over.", lease.lapses);
+}
+
+/// What the store has written.
+fn writes(counts: &WriteCounts, out: &mut Exposition) {
+    let WriteCounts { operations, commits, documents, bytes, .. } = counts;
+    out.counter(
+        "avvy_store_write_operations_total",
+        "Commands that write, besides those that commit.",
+        operations,
+    );
+    out.counter("avvy_store_commits_total", "Transactions committed.", commits);
+    out.counter("avvy_store_documents_total", "Documents that these commands wrote.", documents);
+    out.counter("avvy_store_written_bytes_total", "Bytes of these documents.", bytes);
 }
 
 fn by_code(name: &str, help: &str, counts: &ByCode, out: &mut Exposition) {

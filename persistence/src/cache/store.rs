@@ -16,7 +16,7 @@ use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
 use crate::error::StoreError;
 use crate::fleet::Node;
 use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord};
-use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
+use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport, WriteCounts};
 use crate::snapshot::{SnapshotId, SnapshotStart};
 use crate::store::{BoxFuture, Opened, Outline, Store};
 
@@ -175,6 +175,10 @@ impl Store for CachedStore {
             self.records.missed();
             closed
         })
+    }
+
+    fn writes(&self) -> Option<WriteCounts> {
+        self.store.writes()
     }
 
     fn cache_status(&self) -> Option<CacheStatus> {

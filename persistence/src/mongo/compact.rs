@@ -167,6 +167,7 @@ impl Work for Bite {
         let (bitten, due) = self.due(&found, covered);
         let (Some(first), Some(last)) = (due.first(), due.last()) else { return Ok(bitten) };
         let range = doc! {"_id": {"$gte": first["_id"].clone(), "$lte": last["_id"].clone()}};
+        link.writes().command(due.len(), 0);
         link.collection(CHUNKS).delete_many(range).session(&mut *session).await?;
         for chunk in due.iter().filter(|chunk| chunk.contains_key("pieces")) {
             let from = rows::from_of(chunk).unwrap_or_default();

@@ -20,6 +20,7 @@ use super::MongoStore;
 use super::fault::{self, Failure};
 use super::link::{LONG_IDLE, Link, Query, Work};
 use super::rows::{self, BRANES, HOLDER, Head, NODES, TARGET, damaged, number};
+use super::writes::length;
 use crate::error::{Place, StoreError};
 use crate::fleet::{
     Fleet, Holder, Holding, MAX_ADDRESS_BYTES, Node, NodeStatus, Renewed, no_member,
@@ -199,6 +200,7 @@ impl MongoStore {
     async fn put_node(&self, change: Document) -> Result<Document, StoreError> {
         let link = &self.link;
         let key = doc! {"_id": self.member()?.key()};
+        link.writes().command(1, length(&key) + length(&change));
         link.step(async {
             loop {
                 let mut session = link.session().await?;

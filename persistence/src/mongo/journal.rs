@@ -5,10 +5,15 @@
 //! transactions that read the same document and write others both commit. So
 //! a group and an opening of one of its branes, or two groups that continue
 //! the same brane, conflict in the database, and one of them judges again.
+//!
+//! Where a journal ends is guessed first, from what was stored last: that the
+//! document is still so is asked by writing it. Only a guess that proves wrong,
+//! or by which something would be refused, costs a reading.
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use avvy_model::BraneId;
 use mongodb::ClientSession;
@@ -19,6 +24,7 @@ use super::link::{Link, Query, Work};
 use super::rows::{
     self, BRANES, CHUNK_RESTS, CHUNKS, Head, MAX_SEQ, PIECE_BYTES, binary, chunk_key, date, long,
 };
+use super::writes::{length, length_with};
 use crate::chunk::{AppendRefusal, ChunkWrite};
 use crate::error::{Place, StoreError};
 use crate::judge::{Judgement, judge};
@@ -28,11 +34,46 @@ use crate::judge::{Judgement, judge};
 const MAX_CHUNKS: usize = 4_096;
 const MAX_BYTES: usize = 32 << 20;
 
+/// Branes whose ends are remembered, at most; beyond, all are forgotten.
+const MAX_ENDS: usize = 16_384;
+
 /// What became of each chunk, in their order.
 type Answers = Vec<Result<(), AppendRefusal>>;
 
+/// Where journals ended when this store last wrote to them.
+#[derive(Default)]
+pub(super) struct Ends(Mutex<HashMap<BraneId, Head>>);
+
+impl Ends {
+    fn lock(&self) -> MutexGuard<'_, HashMap<BraneId, Head>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers where a journal ends.
+    pub(super) fn put(&self, brane: BraneId, head: Head) {
+        let mut ends = self.lock();
+        if ends.len() >= MAX_ENDS {
+            ends.clear();
+        }
+        ends.insert(brane, head);
+    }
+
+    /// The ends of all these branes, if they are known. Each is handed out
+    /// once: it is put back when it has proved right.
+    fn take(&self, branes: &[BraneId]) -> Option<Heads> {
+        let mut ends = self.lock();
+        let found: Heads =
+            branes.iter().filter_map(|id| Some((*id, Ok(ends.remove(id)?)))).collect();
+        (found.len() == branes.len()).then_some(found)
+    }
+}
+
 /// Stores a group of chunks, in as few transactions as its size allows.
-pub(super) async fn append(link: &Link, chunks: &[ChunkWrite]) -> Result<Answers, StoreError> {
+pub(super) async fn append(
+    link: &Link,
+    ends: &Ends,
+    chunks: &[ChunkWrite],
+) -> Result<Answers, StoreError> {
     let mut answers = Vec::with_capacity(chunks.len());
     let mut rest = chunks;
     while !rest.is_empty() {
@@ -44,8 +85,19 @@ pub(super) async fn append(link: &Link, chunks: &[ChunkWrite]) -> Result<Answers
         let count = rest.iter().take(MAX_CHUNKS).take_while(fits).count().max(1);
         let (now, later) = rest.split_at(count);
         let sums = now.iter().map(ChunkWrite::checksum).collect();
-        let group = Group { chunks: now, sums, spoiled: Mutex::default() };
-        answers.extend(link.transact(&group).await?);
+        let mut branes: Vec<BraneId> = now.iter().map(|chunk| chunk.brane).collect();
+        branes.sort_unstable();
+        branes.dedup();
+        let guess = ends.take(&branes);
+        let is_guessing = AtomicBool::new(guess.is_some());
+        let guess = guess.unwrap_or_default();
+        let spoiled = Mutex::default();
+        let group = Group { chunks: now, branes, sums, guess, is_guessing, spoiled };
+        let plan = link.transact(&group).await?;
+        plan.heads.iter().for_each(|(brane, (_, new))| ends.put(*brane, *new));
+        let bytes = plan.new.iter().map(|nth| now[*nth].body.len() as u64).sum();
+        link.writes().chunks(plan.new.len() as u64, bytes);
+        answers.extend(plan.answers);
         rest = later;
     }
     Ok(answers)
@@ -54,7 +106,13 @@ pub(super) async fn append(link: &Link, chunks: &[ChunkWrite]) -> Result<Answers
 /// The chunks of one transaction.
 struct Group<'a> {
     chunks: &'a [ChunkWrite],
+    /// Their branes, each once.
+    branes: Vec<BraneId>,
     sums: Vec<u64>,
+    /// Where the journals are likely to end.
+    guess: Heads,
+    /// Whether that has not been tried yet.
+    is_guessing: AtomicBool,
     /// Branes behind whose heads lie chunks that no head counts.
     spoiled: Mutex<HashSet<BraneId>>,
 }
@@ -63,18 +121,19 @@ struct Group<'a> {
 type Heads = HashMap<BraneId, Result<Head, StoreError>>;
 
 impl Work for Group<'_> {
-    type Answer = Answers;
+    type Answer = Plan;
 
-    async fn run(&self, link: &Link, session: &mut ClientSession) -> Result<Answers, Failure> {
-        let before = self.heads(link, session).await?;
-        let nothing = HashMap::new();
-        let first = self.judge(&before, &nothing);
-        let stored = self.look_up(link, session, &first).await?;
-        let plan = if stored.is_empty() { first } else { self.judge(&before, &stored) };
+    async fn run(&self, link: &Link, session: &mut ClientSession) -> Result<Plan, Failure> {
+        let guessed = self.guessed();
+        let is_guessed = guessed.is_some();
+        let plan = match guessed {
+            Some(plan) => plan,
+            None => self.judge_by_reading(link, session).await?,
+        };
         if plan.new.is_empty() {
-            return Ok(plan.answers);
+            return Ok(plan);
         }
-        self.insert(link, session, &plan.new).await?;
+        self.insert(link, session, &plan.new, is_guessed).await?;
         // Last: from here to the commit nobody else can continue these branes.
         let changes = plan
             .heads
@@ -83,7 +142,7 @@ impl Work for Group<'_> {
         if !link.update(session, BRANES, changes.collect()).await? {
             return Err(Failure::Again);
         }
-        Ok(plan.answers)
+        Ok(plan)
     }
 }
 
@@ -99,11 +158,29 @@ struct Plan {
 }
 
 impl Group<'_> {
+    /// What the group comes to by guesses alone: once, and only if nothing is
+    /// refused by them.
+    fn guessed(&self) -> Option<Plan> {
+        if !self.is_guessing.swap(false, Ordering::Relaxed) {
+            return None;
+        }
+        let plan = self.judge(&self.guess, &HashMap::new());
+        plan.answers.iter().all(Result::is_ok).then_some(plan)
+    }
+
+    async fn judge_by_reading(
+        &self,
+        link: &Link,
+        session: &mut ClientSession,
+    ) -> Result<Plan, Failure> {
+        let before = self.heads(link, session).await?;
+        let first = self.judge(&before, &HashMap::new());
+        let stored = self.look_up(link, session, &first).await?;
+        Ok(if stored.is_empty() { first } else { self.judge(&before, &stored) })
+    }
+
     async fn heads(&self, link: &Link, session: &mut ClientSession) -> Result<Heads, Failure> {
-        let mut ids: Vec<String> =
-            self.chunks.iter().map(|chunk| chunk.brane.to_string()).collect();
-        ids.sort_unstable();
-        ids.dedup();
+        let ids: Vec<String> = self.branes.iter().map(ToString::to_string).collect();
         let filter = doc! {"_id": {"$in": ids}};
         let query = Query { filter, fields: Head::fields(), ..Query::default() };
         let mut heads = Heads::new();
@@ -215,19 +292,30 @@ impl Group<'_> {
         link: &Link,
         session: &mut ClientSession,
         new: &[usize],
+        is_guessed: bool,
     ) -> Result<(), Failure> {
         let (mut documents, mut rests) = (Vec::new(), Vec::new());
+        let mut bytes = 0;
         for nth in new {
-            let (document, more) = self::documents(&self.chunks[*nth], self.sums[*nth]);
+            let chunk = &self.chunks[*nth];
+            let (mut document, first, more) = outline_of(chunk, self.sums[*nth]);
+            bytes += length_with(&document, first);
+            document.insert("body", binary(first));
             documents.push(document);
             rests.extend(more);
         }
+        link.writes().command(documents.len(), bytes);
         if !rests.is_empty() {
+            let bytes = rests.iter().map(length).sum();
+            link.writes().command(rests.len(), bytes);
             link.collection(CHUNK_RESTS).insert_many(rests).session(&mut *session).await?;
         }
         let inserted = link.collection(CHUNKS).insert_many(documents).session(session).await;
         let Err(error) = inserted else { return Ok(()) };
         if let Some(at) = fault::duplicate_at(&error).and_then(|at| new.get(at)) {
+            if is_guessed {
+                return Err(Failure::Again);
+            }
             // The head says that nothing is there. The brane is refused from
             // now on, and the others go on.
             let mut spoiled = self.spoiled.lock().unwrap_or_else(PoisonError::into_inner);
@@ -246,6 +334,13 @@ fn outline(found: &Document) -> Result<[u64; 3], String> {
 /// The document of a chunk with this checksum, and those of what is more of
 /// its body than one document holds.
 pub(super) fn documents(chunk: &ChunkWrite, sum: u64) -> (Document, Vec<Document>) {
+    let (mut document, body, rest) = outline_of(chunk, sum);
+    document.insert("body", binary(body));
+    (document, rest)
+}
+
+/// The document without its body, and that.
+fn outline_of(chunk: &ChunkWrite, sum: u64) -> (Document, &[u8], Vec<Document>) {
     let mut pieces = chunk.body.chunks(PIECE_BYTES);
     let body = pieces.next().unwrap_or_default();
     let mut document = doc! {
@@ -255,7 +350,6 @@ pub(super) fn documents(chunk: &ChunkWrite, sum: u64) -> (Document, Vec<Document
         "at": date(chunk.at_ms),
         "bytes": chunk.body.len() as i64,
         "checksum": long(sum),
-        "body": binary(body),
     };
     if body.len() < chunk.body.len() {
         document.insert("pieces", chunk.body.len().div_ceil(PIECE_BYTES) as i64);
@@ -265,5 +359,5 @@ pub(super) fn documents(chunk: &ChunkWrite, sum: u64) -> (Document, Vec<Document
         key.insert("piece", piece as i64);
         doc! {"_id": key, "body": binary(body)}
     });
-    (document, rest.collect())
+    (document, body, rest.collect())
 }

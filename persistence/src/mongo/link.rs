@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::fault::{self, Failure};
 use super::options::MongoOptions;
+use super::writes::{Writes, length};
 use crate::error::StoreError;
 
 /// The first pause before a transaction that met another is tried again; each
@@ -37,6 +38,7 @@ pub(super) struct Link {
     timeout: Duration,
     /// The latest operation that a session of this store has seen.
     seen: Mutex<Option<Timestamp>>,
+    writes: Writes,
     /// Held by every operation; closing waits for them.
     gate: RwLock<()>,
     is_closed: AtomicBool,
@@ -92,6 +94,7 @@ impl Link {
             app_name: options.app_name.clone(),
             timeout,
             seen: Mutex::new(None),
+            writes: Writes::default(),
             gate: RwLock::new(()),
             is_closed: AtomicBool::new(false),
         })
@@ -105,6 +108,11 @@ impl Link {
     /// The database.
     pub(super) const fn db(&self) -> &Database {
         &self.db
+    }
+
+    /// What is written.
+    pub(super) const fn writes(&self) -> &Writes {
+        &self.writes
     }
 
     /// Lets nothing new begin, and waits for what has.
@@ -250,6 +258,8 @@ impl Link {
         statements: Vec<(Document, Document)>,
     ) -> Result<bool, Failure> {
         let expected = statements.len() as i64;
+        let bytes = statements.iter().map(|(q, u)| length(q) + length(u)).sum();
+        self.writes.command(statements.len(), bytes);
         let updates = statements.into_iter().map(|(q, u)| doc! {"q": q, "u": u});
         let updates: Vec<Document> = updates.collect();
         let max_time = i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX);
@@ -331,6 +341,7 @@ impl Link {
             }
         };
         self.commit(session).await?;
+        self.writes.commit();
         self.learn(session);
         Ok(answer)
     }

@@ -6,7 +6,8 @@
 //! change of the brane's document is in each, so that of two writers the one
 //! with the older epoch is refused (see `journal` and `opening`).
 //!
-//! Nothing is kept in this process but which snapshots it is writing, so any
+//! Nothing is kept in this process but which snapshots it is writing, and
+//! guesses at what the database holds, which it is asked to confirm; so any
 //! number of processes may have one database open: as nodes of a fleet (see
 //! `fleet`), or the second takes branes from the first.
 
@@ -26,12 +27,14 @@ mod schema;
 mod snapshots;
 mod store;
 mod values;
+mod writes;
 
 pub use objects::{MongoObjects, ObjectState, Progress};
 pub use options::MongoOptions;
 
 use crate::error::StoreError;
 use fleet::Member;
+use journal::Ends;
 use link::Link;
 use snapshots::Writing;
 
@@ -39,6 +42,8 @@ use snapshots::Writing;
 pub struct MongoStore {
     link: Link,
     writing: Writing,
+    /// Where journals are likely to end.
+    ends: Ends,
     /// What it is in a fleet.
     member: Option<Member>,
 }
@@ -69,6 +74,6 @@ impl MongoStore {
     fn through(link: Link, options: &MongoOptions) -> Self {
         let MongoOptions { node, lease_ms, .. } = options;
         let member = node.clone().map(|node| Member::new(node, *lease_ms));
-        Self { link, writing: Writing::default(), member }
+        Self { link, writing: Writing::default(), ends: Ends::default(), member }
     }
 }

@@ -109,6 +109,7 @@ impl Writing {
         link.step(async {
             let filter = doc! {"_id": part_key(snapshot, index)};
             let parts = link.collection(PARTS);
+            link.writes().command(1, body.len() as u64);
             let put = parts.replace_one(filter, part).upsert(true);
             Ok(put.write_concern(WriteConcern::nodes(1)).await.map(drop)?)
         })

@@ -9,7 +9,7 @@ use super::{MongoStore, compact, fault, inspection, journal, opening, reader};
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite, MAX_CHUNK_BYTES};
 use crate::error::StoreError;
 use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_NAME_BYTES};
-use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
+use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport, WriteCounts};
 use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
 use crate::store::{BoxFuture, MAX_META_KEY_BYTES, MAX_META_VALUE_BYTES, Opened, Outline, Store};
 
@@ -79,7 +79,7 @@ impl Store for MongoStore {
         &self,
         chunks: Vec<ChunkWrite>,
     ) -> BoxFuture<'_, Result<Vec<Result<(), AppendRefusal>>, StoreError>> {
-        Box::pin(async move { journal::append(&self.link, &chunks).await })
+        Box::pin(async move { journal::append(&self.link, &self.ends, &chunks).await })
     }
 
     fn begin_snapshot(
@@ -163,6 +163,10 @@ impl Store for MongoStore {
                 })
                 .await
         })
+    }
+
+    fn writes(&self) -> Option<WriteCounts> {
+        Some(self.link.writes().counts())
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -1,11 +1,15 @@
 //! Several processes on one database.
 
 use avvy_model::Seq;
-use avvy_persistence::{AppendRefusal, CompactPolicy, SnapshotStart, Store, StoreError};
+use avvy_persistence::mongo::MongoOptions;
+use avvy_persistence::{
+    AppendRefusal, ChunkWrite, CompactPolicy, SnapshotStart, Store, StoreError,
+};
 use bytes::Bytes;
+use mongodb::bson::doc;
 
 use crate::common::{brane, chunk, part, snapshot};
-use crate::help::{chunks, database, expect_journal, opened, options, store};
+use crate::help::{Faults, chunks, database, expect_journal, opened, options, store};
 
 #[tokio::test]
 async fn the_older_of_two_writers_is_refused() {
@@ -118,4 +122,72 @@ async fn what_a_dead_process_was_writing_goes_and_what_a_live_one_is_stays() {
     let unknown = Err(StoreError::UnknownSnapshot { brane: brane(1), snapshot: id });
     assert_eq!(dead.finish_snapshot(brane(1), id, 2).await, unknown);
     assert_eq!(live.verify_brane(brane(1)).await.unwrap().damage_count, 0);
+}
+
+/// A group that continues what this store has stored is an insertion, a change
+/// of heads and a commit; nothing is read for it.
+#[tokio::test]
+async fn a_journal_that_is_continued_is_not_read_again() {
+    let faults = Faults::own().await;
+    let options = MongoOptions { app_name: "unread".to_owned(), ..options() };
+    let store = store(&options).await;
+    let mut epochs = Vec::new();
+    for nth in 0..3 {
+        epochs.push(opened(&store, nth).await.epoch);
+    }
+    let group = |from: u64| -> Vec<ChunkWrite> {
+        (0..3).flat_map(|nth| chunks(nth, epochs[nth as usize], from..from + 2)).collect()
+    };
+    assert_eq!(store.append(group(0)).await, Ok(vec![Ok(()); 6]));
+    let (before, met) = (store.writes().unwrap(), faults.met());
+    faults.plan("unread", &["find", "aggregate"], 1, doc! {"errorCode": 2});
+    for round in 1..4 {
+        assert_eq!(store.append(group(2 * round)).await, Ok(vec![Ok(()); 6]));
+    }
+    assert_eq!(faults.met() - met, 0, "it was read");
+    let after = store.writes().unwrap();
+    assert_eq!(after.operations - before.operations, 6);
+    assert_eq!(after.commits - before.commits, 3);
+    assert_eq!(after.documents - before.documents, 3 * (6 + 3));
+    assert_eq!(after.chunks - before.chunks, 18);
+    let bodies: u64 = (1..4).flat_map(group_bodies(&group)).sum();
+    assert_eq!(after.chunk_bytes - before.chunk_bytes, bodies);
+    let overhead = (after.bytes - before.bytes - bodies) / 18;
+    assert!((200..800).contains(&overhead), "{overhead} bytes beside each body");
+    for nth in 0..3 {
+        expect_journal(&store, nth, &chunks(nth, epochs[nth as usize], 0..8)).await;
+    }
+}
+
+/// The lengths of the bodies of the nth group.
+fn group_bodies(group: &impl Fn(u64) -> Vec<ChunkWrite>) -> impl Fn(u64) -> Vec<u64> {
+    |nth| group(2 * nth).iter().map(|chunk| chunk.body.len() as u64).collect()
+}
+
+/// What others did to a journal is found when it is continued.
+#[tokio::test]
+async fn a_journal_that_others_changed_is_read_again() {
+    let options = options();
+    let (one, other) = (store(&options).await, store(&options).await);
+    let epoch = opened(&one, 1).await.epoch;
+    assert_eq!(one.append(chunks(1, epoch, 0..4)).await, Ok(vec![Ok(()); 4]));
+    // The head counts fewer chunks.
+    snapshot(other.as_ref(), 1, epoch, 4).await.unwrap();
+    let policy = CompactPolicy {
+        now_ms: 1 << 40,
+        retention_ms: 0,
+        max_journal_bytes: None,
+        keep_snapshots: 1,
+    };
+    assert_eq!(other.compact(policy).await.unwrap().chunks, 4);
+    assert_eq!(one.append(chunks(1, epoch, 4..6)).await, Ok(vec![Ok(()); 2]));
+    // It goes on at another place.
+    assert_eq!(other.append(chunks(1, epoch, 6..7)).await, Ok(vec![Ok(())]));
+    let gap = Err(AppendRefusal::Gap { head: Seq(7) });
+    let mut rival = chunk(1, epoch, 6, 7);
+    rival.body = Bytes::from_static(b"of the other");
+    assert_eq!(one.append(vec![rival]).await, Ok(vec![gap]));
+    assert_eq!(one.append(chunks(1, epoch, 6..8)).await, Ok(vec![Ok(()); 2]));
+    let report = other.verify_brane(brane(1)).await.unwrap();
+    assert_eq!((report.head, report.chunks, report.damage_count), (Seq(8), 4, 0));
 }
