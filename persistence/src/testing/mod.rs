@@ -27,6 +27,7 @@ mod fleet_fixture;
 mod mongo_fixture;
 #[cfg(feature = "mongodb")]
 pub mod mongod;
+pub mod proxy;
 #[cfg(feature = "redis")]
 pub mod redis_server;
 mod samples;
