@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +17,8 @@ use std::{fs, thread};
 
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, options::ClientOptions};
+
+use super::proxy::Proxy;
 
 /// How long a server may take to start, or a set to have a primary.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,6 +56,9 @@ pub struct MongoSet {
 
 struct Member {
     port: u16,
+    /// What stands before it: then everybody, the other members included,
+    /// knows it by this address.
+    proxy: Option<Proxy>,
     directory: PathBuf,
     /// `None` while it is dead.
     process: Option<Child>,
@@ -65,13 +70,29 @@ impl MongoSet {
     /// # Panics
     /// When it cannot be started.
     pub fn start(members: usize) -> Self {
-        let members: Vec<Member> = (0..members).map(|_| Member::new()).collect();
+        Self::initiate((0..members).map(|_| Member::new()).collect())
+    }
+
+    /// The same, with a [`Proxy`] before each member, through which clients and
+    /// the other members reach it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_behind_proxies(members: usize) -> Self {
+        let member = |_| {
+            let mut member = Member::new();
+            member.proxy = Some(Proxy::start(SocketAddr::from(([127, 0, 0, 1], member.port))));
+            member
+        };
+        Self::initiate((0..members).map(member).collect())
+    }
+
+    fn initiate(members: Vec<Member>) -> Self {
         let set = Self { members };
         let seed = format!("mongodb://127.0.0.1:{}/?directConnection=true", set.members[0].port);
         let hosts = set.members.iter().zip(0..);
-        let hosts: Vec<Document> = hosts
-            .map(|(member, nth)| doc! {"_id": nth, "host": format!("127.0.0.1:{}", member.port)})
-            .collect();
+        let hosts: Vec<Document> =
+            hosts.map(|(member, nth)| doc! {"_id": nth, "host": member.host()}).collect();
         // Quick elections: a test waits for them.
         let settings = doc! {"electionTimeoutMillis": 1_000, "heartbeatIntervalMillis": 200};
         let config = doc! {"_id": "rs0", "version": 1, "members": hosts, "settings": settings};
@@ -86,7 +107,7 @@ impl MongoSet {
 
     /// The address of the whole set.
     pub fn uri(&self) -> String {
-        let hosts = self.members.iter().map(|member| format!("127.0.0.1:{}", member.port));
+        let hosts = self.members.iter().map(Member::host);
         format!("mongodb://{}/?replicaSet=rs0", hosts.collect::<Vec<_>>().join(","))
     }
 
@@ -94,8 +115,7 @@ impl MongoSet {
     pub fn primary(&self) -> usize {
         let answer = command(&self.uri(), doc! {"hello": 1});
         let me = answer.get_str("me").unwrap_or_default();
-        let is_it = |member: &Member| me.ends_with(&format!(":{}", member.port));
-        self.members.iter().position(is_it).expect("the primary is a member")
+        self.members.iter().position(|member| member.host() == me).expect("the primary is a member")
     }
 
     /// Kills a member, as a crash of its machine would.
@@ -107,6 +127,30 @@ impl MongoSet {
     pub fn restart(&mut self, nth: usize) {
         let member = &mut self.members[nth];
         member.process = Some(launch(member.port, &member.directory));
+    }
+
+    /// Has a member stand still, as a machine without time would.
+    ///
+    /// # Panics
+    /// When it is dead.
+    pub fn pause(&self, nth: usize) {
+        self.members[nth].signal("-STOP");
+    }
+
+    /// Has a member go on after a pause.
+    ///
+    /// # Panics
+    /// When it is dead.
+    pub fn resume(&self, nth: usize) {
+        self.members[nth].signal("-CONT");
+    }
+
+    /// What stands before a member of a set that was started so.
+    ///
+    /// # Panics
+    /// When it was not.
+    pub fn proxy(&self, nth: usize) -> &Proxy {
+        self.members[nth].proxy.as_ref().expect("the set was started behind proxies")
     }
 
     /// The ports of the members.
@@ -127,7 +171,19 @@ impl Member {
         let port = listener.local_addr().expect("it has an address").port();
         drop(listener);
         let process = Some(launch(port, &directory));
-        Self { port, directory, process }
+        Self { port, proxy: None, directory, process }
+    }
+
+    /// Its name in the set.
+    fn host(&self) -> String {
+        let direct = SocketAddr::from(([127, 0, 0, 1], self.port));
+        self.proxy.as_ref().map_or(direct, Proxy::address).to_string()
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.process.as_ref().expect("it is alive").id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{signal} cannot be sent");
     }
 
     fn end(&mut self) {

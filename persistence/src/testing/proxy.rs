@@ -133,6 +133,12 @@ impl Proxy {
         self.address
     }
 
+    /// How MongoDB is reached through it: a client is told by a replica set
+    /// where its members are, and would go there past the proxy.
+    pub fn direct_mongodb(&self) -> String {
+        format!("mongodb://{}/?directConnection=true", self.address)
+    }
+
     /// Changes what becomes of what is sent, from now on.
     pub fn set(&self, way: Way) {
         self.way.send_replace(way);

@@ -67,7 +67,7 @@ async fn what_passes_is_waited_out() {
 }
 
 /// Repeats a group as it was until the store answers.
-async fn insist(store: &MongoStore, group: &[ChunkWrite]) -> u32 {
+pub async fn insist(store: &MongoStore, group: &[ChunkWrite]) -> u32 {
     let mut failed = 0;
     loop {
         match store.append(group.to_vec()).await {

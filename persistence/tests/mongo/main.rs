@@ -9,5 +9,6 @@ mod faults;
 mod fleet;
 mod help;
 mod kit;
+mod network;
 mod objects;
 mod writers;
