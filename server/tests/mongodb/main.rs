@@ -1,7 +1,9 @@
 //! The server on MongoDB, by its settings alone.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod network;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -45,7 +47,7 @@ fn inspected(data: &Path, settings: &[(String, String)]) -> Value {
 
 /// Builders at the server whose directory this is: nothing is lost, and all
 /// agree in the end.
-fn play(users: u32, seconds: u32, data: &Path) {
+fn play(users: u32, seconds: u32, data: &Path) -> Value {
     let (users, seconds) = (users.to_string(), seconds.to_string());
     let line = ["demo", "--users", &users, "--seconds", &seconds, "--json"];
     let demo = avvyland(&line, data, &[]);
@@ -55,6 +57,7 @@ fn play(users: u32, seconds: u32, data: &Path) {
     let summary: Value = serde_json::from_slice(&demo.stdout).unwrap();
     assert_eq!((&summary["lost"], &summary["edits"]), (&0.into(), &summary["durable"]), "{told}");
     assert!(summary["edits"].as_u64() > Some(0), "{told}");
+    summary
 }
 
 #[test]
@@ -124,7 +127,7 @@ fn the_death_of_a_primary_is_a_pause() {
         }
         let primary = set.primary();
         set.kill(primary);
-        demo.join().unwrap();
+        demo.join().unwrap()
     });
     assert_eq!(server.drain().code(), Some(0));
 }
