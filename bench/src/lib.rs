@@ -3,13 +3,16 @@
 //! [`suite`] takes the figures that `README.md` explains: a real server on
 //! one core, [`load`] (one thread that holds thousands of WebSocket sessions)
 //! on the other, and the [`bare`] programs that the server is compared with,
-//! in the same run. [`hostile`] are clients that mean no good, [`crash`] kills a server under load and checks what it
-//! had promised. Nothing here is part of the product.
+//! in the same run. [`hostile`] are clients that mean no good, [`crash`] kills
+//! a server under load and checks what it had promised. [`history`] holds what
+//! many clients were told against each other. Nothing here is part of the
+//! product.
 
 pub mod bare;
 pub mod crash;
 pub mod draw;
 pub mod histogram;
+pub mod history;
 pub mod hostile;
 pub mod http;
 pub mod large;
