@@ -1,6 +1,8 @@
 //! `avvyland inspect`: what a store holds, verified.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,7 +11,8 @@ use avvy_actors::recover;
 use avvy_flow::lineage::Lineage;
 use avvy_flow::loading::LoadWarning;
 use avvy_flow::recovery::TailBounds;
-use avvy_model::{Epoch, WorldLimits};
+use avvy_model::{BraneId, Epoch, Seq, WorldLimits};
+use avvy_persistence::spool::{Archived, archived, look};
 use avvy_persistence::{
     BraneFilter, BraneRecord, BraneReport, Cut, Damage, MAX_PAGE, Store, StoreReport, TornTail,
 };
@@ -18,6 +21,9 @@ use serde::Serialize;
 
 use crate::config::Sources;
 use crate::{cli, output, settings};
+
+/// Where in the data directory edits wait for a store that is away.
+const SPOOL: &str = "spool";
 
 /// Nobody will be shown the windows.
 const NO_TAIL: TailBounds = TailBounds { max_windows: 0, max_bytes: 0 };
@@ -31,6 +37,16 @@ struct Inspection {
     dropped: u64,
     damages: Vec<String>,
     branes: Vec<Brane>,
+    spool: Spooled,
+}
+
+/// What is on local disk of edits that the store has not taken.
+#[derive(Serialize, Default)]
+struct Spooled {
+    /// What the next start will append to the store.
+    waiting: Vec<String>,
+    /// What the store refused for good.
+    archived: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -66,7 +82,11 @@ pub fn run(arguments: &cli::Inspect) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let inspection = runtime.block_on(async {
         let store = settings::open_for_reading(&config).await?;
-        inspect(store, &config.world_limits()).await
+        let spool = spooled(&config.server.data_dir.join(SPOOL))?;
+        Ok::<_, anyhow::Error>(Inspection {
+            spool,
+            ..inspect(store, &config.world_limits()).await?
+        })
     })?;
     if arguments.json {
         output::say(serde_json::to_string_pretty(&inspection)?)?;
@@ -94,7 +114,31 @@ async fn inspect(store: Arc<dyn Store>, limits: &WorldLimits) -> Result<Inspecti
     let StoreReport { schema, device_bytes: bytes, dropped, .. } = report;
     let damages: Vec<String> = report.damages.iter().map(damage).collect();
     let in_order = damages.is_empty() && branes.iter().all(Brane::is_in_order);
-    Ok(Inspection { in_order, schema, bytes, dropped, damages, branes })
+    let spool = Spooled::default();
+    Ok(Inspection { in_order, schema, bytes, dropped, damages, branes, spool })
+}
+
+/// Looks into a spool, whether a process has it or not.
+fn spooled(directory: &Path) -> Result<Spooled> {
+    let range = |chunks: u64, from: Seq, to: Seq| format!("({from}..{to}], {chunks} chunks");
+    let mut tails: BTreeMap<(BraneId, Epoch), (u64, Seq, Seq)> = BTreeMap::new();
+    for chunk in look(directory)?.into_iter().flat_map(|segment| segment.chunks) {
+        let tail = tails.entry((chunk.brane, chunk.epoch)).or_insert((0, chunk.from, chunk.to));
+        (tail.0, tail.2) = (tail.0 + 1, chunk.to);
+    }
+    let waiting = tails.into_iter().map(|((brane, epoch), (chunks, from, to))| {
+        format!("brane {brane}, epoch {epoch}: {}", range(chunks, from, to))
+    });
+    let archived = archived(directory)?.into_iter().map(|found| {
+        let Archived { file, of, from, to, chunks, torn, .. } = found;
+        let of = of.map_or_else(
+            || "what cannot be read".to_owned(),
+            |(brane, epoch)| format!("brane {brane}, epoch {epoch}: {}", range(chunks, from, to)),
+        );
+        let torn = torn.map_or_else(String::new, |why| format!(", then what is not whole: {why}"));
+        format!("{of}{torn}, in {}", file.display())
+    });
+    Ok(Spooled { waiting: waiting.collect(), archived: archived.collect() })
 }
 
 /// Whatever is wrong with the brane is said in its report and ends no other's.
@@ -227,6 +271,15 @@ impl Inspection {
         for damage in &self.damages {
             text += &format!("DAMAGED {damage}\n");
         }
+        if !self.spool.waiting.is_empty() || !self.spool.archived.is_empty() {
+            text += "\nOn local disk:\n";
+        }
+        for line in &self.spool.waiting {
+            text += &format!("  WAITING {line}\n");
+        }
+        for line in &self.spool.archived {
+            text += &format!("  NEVER STORED {line}\n");
+        }
         let cuts: usize = self.branes.iter().map(|brane| brane.cuts.len()).sum();
         text += match (self.in_order, cuts) {
             (true, 0) => "\nEverything is in order.\n",
@@ -265,5 +318,44 @@ impl Brane {
         for (what, line) in torn.chain(cuts).chain(damages) {
             *text += &format!("  {what} {line}\n");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use avvy_persistence::spool::{Spool, SpoolOptions};
+    use avvy_persistence::{AppendRefusal, ChunkWrite};
+
+    use super::*;
+
+    fn chunk(nth: u8, from: u64) -> ChunkWrite {
+        ChunkWrite {
+            brane: BraneId::from_bytes([nth; 16]),
+            epoch: Epoch(2),
+            from: Seq(from),
+            to: Seq(from + 3),
+            at_ms: 1,
+            body: vec![nth; 10].into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_on_local_disk_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join(SPOOL);
+        assert!(spooled(&directory).unwrap().waiting.is_empty());
+        let spool = Spool::open(&SpoolOptions::at(&directory)).unwrap();
+        let all = vec![chunk(1, 4), chunk(1, 7), chunk(2, 0), chunk(1, 10)];
+        spool.append(all).await.unwrap();
+        let stale = Err(AppendRefusal::StaleEpoch { current: Epoch(3) });
+        spool.settle(vec![stale, stale]).await.unwrap();
+        let Spooled { waiting, archived } = spooled(&directory).unwrap();
+        // What is settled goes with its file.
+        assert_eq!(waiting.len(), 2);
+        assert!(waiting[0].ends_with("epoch 2: (4..13], 3 chunks"), "{waiting:?}");
+        assert!(waiting[1].ends_with("epoch 2: (0..3], 1 chunks"), "{waiting:?}");
+        let [archived] = &archived[..] else { panic!("{archived:?}") };
+        assert!(archived.contains("epoch 2: (4..10], 2 chunks, in "), "{archived}");
     }
 }
