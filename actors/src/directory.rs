@@ -3,6 +3,7 @@
 //! closes one that nobody has joined for a while. In a fleet it opens only what
 //! this node holds, and [`moves`] brings branes here and to other nodes.
 
+mod ending;
 mod moves;
 
 use std::collections::HashMap;
@@ -447,36 +448,6 @@ impl Directory {
             self.on_admitted(myself, brane, reply);
         }
         self.finish_draining();
-    }
-
-    fn on_drain(&mut self, reply: OneshotSender<()>) {
-        (self.is_draining, self.drained) = (true, Some(reply));
-        self.branes.retain(|_, entry| match entry {
-            Entry::Opening(waiting) => {
-                refuse(waiting);
-                false
-            }
-            Entry::Open(_) => true,
-            Entry::Closing { waiting, .. } | Entry::Departing(waiting) => {
-                refuse(waiting);
-                true
-            }
-        });
-        let open: Vec<BraneId> = self.open().map(|handle| handle.brane).collect();
-        for brane in open {
-            self.on_idle(brane);
-        }
-        self.finish_draining();
-    }
-
-    fn finish_draining(&mut self) {
-        if self.is_draining
-            && self.branes.is_empty()
-            && let Some(reply) = self.drained.take()
-        {
-            // Whoever drained may have stopped waiting.
-            let _ = reply.send(());
-        }
     }
 
     fn open(&self) -> impl Iterator<Item = &BraneHandle> {

@@ -12,6 +12,7 @@ use avvy_flow::group_commit::{
     QueuedChunk, Rejected,
 };
 use avvy_model::BraneId;
+use avvy_persistence::spool::{Drained, Spool};
 use avvy_persistence::{AppendRefusal, ChunkWrite, Store, StoreError};
 use ractor::concurrency::OneshotSender;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -20,6 +21,10 @@ use tracing::{error, warn};
 use crate::brane::BraneMsg;
 use crate::clock;
 use crate::metrics::{Metrics, count};
+use crate::spooling::{Spooling, Step};
+
+/// The pause before what is on local disk is looked at again.
+const DRAIN_AGAIN: Duration = Duration::from_secs(1);
 
 /// What becomes of edits while the store is away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -43,6 +48,12 @@ pub(crate) enum PersistenceMsg {
     Committed { batch: Vec<QueuedChunk>, result: AppendResult },
     /// A pause after a failure is over.
     Tick,
+    /// What waits was written to local disk, or not.
+    Spooled(Result<(), StoreError>),
+    /// What is on local disk is settled, or not.
+    Drained(Result<Drained, StoreError>),
+    /// To be tried again.
+    DrainAgain,
     /// Answered when no chunk of the brane waits any more.
     Settle { brane: BraneId, reply: OneshotSender<()> },
     /// The node's lease is not sure, or is sure again.
@@ -57,6 +68,7 @@ pub(crate) struct PersistenceArguments {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) config: GroupCommitConfig,
     pub(crate) when_away: WhenAway,
+    pub(crate) spool: Option<Spool>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -67,6 +79,7 @@ pub(crate) struct Persistence {
     owners: HashMap<BraneId, ActorRef<BraneMsg>>,
     settling: Vec<(BraneId, OneshotSender<()>)>,
     when_away: WhenAway,
+    spooling: Spooling,
     /// The node's lease is not sure.
     provisional: bool,
     /// What the branes were told last: whether to refuse edits.
@@ -81,8 +94,10 @@ impl Actor for PersistenceActor {
     async fn pre_start(
         &self,
         _myself: ActorRef<PersistenceMsg>,
-        PersistenceArguments { store, config, when_away, metrics }: PersistenceArguments,
+        PersistenceArguments { store, config, when_away, spool, metrics }: PersistenceArguments,
     ) -> Result<Persistence, ActorProcessingErr> {
+        // What is refused need not be kept.
+        let spool = spool.filter(|_| when_away == WhenAway::Provisional);
         Ok(Persistence {
             store,
             metrics,
@@ -90,6 +105,7 @@ impl Actor for PersistenceActor {
             owners: HashMap::new(),
             settling: Vec::new(),
             when_away,
+            spooling: Spooling::new(spool),
             provisional: false,
             refusing: false,
         })
@@ -105,11 +121,22 @@ impl Actor for PersistenceActor {
         match message {
             PersistenceMsg::Opened { brane, owner } => state.on_opened(brane, owner),
             PersistenceMsg::Append { brane, chunk } => {
+                if state.spooling.is_active() {
+                    state.spooling.push(chunk_write(brane, &chunk));
+                }
                 state.commits.push(clock::monotonic_us(), brane, chunk, &mut effects);
             }
             PersistenceMsg::Committed { batch, result } => {
                 state.on_committed(&batch, result, &mut effects)?;
             }
+            PersistenceMsg::Spooled(result) => state.spooling.written(result),
+            PersistenceMsg::Drained(result) => {
+                if state.spooling.drained(result) {
+                    myself.send_after(DRAIN_AGAIN, || PersistenceMsg::DrainAgain);
+                }
+            }
+            // Whatever was handled, it is looked at below.
+            PersistenceMsg::DrainAgain => {}
             PersistenceMsg::Tick => state.commits.tick(clock::monotonic_us(), &mut effects),
             PersistenceMsg::Settle { brane, reply } => state.settling.push((brane, reply)),
             PersistenceMsg::Provisional(on) => state.provisional = on,
@@ -121,6 +148,7 @@ impl Actor for PersistenceActor {
             state.perform(&myself, effect);
         }
         state.settle();
+        state.spool(&myself);
         state.press();
         Ok(())
     }
@@ -148,6 +176,7 @@ impl Persistence {
             Ok(results) => {
                 self.commits.stored(now_us, &judge(batch, &results), effects);
                 let status = self.commits.status();
+                self.spooling.end(status);
                 count(&self.metrics.commits, 1);
                 self.metrics.chunks.store(status.stored_chunks, Ordering::Relaxed);
                 self.metrics.chunk_bytes.store(status.stored_bytes, Ordering::Relaxed);
@@ -156,6 +185,9 @@ impl Persistence {
                 count(&self.metrics.commit_failures, 1);
                 warn!(%error, chunks = batch.len(), "a group commit failed and will be repeated");
                 self.commits.failed(now_us, effects);
+                let queued = self.commits.queued();
+                let queued = queued.map(|queued| chunk_write(queued.brane, &queued.chunk));
+                self.spooling.begin(queued);
             }
             Err(error) => {
                 count(&self.metrics.commit_failures, 1);
@@ -189,7 +221,9 @@ impl Persistence {
     fn press(&mut self) {
         let status = self.commits.status();
         let is_away = self.provisional || status.failures_in_a_row > 0;
-        let refusing = status.pressure || is_away && self.when_away == WhenAway::Refuse;
+        let refusing = status.pressure
+            || self.spooling.is_full()
+            || is_away && self.when_away == WhenAway::Refuse;
         if refusing != self.refusing {
             self.refusing = refusing;
             self.owners.retain(|_, owner| tell(owner, BraneMsg::Pressure(refusing)));
@@ -197,19 +231,26 @@ impl Persistence {
     }
 
     fn commit(&self, myself: &ActorRef<PersistenceMsg>, batch: Vec<QueuedChunk>) {
-        let writes = batch.iter().map(|queued| ChunkWrite {
-            brane: queued.brane,
-            epoch: queued.chunk.epoch,
-            from: queued.chunk.from,
-            to: queued.chunk.to,
-            at_ms: queued.chunk.at_ms,
-            body: queued.chunk.body.clone(),
-        });
+        let writes = batch.iter().map(|queued| chunk_write(queued.brane, &queued.chunk));
         let (store, writes, myself) = (Arc::clone(&self.store), writes.collect(), myself.clone());
         tokio::spawn(async move {
             let result = store.append(writes).await;
             // Without the actor nobody waits for the outcome.
             let _ = myself.send_message(PersistenceMsg::Committed { batch, result });
+        });
+    }
+
+    /// Keeps on local disk what waits for a store that is away.
+    fn spool(&mut self, myself: &ActorRef<PersistenceMsg>) {
+        let Some(step) = self.spooling.step(self.commits.status()) else { return };
+        let (store, myself) = (Arc::clone(&self.store), myself.clone());
+        tokio::spawn(async move {
+            let done = match step {
+                Step::Write(spool, chunks) => PersistenceMsg::Spooled(spool.append(chunks).await),
+                Step::Drain(spool) => PersistenceMsg::Drained(spool.drain(store.as_ref()).await),
+            };
+            // Without the actor nobody waits for the outcome.
+            let _ = myself.send_message(done);
         });
     }
 
@@ -231,6 +272,11 @@ impl Persistence {
             }
         }
     }
+}
+
+fn chunk_write(brane: BraneId, chunk: &JournalChunk) -> ChunkWrite {
+    let JournalChunk { epoch, from, to, at_ms, ref body } = *chunk;
+    ChunkWrite { brane, epoch, from, to, at_ms, body: body.clone() }
 }
 
 /// The openings whose chunks the store will never take.

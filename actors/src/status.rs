@@ -9,6 +9,7 @@ use avvy_flow::people::PeopleStatus;
 use avvy_model::{BraneId, Visibility};
 use avvy_persistence::WriteCounts;
 use avvy_persistence::cache::CacheStatus;
+use avvy_persistence::spool::SpoolStatus;
 
 /// One open brane.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct SystemStatus {
     pub lease: Option<LeaseStatus>,
     /// What the store has written, if it counts that.
     pub writes: Option<WriteCounts>,
+    /// What waits on local disk for the store, if it does there.
+    pub spool: Option<SpoolStatus>,
     /// The cache over the store, if there is one.
     pub cache: Option<CacheStatus>,
 }

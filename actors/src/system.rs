@@ -1,5 +1,7 @@
 //! The whole of the actors, as `net` and the binary use it.
 
+mod start;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::{Duration, Instant};
@@ -12,9 +14,8 @@ use avvy_model::{
     BraneId, ClientId, Code, Counter, NumberedEdit, Position, Principal, Refusal, Seq, TraceId,
     UserId,
 };
-use avvy_persistence::{
-    BraneCursor, BraneFilter, BranePage, BraneRecord, Fleet, Store, StoreError,
-};
+use avvy_persistence::spool::Spool;
+use avvy_persistence::{BraneCursor, BraneFilter, BranePage, BraneRecord, Store, StoreError};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::DecodeLimits;
 use ractor::concurrency::{OneshotSender, oneshot};
@@ -28,30 +29,20 @@ use crate::accounts::{Account, Accounts};
 use crate::brane::{BraneHandle, BraneMsg, Write};
 use crate::clock;
 use crate::config::SystemConfig;
-use crate::directory::{DirectoryActor, DirectoryContext, DirectoryMsg, probe_brane};
+use crate::directory::DirectoryMsg;
 use crate::fan_out::FanOutMsg;
-use crate::fleet::{FleetActor, FleetArguments, FleetLink, FleetMsg};
+use crate::fleet::{FleetLink, FleetMsg};
 use crate::limit::Limit;
 use crate::metrics::{Metrics, count};
-use crate::persistence::{PersistenceActor, PersistenceArguments, PersistenceMsg};
+use crate::persistence::PersistenceMsg;
 use crate::probe::{self, Leaves, Probe};
 use crate::registry::{Registry, SWEEP_EVERY};
 use crate::session::{SessionPort, Shared};
 use crate::session_actor::{SessionActor, SessionArguments, SessionContext};
 use crate::status::{OpenBrane, SystemStatus};
-use crate::supervisor::{Supervisor, SupervisorArguments};
 use crate::wire::Wire;
 
-/// Why the system did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An actor did not start.
-    #[error("an actor did not start: {0}")]
-    Actor(#[from] ractor::SpawnErr),
-    /// The store did not answer as it should.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+pub use start::{Parts, StartError};
 
 /// A running system. Cloning shares it.
 #[derive(Clone)]
@@ -71,6 +62,7 @@ struct Inner {
     persistence: ActorRef<PersistenceMsg>,
     directory: ActorRef<DirectoryMsg>,
     fleet: Option<FleetLink>,
+    spool: Option<Spool>,
     next_session: AtomicU64,
     appointments: Arc<StdMutex<Appointments>>,
     /// Held while a brane is created.
@@ -116,103 +108,6 @@ pub struct Written {
 }
 
 impl System {
-    /// Starts the actors on a store.
-    ///
-    /// # Errors
-    /// When an actor does not start, or the store refuses the probe brane.
-    pub async fn start(
-        store: Arc<dyn Store>,
-        verifier: Verifier,
-        config: SystemConfig,
-    ) -> Result<Self, StartError> {
-        Self::start_in(None, store, verifier, config).await
-    }
-
-    /// Starts the actors as a node of a fleet, whose store this is; without
-    /// one as [`Self::start`]. Returns when the node has entered.
-    ///
-    /// # Errors
-    /// When an actor does not start, the store refuses the probe brane, or the
-    /// fleet does not let the node in within the time of an opening.
-    pub async fn start_in(
-        fleet: Option<Arc<dyn Fleet>>,
-        store: Arc<dyn Store>,
-        verifier: Verifier,
-        config: SystemConfig,
-    ) -> Result<Self, StartError> {
-        let metrics = Arc::new(Metrics::default());
-        let registry = Arc::new(Registry::default());
-        let config = Arc::new(config);
-        let appointments = Appointments::new(config.admission.max_wait_ms);
-        let sessions = SupervisorArguments { registry: Arc::clone(&registry) };
-        let (supervisor, _) = Supervisor::spawn(None, Supervisor, sessions).await?;
-        let (persistence, _) = PersistenceActor::spawn_linked(
-            None,
-            PersistenceActor,
-            PersistenceArguments {
-                store: Arc::clone(&store),
-                config: config.group_commit,
-                when_away: config.when_away,
-                metrics: Arc::clone(&metrics),
-            },
-            supervisor.get_cell(),
-        )
-        .await?;
-        let fleet = match fleet {
-            Some(fleet) => {
-                let metrics = Arc::clone(&metrics);
-                let persistence = persistence.clone();
-                let lease = config.fleet.lease;
-                let arguments = FleetArguments { fleet, config: lease, persistence, metrics };
-                Some(enter(arguments, &config, &supervisor).await?)
-            }
-            None => None,
-        };
-        let probe = probe_brane(fleet.as_ref().map(|link| &*link.address));
-        let context = DirectoryContext {
-            store: Arc::clone(&store),
-            persistence: persistence.clone(),
-            registry: Arc::clone(&registry),
-            metrics: Arc::clone(&metrics),
-            config: Arc::clone(&config),
-            fleet: fleet.clone(),
-            probe,
-        };
-        let (directory, _) =
-            DirectoryActor::spawn_linked(None, DirectoryActor, context, supervisor.get_cell())
-                .await?;
-        if let Some(link) = &fleet {
-            // It has just started.
-            let _ = link.actor.send_message(FleetMsg::Serve(directory.clone()));
-        }
-        let accounts = Arc::new(Accounts::new(config.user.clone(), Arc::clone(&metrics)));
-        tokio::spawn(Registry::sweep(
-            Arc::downgrade(&registry),
-            Arc::clone(&accounts),
-            config.max_sessions_bytes,
-        ));
-        let probe = Probe::prepare(store.as_ref(), probe).await?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                store,
-                verifier: Arc::new(verifier),
-                session_config: Arc::new(config.session.clone()),
-                config,
-                metrics,
-                registry,
-                accounts,
-                supervisor,
-                persistence,
-                directory,
-                fleet,
-                next_session: AtomicU64::new(1),
-                appointments: Arc::new(StdMutex::new(appointments)),
-                creating: Mutex::default(),
-                probe,
-            }),
-        })
-    }
-
     /// What a token says of its bearer, now.
     ///
     /// # Errors
@@ -395,7 +290,8 @@ impl System {
         };
         let (sessions, cache) = (inner.registry.len(), inner.store.cache_status());
         let writes = inner.store.writes();
-        Ok(SystemStatus { sessions, branes, group_commit, lease, writes, cache })
+        let spool = inner.spool.as_ref().map(Spool::status);
+        Ok(SystemStatus { sessions, branes, group_commit, lease, writes, spool, cache })
     }
 
     /// Counters of the whole process.
@@ -494,27 +390,6 @@ impl System {
     fn next_session(&self) -> SessionKey {
         SessionKey(self.inner.next_session.fetch_add(1, Ordering::Relaxed))
     }
-}
-
-/// Enters the fleet.
-async fn enter(
-    arguments: FleetArguments,
-    config: &SystemConfig,
-    supervisor: &ActorRef<()>,
-) -> Result<FleetLink, StartError> {
-    let fleet = Arc::clone(&arguments.fleet);
-    let node = fleet.node().ok_or(StoreError::Invalid("the store is no node of a fleet"))?;
-    let address = Arc::from(node.address.as_str());
-    let (actor, _) =
-        FleetActor::spawn_linked(None, FleetActor, arguments, supervisor.get_cell()).await?;
-    let (reply, entered) = oneshot();
-    let after_ms = config.open_timeout_ms;
-    let asked = actor.send_message(FleetMsg::Entered(reply)).is_ok();
-    let in_time = timeout(Duration::from_millis(after_ms), entered).await;
-    if !asked || !matches!(in_time, Ok(Ok(()))) {
-        return Err(StoreError::Timeout { after_ms }.into());
-    }
-    Ok(FleetLink { fleet, actor, address, config: config.fleet })
 }
 
 /// What a store's failure is to a client.

@@ -12,6 +12,7 @@ mod opening;
 mod people;
 mod requests;
 mod sessions;
+mod spooling;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,6 +24,7 @@ use avvy_model::{
     Position, Props, Role, Seq, Target, Transform, UserId, Visibility,
 };
 use avvy_persistence::memory::{Fault, MemoryDisk, Operation as StoreOperation};
+use avvy_persistence::spool::Spool;
 use avvy_persistence::{BraneKind, BraneRecord, Fleet, Place, Store};
 use avvy_protocol::{
     CatchUp, Channel, ClientMessage, Hello, Join, Resume, ServerMessage, Update, codec,
@@ -33,7 +35,7 @@ use uuid::Uuid;
 
 use crate::brane::BraneMsg;
 use crate::wire::{Inbox, Wire};
-use crate::{SessionConfig, SessionPort, System, SystemConfig};
+use crate::{Parts, SessionConfig, SessionPort, System, SystemConfig};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -55,7 +57,7 @@ impl World {
 
     /// On a store of the test's own.
     async fn on(store: Arc<dyn Store>, disk: MemoryDisk, config: SystemConfig) -> Self {
-        let world = Self::without_brane(None, store, disk, config).await;
+        let world = Self::without_brane(None, None, store, disk, config).await;
         world.create_brane(world.brane).await;
         world
     }
@@ -63,6 +65,7 @@ impl World {
     /// One whose brane has yet to be made.
     async fn without_brane(
         fleet: Option<Arc<dyn Fleet>>,
+        spool: Option<Spool>,
         store: Arc<dyn Store>,
         disk: MemoryDisk,
         mut config: SystemConfig,
@@ -83,7 +86,8 @@ impl World {
             issued_s: now_s,
             expires_s: now_s + 600,
         };
-        let starting = System::start_in(fleet, Arc::clone(&store), issuer.verifier(), config);
+        let parts = Parts { store: Arc::clone(&store), fleet, spool };
+        let starting = System::start_on(parts, issuer.verifier(), config);
         let system = starting.await.unwrap();
         let brane = BraneId::new(Uuid::new_v4());
         Self { disk, store, system, issuer, claims, brane }

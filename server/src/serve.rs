@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use avvy_actors::System;
+use avvy_actors::{Parts, System};
 use avvy_auth::{Claims, Issuer};
 use avvy_model::{BraneId, NodeId, Role, UserId};
 use avvy_persistence::cache::CachedStore;
@@ -71,7 +71,8 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     let address = listener.local_addr()?;
 
     let (verifier, actors) = (issuer.verifier(), settings::system(config));
-    let system = System::start_in(fleet, Arc::clone(&store), verifier, actors).await?;
+    let parts = Parts { store: Arc::clone(&store), fleet, spool: settings::spool(config)? };
+    let system = System::start_on(parts, verifier, actors).await?;
     let developer = developer(config, clock::unix_s());
     let demo_brane = demo_brane::ensure(
         store.as_ref(),

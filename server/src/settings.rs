@@ -16,6 +16,7 @@ use avvy_flow::{AdmissionConfig, LeaseConfig};
 use avvy_net::{NetConfig, OutboxLimits};
 use avvy_persistence::cache::{CacheOptions, Caches};
 use avvy_persistence::memory::MemoryStore;
+use avvy_persistence::spool::{Spool, SpoolOptions};
 use avvy_persistence::sqlite::{SqliteOptions, SqliteReader, SqliteStore};
 use avvy_persistence::{Fleet, Node, Store, StoreError};
 use avvy_protocol::DecodeLimits;
@@ -166,6 +167,20 @@ fn redis(config: &Config) -> avvy_persistence::cache::redis::RedisOptions {
         lease: Duration::from_millis(redis.lease_ms),
         retry: Duration::from_millis(redis.retry_ms),
     }
+}
+
+/// Where edits wait while the store is away, if they do and it can be.
+///
+/// # Errors
+/// As the spool says, such as that another process has it.
+pub fn spool(config: &Config) -> Result<Option<Spool>> {
+    let store = &config.store;
+    if store.kind != StoreKind::Mongodb || store.when_away == WhenAway::Refuse {
+        return Ok(None);
+    }
+    let directory = config.server.data_dir.join("spool");
+    let options = SpoolOptions { max_bytes: store.spool_bytes, ..SpoolOptions::at(directory) };
+    Spool::open(&options).map(Some).context("the spool in the data directory did not open")
 }
 
 /// Options of the embedded store.

@@ -185,7 +185,7 @@ impl Directory {
                 let departing = Entry::Closing { channel, waiting: Vec::new(), desk: Some(desk) };
                 self.branes.insert(brane, departing);
             }
-            _ => drop(desk.send(HandOverInput::Gone)),
+            _ => drop(desk.try_send(HandOverInput::Gone)),
         }
     }
 
@@ -200,7 +200,7 @@ impl Directory {
         self.branes.insert(brane, Entry::Departing(waiting));
         let input = if has_failed { HandOverInput::Gone } else { HandOverInput::Stopped };
         // Its task tells how it ended.
-        let _ = desk.send(input);
+        let _ = desk.try_send(input);
     }
 
     /// A hand-over is over.

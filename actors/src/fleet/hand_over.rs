@@ -17,7 +17,11 @@ use crate::clock;
 use crate::directory::DirectoryMsg;
 
 /// Tells a hand-over what has become of its brane.
-pub(crate) type Desk = mpsc::UnboundedSender<HandOverInput>;
+pub(crate) type Desk = mpsc::Sender<HandOverInput>;
+
+/// News of a hand-over that may wait: one answer of the store is under way at a
+/// time, and the brane ends once.
+const NEWS: usize = 16;
 
 /// Where the branes of a node that ends go.
 ///
@@ -59,7 +63,7 @@ async fn hand_over(
     epoch: Epoch,
     to: Node,
 ) {
-    let (desk, mut inbox) = mpsc::unbounded_channel();
+    let (desk, mut inbox) = mpsc::channel(NEWS);
     let mut effects = Vec::new();
     let began_us = clock::monotonic_us();
     let mut machine = HandOver::begin(link.config.hand_over, began_us, &mut effects);
@@ -130,7 +134,7 @@ fn ask(
             HandOverEffect::Stop | HandOverEffect::Ended(_) | HandOverEffect::WakeAt(_) => return,
         };
         // The hand-over may be over.
-        let _ = desk.send(input);
+        let _ = desk.send(input).await;
     });
 }
 

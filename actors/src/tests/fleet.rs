@@ -41,7 +41,7 @@ async fn node(fleet: &MemoryFleet, address: &str, config: SystemConfig) -> (Worl
     let store = Arc::new(fleet.store(Node { id, address: address.to_owned() }));
     let member: Arc<MemoryStore> = Arc::clone(&store);
     let disk = fleet.disk().clone();
-    (World::without_brane(Some(member), store, disk, config).await, id)
+    (World::without_brane(Some(member), None, store, disk, config).await, id)
 }
 
 impl Session {

@@ -272,6 +272,11 @@ impl GroupCommit {
         self.per_brane.get(&brane).copied().unwrap_or(0)
     }
 
+    /// What waits and what is under way, in order.
+    pub fn queued(&self) -> impl Iterator<Item = &QueuedChunk> {
+        self.queue.iter()
+    }
+
     /// Whether nothing waits and nothing is under way.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()

@@ -182,6 +182,13 @@ fn overall(status: &SystemStatus, out: &mut Exposition) {
     if let Some(lease) = &status.lease {
         fleet(lease, out);
     }
+    if let Some(spool) = &status.spool {
+        let help = "Chunks on local disk that wait for the store.";
+        out.gauge("avvy_spool_chunks", help, spool.chunks);
+        out.gauge("avvy_spool_bytes", "Bytes of them.", spool.bytes);
+        let help = "Chunks that waited and that the store refused for good.";
+        out.counter("avvy_spool_archived_total", help, spool.archived);
+    }
     out.gauge(
         "avvy_lagging_sessions",
         "Joined sessions that are behind.",

@@ -158,6 +158,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("brane.snapshot_retry_ms", 1, HOUR_MS),
     ("store.operation_timeout_ms", 1, HOUR_MS),
     ("store.queue_bytes", KIB, 64 * GIB),
+    ("store.spool_bytes", KIB, 1024 * GIB),
     ("store.max_commit_bytes", KIB, GIB),
     ("store.max_commit_chunks", 1, 1_000_000),
     ("store.queue_calls", 1, 1_000_000),

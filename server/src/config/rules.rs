@@ -342,6 +342,14 @@ fn store(config: &Config) -> Broken {
             ),
         ),
         (
+            store.spool_bytes < store.queue_bytes,
+            "store.spool_bytes",
+            format!(
+                "is {}, less than store.queue_bytes, which is {}: what waits would not fit",
+                store.spool_bytes, store.queue_bytes
+            ),
+        ),
+        (
             store.retry_min_ms > store.retry_max_ms,
             "store.retry_min_ms",
             format!(

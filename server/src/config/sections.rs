@@ -395,6 +395,8 @@ section! {
         queue_bytes: u64 = 64 * MIB,
         /// What becomes of edits while the store is away.
         when_away: WhenAway = WhenAway::Provisional,
+        /// Bytes on local disk of what waits while the store is away.
+        spool_bytes: u64 = 256 * MIB,
         /// Bytes of journal in one transaction.
         max_commit_bytes: u64 = 4 * MIB,
         /// Chunks of journal in one transaction.
