@@ -27,6 +27,7 @@ mod error;
 mod fleet;
 mod hold;
 pub mod import;
+mod inspection;
 mod judge;
 mod lineage;
 pub mod memory;
@@ -43,6 +44,7 @@ pub mod sqlite;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod upkeep;
 
 pub use chunk::{AppendRefusal, Chunk, ChunkWrite, MAX_CHUNK_BYTES};
 pub use error::{Place, StoreError};

@@ -6,8 +6,8 @@ use avvy_model::{BraneId, Seq};
 
 use super::state::{Brane, SPOILED, State};
 use crate::error::{Place, StoreError};
+use crate::inspection::Walk;
 use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
-use crate::scan::{Scan, Verdict};
 
 impl State {
     pub(super) fn compact(&mut self, policy: CompactPolicy) -> Compaction {
@@ -58,18 +58,12 @@ impl State {
             ..BraneReport::default()
         };
         let covered = brane.covered();
-        let mut scan = Scan::new(id, oldest.min(covered), covered);
+        let mut walk = Walk::new(id, brane.head, covered, &mut report);
         for stored in brane.chunks.values() {
-            if let Ok(chunk) = stored.chunk() {
-                report.chunks += 1;
-                report.chunk_bytes += chunk.body.len() as u64;
-            }
-            scan.feed(stored.link(), &mut |damage| report.add(damage.place, damage.why));
+            walk.feed(stored.link(), stored.write.body.len());
         }
-        let verdict = scan.finish(brane.head, &mut |damage| report.add(damage.place, damage.why));
-        if let Verdict::Torn(torn) = verdict {
-            report.torn = Some(torn);
-        }
+        // Heads in memory count no chunks.
+        walk.finish(brane.chunks.len() as u64);
         if let Some(place) = brane.spoiled() {
             report.add(place, SPOILED.into());
         }

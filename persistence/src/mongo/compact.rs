@@ -14,6 +14,7 @@ use super::rows::{self, BRANES, CHUNK_RESTS, CHUNKS, Head, chunks_from};
 use super::snapshots::{delete, doom, sweep};
 use crate::error::StoreError;
 use crate::report::{CompactPolicy, Compaction};
+use crate::upkeep::{self, Bite, Bites, Bitten, skip_damaged};
 
 /// Branes listed in one step.
 const STEP: u32 = 256;
@@ -43,7 +44,7 @@ pub(super) async fn compact(link: &Link, policy: CompactPolicy) -> Result<Compac
         after = last;
     }
     if let Some(cap) = policy.max_journal_bytes {
-        cut_to(link, cap, policy.keep_snapshots, &mut done).await?;
+        upkeep::cut_to(link, cap, policy.keep_snapshots, &mut done).await?;
     }
     Ok(done)
 }
@@ -79,78 +80,32 @@ async fn compact_brane(
             delete(link, info.id).await?;
         }
     }
-    while bite(link, Bite { brane, keep, before_ms, wanted: u64::MAX }, done).await?.1 {}
-    Ok(())
+    let bite = Bite { brane, keep, before_ms, wanted: u64::MAX };
+    upkeep::bite_off(link, bite, done).await
 }
 
-/// Deletes a bite; says how many bytes, and whether there may be more.
-async fn bite(link: &Link, bite: Bite, done: &mut Compaction) -> Result<(u64, bool), StoreError> {
-    let bitten = link.transact(&bite).await?;
-    done.chunks += bitten.chunks;
-    done.chunk_bytes += bitten.bytes;
-    Ok((bitten.bytes, bitten.more))
-}
-
-/// Deletes covered chunks of the longest journals while all together are
-/// longer than `cap`.
-async fn cut_to(link: &Link, cap: u64, keep: u32, done: &mut Compaction) -> Result<(), StoreError> {
-    let (mut total, branes) = longest(link).await?;
-    for brane in branes {
-        let mut more = total > cap;
-        while more {
-            let wanted = total - cap;
-            let result = bite(link, Bite { brane, keep, before_ms: u64::MAX, wanted }, done).await;
-            let (bytes, goes_on) = match result {
-                Ok(bitten) => bitten,
-                Err(error) => {
-                    skip_damaged(Err(error), done)?;
-                    (0, false)
-                }
-            };
-            total = total.saturating_sub(bytes);
-            more = goes_on && total > cap;
-        }
+impl Bites for Link {
+    async fn bite(&self, bite: Bite) -> Result<Bitten, StoreError> {
+        self.transact(&bite).await
     }
-    Ok(())
-}
 
-/// The length of all journals, and the branes with the longest.
-async fn longest(link: &Link) -> Result<(u64, Vec<BraneId>), StoreError> {
-    link.step(async {
-        let branes = link.collection(BRANES);
-        let mut session = link.session().await?;
-        let all = doc! {"$group": {"_id": Bson::Null, "bytes": {"$sum": "$bytes"}}};
-        let mut sums = branes.aggregate([all]).session(&mut session).await?;
-        let sum = sums.next(&mut session).await.transpose()?;
-        let sum = sum.map_or(0, |sum| rows::number(&sum, "bytes").unwrap_or_default());
-        let (sort, fields) = (doc! {"bytes": -1}, doc! {"_id": 1});
-        let query = Query { sort, fields, limit: STEP, ..Query::default() };
-        let found = link.find(&mut session, BRANES, query).await?;
-        link.learn(&session);
-        let ids = found.iter().filter_map(|found| found.get_str("_id").ok()?.parse().ok());
-        Ok((sum, ids.collect()))
-    })
-    .await
-}
-
-/// Deletes the oldest chunks that each of the `keep` newest snapshots covers
-/// and that were written before `before_ms`, about `wanted` bytes at most. What
-/// the oldest of those snapshots lacks is what the brane opens from if the
-/// newer ones are damaged.
-struct Bite {
-    brane: BraneId,
-    keep: u32,
-    before_ms: u64,
-    wanted: u64,
-}
-
-/// What a bite deleted.
-#[derive(Default)]
-struct Bitten {
-    chunks: u64,
-    bytes: u64,
-    /// Whether there may be more to delete.
-    more: bool,
+    async fn longest(&self) -> Result<(u64, Vec<BraneId>), StoreError> {
+        self.step(async {
+            let branes = self.collection(BRANES);
+            let mut session = self.session().await?;
+            let all = doc! {"$group": {"_id": Bson::Null, "bytes": {"$sum": "$bytes"}}};
+            let mut sums = branes.aggregate([all]).session(&mut session).await?;
+            let sum = sums.next(&mut session).await.transpose()?;
+            let sum = sum.map_or(0, |sum| rows::number(&sum, "bytes").unwrap_or_default());
+            let (sort, fields) = (doc! {"bytes": -1}, doc! {"_id": 1});
+            let query = Query { sort, fields, limit: STEP, ..Query::default() };
+            let found = self.find(&mut session, BRANES, query).await?;
+            self.learn(&session);
+            let ids = found.iter().filter_map(|found| found.get_str("_id").ok()?.parse().ok());
+            Ok((sum, ids.collect()))
+        })
+        .await
+    }
 }
 
 impl Work for Bite {
@@ -164,7 +119,7 @@ impl Work for Bite {
         let fields = doc! {"to": 1, "at": 1, "bytes": 1, "pieces": 1};
         let query = Query { filter, sort, fields, limit: BITE_CHUNKS, ..Query::default() };
         let found = link.find(session, CHUNKS, query).await?;
-        let (bitten, due) = self.due(&found, covered);
+        let (bitten, due) = due(*self, &found, covered);
         let (Some(first), Some(last)) = (due.first(), due.last()) else { return Ok(bitten) };
         let range = doc! {"_id": {"$gte": first["_id"].clone(), "$lte": last["_id"].clone()}};
         link.writes().command(due.len(), 0);
@@ -192,35 +147,21 @@ impl Work for Bite {
     }
 }
 
-impl Bite {
-    /// How much from the front is due, and which chunks these are.
-    fn due<'a>(&self, found: &'a [Document], covered: Seq) -> (Bitten, &'a [Document]) {
-        let wanted = self.wanted.min(BITE_BYTES);
-        let mut bitten = Bitten::default();
-        for (nth, chunk) in found.iter().enumerate() {
-            let at = chunk.get_datetime("at").map(|at| at.timestamp_millis().cast_unsigned());
-            let to = rows::number(chunk, "to").unwrap_or(u64::MAX);
-            let is_due = to <= covered.0 && at.is_ok_and(|at| at < self.before_ms);
-            if !is_due || bitten.bytes >= wanted {
-                bitten.more = is_due;
-                return (bitten, &found[..nth]);
-            }
-            bitten.chunks += 1;
-            bitten.bytes += rows::number(chunk, "bytes").unwrap_or_default();
+/// How much from the front is due, and which chunks these are.
+fn due(bite: Bite, found: &[Document], covered: Seq) -> (Bitten, &[Document]) {
+    let wanted = bite.wanted.min(BITE_BYTES);
+    let mut bitten = Bitten::default();
+    for (nth, chunk) in found.iter().enumerate() {
+        let at = chunk.get_datetime("at").map(|at| at.timestamp_millis().cast_unsigned());
+        let to = rows::number(chunk, "to").unwrap_or(u64::MAX);
+        let is_due = to <= covered.0 && at.is_ok_and(|at| at < bite.before_ms);
+        if !is_due || bitten.bytes >= wanted {
+            bitten.more = is_due;
+            return (bitten, &found[..nth]);
         }
-        bitten.more = found.len() == BITE_CHUNKS as usize;
-        (bitten, found)
+        bitten.chunks += 1;
+        bitten.bytes += rows::number(chunk, "bytes").unwrap_or_default();
     }
-}
-
-/// Lets a damaged brane not hold up the others.
-fn skip_damaged(result: Result<(), StoreError>, done: &mut Compaction) -> Result<(), StoreError> {
-    match result {
-        Err(StoreError::Damaged { place, why }) => {
-            tracing::error!(%place, %why, "compaction skips a damaged brane");
-            done.skipped += 1;
-            Ok(())
-        }
-        other => other,
-    }
+    bitten.more = found.len() == BITE_CHUNKS as usize;
+    (bitten, found)
 }

@@ -129,6 +129,17 @@ pub(super) async fn head_and_hold(
     Ok((Head::read(found, brane)?, rows::hold(found, brane)?))
 }
 
+/// Who holds a brane.
+pub(super) async fn hold(link: &Link, brane: BraneId) -> Result<Hold, StoreError> {
+    link.step(async {
+        let mut session = link.session().await?;
+        let (_, hold) = head_and_hold(link, &mut session, brane).await?;
+        link.learn(&session);
+        Ok(hold)
+    })
+    .await
+}
+
 /// Sees that a holder's lease is over, and writes its document, so that it is
 /// not renewed at the same time.
 pub(super) async fn outlive(

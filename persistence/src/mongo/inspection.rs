@@ -4,13 +4,14 @@ use avvy_model::{BraneId, Seq};
 use mongodb::bson::{Bson, Document, doc};
 
 use super::compact::some_branes;
+use super::fleet;
 use super::link::{Link, Query};
 use super::reader::{self, Outline};
 use super::rows::{BRANES, CHUNKS};
 use super::schema::VERSION;
 use crate::error::{Place, StoreError};
+use crate::inspection::{Walk, note_damage};
 use crate::report::{BraneReport, Damage, MAX_DAMAGES, StoreReport};
-use crate::scan::{Link as Chained, Scan, Verdict};
 
 /// Reads everything of a brane.
 pub(super) async fn brane(link: &Link, brane: BraneId) -> Result<BraneReport, StoreError> {
@@ -31,6 +32,8 @@ pub(super) async fn brane(link: &Link, brane: BraneId) -> Result<BraneReport, St
     for damage in &outline.snapshots.damages {
         report.add(damage.place.clone(), damage.why.clone());
     }
+    let hold = fleet::hold(link, brane).await.map(drop);
+    note_damage(hold, &mut report)?;
     let cuts = reader::cuts(link, brane).await.map(|cuts| report.cuts = cuts);
     note_damage(cuts, &mut report)?;
     let chunks = chunks(link, brane, &outline, &mut report).await;
@@ -50,40 +53,18 @@ async fn chunks(
     outline: &Outline,
     report: &mut BraneReport,
 ) -> Result<(), StoreError> {
-    let (head, covered) = (outline.head.seq, outline.covered());
-    let mut scan: Option<Scan> = None;
-    let mut count = 0;
+    let head = outline.head;
+    let mut walk = Walk::new(brane, head.seq, outline.covered(), report);
     let mut at = Some(Seq(0));
     while let Some(from) = at {
         let bite = reader::bite(link, brane, from).await?;
-        at = bite.next;
-        for (chained, length) in bite.links {
-            // Chunks stored after the outline was read are not its matter.
-            if chained.from() >= head {
-                at = None;
-                break;
-            }
-            let scan = scan.get_or_insert_with(|| {
-                report.oldest = chained.from();
-                Scan::new(brane, chained.from().min(covered), covered)
-            });
-            count += 1;
-            if let Chained::Good { .. } = chained {
-                report.chunks += 1;
-                report.chunk_bytes += length as u64;
-            }
-            scan.feed(chained, &mut |damage| report.add(damage.place, damage.why));
-        }
+        let is_on = bite.links.into_iter().all(|(link, length)| walk.feed(link, length));
+        at = bite.next.filter(|_| is_on);
     }
-    let scan = scan.unwrap_or_else(|| Scan::new(brane, covered, covered));
-    let verdict = scan.finish(head, &mut |damage| report.add(damage.place, damage.why));
-    if let Verdict::Torn(torn) = verdict {
-        report.torn = Some(torn);
-    } else if count != outline.head.chunks
-        && reader::current_head(link, brane).await? == outline.head
+    if let Some(Damage { place, why }) = walk.finish(head.chunks)
+        && reader::current_head(link, brane).await? == head
     {
-        let why = format!("its head counts {} chunks, and {count} are there", outline.head.chunks);
-        report.add(Place::Brane(brane), why);
+        report.add(place, why);
     }
     Ok(())
 }
@@ -149,17 +130,4 @@ async fn size(link: &Link) -> Result<u64, StoreError> {
         Ok(part("storageSize") + part("indexSize"))
     })
     .await
-}
-
-/// Puts damage into the report; other errors end the inspection.
-fn note_damage(result: Result<(), StoreError>, report: &mut BraneReport) -> Result<(), StoreError> {
-    match result {
-        Err(StoreError::Damaged { place, why }) => {
-            report.add(place, why);
-            Ok(())
-        }
-        // Compacted away since the inspection began.
-        Err(StoreError::UnknownSnapshot { .. }) => Ok(()),
-        other => other,
-    }
 }

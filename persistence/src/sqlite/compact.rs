@@ -10,33 +10,17 @@ use super::journal::Write;
 use super::rows::key;
 use crate::error::StoreError;
 use crate::snapshot::SnapshotId;
+use crate::upkeep::{Bite, Bitten};
 
 /// Chunks looked at in one bite.
 const BITE_CHUNKS: usize = 256;
 /// Bytes of chunks deleted in one bite.
 const BITE_BYTES: u64 = 1 << 20;
 
-/// What a bite deleted.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Bitten {
-    pub(super) chunks: u64,
-    pub(super) bytes: u64,
-    /// Whether there may be more to delete.
-    pub(super) more: bool,
-}
-
 impl Write<'_> {
-    /// Deletes the oldest chunks that each of the `keep` newest snapshots
-    /// covers and that were written before `before_ms`, about `wanted` bytes
-    /// at most. What the oldest of those snapshots lacks is what the brane
-    /// opens from if the newer ones are damaged.
-    pub(super) fn compact_bite(
-        &mut self,
-        brane: BraneId,
-        keep: u32,
-        before_ms: u64,
-        wanted: u64,
-    ) -> Result<Bitten, StoreError> {
+    /// Deletes a bite.
+    pub(super) fn compact_bite(&mut self, bite: Bite) -> Result<Bitten, StoreError> {
+        let Bite { brane, keep, before_ms, wanted } = bite;
         let Some(mut known) = self.known(brane)? else {
             return Ok(Bitten::default());
         };

@@ -11,8 +11,8 @@ use super::rows::{MAX_SEQ, key, key_no};
 use super::schema::JOURNAL_VERSION;
 use super::worker::Lane;
 use crate::error::{Place, StoreError};
+use crate::inspection::{Walk, note_damage};
 use crate::report::{BraneReport, Damage, MAX_DAMAGES, StoreReport};
-use crate::scan::{Link, Scan, Verdict};
 use crate::snapshot::SnapshotId;
 
 impl Readers {
@@ -58,41 +58,19 @@ impl Readers {
         outline: &Outline,
         report: &mut BraneReport,
     ) -> Result<(), StoreError> {
-        let (no, covered) = (outline.no, outline.covered());
-        let mut scan: Option<Scan> = None;
-        let mut count = 0;
+        let (no, head) = (outline.no, outline.head);
+        let mut walk = Walk::new(brane, head.seq, outline.covered(), report);
         let mut after = Some(Seq(0));
         while let Some(from) = after {
             let step = move |reader: &mut Reader| reader.bite(brane, no, from);
             let bite = self.call(Lane::Patient, step).await?;
-            after = bite.next;
-            for (link, length) in bite.links {
-                // Chunks stored after the outline was read are not its matter.
-                if link.from() >= outline.head.seq {
-                    after = None;
-                    break;
-                }
-                let scan = scan.get_or_insert_with(|| {
-                    report.oldest = link.from();
-                    Scan::new(brane, link.from().min(covered), covered)
-                });
-                count += 1;
-                if let Link::Good { .. } = link {
-                    report.chunks += 1;
-                    report.chunk_bytes += length as u64;
-                }
-                scan.feed(link, &mut |damage| report.add(damage.place, damage.why));
-            }
+            let is_on = bite.links.into_iter().all(|(link, length)| walk.feed(link, length));
+            after = bite.next.filter(|_| is_on);
         }
-        let scan = scan.unwrap_or_else(|| Scan::new(brane, covered, covered));
-        let head = outline.head.seq;
-        let verdict = scan.finish(head, &mut |damage| report.add(damage.place, damage.why));
-        if let Verdict::Torn(torn) = verdict {
-            report.torn = Some(torn);
-        } else if count != outline.head.chunks && self.is_still(brane, outline).await? {
-            let why =
-                format!("its head counts {} chunks, and {count} are there", outline.head.chunks);
-            report.add(Place::Brane(brane), why);
+        if let Some(Damage { place, why }) = walk.finish(head.chunks)
+            && self.is_still(brane, outline).await?
+        {
+            report.add(place, why);
         }
         Ok(())
     }
@@ -173,18 +151,5 @@ impl Reader {
             Ok(Some((found, brane.is_some())))
         };
         find().map_err(fault::of(JOURNAL))
-    }
-}
-
-/// Puts damage into the report; other errors end the inspection.
-fn note_damage(result: Result<(), StoreError>, report: &mut BraneReport) -> Result<(), StoreError> {
-    match result {
-        Err(StoreError::Damaged { place, why }) => {
-            report.add(place, why);
-            Ok(())
-        }
-        // Compacted away since the inspection began.
-        Err(StoreError::UnknownSnapshot { .. }) => Ok(()),
-        other => other,
     }
 }

@@ -5,12 +5,14 @@ use rusqlite::params;
 
 use super::directory::JOURNAL;
 use super::fault;
+use super::journal::Journal;
 use super::reader::Reader;
 use super::rows;
 use super::start::SqliteStore;
 use super::worker::Lane;
 use crate::error::StoreError;
 use crate::report::{CompactPolicy, Compaction, Damage};
+use crate::upkeep::{self, Bite, Bites, Bitten, skip_damaged};
 
 /// Branes listed in one step.
 const STEP: u32 = 256;
@@ -37,7 +39,7 @@ impl SqliteStore {
             }
         }
         if let Some(cap) = policy.max_journal_bytes {
-            self.cut_to(cap, policy.keep_snapshots, &mut done).await?;
+            upkeep::cut_to(self, cap, policy.keep_snapshots, &mut done).await?;
         }
         Ok(done)
     }
@@ -58,52 +60,20 @@ impl SqliteStore {
             done.snapshots += 1;
             self.delete_parts(snapshot).await?;
         }
-        while self.bite(brane, keep, before_ms, u64::MAX, done).await?.1 {}
-        Ok(())
+        let bite = Bite { brane, keep, before_ms, wanted: u64::MAX };
+        upkeep::bite_off(self, bite, done).await
+    }
+}
+
+impl Bites for SqliteStore {
+    async fn bite(&self, bite: Bite) -> Result<Bitten, StoreError> {
+        let work = move |journal: &mut Journal| journal.write(|write| write.compact_bite(bite));
+        self.journal.call(Lane::Patient, 0, work).await
     }
 
-    /// Deletes a bite of a brane's chunks; says how many bytes, and whether
-    /// there may be more.
-    async fn bite(
-        &self,
-        brane: BraneId,
-        keep: u32,
-        before_ms: u64,
-        wanted: u64,
-        done: &mut Compaction,
-    ) -> Result<(u64, bool), StoreError> {
-        let bitten = self
-            .journal
-            .call(Lane::Patient, 0, move |journal| {
-                journal.write(|write| write.compact_bite(brane, keep, before_ms, wanted))
-            })
-            .await?;
-        done.chunks += bitten.chunks;
-        done.chunk_bytes += bitten.bytes;
-        Ok((bitten.bytes, bitten.more))
-    }
-
-    /// Deletes covered chunks of the longest journals while all together are
-    /// longer than `cap`.
-    async fn cut_to(&self, cap: u64, keep: u32, done: &mut Compaction) -> Result<(), StoreError> {
+    async fn longest(&self) -> Result<(u64, Vec<BraneId>), StoreError> {
         let longest = |reader: &mut Reader| reader.longest();
-        let (mut total, branes) = self.readers.call(Lane::Patient, longest).await?;
-        for brane in branes {
-            let mut more = total > cap;
-            while more {
-                let result = self.bite(brane, keep, u64::MAX, total - cap, done).await;
-                let (bytes, goes_on) = match result {
-                    Ok(bitten) => bitten,
-                    Err(error) => {
-                        skip_damaged(Err(error), done)?;
-                        (0, false)
-                    }
-                };
-                total = total.saturating_sub(bytes);
-                more = goes_on && total > cap;
-            }
-        }
-        Ok(())
+        self.readers.call(Lane::Patient, longest).await
     }
 }
 
@@ -154,17 +124,5 @@ impl Reader {
             branes.extend(rows::record(row).ok().map(|(_, record)| record.id));
         }
         Ok((total, branes))
-    }
-}
-
-/// Lets a damaged brane not hold up the others.
-fn skip_damaged(result: Result<(), StoreError>, done: &mut Compaction) -> Result<(), StoreError> {
-    match result {
-        Err(StoreError::Damaged { place, why }) => {
-            tracing::error!(%place, %why, "compaction skips a damaged brane");
-            done.skipped += 1;
-            Ok(())
-        }
-        other => other,
     }
 }

@@ -167,3 +167,23 @@ async fn a_database_without_a_fleet_becomes_one_with_it() {
     let found = schema.find_one(doc! {}).await.unwrap().unwrap();
     assert_eq!(found.get_i64("version").unwrap(), 2);
 }
+
+#[tokio::test]
+async fn a_holder_that_is_none_is_damage() {
+    let options = options();
+    let store = store(&options).await;
+    opened(&store, 1).await;
+    opened(&store, 2).await;
+    let branes = database(&options).await.collection::<Document>("branes");
+    let key = doc! {"_id": brane(1).to_string()};
+    for field in [doc! {"holder": 7}, doc! {"coming": {"to": "nobody"}}] {
+        branes.update_one(key.clone(), doc! {"$set": field.clone()}).await.unwrap();
+        let answer = store.open(brane(1)).await;
+        assert!(matches!(answer, Err(StoreError::Damaged { .. })), "{field}: {answer:?}");
+        assert_eq!(store.verify_brane(brane(1)).await.unwrap().damage_count, 1, "{field}");
+        let name = field.keys().next().unwrap();
+        branes.update_one(key.clone(), doc! {"$unset": {name: ""}}).await.unwrap();
+    }
+    store.open(brane(1)).await.unwrap();
+    assert_eq!(store.verify_brane(brane(2)).await.unwrap().damage_count, 0);
+}

@@ -1,0 +1,101 @@
+//! Retention, as far as it is the same for all stores with a device.
+
+use std::future::Future;
+
+use avvy_model::BraneId;
+
+use crate::error::StoreError;
+use crate::report::Compaction;
+
+/// What is deleted in one step: chunks from the front of a journal that each
+/// of the `keep` newest snapshots covers and that were written before
+/// `before_ms`, about `wanted` bytes at most. What the oldest of those
+/// snapshots lacks is what the brane opens from if the newer ones are damaged.
+#[derive(Clone, Copy)]
+pub(crate) struct Bite {
+    pub(crate) brane: BraneId,
+    pub(crate) keep: u32,
+    pub(crate) before_ms: u64,
+    pub(crate) wanted: u64,
+}
+
+/// What a bite deleted.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Bitten {
+    pub(crate) chunks: u64,
+    pub(crate) bytes: u64,
+    /// Whether there may be more to delete.
+    pub(crate) more: bool,
+}
+
+/// A store that deletes bite by bite.
+pub(crate) trait Bites: Sync {
+    /// Deletes a bite.
+    fn bite(&self, bite: Bite) -> impl Future<Output = Result<Bitten, StoreError>> + Send;
+
+    /// The length of all journals, and the branes with the longest.
+    fn longest(&self) -> impl Future<Output = Result<(u64, Vec<BraneId>), StoreError>> + Send;
+}
+
+/// Deletes all that is due of a brane.
+pub(crate) async fn bite_off(
+    store: &impl Bites,
+    bite: Bite,
+    done: &mut Compaction,
+) -> Result<(), StoreError> {
+    while swallow(store, bite, done).await?.more {}
+    Ok(())
+}
+
+/// Deletes covered chunks of the longest journals while all together are
+/// longer than `cap`.
+pub(crate) async fn cut_to(
+    store: &impl Bites,
+    cap: u64,
+    keep: u32,
+    done: &mut Compaction,
+) -> Result<(), StoreError> {
+    let (mut total, branes) = store.longest().await?;
+    for brane in branes {
+        let mut more = total > cap;
+        while more {
+            let bite = Bite { brane, keep, before_ms: u64::MAX, wanted: total - cap };
+            let bitten = match swallow(store, bite, done).await {
+                Ok(bitten) => bitten,
+                Err(error) => {
+                    skip_damaged(Err(error), done)?;
+                    Bitten::default()
+                }
+            };
+            total = total.saturating_sub(bitten.bytes);
+            more = bitten.more && total > cap;
+        }
+    }
+    Ok(())
+}
+
+async fn swallow(
+    store: &impl Bites,
+    bite: Bite,
+    done: &mut Compaction,
+) -> Result<Bitten, StoreError> {
+    let bitten = store.bite(bite).await?;
+    done.chunks += bitten.chunks;
+    done.chunk_bytes += bitten.bytes;
+    Ok(bitten)
+}
+
+/// Lets a damaged brane not hold up the others.
+pub(crate) fn skip_damaged(
+    result: Result<(), StoreError>,
+    done: &mut Compaction,
+) -> Result<(), StoreError> {
+    match result {
+        Err(StoreError::Damaged { place, why }) => {
+            tracing::error!(%place, %why, "compaction skips a damaged brane");
+            done.skipped += 1;
+            Ok(())
+        }
+        other => other,
+    }
+}
