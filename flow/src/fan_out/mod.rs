@@ -143,7 +143,7 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         self.head = window.end();
         self.ring.push(window);
         self.serve_whole(now_us);
-        self.take_turn(now_us, effects);
+        self.serve_parts(now_us, effects);
         self.expire(now_us, effects);
     }
 

@@ -127,6 +127,14 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         matches!(self.turn, Turn::Under(_))
     }
 
+    /// Serves the views that wait longest with what was published, unless their
+    /// turn comes later or the brane has more for it.
+    pub(super) fn serve_parts(&mut self, now_us: u64, effects: &mut Vec<FanOutEffect>) {
+        if !matches!(self.turn, Turn::AfterBrane) {
+            self.take_turn(now_us, effects);
+        }
+    }
+
     /// Serves the views that wait longest, unless their turn comes later.
     pub fn take_turn(&mut self, now_us: u64, effects: &mut Vec<FanOutEffect>) {
         if matches!(self.turn, Turn::Under(_) | Turn::At(_)) {
