@@ -188,15 +188,17 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         true
     }
 
-    /// Lets go of a session and gives its outbox back.
+    /// Lets go of a session and gives its outbox back, with what was held for it.
     pub fn detach(&mut self, session: SessionKey) -> Option<W> {
         let place = *self.places.get(&session)?;
         self.aims.remove(&session);
         self.forget_level(session);
-        match place {
-            Place::Live(place) => Some(self.take_live(place).wire),
-            Place::Lagging(index) => Some(self.take_lagging(index).wire),
-        }
+        let mut wire = match place {
+            Place::Live(place) => self.take_live(place).wire,
+            Place::Lagging(index) => self.take_lagging(index).wire,
+        };
+        wire.release();
+        Some(wire)
     }
 
     /// The session's outbox is full for a reason that [`Wire::send`] did not

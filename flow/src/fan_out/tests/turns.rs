@@ -153,3 +153,12 @@ fn outcomes_do_not_wait_for_a_window_that_does_not_come_this_way() {
     bench.show(TWO, view(1, 1), view(2, 1), 1, 1);
     assert_eq!(bench.got(TWO), [Window(72), Window(1), Part(0)], "it steps out of its view");
 }
+
+#[test]
+fn outcomes_are_told_to_who_leaves_before_the_turn() {
+    let mut bench = crowded(1);
+    bench.machine.hold(TWO, 72);
+    bench.publish_to(1);
+    let left = bench.machine.detach(TWO).expect("it was there");
+    assert_eq!(left.got, [Window(72)]);
+}
