@@ -80,14 +80,23 @@ impl<S, W> Lagging<S, W> {
         self.full_us.map(|since| since + u64::from(config.slow_session_timeout_ms) * 1_000)
     }
 
-    /// A session that waits for the brane is not to blame for it.
+    /// A session that waits for the brane or for others is not to blame for it.
     fn stage_deadline(&self, config: &FanOutConfig) -> Option<u64> {
+        if self.joins {
+            return None;
+        }
         let limit_ms = match self.stage {
             Stage::Loading { .. } => config.load_timeout_ms,
             Stage::Replaying(_) => config.slow_session_timeout_ms,
             Stage::Waiting => return None,
         };
         Some(self.since_us + u64::from(limit_ms) * 1_000)
+    }
+
+    /// Those for whom it waited were served: it has to catch up from here.
+    pub(super) fn joins_no_more(&mut self, now_us: u64) {
+        self.joins = false;
+        self.since_us = now_us;
     }
 
     pub(super) fn enter(&mut self, now_us: u64, stage: Stage<S>) {

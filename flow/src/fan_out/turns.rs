@@ -274,9 +274,11 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
             if self.waits_to_join(session) {
                 self.joining.push(session);
             } else {
-                self.lagging[index].joins = false;
-                // That it had to wait is no debt.
-                self.go_on(now_us, index, effects);
+                self.lagging[index].joins_no_more(now_us);
+                if self.lagging[index].hungry() {
+                    // That it had to wait is no debt.
+                    self.go_on(now_us, index, effects);
+                }
             }
         }
     }

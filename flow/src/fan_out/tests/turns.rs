@@ -162,3 +162,32 @@ fn outcomes_are_told_to_who_leaves_before_the_turn() {
     let left = bench.machine.detach(TWO).expect("it was there");
     assert_eq!(left.got, [Window(72)]);
 }
+
+#[test]
+fn who_waits_for_others_is_not_slow() {
+    let mut bench = Bench::with(FanOutConfig { turn_sessions: 1, ring_max_windows: 99, ..small() });
+    bench.watch(ONE, 99, view(0, 1));
+    bench.watch(TWO, 99, view(1, 1));
+    bench.publish_to(2);
+    bench.watch(THREE, 99, view(1, 1));
+    bench.now_us = 60_000_000;
+    bench.machine.expire(bench.now_us, &mut bench.effects);
+    assert_eq!(bench.effects(), [], "its view has not had its turn");
+    bench.turned(500).publish_to(6).take_turn();
+    bench.machine.expire(bench.now_us, &mut bench.effects);
+    assert_eq!((bench.effects(), bench.live()), (vec![], 2), "it catches up");
+    bench.work();
+    assert_eq!(bench.live(), 3);
+}
+
+#[test]
+fn who_is_full_when_the_others_were_served_is_handed_nothing() {
+    let mut bench = crowded(1);
+    bench.publish_to(2);
+    bench.watch(THREE, 99, view(1, 1));
+    bench.machine.full(0, THREE);
+    bench.turned(500).publish_to(3).take_turn();
+    assert_eq!(bench.got(THREE), []);
+    bench.drained(THREE, 99);
+    assert_eq!((bench.got(THREE), bench.live()), (replayed(3..=3), 3));
+}
