@@ -19,6 +19,9 @@ use super::{
 };
 use crate::SessionKey;
 
+/// The longest pause between two turns; in microseconds.
+const MAX_PAUSE_US: u64 = 1_000_000;
+
 /// When views are handed what they wait for.
 #[derive(Clone, Copy, Default)]
 pub(super) enum Turn {
@@ -67,10 +70,11 @@ impl<W> Stream<W> {
 }
 
 impl FanOutConfig {
-    /// How long after a turn the next one is due.
+    /// How long after a turn the next one is due. One that took very long, as
+    /// the process did not run, keeps nobody waiting for much longer.
     fn turn_pause_us(&self, took_us: u64) -> u64 {
         let percent = u64::from(self.turn_budget_percent.clamp(1, 100));
-        took_us.saturating_mul(100 - percent) / percent
+        (took_us.saturating_mul(100 - percent) / percent).min(MAX_PAUSE_US)
     }
 }
 

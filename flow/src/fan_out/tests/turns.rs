@@ -191,3 +191,13 @@ fn who_is_full_when_the_others_were_served_is_handed_nothing() {
     bench.drained(THREE, 99);
     assert_eq!((bench.got(THREE), bench.live()), (replayed(3..=3), 3));
 }
+
+#[test]
+fn a_turn_in_which_the_process_stood_still_is_soon_followed_by_the_next() {
+    let config = FanOutConfig { turn_sessions: 1, turn_budget_percent: 1, ..small() };
+    let mut bench = Bench::with(config);
+    bench.watch(ONE, 99, view(0, 1));
+    bench.watch(TWO, 99, view(1, 1));
+    bench.publish_to(1).turned(60_000_000);
+    assert_eq!(bench.now_us, 61_000_000);
+}
