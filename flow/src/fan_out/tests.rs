@@ -1,4 +1,5 @@
 mod levels;
+mod random;
 mod turns;
 mod views;
 
