@@ -11,6 +11,7 @@ mod error;
 mod jws;
 mod key;
 pub mod rate;
+mod revoked;
 mod rights;
 mod token;
 
@@ -18,5 +19,6 @@ pub use bearer::bearer;
 pub use claims::Claims;
 pub use error::TokenError;
 pub use key::{InvalidKey, Keys, PublicKey};
+pub use revoked::{MAX_LIFETIME_S, Revocation, Revoked};
 pub use rights::role_for;
 pub use token::{Issuer, MAX_TOKEN_BYTES, Policy, Verifier};
