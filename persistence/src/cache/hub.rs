@@ -4,11 +4,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use avvy_model::BraneId;
+#[cfg(feature = "redis")]
+use tokio::sync::Notify;
 
 use super::layer::{Cache, CacheOptions};
 use super::locations::Locations;
 use super::model::Model;
 use super::notice::{Location, Notice};
+use super::set::SharedSet;
 use super::shared::Shared;
 use super::status::{CacheStatus, TierStatus};
 
@@ -24,6 +27,9 @@ pub struct Caches {
 /// Where notices go that come in.
 pub(crate) struct Hub {
     kinds: Mutex<Vec<Arc<dyn Kind>>>,
+    /// Who is told when something is added to a set.
+    #[cfg(feature = "redis")]
+    sets: Mutex<Vec<(&'static str, Arc<Notify>)>>,
     locations: Mutex<Locations>,
 }
 
@@ -53,6 +59,21 @@ impl Caches {
         let kind: Arc<dyn Kind> = cache.clone();
         self.hub.kinds().push(kind);
         cache
+    }
+
+    /// A set that all nodes share, where there is a way to.
+    pub fn set(&self, name: &'static str) -> Option<Arc<dyn SharedSet>> {
+        #[cfg(feature = "redis")]
+        return self.redis.as_ref().map(|redis| {
+            let added = Arc::new(Notify::new());
+            self.hub.sets().push((name, Arc::clone(&added)));
+            redis.set(name, added)
+        });
+        #[cfg(not(feature = "redis"))]
+        {
+            let _ = name;
+            None
+        }
     }
 
     /// Where a brane was last heard of. A hint: it may be wrong.
@@ -97,7 +118,29 @@ impl Caches {
 impl Hub {
     fn new(options: CacheOptions) -> Self {
         let locations = Mutex::new(Locations::new(options.max_stale));
-        Self { kinds: Mutex::default(), locations }
+        Self {
+            kinds: Mutex::default(),
+            #[cfg(feature = "redis")]
+            sets: Mutex::default(),
+            locations,
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    fn sets(&self) -> MutexGuard<'_, Vec<(&'static str, Arc<Notify>)>> {
+        self.sets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something was added to the set of this name; without one, perhaps to any.
+    fn added(&self, name: Option<&str>) {
+        #[cfg(feature = "redis")]
+        for (set, added) in self.sets().iter() {
+            if name.is_none_or(|name| name == *set) {
+                added.notify_one();
+            }
+        }
+        #[cfg(not(feature = "redis"))]
+        let _ = name;
     }
 
     fn kinds(&self) -> MutexGuard<'_, Vec<Arc<dyn Kind>>> {
@@ -161,12 +204,13 @@ impl Hears for Hub {
                 kinds.iter().filter(|of| of.name() == kind).for_each(|of| of.heard(key));
             }
             Notice::BraneMoved(location) => self.locations().learn(location.clone()),
-            Notice::Added { .. } => {}
+            Notice::Added { set } => self.added(Some(set)),
         }
     }
 
     fn gap(&self) {
         self.kinds().iter().for_each(|kind| kind.missed());
         self.locations().clear();
+        self.added(None);
     }
 }

@@ -30,6 +30,7 @@ mod model;
 mod notice;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod set;
 #[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod shared;
 mod status;
@@ -39,5 +40,6 @@ pub use hub::Caches;
 pub use layer::{Cache, CacheOptions, Write};
 pub use model::{BraneRecords, Model};
 pub use notice::{Location, Notice};
+pub use set::{MAX_MEMBER_BYTES, Member, MetaSet, SharedSet};
 pub use status::{CacheStatus, SharedStatus, TierStatus};
 pub use store::CachedStore;

@@ -8,4 +8,5 @@ mod faults;
 mod help;
 mod history;
 mod notices;
+mod sets;
 mod tiers;

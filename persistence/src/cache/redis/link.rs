@@ -107,13 +107,18 @@ impl Link {
 
     /// The channel of the notices.
     pub(super) fn channel(&self) -> String {
-        format!("{}:{FORMAT}:notices", self.options.namespace)
+        self.own_name("notices")
+    }
+
+    /// A name that no other fleet, nor version, has.
+    pub(super) fn own_name(&self, rest: &str) -> String {
+        format!("{}:{FORMAT}:{rest}", self.options.namespace)
     }
 
     /// The name of a cached value.
     pub(super) fn name(&self, key: &SharedKey) -> String {
         let SharedKey { kind, version, text } = key;
-        format!("{}:{FORMAT}:{kind}.{version}:{text}", self.options.namespace)
+        self.own_name(&format!("{kind}.{version}:{text}"))
     }
 
     pub(super) fn status(&self) -> SharedStatus {

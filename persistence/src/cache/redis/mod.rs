@@ -12,6 +12,7 @@
 
 mod link;
 mod listen;
+mod set;
 mod tier;
 
 use std::fmt;
@@ -20,9 +21,12 @@ use std::time::Duration;
 
 use super::hub::Hears;
 use super::notice::Notice;
+use super::set::SharedSet;
 use super::shared::Shared;
 use super::status::SharedStatus;
 use link::Link;
+use set::RedisSet;
+use tokio::sync::Notify;
 
 /// How Redis is reached and used.
 #[derive(Clone, PartialEq, Eq)]
@@ -107,6 +111,11 @@ impl Redis {
     pub fn tell(&self, notice: Notice) {
         let link = Arc::clone(&self.link);
         tokio::spawn(async move { link.tell(&notice).await });
+    }
+
+    /// A set that all nodes share; `added` is told when somebody adds to it.
+    pub(crate) fn set(&self, name: &'static str, added: Arc<Notify>) -> Arc<dyn SharedSet> {
+        Arc::new(RedisSet { link: Arc::clone(&self.link), name, added })
     }
 
     pub(crate) fn tier(&self) -> Arc<dyn Shared> {

@@ -81,7 +81,7 @@ impl Shared for Link {
 
 /// A script with one key; its arguments follow. Sent whole each time: they are
 /// short, and Redis keeps what it has compiled.
-fn script(text: &str, name: &str) -> Cmd {
+pub(super) fn script(text: &str, name: &str) -> Cmd {
     let mut command = redis::cmd("EVAL");
     command.arg(text).arg(1).arg(name);
     command
