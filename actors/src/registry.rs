@@ -85,6 +85,14 @@ impl Registry {
         }
     }
 
+    /// Has every session look whether its token still counts.
+    pub(crate) fn recheck(&self) {
+        for entry in &self.sessions {
+            // A session that ends at this moment has nothing to look at.
+            let _ = entry.actor.send_message(SessionMsg::Recheck);
+        }
+    }
+
     /// Closes one session.
     pub(crate) fn close(&self, session: SessionKey, code: CloseCode) {
         if let Some(entry) = self.sessions.get(&session) {

@@ -25,6 +25,7 @@ use crate::fan_out::FanOutMsg;
 use crate::limit::Limit;
 use crate::people::PeopleMsg;
 use crate::registry::Registry;
+use crate::revocations::Revocations;
 use crate::route::Route;
 use crate::session::Shared;
 
@@ -36,6 +37,8 @@ pub(crate) enum SessionMsg {
     Opened { join: Box<Join>, result: Result<BraneHandle, Denied>, permit: Permit },
     /// A joined brane's actor is gone; with an address the brane is there.
     BraneLost { brane: BraneId, address: Option<Arc<str>> },
+    /// Tokens were revoked.
+    Recheck,
     /// The connection has ended.
     Ended,
     /// Fail, as a broken invariant would make it.
@@ -47,6 +50,7 @@ pub(crate) enum SessionMsg {
 #[derive(Clone)]
 pub(crate) struct SessionContext {
     pub(crate) verifier: Arc<Verifier>,
+    pub(crate) revocations: Arc<Revocations>,
     pub(crate) directory: ActorRef<DirectoryMsg>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) accounts: Arc<Accounts>,
@@ -122,6 +126,7 @@ impl Actor for SessionActor {
             SessionMsg::BraneLost { brane, address } => {
                 session.on_brane_lost(brane, address.as_deref());
             }
+            SessionMsg::Recheck => session.on_recheck(),
             SessionMsg::Ended => {
                 session.on_ended();
                 myself.stop(None);
@@ -177,6 +182,9 @@ impl Session {
         let Some(claims) = &self.claims else {
             return self.not_authenticated(Code::NotAuthenticated, "hello");
         };
+        if self.context.revocations.cover(claims) {
+            return self.not_authenticated(Code::TokenRevoked, "hello");
+        }
         if !self.shared.enter(self.context.accounts.of(claims.user)) {
             let pause = Some(SESSION_PAUSE_MS);
             self.shared.refuse(Code::TooManySessions, Some("hello"), None, pause);
@@ -218,6 +226,9 @@ impl Session {
                 return self.shared.refuse(error.code(), Some("auth.refresh"), None, None);
             }
         };
+        if self.context.revocations.cover(&claims) {
+            return self.shared.refuse(Code::TokenRevoked, Some("auth.refresh"), None, None);
+        }
         if self.claims.as_ref().is_some_and(|old| old.user != claims.user) {
             return self.shared.refuse(Code::Forbidden, Some("auth.refresh"), None, None);
         }
@@ -439,6 +450,13 @@ impl Session {
         }
     }
 
+    fn on_recheck(&self) {
+        let claims = self.claims.as_deref().filter(|_| self.greeted);
+        if claims.is_some_and(|claims| self.context.revocations.cover(claims)) {
+            self.shared.close(CloseCode::TokenRevoked);
+        }
+    }
+
     fn on_ended(&mut self) {
         self.context.registry.remove(self.shared.key);
         self.shared.leave_all();
@@ -446,8 +464,10 @@ impl Session {
 
     fn not_authenticated(&self, code: Code, operation: &str) {
         self.shared.refuse(code, Some(operation), None, None);
-        let is_expired = code == Code::TokenExpired;
-        let close = if is_expired { CloseCode::TokenExpired } else { CloseCode::NotAuthenticated };
-        self.shared.close(close);
+        self.shared.close(match code {
+            Code::TokenExpired => CloseCode::TokenExpired,
+            Code::TokenRevoked => CloseCode::TokenRevoked,
+            _ => CloseCode::NotAuthenticated,
+        });
     }
 }

@@ -28,6 +28,18 @@ pub struct OpenBrane {
     pub people: PeopleStatus,
 }
 
+/// What is revoked, as far as this node knows.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct RevocationStatus {
+    /// How many revocations are known.
+    pub revoked: usize,
+    /// How long ago the place was read that was not read for the longest, in
+    /// milliseconds: others may have revoked since.
+    pub age_ms: u64,
+    /// How often a place could not be read.
+    pub failures: u64,
+}
+
 /// The whole system at one moment.
 #[derive(Clone, Debug)]
 pub struct SystemStatus {
@@ -45,4 +57,6 @@ pub struct SystemStatus {
     pub spool: Option<SpoolStatus>,
     /// The cache over the store, if there is one.
     pub cache: Option<CacheStatus>,
+    /// What is revoked.
+    pub revocations: RevocationStatus,
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::{Duration, Instant};
 
-use avvy_auth::{Claims, Verifier, role_for};
+use avvy_auth::{Claims, Revocation, Verifier, role_for};
 use avvy_brane::Frozen;
 use avvy_flow::SessionKey;
 use avvy_flow::admission::Appointments;
@@ -14,6 +14,7 @@ use avvy_model::{
     BraneId, ClientId, Code, Counter, NumberedEdit, Position, Principal, Refusal, Seq, TraceId,
     UserId,
 };
+use avvy_persistence::cache::SharedSet;
 use avvy_persistence::spool::Spool;
 use avvy_persistence::{BraneCursor, BraneFilter, BranePage, BraneRecord, Store, StoreError};
 use avvy_protocol::close::CloseCode;
@@ -37,6 +38,7 @@ use crate::metrics::{Metrics, count};
 use crate::persistence::PersistenceMsg;
 use crate::probe::{self, Leaves, Probe};
 use crate::registry::{Registry, SWEEP_EVERY};
+use crate::revocations::Revocations;
 use crate::session::{SessionPort, Shared};
 use crate::session_actor::{SessionActor, SessionArguments, SessionContext};
 use crate::status::{OpenBrane, SystemStatus};
@@ -53,6 +55,7 @@ pub struct System {
 struct Inner {
     store: Arc<dyn Store>,
     verifier: Arc<Verifier>,
+    revocations: Arc<Revocations>,
     config: Arc<SystemConfig>,
     session_config: Arc<crate::SessionConfig>,
     metrics: Arc<Metrics>,
@@ -111,9 +114,41 @@ impl System {
     /// What a token says of its bearer, now.
     ///
     /// # Errors
-    /// `not_authenticated`, `token_invalid` or `token_expired`.
+    /// `not_authenticated`, `token_invalid`, `token_expired` or `token_revoked`.
     pub fn verify(&self, token: &str) -> Result<Claims, Code> {
+        let claims = self.read_token(token)?;
+        if self.inner.revocations.cover(&claims) { Err(Code::TokenRevoked) } else { Ok(claims) }
+    }
+
+    /// What a token says that counts, or would if it were not revoked.
+    ///
+    /// # Errors
+    /// `not_authenticated`, `token_invalid` or `token_expired`.
+    pub fn read_token(&self, token: &str) -> Result<Claims, Code> {
         self.inner.verifier.verify(token, clock::unix_s()).map_err(|error| error.code())
+    }
+
+    /// Revokes tokens that have not ended yet: their sessions are closed, and
+    /// nobody comes in by them, on this node at once and on others when they
+    /// hear of it. `expires_s` is when the tokens end, if that is known. Gives
+    /// the Unix second until which it is remembered.
+    ///
+    /// # Errors
+    /// `too_large` for a user who has revoked too many one by one;
+    /// `unavailable` when nothing that outlives this process has it yet.
+    pub async fn revoke(
+        &self,
+        revocation: Revocation,
+        expires_s: Option<u64>,
+    ) -> Result<u64, Code> {
+        self.inner.revocations.revoke(revocation, expires_s).await
+    }
+
+    /// Keeps what is revoked in a set that other nodes share, besides the
+    /// store. It need not answer yet.
+    pub async fn share_revocations(&self, set: Arc<dyn SharedSet>) {
+        // It is read again and again, and failures are counted there.
+        let _ = self.inner.revocations.keep(set).await;
     }
 
     /// What a user has left of every rate.
@@ -157,6 +192,7 @@ impl System {
         ));
         let context = SessionContext {
             verifier: Arc::clone(&inner.verifier),
+            revocations: Arc::clone(&inner.revocations),
             directory: inner.directory.clone(),
             registry: Arc::clone(registry),
             accounts: Arc::clone(&inner.accounts),
@@ -291,7 +327,17 @@ impl System {
         let (sessions, cache) = (inner.registry.len(), inner.store.cache_status());
         let writes = inner.store.writes();
         let spool = inner.spool.as_ref().map(Spool::status);
-        Ok(SystemStatus { sessions, branes, group_commit, lease, writes, spool, cache })
+        let revocations = inner.revocations.status();
+        Ok(SystemStatus {
+            sessions,
+            branes,
+            group_commit,
+            lease,
+            writes,
+            spool,
+            cache,
+            revocations,
+        })
     }
 
     /// Counters of the whole process.

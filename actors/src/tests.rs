@@ -11,6 +11,7 @@ mod loading;
 mod opening;
 mod people;
 mod requests;
+mod revocations;
 mod sessions;
 mod spooling;
 

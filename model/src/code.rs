@@ -97,6 +97,8 @@ codes! {
     TooManySessions = 1023, "too_many_sessions";
     /// The brane is at another node, whose URL is `address`; go on there.
     Moved = 1024, "moved";
+    /// The token was revoked before its end.
+    TokenRevoked = 1025, "token_revoked";
 
     /// The object is not in the brane.
     ObjectNotFound = 2000, "object_not_found";

@@ -32,6 +32,8 @@ const GIVEN: &[(u16, &str)] = &[
     (1021, "too_many_branes"),
     (1022, "no_pose"),
     (1023, "too_many_sessions"),
+    (1024, "moved"),
+    (1025, "token_revoked"),
     (2000, "object_not_found"),
     (2001, "object_exists"),
     (2002, "parent_not_found"),

@@ -19,7 +19,7 @@ async fn the_routes_are_those_of_the_documents() {
     let headings = API.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'));
     let mut routes: Vec<(&str, &str)> =
         headings.map(|heading| heading.split_once(' ').unwrap()).collect();
-    assert_eq!(routes.len(), 5);
+    assert_eq!(routes.len(), 6);
     let table = API.split("\n| path | 200 means |").nth(1).unwrap();
     let rows = table.split("\n\n").next().unwrap().split("\n| `").skip(1);
     routes.extend(rows.map(|row| ("GET", row.split('`').next().unwrap())));

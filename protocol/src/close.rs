@@ -100,6 +100,8 @@ close_codes! {
     TokenExpired = 4503, "token_expired", No;
     /// Another connection has joined a brane under the same client id; this is the old one.
     Replaced = 4505, "replaced", No;
+    /// The token was revoked before its end.
+    TokenRevoked = 4506, "token_revoked", No;
 }
 
 #[cfg(test)]

@@ -40,6 +40,9 @@ pub enum Command {
     /// Make a token that lets its bearer in
     #[command(long_about = TOKEN_ABOUT)]
     Token(Token),
+    /// End tokens before their time
+    #[command(long_about = REVOKE_ABOUT)]
+    Revoke(Revoke),
     /// Show what a data directory holds, and verify it
     #[command(long_about = INSPECT_ABOUT)]
     Inspect(Inspect),
@@ -154,6 +157,41 @@ impl Token {
     }
 }
 
+/// End tokens before their time.
+#[derive(Args, Debug, PartialEq)]
+#[command(after_help = "\
+Examples:
+  avvyland revoke --token \"$(cat token.jwt)\"
+  avvyland revoke --user 6f1a7ac0-0d10-4b5e-9d5e-2f1d6a1f9f01
+  avvyland revoke --user 6f1a7ac0-0d10-4b5e-9d5e-2f1d6a1f9f01 --before 1795487000")]
+pub struct Revoke {
+    /// Whose tokens: a UUID; all of them if nothing else is given
+    #[arg(long, value_name = "UUID", value_parser = user)]
+    pub user: Option<UserId>,
+    /// One token: itself, or its id (`jti`) with --user
+    #[arg(long, value_name = "JWT|UUID", conflicts_with = "before")]
+    pub token: Option<String>,
+    /// Those made before this Unix time
+    #[arg(long, value_name = "SECONDS")]
+    pub before: Option<u64>,
+    /// Address of the server, http [default: the one that runs on --data]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// File of settings [default: config.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory with the key [setting: server.data_dir]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+impl Revoke {
+    /// The settings that the flags make.
+    pub fn arguments(&self) -> Vec<Argument> {
+        data_argument(self.data.as_ref()).into_iter().collect()
+    }
+}
+
 /// Show what a data directory holds, and verify it.
 #[derive(Args, Debug, PartialEq)]
 #[command(after_help = "\
@@ -237,6 +275,14 @@ and print it. Whoever can read that key can make any token.
 
 The role is the most that the token allows in any brane; a user who owns a
 brane is its owner only by a token of that role.";
+
+const REVOKE_ABOUT: &str = "\
+End tokens before their time. Their sessions are closed within a second, and
+nobody comes in by them any more, on all servers that share a store or a Redis.
+
+Without --token it ends all that the user has; tokens made from the next second
+on count. A running server does it, asked with a token of the user's own that
+is made with the key in the data directory.";
 
 const INSPECT_ABOUT: &str = "\
 Show what a data directory holds, and verify it: every brane with its
@@ -359,6 +405,8 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         for line in [
+            "revoke --token a --before 1",
+            "revoke --user me",
             "migrate --from data",
             "migrate --from data --to mongodb://host/",
             "",

@@ -9,6 +9,7 @@ pub mod demo;
 mod demo_brane;
 mod find_brane;
 mod hints;
+mod http;
 pub mod inspect;
 mod logging;
 pub mod migrate;
@@ -17,6 +18,7 @@ mod output;
 mod powercut;
 #[cfg(feature = "mongodb")]
 mod read_model;
+pub mod revoke;
 pub mod serve;
 mod settings;
 pub mod token;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use avvy_server::cli::{Cli, Command};
-use avvy_server::{demo, inspect, migrate, serve, token};
+use avvy_server::{demo, inspect, migrate, revoke, serve, token};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Token(arguments) => token::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Revoke(arguments) => revoke::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Migrate(arguments) => migrate::run(&arguments).map(|()| ExitCode::SUCCESS),
     };

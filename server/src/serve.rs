@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use avvy_actors::{Parts, System};
+use avvy_actors::{Parts, REVOKED, System};
 use avvy_auth::{Claims, Issuer};
 use avvy_model::{BraneId, NodeId, Role, UserId};
 use avvy_persistence::cache::CachedStore;
@@ -54,10 +54,10 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     let early = if config.fleet.address.is_empty() { None } else { Some(listen(config).await?) };
     let node = early.as_ref().map(|listener| node(config, listener)).transpose()?;
     // Before anything that writes there: it takes the lock on the data directory.
-    let settings::OpenStore { store, fleet } = settings::open_store(config, node).await?;
+    let settings::OpenStore { store, fleet } = settings::open_store(config, node.clone()).await?;
     migrate::refuse_unfinished(store.as_ref()).await?;
     let caches = settings::caches(config)?;
-    let store: Arc<dyn Store> = Arc::new(CachedStore::new(store, &caches, None));
+    let store: Arc<dyn Store> = Arc::new(CachedStore::new(store, &caches, node));
     let issuer = Issuer::new(data_dir::keys(&config.auth_key_file())?, config.token_policy());
     let tls = match config.tls_files() {
         Some((certificate, key)) => Some(avvy_net::tls::acceptor(&certificate, &key)?),
@@ -73,6 +73,9 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     let (verifier, actors) = (issuer.verifier(), settings::system(config));
     let parts = Parts { store: Arc::clone(&store), fleet, spool: settings::spool(config)? };
     let system = System::start_on(parts, verifier, actors).await?;
+    if let Some(set) = caches.set(REVOKED) {
+        system.share_revocations(set).await;
+    }
     let developer = developer(config, clock::unix_s());
     let demo_brane = demo_brane::ensure(
         store.as_ref(),

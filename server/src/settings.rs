@@ -213,6 +213,7 @@ pub fn system(config: &Config) -> SystemConfig {
     let Config { limits, brane, store, fleet, .. } = config;
     SystemConfig {
         session: session(config),
+        revocation_poll_ms: config.auth.revocation_poll_ms,
         user: user(limits),
         brane: BraneConfig {
             flush: flush(config),

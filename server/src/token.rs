@@ -5,7 +5,7 @@ use avvy_auth::{Claims, Issuer};
 use avvy_model::UserId;
 use uuid::Uuid;
 
-use crate::config::Sources;
+use crate::config::{Config, Sources};
 use crate::{cli, clock, data_dir, output};
 
 /// Prints a token.
@@ -16,13 +16,7 @@ pub fn run(arguments: &cli::Token) -> Result<()> {
     let config = Sources::gather(arguments.config.as_deref(), arguments.arguments())
         .and_then(|sources| sources.load())
         .map_err(|problems| anyhow!("{problems}"))?;
-    let key_file = config.auth_key_file();
-    ensure!(
-        key_file.exists(),
-        "there is no key at {}; `avvyland serve` makes one at its first start",
-        key_file.display()
-    );
-    let issuer = Issuer::new(data_dir::keys(&key_file)?, config.token_policy());
+    let issuer = issuer(&config)?;
     let now_s = clock::unix_s();
     let lifetime_s = arguments.hours.map_or(config.auth.token_lifetime_s, |hours| hours * 3_600);
     output::say(issuer.issue(&Claims {
@@ -34,4 +28,18 @@ pub fn run(arguments: &cli::Token) -> Result<()> {
         issued_s: now_s,
         expires_s: now_s + lifetime_s,
     }))
+}
+
+/// Makes tokens with the key of the data directory.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn issuer(config: &Config) -> Result<Issuer> {
+    let key_file = config.auth_key_file();
+    ensure!(
+        key_file.exists(),
+        "there is no key at {}; `avvyland serve` makes one at its first start",
+        key_file.display()
+    );
+    Ok(Issuer::new(data_dir::keys(&key_file)?, config.token_policy()))
 }

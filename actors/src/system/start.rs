@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use avvy_auth::Verifier;
 use avvy_flow::admission::Appointments;
+use avvy_persistence::cache::MetaSet;
 use avvy_persistence::spool::{Drained, Spool};
 use avvy_persistence::{Fleet, Store, StoreError};
 use ractor::concurrency::oneshot;
@@ -22,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::persistence::{PersistenceActor, PersistenceArguments};
 use crate::probe::Probe;
 use crate::registry::Registry;
+use crate::revocations::{REVOKED, Revocations};
 use crate::supervisor::{Supervisor, SupervisorArguments};
 
 /// Why the system did not start.
@@ -119,6 +121,10 @@ impl System {
             // It has just started.
             let _ = link.actor.send_message(FleetMsg::Serve(directory.clone()));
         }
+        let (poll_ms, leeway_s) = (config.revocation_poll_ms, verifier.leeway_s());
+        let revocations = Revocations::start(&registry, poll_ms, leeway_s);
+        // Nobody is let in before it is known who is not.
+        revocations.keep(Arc::new(MetaSet::new(Arc::clone(&store), REVOKED))).await?;
         let accounts = Arc::new(Accounts::new(config.user.clone(), Arc::clone(&metrics)));
         tokio::spawn(Registry::sweep(
             Arc::downgrade(&registry),
@@ -130,6 +136,7 @@ impl System {
             inner: Arc::new(Inner {
                 store,
                 verifier: Arc::new(verifier),
+                revocations,
                 session_config: Arc::new(config.session.clone()),
                 config,
                 metrics,

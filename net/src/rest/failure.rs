@@ -119,7 +119,7 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         Code::Malformed | Code::UnknownOperation | Code::UnsupportedVersion => {
             StatusCode::BAD_REQUEST
         }
-        Code::NotAuthenticated | Code::TokenInvalid | Code::TokenExpired => {
+        Code::NotAuthenticated | Code::TokenInvalid | Code::TokenExpired | Code::TokenRevoked => {
             StatusCode::UNAUTHORIZED
         }
         Code::Forbidden | Code::NotPermitted | Code::RootProtected => StatusCode::FORBIDDEN,

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use avvy_actors::{ByCode, LeaseStatus, Limit, Metrics, OpenBrane, SystemStatus, WriteCounts};
+use avvy_actors::{
+    ByCode, LeaseStatus, Limit, Metrics, OpenBrane, RevocationStatus, SystemStatus, WriteCounts,
+};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -60,6 +62,7 @@ pub(super) async fn page(State(app): State<App>) -> Result<impl IntoResponse, Fa
         if let Some(counts) = &status.writes {
             writes(counts, &mut out);
         }
+        revocations(&status.revocations, &mut out);
         if let Some(status) = &status.cache {
             cache::write(status, &mut out);
         }
@@ -203,6 +206,15 @@ fn overall(status: &SystemStatus, out: &mut Exposition) {
     out.gauge("avvy_commit_queue_bytes", "Bytes of these chunks.", commit.bytes);
     let in_a_row = commit.failures_in_a_row;
     out.gauge("avvy_commit_failures_in_a_row", "Failed commits since the last good one.", in_a_row);
+}
+
+fn revocations(status: &RevocationStatus, out: &mut Exposition) {
+    let RevocationStatus { revoked, age_ms, failures } = status;
+    out.gauge("avvy_revocations", "Revocations of tokens that are in force.", revoked);
+    let help = "Since the place was read that was not read for the longest.";
+    out.gauge("avvy_revocations_age_milliseconds", help, age_ms);
+    let help = "How often a place could not be read.";
+    out.counter("avvy_revocations_failures_total", help, failures);
 }
 
 fn load(counter: &AtomicU64) -> u64 {

@@ -16,6 +16,7 @@ mod health;
 mod metrics;
 mod negotiate;
 mod objects;
+mod tokens;
 mod trace;
 
 use std::sync::Arc;
@@ -93,6 +94,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/brane/{id}", get(branes::read))
         .route("/brane/{id}/objects", get(objects::list))
         .route("/brane/{id}/edits", axum::routing::post(edits::submit))
+        .route("/token/revoke", axum::routing::post(tokens::revoke))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(app.clone(), auth::authenticate));

@@ -185,4 +185,5 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("redis.retry_ms", 1, HOUR_MS),
     ("auth.token_lifetime_s", 1, 366 * DAY_S),
     ("auth.clock_leeway_s", 0, 3_600),
+    ("auth.revocation_poll_ms", 10, HOUR_MS),
 ];

@@ -453,6 +453,8 @@ section! {
         token_lifetime_s: u64 = 12 * 3_600,
         /// How far clocks of issuer and verifier may differ, in seconds.
         clock_leeway_s: u64 = 5,
+        /// How often it is looked what others have revoked, in milliseconds.
+        revocation_poll_ms: u64 = 1_000,
     }
 }
 

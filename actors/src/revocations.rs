@@ -1,0 +1,229 @@
+//! What tokens are revoked, as this node knows it.
+//!
+//! Every check is against the node's own copy. What is added here is in force
+//! here at once, and put into every place that keeps it: the store, and Redis
+//! where there is one. Each place is read again and again, sooner where it
+//! tells of changes, and given back what it lacks. So a place that is away, or
+//! has forgotten, costs nothing but time, which is told ([`RevocationStatus`]).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use avvy_auth::{Claims, MAX_LIFETIME_S, Revocation, Revoked};
+use avvy_model::{Code, UserId};
+use avvy_persistence::StoreError;
+use avvy_persistence::cache::{Member, SharedSet};
+use tokio::sync::Notify;
+use tracing::{debug, info, warn};
+
+use crate::clock;
+use crate::registry::Registry;
+use crate::status::RevocationStatus;
+
+/// The name of the set in every place.
+pub const REVOKED: &str = "revoked";
+
+/// Of one user. Whoever has more to revoke revokes all.
+const MAX_OF_USER: usize = 256;
+
+/// Sessions are looked at no more often than so.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+
+/// What is known, and by whom it is kept.
+pub(crate) struct Revocations {
+    known: RwLock<Revoked>,
+    keepers: Mutex<Vec<Arc<Keeper>>>,
+    /// Somebody was revoked: the sessions are to be looked at.
+    news: Notify,
+    poll: Duration,
+    leeway_s: u64,
+}
+
+/// A place that keeps it.
+struct Keeper {
+    set: Arc<dyn SharedSet>,
+    /// Monotonic milliseconds at which it was last read, from before that.
+    read_ms: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Revocations {
+    /// Nothing is revoked yet. Ends with `registry`.
+    pub(crate) fn start(registry: &Arc<Registry>, poll_ms: u64, leeway_s: u64) -> Arc<Self> {
+        let this = Arc::new(Self {
+            known: RwLock::default(),
+            keepers: Mutex::default(),
+            news: Notify::new(),
+            poll: Duration::from_millis(poll_ms),
+            leeway_s,
+        });
+        tokio::spawn(look(Arc::downgrade(&this), Arc::downgrade(registry)));
+        this
+    }
+
+    /// Has a place keep it, and takes what is there.
+    ///
+    /// # Errors
+    /// When it could not be read. It is tried again all the same.
+    pub(crate) async fn keep(self: &Arc<Self>, set: Arc<dyn SharedSet>) -> Result<(), StoreError> {
+        let read_ms = AtomicU64::new(clock::monotonic_ms());
+        let keeper = Arc::new(Keeper { set, read_ms, failures: AtomicU64::new(0) });
+        self.keepers().push(Arc::clone(&keeper));
+        let first = self.read(&keeper).await;
+        tokio::spawn(follow(Arc::downgrade(self), keeper));
+        first
+    }
+
+    /// Whether this token is revoked.
+    pub(crate) fn cover(&self, claims: &Claims) -> bool {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).covers(claims)
+    }
+
+    /// Revokes, from now on, until the tokens that it means have ended, and
+    /// gives the Unix second of that. Done when one place keeps it.
+    ///
+    /// # Errors
+    /// `too_large` for a user who has revoked too many one by one;
+    /// `unavailable` when no place has it yet: it is in force here, and should
+    /// be asked for again.
+    pub(crate) async fn revoke(
+        &self,
+        revocation: Revocation,
+        expires_s: Option<u64>,
+    ) -> Result<u64, Code> {
+        let now_s = clock::unix_s();
+        let latest_s = now_s.saturating_add(MAX_LIFETIME_S);
+        let until_s = expires_s.unwrap_or(latest_s).saturating_add(self.leeway_s + 1);
+        self.add(revocation, until_s)?;
+        self.news.notify_one();
+        let member = Member { name: revocation.to_bytes(), until_s };
+        let keepers = self.keepers().clone();
+        let adding: Vec<_> = keepers
+            .into_iter()
+            .map(|keeper| {
+                let member = member.clone();
+                tokio::spawn(async move { keeper.set.add(vec![member], now_s).await })
+            })
+            .collect();
+        let mut is_kept = false;
+        for added in adding {
+            is_kept |= matches!(added.await, Ok(Ok(())));
+        }
+        if is_kept { Ok(until_s) } else { Err(Code::Unavailable) }
+    }
+
+    pub(crate) fn status(&self) -> RevocationStatus {
+        let keepers = self.keepers();
+        let now_ms = clock::monotonic_ms();
+        let age =
+            |keeper: &Arc<Keeper>| now_ms - keeper.read_ms.load(Ordering::Relaxed).min(now_ms);
+        let failures = |keeper: &Arc<Keeper>| keeper.failures.load(Ordering::Relaxed);
+        RevocationStatus {
+            revoked: self.known.read().unwrap_or_else(PoisonError::into_inner).len(),
+            age_ms: keepers.iter().map(age).max().unwrap_or_default(),
+            failures: keepers.iter().map(failures).sum(),
+        }
+    }
+
+    fn add(&self, revocation: Revocation, until_s: u64) -> Result<(), Code> {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if let Revocation::Token { user, .. } = revocation {
+            let of_user = |(one, _): &(Revocation, u64)| is_token_of(*one, user);
+            let is_known = known.iter().any(|(one, _)| one == revocation);
+            if !is_known && known.iter().filter(of_user).count() >= MAX_OF_USER {
+                return Err(Code::TooLarge);
+            }
+        }
+        known.add(revocation, until_s);
+        Ok(())
+    }
+
+    /// Takes what a place has, and gives it what it lacks.
+    async fn read(&self, keeper: &Keeper) -> Result<(), StoreError> {
+        let (began_ms, now_s) = (clock::monotonic_ms(), clock::unix_s());
+        let found = keeper.set.all().await?;
+        let lacks = self.merge(&found, now_s);
+        if !lacks.is_empty() {
+            debug!(place = keeper.set.place(), count = lacks.len(), "put back what was revoked");
+            keeper.set.add(lacks, now_s).await?;
+        }
+        keeper.read_ms.store(began_ms, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Adds what was found, and gives what is known and was not.
+    fn merge(&self, found: &[Member], now_s: u64) -> Vec<Member> {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut theirs = Revoked::default();
+        for Member { name, until_s } in found {
+            // What cannot be read is of a later version.
+            if let Some(revocation) = Revocation::from_bytes(name) {
+                theirs.add(revocation, *until_s);
+            }
+        }
+        let mut is_news = false;
+        for (revocation, until_s) in theirs.iter().filter(|(_, until_s)| now_s < *until_s) {
+            is_news |= known.add(revocation, until_s);
+        }
+        known.forget(now_s);
+        if is_news {
+            self.news.notify_one();
+        }
+        let lacks = known.iter().filter(|(revocation, until_s)| theirs.add(*revocation, *until_s));
+        lacks.map(|(one, until_s)| Member { name: one.to_bytes(), until_s }).collect()
+    }
+
+    fn keepers(&self) -> MutexGuard<'_, Vec<Arc<Keeper>>> {
+        self.keepers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_token_of(revocation: Revocation, of: UserId) -> bool {
+    matches!(revocation, Revocation::Token { user, .. } if user == of)
+}
+
+/// Reads a place again and again.
+async fn follow(revocations: Weak<Revocations>, keeper: Arc<Keeper>) {
+    let mut was_read = true;
+    loop {
+        let Some(poll) = revocations.upgrade().map(|strong| strong.poll) else { return };
+        tokio::select! {
+            () = tokio::time::sleep(poll) => {}
+            () = keeper.set.changed() => {}
+        }
+        let Some(strong) = revocations.upgrade() else { return };
+        let outcome = strong.read(&keeper).await;
+        let place = keeper.set.place();
+        match &outcome {
+            Ok(()) if !was_read => info!(place, "what is revoked can be read again"),
+            Ok(()) => {}
+            // The server ends.
+            Err(StoreError::Closed) => return,
+            Err(error) => {
+                keeper.failures.fetch_add(1, Ordering::Relaxed);
+                if was_read {
+                    warn!(place, %error, "what is revoked cannot be read; what is known counts");
+                }
+            }
+        }
+        was_read = outcome.is_ok();
+    }
+}
+
+/// Has the sessions look whether they are meant.
+async fn look(revocations: Weak<Revocations>, registry: Weak<Registry>) {
+    loop {
+        let Some(strong) = revocations.upgrade() else { return };
+        let poll = strong.poll;
+        // At least so often, to see that all has ended.
+        let is_news = tokio::time::timeout(poll, strong.news.notified()).await.is_ok();
+        drop(strong);
+        if is_news {
+            let Some(registry) = registry.upgrade() else { return };
+            registry.recheck();
+            drop(registry);
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+    }
+}
