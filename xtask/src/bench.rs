@@ -1,11 +1,14 @@
-//! `cargo xtask bench` and `cargo xtask crash`: the programs of `bench/`
-//! against the release build.
+//! `cargo xtask bench`, `crash` and `chaos`: the programs of `bench/` against
+//! the release build.
 
 use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
-use crate::{serve, shell};
+use crate::{mongod, python, redis, serve, shell};
+
+/// What a fleet under faults is built with.
+const FLEET: [&str; 2] = ["--features", "avvy-bench/fleet,avvy-server/mongodb,avvy-server/redis"];
 
 /// Builds and runs `avvy-bench` with the arguments as they are.
 pub fn bench(arguments: &[String]) -> Result<ExitCode> {
@@ -17,12 +20,29 @@ pub fn crash(arguments: &[String]) -> Result<ExitCode> {
     run("crash", arguments)
 }
 
+/// Builds and runs `fleet-chaos`, with a MongoDB and a Redis that are fetched.
+pub fn chaos(arguments: &[String]) -> Result<ExitCode> {
+    python::set_up()?;
+    mongod::set_up()?;
+    redis::set_up()?;
+    let packages = ["--package", "avvy-server", "--package", "avvy-bench"];
+    let binaries = ["--bin", "avvyland", "--bin", "fleet-chaos"];
+    let build = [&["build", "--release", "--locked"], &packages[..], &binaries, &FLEET].concat();
+    shell::call(shell::cargo()?.args(build))?;
+    start("fleet-chaos", arguments)
+}
+
 fn run(binary: &str, arguments: &[String]) -> Result<ExitCode> {
     serve::build_server()?;
     let build = ["build", "--release", "--package", "avvy-bench", "--bin", binary];
     shell::call(shell::cargo()?.args(build))?;
+    start(binary, arguments)
+}
+
+fn start(binary: &str, arguments: &[String]) -> Result<ExitCode> {
     let mut program = Command::new(shell::release_binary(binary)?);
     program.env("AVVYLAND_BINARY", shell::release_binary("avvyland")?);
+    program.envs([mongod::environment()]);
     shell::call(program.args(arguments))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,144 @@
+//! A fleet of two nodes under faults, and whether all that its clients were
+//! told can be true.
+//!
+//! Two servers on a replica set of three members behind proxies, and a Redis.
+//! Clients write and watch in several branes, connected to either node. Every
+//! few seconds something fails, one thing at a time: a node is killed, stands
+//! still or is drained; the primary is killed, stands still, is cut off or
+//! falls silent; Redis is killed. In the end all is whole again, everybody
+//! settles, the nodes are drained, and [`crate::history`] holds what everybody
+//! was told against the journals that are left.
+
+mod faults;
+mod journal;
+mod site;
+mod writers;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+
+use crate::draw::Draw;
+use crate::history::{self, History};
+use faults::Faults;
+use site::Site;
+use writers::Crowd;
+
+/// How the fleet is tried.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The server's program, built with the features `mongodb` and `redis`.
+    pub binary: PathBuf,
+    /// An empty directory for data and logs.
+    pub scratch: PathBuf,
+    /// For how long things fail, in seconds.
+    pub seconds: u64,
+    /// Branes.
+    pub branes: usize,
+    /// Clients of each brane.
+    pub clients: usize,
+    /// Draws faults and edits; the same seed does not give the same run, as
+    /// the machine's timing decides, too.
+    pub seed: u64,
+}
+
+/// What was done. That everything was right is said by there being one.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// How often what has failed.
+    pub faults: BTreeMap<&'static str, u32>,
+    /// Edits in the journals.
+    pub edits: usize,
+    /// Edits that were refused, as they may be.
+    pub refused: usize,
+    /// Edits of which nothing could be told any more.
+    pub unknown: usize,
+    /// Times that a client was told that something is lost.
+    pub rewinds: usize,
+    /// Facts that were held against each other.
+    pub facts: usize,
+    /// Openings that edits were written under, of all branes.
+    pub epochs: usize,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { faults, edits, refused, unknown, rewinds, facts, epochs } = self;
+        let faults: Vec<_> = faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        write!(
+            f,
+            "{facts} facts fit {edits} edits of {epochs} epochs ({refused} refused, {unknown} \
+             unknown, {rewinds} rewinds); faults: {}",
+            faults.join(", ")
+        )
+    }
+}
+
+/// Has a fleet fail for a while and checks what it promised. `tell` is given a
+/// line for each fault.
+///
+/// # Errors
+/// When a promise was broken, or the fleet does not come back.
+pub fn run(options: &Options, tell: impl FnMut(&str)) -> Result<Summary> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build()?;
+    runtime.block_on(trial(options, tell))
+}
+
+async fn trial(options: &Options, mut tell: impl FnMut(&str)) -> Result<Summary> {
+    let mut draw = Draw::new(options.seed);
+    let mut site = Site::start(options, &mut draw).await?;
+    let mut summary = Summary::default();
+    let crowd = Crowd::start(&site, options, &mut draw).await?;
+    site.branes = crowd.branes();
+    let mut faults = Faults::new(Draw::new(draw.number()));
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(options.seconds) {
+        sleep(faults.pause()).await;
+        let fault = faults.next();
+        tell(&format!("{:>4} s: {fault}", began.elapsed().as_secs()));
+        *summary.faults.entry(fault.name()).or_default() += 1;
+        site = fault.happen(site).await?;
+    }
+    let (clerks, worlds) = crowd.settle().await?;
+    let database = site.database.clone();
+    let site = spawn_blocking(move || site.drain()).await??;
+    for (brane, clerks) in clerks {
+        let history = History {
+            clients: clerks.iter().map(history::Clerk::entries).collect(),
+            journal: journal::read(&site.uri(), &database, brane).await?,
+            state: worlds.get(&brane).cloned().unwrap_or_default(),
+        };
+        summary.add(&history);
+        let violations = history::check(&history);
+        let told: Vec<String> = violations.iter().take(20).map(ToString::to_string).collect();
+        ensure!(
+            violations.is_empty(),
+            "brane {brane}: {} violations:\n{}",
+            violations.len(),
+            told.join("\n")
+        );
+    }
+    ensure!(summary.edits > 0, "nothing was written");
+    Ok(summary)
+}
+
+impl Summary {
+    fn add(&mut self, history: &History) {
+        use history::Fact;
+        let facts = || history.clients.iter().flatten().map(|entry| &entry.fact);
+        let count = |wanted: fn(&Fact) -> bool| facts().filter(|fact| wanted(fact)).count();
+        self.facts += facts().count();
+        self.refused += count(|fact| matches!(fact, Fact::Refused(_)));
+        self.unknown += count(|fact| matches!(fact, Fact::Unknown(_)));
+        self.rewinds += count(|fact| matches!(fact, Fact::Rewound(_)));
+        self.edits += history.journal.len();
+        let epochs = history.journal.iter().map(|place| place.at.epoch);
+        self.epochs += epochs.collect::<std::collections::BTreeSet<_>>().len();
+    }
+}

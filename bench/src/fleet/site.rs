@@ -1,0 +1,136 @@
+//! The programs of a fleet: two nodes, a replica set, a Redis.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use avvy_model::{BraneId, Role};
+use avvy_persistence::testing::mongod::{MongoSet, fresh_database};
+use avvy_persistence::testing::redis_server::RedisServer;
+use tokio::task::spawn_blocking;
+
+use super::Options;
+use crate::draw::Draw;
+use crate::http;
+use crate::process::{Server, ServerOptions, own_port};
+
+/// Milliseconds of a lease: shorter than the longest fault.
+const LEASE_MS: u64 = 2_000;
+
+/// Everything that runs.
+pub(super) struct Site {
+    pub(super) set: MongoSet,
+    pub(super) redis: RedisServer,
+    pub(super) database: String,
+    /// What clients are in.
+    pub(super) branes: Vec<BraneId>,
+    token: String,
+    nodes: Vec<Node>,
+}
+
+struct Node {
+    address: SocketAddr,
+    options: ServerOptions,
+    /// Not there while it is down.
+    server: Option<Server>,
+}
+
+impl Site {
+    /// Starts all of it, with one key for the tokens of both nodes.
+    pub(super) async fn start(options: &Options, draw: &mut Draw) -> Result<Self> {
+        let addresses = [own_port(draw)?, own_port(draw)?];
+        let options = options.clone();
+        spawn_blocking(move || Self::start_here(&options, &addresses)).await?
+    }
+
+    fn start_here(options: &Options, addresses: &[SocketAddr]) -> Result<Self> {
+        let set = MongoSet::start_behind_proxies(3);
+        let redis = RedisServer::start();
+        let database = fresh_database();
+        let (branes, token, nodes) = (Vec::new(), String::new(), Vec::new());
+        let mut site = Self { set, redis, database, branes, token, nodes };
+        for (nth, address) in addresses.iter().enumerate() {
+            let data = options.scratch.join(format!("node-{nth}"));
+            fs::create_dir_all(&data)?;
+            if let Some(first) = site.nodes.first() {
+                let key = "auth-key.pem";
+                fs::copy(first.options.data.join(key), data.join(key)).context("the key")?;
+            }
+            let options = ServerOptions::new(&options.binary, &data);
+            let options = site.settings(options, *address);
+            site.nodes.push(Node { address: *address, options, server: None });
+            site.start_node(nth)?;
+        }
+        let mut draw = Draw::new(options.seed);
+        site.token = site.server(0)?.tokens(&mut draw, 1, Role::Builder)?.remove(0);
+        Ok(site)
+    }
+
+    fn settings(&self, options: ServerOptions, address: SocketAddr) -> ServerOptions {
+        options
+            .set("AVVY_STORE_KIND", "mongodb")
+            .set("AVVY_STORE_URI", self.set.uri())
+            .set("AVVY_STORE_DATABASE", &self.database)
+            .set("AVVY_STORE_OPERATION_TIMEOUT_MS", 2_000)
+            .set("AVVY_STORE_RETRY_MAX_MS", 500)
+            .set("AVVY_FLEET_ADDRESS", format!("http://{address}"))
+            .set("AVVY_FLEET_LEASE_MS", LEASE_MS)
+            .set("AVVY_REDIS_URL", self.redis.url())
+            .set("AVVY_REDIS_NAMESPACE", &self.database)
+            .set("AVVY_BRANE_SNAPSHOT_EVERY_EVENTS", 500)
+            .set("AVVY_SERVER_DEMO_OBJECTS", 0)
+    }
+
+    /// The database's address.
+    pub(super) fn uri(&self) -> String {
+        self.set.uri()
+    }
+
+    /// Where the nodes are.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.address).collect()
+    }
+
+    /// A node that runs.
+    pub(super) fn server(&self, nth: usize) -> Result<&Server> {
+        self.nodes[nth].server.as_ref().context("the node runs")
+    }
+
+    pub(super) fn start_node(&mut self, nth: usize) -> Result<()> {
+        let node = &mut self.nodes[nth];
+        node.server = Some(Server::start_at(&node.options, node.address)?);
+        Ok(())
+    }
+
+    pub(super) fn kill_node(&mut self, nth: usize) -> Result<()> {
+        Ok(self.nodes[nth].server.take().context("the node runs")?.kill()?)
+    }
+
+    /// Ends a node as an operator does.
+    pub(super) fn drain_node(&mut self, nth: usize) -> Result<()> {
+        self.nodes[nth].server.take().context("the node runs")?.stop()
+    }
+
+    /// Has a node stand still, or go on.
+    pub(super) fn signal_node(&self, nth: usize, stop: bool) -> Result<()> {
+        use rustix::process::{Pid, Signal, kill_process};
+        let id = Pid::from_raw(self.server(nth)?.pid().cast_signed()).context("it has an id")?;
+        Ok(kill_process(id, if stop { Signal::STOP } else { Signal::CONT })?)
+    }
+
+    /// Asks a node for each brane, which it opens if it may. What it answers
+    /// does not matter.
+    pub(super) fn knock(&self, nth: usize) {
+        for brane in &self.branes {
+            let path = format!("GET /api/v1/brane/{brane}/objects?limit=1");
+            let head = format!("{path}\r\nAuthorization: Bearer {}", self.token);
+            let _ = http::ask(self.nodes[nth].address, &head, b"");
+        }
+    }
+
+    /// Drains both nodes.
+    pub(super) fn drain(mut self) -> Result<Self> {
+        (0..self.nodes.len()).try_for_each(|nth| self.drain_node(nth))?;
+        Ok(self)
+    }
+}

@@ -1,0 +1,25 @@
+//! Two nodes on one MongoDB and one Redis.
+#![allow(clippy::unwrap_used)]
+
+use avvy_bench::draw::Draw;
+use avvy_bench::fleet::{self, Options};
+
+/// The binary of these tests: the release is built without MongoDB.
+const BINARY: &str = env!("CARGO_BIN_EXE_avvyland");
+
+#[test]
+fn what_clients_of_a_failing_fleet_are_told_is_true() {
+    let directory = tempfile::tempdir().unwrap();
+    let seed = Draw::of_now().number();
+    eprintln!("seed {seed}");
+    let options = Options {
+        binary: BINARY.into(),
+        scratch: directory.path().to_owned(),
+        seconds: 60,
+        branes: 3,
+        clients: 4,
+        seed,
+    };
+    let summary = fleet::run(&options, |line| eprintln!("{line}")).unwrap();
+    eprintln!("{summary}");
+}
