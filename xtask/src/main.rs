@@ -4,6 +4,7 @@
 //! clone starts within seconds.
 
 mod bench;
+mod fleet;
 mod fuzz;
 mod licences;
 mod lint;
@@ -24,11 +25,17 @@ const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
   run [-- ARGS]       build the server and serve from ./data; ARGS go to `avvyland serve`
+  up                  build the server with MongoDB and Redis, and start those and a fleet of two
+                      nodes on 127.0.0.1:7881 and :7882, in target/fleet; what runs is left alone.
+                      --port N: the first of four ports; --folder DIR; --server PROGRAM
+  down                end all of it; the data stay [--folder DIR]
   test [FILTER]       set up and run every test; with FILTER only those whose name holds it
                       (`python`: only the Python client's)
   lint                format, clippy, documentation, licences, advisories
   bench [NAME] [ARGS] run all benchmarks or one; results are in bench/results
   crash [--rounds N]  kill -9 a server under load N times and verify what it promised (200)
+  chaos [--seconds N] have a fleet of two nodes fail every few seconds under load and verify what
+                      its clients were told (600)
   fuzz [NAME] [--seconds N]
                       fuzz what reads bytes from outside, or one of it, N seconds each (600)
   mutants [NAME ...]  plant bugs and say which seed of the simulation finds each (see sim/README.md)
@@ -54,12 +61,15 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
     std::env::set_current_dir(shell::root())?;
     match command.as_str() {
         "run" => serve::run(rest),
+        "up" => fleet::up(rest),
+        "down" => fleet::down(rest),
         "test" => suite::run(rest),
         "lint" => lint::run(rest),
         "bench" => bench::bench(rest),
         "fuzz" => fuzz::run(rest),
         "mutants" => mutants::run(rest),
         "crash" => bench::crash(rest),
+        "chaos" => bench::chaos(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(ExitCode::SUCCESS)

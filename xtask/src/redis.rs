@@ -21,8 +21,13 @@ fn folder() -> PathBuf {
     shell::root().join(".cache/redis").join(VERSION)
 }
 
-/// Where its libraries lie, as a search path of the loader.
-fn libraries(folder: &Path) -> Result<OsString> {
+/// Where the libraries of the fetched program lie, as a search path of the
+/// loader.
+pub fn libraries() -> Result<OsString> {
+    libraries_in(&folder())
+}
+
+fn libraries_in(folder: &Path) -> Result<OsString> {
     let folders = fs::read_dir(folder.join("usr/lib"))?;
     let folders = folders.filter_map(|entry| Some(entry.ok()?.path()));
     Ok(std::env::join_paths(folders.filter(|path| path.is_dir()))?)
@@ -55,7 +60,7 @@ pub fn set_up() -> Result<PathBuf> {
         }
     }
     let mut redis = Command::new(new.join("usr/bin/redis-server"));
-    let told = shell::read(redis.arg("--version").env("LD_LIBRARY_PATH", libraries(&new)?))?;
+    let told = shell::read(redis.arg("--version").env("LD_LIBRARY_PATH", libraries_in(&new)?))?;
     ensure!(told.contains(&format!("v={VERSION}.")), "not Redis {VERSION}: {told}");
     fs::rename(&new, &folder).context("cannot put Redis in its place")?;
     Ok(program)
