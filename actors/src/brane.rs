@@ -86,10 +86,11 @@ pub(crate) enum BraneMsg {
     /// The fan-out has finished what was published.
     FanOutReady { published: Seq, floor: Seq, paced: bool },
     /// The fan-out cannot replay for this session, or it is to see the whole
-    /// brane instead of a part or the other way round.
-    Resync { session: SessionKey, at: Option<Position>, view: Option<Sight> },
+    /// brane instead of a part or the other way round. The session is in by the
+    /// join of this number.
+    Resync { session: SessionKey, join: u64, at: Option<Position>, view: Option<Sight> },
     /// A session is to see more.
-    Step { session: SessionKey, from: Sight, to: Sight },
+    Step { session: SessionKey, join: u64, from: Sight, to: Sight },
     /// The fan-out has given this session up.
     TooSlow { session: SessionKey, code: CloseCode },
     /// A wish to be woken has come due.
@@ -257,10 +258,13 @@ impl Actor for BraneActor {
                     brane.tell_fan_out(FanOutMsg::TakeTurn);
                 }
             }
-            BraneMsg::Resync { session, at, view } => {
+            // It was asked for a copy that the session has left behind since.
+            BraneMsg::Resync { session, join, .. } | BraneMsg::Step { session, join, .. }
+                if brane.members.join(session) != Some(join) => {}
+            BraneMsg::Resync { session, at, view, .. } => {
                 brane.feed(&myself, BraneInput::Resync { session, at, view });
             }
-            BraneMsg::Step { session, from, to } => {
+            BraneMsg::Step { session, from, to, .. } => {
                 brane.feed(&myself, BraneInput::Step { session, from, to });
             }
             BraneMsg::TooSlow { session, code } => brane.context.registry.close(session, code),
@@ -366,16 +370,18 @@ impl Brane {
     fn attach(&mut self, myself: &ActorRef<BraneMsg>, attach: Box<Attach>) {
         // A writer needs no copy of the world.
         let session = attach.session;
-        let (Some(wire), Some(principal)) =
-            (self.members.wire(session), self.members.principal(session))
-        else {
+        let (Some(wire), Some(principal), Some(join)) = (
+            self.members.wire(session),
+            self.members.principal(session),
+            self.members.join(session),
+        ) else {
             return;
         };
         if let Some(replaced) = self.members.hold(session) {
             self.context.registry.close(replaced, CloseCode::Replaced);
             self.on_leave(myself, replaced, None);
         }
-        self.tell_fan_out(FanOutMsg::Attach { attach, principal, wire });
+        self.tell_fan_out(FanOutMsg::Attach { attach, join, principal, wire });
     }
 
     fn store_snapshot(&self, myself: &ActorRef<BraneMsg>, job: SnapshotJob) {

@@ -34,8 +34,8 @@ const TIDY_EVERY: Duration = Duration::from_secs(1);
 
 /// What reaches a fan-out actor.
 pub(crate) enum FanOutMsg {
-    /// Let a session in, or start it anew; the wire is there the first time.
-    Attach { attach: Box<Attach>, principal: Principal, wire: Arc<dyn Wire> },
+    /// Let a session in by its join of this number, or start it anew.
+    Attach { attach: Box<Attach>, join: u64, principal: Principal, wire: Arc<dyn Wire> },
     /// A session wants to see this.
     Aim { session: SessionKey, goal: Option<View> },
     /// A session sees more.
@@ -152,9 +152,9 @@ impl Actor for FanOutActor {
         // for that goes through all who do.
         let is_of_people = matches!(message, FanOutMsg::People(_));
         match message {
-            FanOutMsg::Attach { attach, principal, wire } => {
+            FanOutMsg::Attach { attach, join, principal, wire } => {
                 let session = attach.session;
-                state.on_attach(now_us, *attach, Arc::clone(&wire), &mut effects);
+                state.on_attach(now_us, *attach, join, Arc::clone(&wire), &mut effects);
                 state.crowd.join(session, principal, wire);
             }
             FanOutMsg::Detach { session, farewell } => {
@@ -214,6 +214,7 @@ impl State {
         &mut self,
         now_us: u64,
         attach: Attach,
+        join: u64,
         wire: Arc<dyn Wire>,
         effects: &mut Vec<FanOutEffect>,
     ) {
@@ -234,7 +235,7 @@ impl State {
             self.machine.restart(now_us, session, view, start, effects);
         } else {
             self.entering.push(session);
-            let wire = SessionWire { channel, wire, held: Vec::new() };
+            let wire = SessionWire { channel, join, wire, held: Vec::new() };
             let sight = Sight { view, goal };
             self.machine.attach(now_us, session, wire, sight, start, effects);
         }
@@ -313,11 +314,10 @@ impl State {
                 let _ = self.brane.send_message(BraneMsg::FanOutReady { published, floor, paced });
             }
             FanOutEffect::Resync { session, at, view } => {
-                // Without its brane this actor ends, too.
-                let _ = self.brane.send_message(BraneMsg::Resync { session, at, view });
+                self.ask(session, |join| BraneMsg::Resync { session, join, at, view });
             }
             FanOutEffect::Step { session, from, to } => {
-                let _ = self.brane.send_message(BraneMsg::Step { session, from, to });
+                self.ask(session, |join| BraneMsg::Step { session, join, from, to });
             }
             FanOutEffect::Level { session, change } => {
                 let Change { to: level, reason, .. } = change;
@@ -332,6 +332,14 @@ impl State {
                 let slow = BraneMsg::TooSlow { session, code: CloseCode::SlowConsumer };
                 let _ = self.brane.send_message(slow);
             }
+        }
+    }
+
+    /// Asks the brane for something on behalf of a session.
+    fn ask(&mut self, session: SessionKey, question: impl FnOnce(u64) -> BraneMsg) {
+        if let Some(wire) = self.machine.wire_mut(session) {
+            // Without its brane this actor ends, too.
+            let _ = self.brane.send_message(question(wire.join));
         }
     }
 
@@ -357,6 +365,8 @@ impl State {
 /// A session's wire with what is to be sent before the next window.
 struct SessionWire {
     channel: Channel,
+    /// By which of its joins the session is here.
+    join: u64,
     wire: Arc<dyn Wire>,
     held: Vec<Frame>,
 }

@@ -181,6 +181,27 @@ async fn a_refusal_that_comes_late_leaves_the_next_join_alone() {
     session.create(channel, 1).await;
 }
 
+#[tokio::test]
+async fn what_was_asked_for_an_earlier_join_is_not_done_for_the_next() {
+    let world = World::new(SystemConfig::default()).await;
+    let mut session = world.connect().await;
+    let (channel, _) = session.join(world.brane, client(), None).await;
+    let at = session.create(channel, 1).await;
+    session.say(&ClientMessage::Leave { channel });
+    session.until(|m| matches!(m, ServerMessage::Left { .. })).await;
+    let (channel, _) = session.join(world.brane, client(), None).await;
+
+    // The fan-out asked for this before it heard that the session had left. The
+    // copy of the first join is gone: its difference would break the next.
+    let brane = world.system.brane_handle(world.brane, None).await.unwrap().actor;
+    let (key, at) = (session.port.shared.key, Some(at));
+    brane.send_message(BraneMsg::Resync { session: key, join: 1, at, view: None }).unwrap();
+    session.submit(channel, 1, create(Kind::Block, Props::default()));
+    let next =
+        session.until(|m| matches!(m, ServerMessage::Joined(_) | ServerMessage::Applied { .. }));
+    assert!(matches!(next.await, ServerMessage::Applied { .. }));
+}
+
 impl Session {
     /// Waits until so many branes are joined or about to be.
     async fn has_routes(&self, count: usize) {
