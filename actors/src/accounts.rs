@@ -147,8 +147,13 @@ impl Account {
     /// # Errors
     /// How long to wait with them. They are taken all the same, so that of
     /// several sessions each has its turn, however much the others send.
-    pub(crate) fn reserve_edits(&self, operations: u64) -> Result<(), RetryAfterMs> {
-        self.at_rate(Verb::Edit, |bucket, now_ms| bucket.reserve(now_ms, operations))
+    pub(crate) fn reserve_edits(self: &Arc<Self>, operations: u64) -> Result<(), Advance> {
+        let reserved =
+            self.at_rate(Verb::Edit, |bucket, now_ms| bucket.reserve(now_ms, operations));
+        reserved.map_err(|pause| {
+            let taken = if pause == RetryAfterMs::NEVER { 0 } else { operations };
+            Advance { account: Arc::clone(self), operations: taken, pause }
+        })
     }
 
     /// A place for a page of objects until it has gone out, if there is one.
@@ -262,6 +267,33 @@ impl Drop for Held {
     }
 }
 
+/// Operations that were taken in advance. They are given back when this is
+/// dropped before they are used: who comes and goes with edits that have to
+/// wait would put off for ever those that come later.
+pub(crate) struct Advance {
+    account: Arc<Account>,
+    operations: u64,
+    /// When they are there.
+    pub(crate) pause: RetryAfterMs,
+}
+
+impl Advance {
+    /// They are there, and used.
+    pub(crate) fn used(mut self) {
+        self.operations = 0;
+    }
+}
+
+impl Drop for Advance {
+    fn drop(&mut self) {
+        if self.operations > 0 {
+            let (config, now_ms) = (&self.account.config, clock::monotonic_ms());
+            let mut used = lock(&self.account.used);
+            used.bucket(Verb::Edit, config, now_ms).give_back(self.operations);
+        }
+    }
+}
+
 /// The accounts of all users who have something open or have not rested yet.
 /// So many they are: a user is somebody with a token.
 pub(crate) struct Accounts {
@@ -338,6 +370,18 @@ mod tests {
         drop(one);
         let _second = account.join(brane(2)).unwrap();
         assert!(account.join(brane(3)).is_none(), "the first is still joined");
+    }
+
+    #[test]
+    fn what_was_taken_in_advance_and_not_used_is_given_back() {
+        let account = accounts().of(user(1));
+        account.take_edits(8_192).unwrap();
+        let [first, second] = [8_000, 8_000].map(|n| account.reserve_edits(n).err().unwrap());
+        assert!(second.pause.0 > 3_900, "behind the first: {:?}", second.pause);
+        first.used();
+        drop(second);
+        let third = account.reserve_edits(8_000).err().unwrap();
+        assert!(third.pause.0 <= 4_000, "behind the first alone: {:?}", third.pause);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use avvy_protocol::{Channel, ClientMessage, PeopleRequest, ServerMessage, Update
 use ractor::ActorRef;
 
 use crate::Denied;
-use crate::accounts::{Account, Held};
+use crate::accounts::{Account, Advance, Held};
 use crate::answer::Answer;
 use crate::brane::{BraneHandle, BraneMsg};
 use crate::clock;
@@ -41,6 +41,8 @@ struct Waiting {
     load: Load,
     /// Whether it has come through the rate of edits.
     admitted: bool,
+    /// What it was given of the user's rate, until it is due.
+    advance: Option<Advance>,
     /// When to ask again whether it may, in monotonic milliseconds.
     not_before_ms: u64,
 }
@@ -285,7 +287,8 @@ impl Shared {
 
 impl Waiting {
     fn new(message: ClientMessage, bytes: usize) -> Self {
-        Self { load: Load::of(&message, bytes), message, admitted: false, not_before_ms: 0 }
+        let load = Load::of(&message, bytes);
+        Self { load, message, admitted: false, advance: None, not_before_ms: 0 }
     }
 }
 
@@ -428,6 +431,9 @@ impl SessionPort {
     /// that waiting always helps.
     fn admit(&self, waiting: &mut Waiting) -> Result<(), RetryAfterMs> {
         if waiting.admitted || !matches!(waiting.message, ClientMessage::Update(_)) {
+            if let Some(advance) = waiting.advance.take() {
+                advance.used();
+            }
             return Ok(());
         }
         let shared = &self.shared;
@@ -436,7 +442,12 @@ impl SessionPort {
             .take(clock::monotonic_ms(), operations)
             .inspect_err(|_| shared.metrics.limits.count(Limit::EditRate))?;
         waiting.admitted = true;
-        shared.account.get().map_or(Ok(()), |account| account.reserve_edits(operations))
+        let Some(account) = shared.account.get() else { return Ok(()) };
+        account.reserve_edits(operations).map_err(|advance| {
+            let pause = advance.pause;
+            waiting.advance = Some(advance);
+            pause
+        })
     }
 
     /// Reads on only after a pause. Refusing instead would not be true of

@@ -66,6 +66,12 @@ impl Bucket {
         if pause.0 == 0 { Ok(()) } else { Err(pause) }
     }
 
+    /// Gives back what was taken and not used, up to the burst.
+    pub fn give_back(&mut self, n: u64) {
+        let full = i64::from(self.burst) * 1_000;
+        self.thousandths = self.thousandths.saturating_add(thousandths(n)).min(full);
+    }
+
     /// How long until so many thousandths are there.
     fn filled_by(&self, wanted: i64) -> RetryAfterMs {
         let missing = wanted.saturating_sub(self.thousandths).max(0).unsigned_abs();
@@ -152,6 +158,17 @@ mod tests {
     }
 
     #[test]
+    fn has_again_what_is_given_back_and_no_more() {
+        let mut bucket = Bucket::new(BURST, PER_SECOND, 0);
+        assert_eq!(bucket.reserve(0, 30), Err(RetryAfterMs(5_000)));
+        bucket.give_back(30);
+        assert!(bucket.is_full(0));
+        bucket.give_back(u64::MAX);
+        assert_eq!(bucket.take(0, 10), Ok(()));
+        assert_eq!(bucket.take(0, 1), Err(RetryAfterMs(250)));
+    }
+
+    #[test]
     fn is_full_again_after_a_rest() {
         let mut bucket = Bucket::new(BURST, PER_SECOND, 0);
         assert!(bucket.is_full(0));
@@ -202,6 +219,7 @@ mod tests {
             for now_ms in times {
                 let _ = bucket.take(now_ms, n);
                 let _ = bucket.reserve(now_ms, n);
+                bucket.give_back(n / 2);
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Condvar, Mutex};
 
+use avvy_flow::people::Rate;
 use avvy_model::DeleteMode;
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::frame::Frame;
@@ -173,6 +174,30 @@ async fn each_operation_of_a_batch_takes_its_share_of_the_rate() {
     client.readable().await;
     client.refused(2).await;
     assert_eq!(world.system.metrics().limits.of(Limit::EditRate), 1);
+}
+
+#[tokio::test]
+async fn edits_of_a_session_that_ends_while_they_wait_put_off_nobody() {
+    let mut config = SystemConfig::default();
+    config.user.edits = Rate { per_second: 1, burst: 100 };
+    let world = World::new(config).await;
+    let (mut client, channel) = Client::joined(&world).await;
+    client.say_batch(channel, 1, 100);
+    client.refused(1).await;
+    client.readable().await;
+    client.say_batch(channel, 2, 100);
+    assert!(!client.session.port.may_read(), "a hundred more need a hundred seconds");
+    let account = world.system.account(&world.claims);
+    let pause_ms = || account.take_edits(100).unwrap_err().0;
+    assert!(pause_ms() > 150_000);
+    client.session.port.ended();
+    drop(client);
+    let given_back = async {
+        while pause_ms() > 100_000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, given_back).await.expect("they are given back");
 }
 
 #[tokio::test(flavor = "multi_thread")]
