@@ -12,6 +12,12 @@ const FLEET: [&str; 2] = ["--features", "avvy-bench/fleet,avvy-server/mongodb,av
 
 /// Builds and runs `avvy-bench` with the arguments as they are.
 pub fn bench(arguments: &[String]) -> Result<ExitCode> {
+    // All are run when none is named.
+    let is_name = |argument: &&String| !argument.starts_with('-');
+    let mut names = arguments.iter().take_while(is_name).peekable();
+    if names.peek().is_none() || names.any(|name| name == "cache") {
+        redis::set_up()?;
+    }
     run("avvy-bench", arguments)
 }
 
@@ -34,7 +40,8 @@ pub fn chaos(arguments: &[String]) -> Result<ExitCode> {
 
 fn run(binary: &str, arguments: &[String]) -> Result<ExitCode> {
     serve::build_server()?;
-    let build = ["build", "--release", "--package", "avvy-bench", "--bin", binary];
+    let package = ["--package", "avvy-bench", "--features", "avvy-bench/redis"];
+    let build = [&["build", "--release", "--bin", binary], &package[..]].concat();
     shell::call(shell::cargo()?.args(build))?;
     start(binary, arguments)
 }

@@ -1,6 +1,7 @@
 //! The benchmarks, by name. What each figure means is in `README.md`.
 
 mod bytes;
+mod cache;
 mod codec;
 mod crowd;
 mod durable_ack;
@@ -64,11 +65,13 @@ pub enum Benchmark {
     Codec,
     /// Applying an edit, and what else happens to it once.
     Apply,
+    /// A record from the cache, from Redis and from the store.
+    Cache,
 }
 
 impl Benchmark {
     /// All, in the order in which they are run.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::FanOut,
         Self::SmallRoom,
         Self::Crowd,
@@ -85,6 +88,7 @@ impl Benchmark {
         Self::Storm,
         Self::Codec,
         Self::Apply,
+        Self::Cache,
     ];
 
     /// The name, on the command line and of the file of results.
@@ -114,6 +118,7 @@ impl Benchmark {
             Self::Storm => storm::run(setup),
             Self::Codec => codec::run(setup),
             Self::Apply => edit_path::run(setup),
+            Self::Cache => cache::run(setup),
         }
     }
 }
