@@ -183,13 +183,18 @@ fn is_token_of(revocation: Revocation, of: UserId) -> bool {
     matches!(revocation, Revocation::Token { user, .. } if user == of)
 }
 
+/// The pause before a place is read again that could not be, at most: it may
+/// have told of changes meanwhile.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// Reads a place again and again.
 async fn follow(revocations: Weak<Revocations>, keeper: Arc<Keeper>) {
     let mut was_read = true;
     loop {
         let Some(poll) = revocations.upgrade().map(|strong| strong.poll) else { return };
+        let pause = if was_read { poll } else { poll.min(AGAIN) };
         tokio::select! {
-            () = tokio::time::sleep(poll) => {}
+            () = tokio::time::sleep(pause) => {}
             () = keeper.set.changed() => {}
         }
         let Some(strong) = revocations.upgrade() else { return };
