@@ -239,6 +239,8 @@ pub fn system(config: &Config) -> SystemConfig {
             max_resyncs: config.session.max_resyncs,
             turn_sessions: brane.turn_sessions as usize,
             turn_budget_percent: brane.turn_budget_percent,
+            // What an outbox has room for.
+            turn_bytes: brane.max_window_bytes as usize,
             degrade: degrade(&config.session),
             recover_ms: config.session.degrade_recover_ms as u32,
             // How its actor shares its time between sessions: no setting.

@@ -217,6 +217,7 @@ fn fan_out(rng: &mut Rng) -> FanOutConfig {
         max_resyncs: rng.range(1, 4) as u32,
         turn_sessions: *rng.pick(&[1, 3, 1_000]).unwrap_or(&1_000),
         turn_budget_percent: *rng.pick(&[20, 60]).unwrap_or(&60),
+        turn_bytes: 1_000,
         degrade: degrade(rng),
         recover_ms: rng.range(1, 2_000) as u32,
     }

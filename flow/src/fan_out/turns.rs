@@ -3,12 +3,13 @@
 //! To hand a window to thousands of sessions takes tens of milliseconds, in
 //! which no edit is taken. So what the views show is handed out in turns:
 //! first come the views that wait longest, each with all windows since its
-//! last turn, until [`FanOutConfig::turn_sessions`] sessions were served; then
+//! last turn or what goes of them at a time ([`FanOutConfig::turn_bytes`]), until [`FanOutConfig::turn_sessions`] sessions were served; then
 //! others have the rest of the time ([`FanOutConfig::turn_budget_percent`]).
 //! Where all are served in one turn, that is with each publication, and nobody
 //! waits.
 //!
 //! [`FanOutConfig::turn_sessions`]: super::FanOutConfig::turn_sessions
+//! [`FanOutConfig::turn_bytes`]: super::FanOutConfig::turn_bytes
 //! [`FanOutConfig::turn_budget_percent`]: super::FanOutConfig::turn_budget_percent
 
 use avvy_model::Seq;
@@ -40,6 +41,16 @@ impl Turn {
     pub(super) fn deadline(self) -> Option<u64> {
         if let Self::At(due_us) = self { Some(due_us) } else { None }
     }
+}
+
+/// What a stream was not handed.
+pub(super) struct Lack<T> {
+    /// What its view shows of it.
+    pub(super) shown: Vec<T>,
+    /// Where its sessions stand after that.
+    pub(super) since: Seq,
+    /// Up to where windows were looked at.
+    pub(super) seen: Seq,
 }
 
 impl<W> Stream<W> {
@@ -145,14 +156,19 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
             return;
         }
         let mut waiting = self.streams.waiting(self.head.seq).into_iter();
-        let (mut served, mut lost) = (0, Vec::new());
+        let (mut served, mut all_seen, mut lost) = (0, true, Vec::new());
         for index in waiting.by_ref() {
-            served += self.serve(now_us, index, &mut lost);
+            if let Some(sessions) = self.serve(now_us, index) {
+                served += sessions;
+                all_seen &= self.streams.get(index).seen == self.head.seq;
+            } else {
+                lost.extend(self.streams.get(index).live.iter().map(|live| live.key));
+            }
             if served >= self.config.turn_sessions.max(1) {
                 break;
             }
         }
-        if waiting.next().is_none() {
+        if all_seen && waiting.next().is_none() {
             self.turn = Turn::WithWindow;
             self.ready(false, effects);
         } else {
@@ -179,15 +195,13 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         effects.push(FanOutEffect::Ready { published, floor, paced });
     }
 
-    /// Hands a stream what it lacks. Gives the number of sessions that were
-    /// handed something. Those who have to begin anew go into `lost`.
-    fn serve(&mut self, now_us: u64, index: usize, lost: &mut Vec<SessionKey>) -> usize {
-        let Some((shown, since)) = self.lacks(index) else {
-            lost.extend(self.streams.get(index).live.iter().map(|live| live.key));
-            return 0;
-        };
+    /// Hands a stream what it lacks, or as much of it as goes at a time. Gives
+    /// the number of sessions that were handed something; `None` when they
+    /// have to begin anew.
+    fn serve(&mut self, now_us: u64, index: usize) -> Option<usize> {
+        let Lack { shown, since, seen } = self.lacks(index)?;
         let stream = self.streams.get_mut(index);
-        stream.seen = self.head.seq;
+        stream.seen = seen;
         let mut served = 0;
         if shown.is_empty() {
             stream.release();
@@ -200,47 +214,57 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
             let sent_us = stream.sent_us;
             self.quiet_from(sent_us);
         }
-        served
+        Some(served)
     }
 
-    /// What a stream was not handed, and where it stands after that; `None`
-    /// when its view cannot be shown it.
-    fn lacks(&mut self, index: usize) -> Option<(Vec<T>, Seq)> {
+    /// What a stream was not handed, as much as goes at a time; `None` when its
+    /// view cannot be shown it.
+    pub(super) fn lacks(&mut self, index: usize) -> Option<Lack<T>> {
         let stream = self.streams.get(index);
-        let (mut shown, mut since) = (Vec::new(), stream.since);
+        let mut lack = Lack { shown: Vec::new(), since: stream.since, seen: stream.seen };
         if stream.seen == self.head.seq {
-            return Some((shown, since));
+            return Some(lack);
         }
         let view = stream.view?;
+        let mut bytes = 0;
         for window in self.ring.since(stream.seen)? {
-            match window.payload.part(&view, since) {
+            match window.payload.part(&view, lack.since) {
                 Part::Shown(frame) => {
-                    shown.push(frame);
-                    since = window.to;
+                    bytes += P::bytes(&frame);
+                    if bytes > self.config.turn_bytes && !lack.shown.is_empty() {
+                        break;
+                    }
+                    lack.shown.push(frame);
+                    lack.since = window.to;
                     self.counters.views_shown += 1;
                 }
                 Part::Nothing => self.counters.views_spared += 1,
                 Part::Unknown => return None,
             }
+            lack.seen = window.to;
         }
-        Some((shown, since))
+        Some(lack)
     }
 
-    /// Brings one session of a stream to the head, alone: it lags from there
-    /// on. `None` when it has to begin anew.
-    pub(super) fn bring_to_head(&mut self, now_us: u64, place: LivePlace) -> Option<usize> {
-        let (mut windows, since) = self.lacks(place.stream)?;
+    /// Hands one session of a stream all that it lacks, alone: it lags at the
+    /// head from there on.
+    pub(super) fn bring_to_head(
+        &mut self,
+        now_us: u64,
+        place: LivePlace,
+        Lack { mut shown, since, .. }: Lack<T>,
+    ) -> usize {
         if since < self.head.seq {
-            windows.extend(self.ring.last().map(|last| last.payload.nothing(since)));
+            shown.extend(self.ring.last().map(|last| last.payload.nothing(since)));
         }
-        self.counters.deliver::<T, P>(1, &windows);
+        self.counters.deliver::<T, P>(1, &shown);
         let index = self.make_lagging(now_us, place);
         let lagging = &mut self.lagging[index];
-        let windows = P::joined(windows);
+        let windows = P::joined(shown);
         if !windows.is_empty() && lagging.wire.send(Frame::Windows(&windows)) == Room::Full {
             lagging.fill(now_us);
         }
-        Some(index)
+        index
     }
 
     /// Tells the sessions of a stream that waits for nothing that they are at

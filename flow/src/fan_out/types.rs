@@ -35,6 +35,10 @@ pub struct FanOutConfig {
     /// The share of the time that turns may take, in percent (1 to 100).
     /// Default 60.
     pub turn_budget_percent: u32,
+    /// Bytes of windows that a viewer of a part is handed at most at a time,
+    /// unless a single window is more. Default 1 MiB; the rest comes in the
+    /// next turns. An outbox that takes less is cut though nobody was slow.
+    pub turn_bytes: usize,
     /// What has to be owed to a session for each [`super::Level`] but the first. The
     /// defaults are 64 KiB or 100 ms, 256 KiB or 250 ms, 1 MiB or 1 s, 4 MiB
     /// or 5 s.
@@ -56,6 +60,7 @@ impl Default for FanOutConfig {
             max_resyncs: 3,
             turn_sessions: 1_000,
             turn_budget_percent: 60,
+            turn_bytes: 1024 * 1024,
             degrade: [
                 Threshold { bytes: 64 << 10, age_ms: 100 },
                 Threshold { bytes: 256 << 10, age_ms: 250 },

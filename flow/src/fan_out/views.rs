@@ -57,11 +57,18 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         aim.is_stepping = false;
         match self.places.get(&session) {
             Some(Place::Live(place)) if aim.sight.view == Some(from) && at.seq == self.head.seq => {
-                // Parts say nothing of what is durable; windows do, also those
-                // that showed nothing here.
-                let Some(index) = self.bring_to_head(now_us, *place) else {
+                let place = *place;
+                let Some(lack) = self.lacks(place.stream) else {
                     return self.begin_anew(now_us, session, effects);
                 };
+                if lack.seen < self.head.seq {
+                    // Too much at a time: it asks again when it has caught up.
+                    let index = self.make_lagging(now_us, place);
+                    return self.bite(now_us, index, effects);
+                }
+                // Parts say nothing of what is durable; windows do, also those
+                // that showed nothing here.
+                let index = self.bring_to_head(now_us, place, lack);
                 self.set_view(session, Some(to));
                 self.counters.steps += 1;
                 self.lagging[index].begin(now_us, Start::Load { parts, at });

@@ -368,12 +368,13 @@ fn some_view(n: u64) -> Option<View> {
 
 fn config() -> impl Strategy<Value = FanOutConfig> {
     let owed = prop_oneof![Just(usize::MAX), Just(30_usize)];
-    (1..4_usize, 1..=90_u32, 3..20_usize, owed).prop_map(
-        |(turn_sessions, turn_budget_percent, ring_max_windows, owed)| {
+    (1..4_usize, 1..=90_u32, 1..5_usize, 3..20_usize, owed).prop_map(
+        |(turn_sessions, turn_budget_percent, turn_bytes, ring_max_windows, owed)| {
             let step = |n: usize| Threshold { bytes: owed.saturating_mul(n), age_ms: u32::MAX };
             FanOutConfig {
                 turn_sessions,
                 turn_budget_percent,
+                turn_bytes,
                 ring_max_windows,
                 bite_windows: 2,
                 degrade: [step(1), step(2), step(3), step(4)],

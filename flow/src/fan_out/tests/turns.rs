@@ -201,3 +201,42 @@ fn a_turn_in_which_the_process_stood_still_is_soon_followed_by_the_next() {
     bench.publish_to(1).turned(60_000_000);
     assert_eq!(bench.now_us, 61_000_000);
 }
+
+/// Of eight bytes each, two go at a time.
+fn heavy() -> Bench {
+    let mut bench = Bench::with(FanOutConfig {
+        turn_sessions: 1,
+        turn_bytes: 16,
+        ring_max_windows: 99,
+        ..small()
+    });
+    bench.watch(ONE, 99, view(0, 1));
+    bench.watch(TWO, 99, view(1, 1));
+    bench.publish_to(5);
+    bench
+}
+
+#[test]
+fn what_is_too_much_for_one_turn_comes_in_several() {
+    let mut bench = heavy();
+    assert_eq!(bench.got(ONE), [Window(1)]);
+    for (session, first, last) in [(TWO, 1, 2), (ONE, 2, 3), (TWO, 3, 4), (ONE, 4, 5)] {
+        bench.turned(500).take_turn();
+        assert_eq!(bench.got(session), [Window(first), Window(last)]);
+    }
+    assert!(bench.machine.is_turning(), "one has not seen all");
+    bench.turned(500).take_turn();
+    assert_eq!((bench.got(TWO), bench.machine.is_turning()), (vec![Window(5)], false));
+}
+
+#[test]
+fn who_lacks_too_much_for_a_step_catches_up_first() {
+    let mut bench = heavy();
+    let (here, there) = (view(1, 1), view(2, 1));
+    bench.machine.aim(bench.now_us, TWO, Some(there), &mut bench.effects);
+    assert_eq!(bench.effects(), Bench::step(TWO, here, there));
+    bench.show(TWO, here, there, 1, 5);
+    bench.work();
+    assert_eq!(bench.got(TWO), replayed(1..=5));
+    assert_eq!(bench.effects(), Bench::step(TWO, here, there), "and asks again");
+}
