@@ -264,6 +264,12 @@ pub fn system(config: &Config) -> SystemConfig {
             retry_initial_ms: store.retry_min_ms as u32,
             max_commit_chunks: store.max_commit_chunks as usize,
             retry_max_ms: store.retry_max_ms as u32,
+            // From some thousand edits a second on: no setting.
+            pause_us_per_edit: 200,
+            pause_max_ms: match store.kind {
+                StoreKind::Mongodb => store.commit_interval_ms as u32,
+                StoreKind::Sqlite | StoreKind::Memory => 0,
+            },
         },
         when_away: match store.when_away {
             WhenAway::Provisional => avvy_actors::WhenAway::Provisional,

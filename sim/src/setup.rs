@@ -256,11 +256,16 @@ fn degrade(rng: &mut Rng) -> [Threshold; 4] {
 }
 
 fn commits(rng: &mut Rng) -> GroupCommitConfig {
-    GroupCommitConfig {
+    let mut config = GroupCommitConfig {
         max_commit_bytes: *rng.pick(&[300, 5_000, 8 << 20]).unwrap_or(&5_000),
         max_commit_chunks: *rng.pick(&[1, 3, 4_096]).unwrap_or(&3),
         max_queued_bytes: *rng.pick(&[3_000, 256 << 20]).unwrap_or(&3_000),
         retry_initial_ms: rng.range(1, 50) as u32,
         retry_max_ms: rng.range(50, 1_000) as u32,
+        ..GroupCommitConfig::default()
+    };
+    if config.retry_initial_ms % 2 == 0 {
+        (config.pause_us_per_edit, config.pause_max_ms) = (2_000, 33);
     }
+    config
 }

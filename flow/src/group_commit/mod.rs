@@ -1,7 +1,9 @@
 //! Which journal chunks go into the next transaction.
 //!
 //! Natural group commit: an idle store commits what there is at once; while
-//! one commit is under way, the chunks of all branes collect for the next. A
+//! one commit is under way, the chunks of all branes collect for the next. Where
+//! commits cost the store more than a wait costs the editors, one that held many
+//! edits is followed by a pause, so that the next holds more. A
 //! failed commit keeps its chunks and is repeated in the same order after a
 //! rising pause, for as long as it takes. A chunk is only let go of when it is
 //! stored, or when the store says that it will never take it: the brane has
@@ -68,6 +70,12 @@ pub struct GroupCommitConfig {
     pub retry_initial_ms: u32,
     /// The longest pause, in milliseconds. Default 5,000.
     pub retry_max_ms: u32,
+    /// For each edit of a commit, the next begins so many microseconds later,
+    /// counted from the beginning of that commit. Default 0. Below one edit in
+    /// this time nothing waits.
+    pub pause_us_per_edit: u32,
+    /// The longest such pause, in milliseconds. Default 0.
+    pub pause_max_ms: u32,
 }
 
 impl Default for GroupCommitConfig {
@@ -78,6 +86,8 @@ impl Default for GroupCommitConfig {
             max_queued_bytes: 256 * 1024 * 1024,
             retry_initial_ms: 50,
             retry_max_ms: 5_000,
+            pause_us_per_edit: 0,
+            pause_max_ms: 0,
         }
     }
 }
@@ -178,8 +188,10 @@ pub struct GroupCommit {
     queue: VecDeque<QueuedChunk>,
     /// So many from the queue's front are in the commit that is under way.
     in_flight: usize,
-    /// After a failure: not before this.
-    retry_us: Option<u64>,
+    /// When that began.
+    began_us: u64,
+    /// After a failure, or many edits: not before this.
+    not_before_us: Option<u64>,
     /// Chunks in the queue of each brane.
     per_brane: FxHashMap<BraneId, usize>,
     counters: GroupCommitStatus,
@@ -192,7 +204,8 @@ impl GroupCommit {
             config,
             queue: VecDeque::new(),
             in_flight: 0,
-            retry_us: None,
+            began_us: 0,
+            not_before_us: None,
             per_brane: FxHashMap::default(),
             counters: GroupCommitStatus::default(),
         }
@@ -224,10 +237,12 @@ impl GroupCommit {
         for opening in rejected {
             self.reject(*opening, effects);
         }
+        let mut edits = 0;
         let mut watermarks: Vec<(BraneId, Epoch, Seq)> = Vec::new();
         for _ in 0..std::mem::take(&mut self.in_flight) {
             let Some(QueuedChunk { brane, chunk }) = self.queue.pop_front() else { break };
             self.forget(brane, chunk.body.len());
+            edits += chunk.to.0.saturating_sub(chunk.from.0);
             self.counters.stored_chunks += 1;
             self.counters.stored_bytes += chunk.body.len() as u64;
             match watermarks.iter_mut().find(|mark| (mark.0, mark.1) == (brane, chunk.epoch)) {
@@ -243,8 +258,20 @@ impl GroupCommit {
         }));
         self.counters.commits += 1;
         self.counters.failures_in_a_row = 0;
+        self.pause(now_us, edits, effects);
         self.weigh(effects);
         self.start(now_us, effects);
+    }
+
+    /// Has the next commit wait for more, if the last one held many edits.
+    fn pause(&mut self, now_us: u64, edits: u64, effects: &mut Vec<GroupCommitEffect>) {
+        let pause_us = (edits.saturating_mul(self.config.pause_us_per_edit.into()))
+            .min(u64::from(self.config.pause_max_ms) * 1_000);
+        let at_us = self.began_us + pause_us;
+        if pause_us > 0 && at_us > now_us {
+            self.not_before_us = Some(at_us);
+            effects.push(GroupCommitEffect::WakeAt(at_us));
+        }
     }
 
     /// The commit that was under way failed, or nobody knows: it will be
@@ -257,7 +284,7 @@ impl GroupCommit {
         self.counters.failures += 1;
         self.counters.failures_in_a_row += 1;
         let at_us = now_us + pause_ms * 1_000;
-        self.retry_us = Some(at_us);
+        self.not_before_us = Some(at_us);
         effects.push(GroupCommitEffect::WakeAt(at_us));
     }
 
@@ -294,11 +321,11 @@ impl GroupCommit {
 
     /// Begins a commit, if none is under way and it is time.
     fn start(&mut self, now_us: u64, effects: &mut Vec<GroupCommitEffect>) {
-        let too_early = self.retry_us.is_some_and(|at| now_us < at);
+        let too_early = self.not_before_us.is_some_and(|at| now_us < at);
         if self.in_flight > 0 || self.queue.is_empty() || too_early {
             return;
         }
-        self.retry_us = None;
+        (self.not_before_us, self.began_us) = (None, now_us);
         let mut bytes = 0;
         let fits = |queued: &&QueuedChunk| {
             bytes += queued.chunk.body.len();

@@ -216,3 +216,57 @@ fn the_first_refusal_of_an_opening_says_why() {
     assert_eq!(rejected, [opening(1, damaged), opening(2, broken)]);
     assert_eq!(logged, [(7, damaged), (7, broken)]);
 }
+
+/// Edits come evenly, each in a chunk of its own, and a commit takes so long;
+/// the commits of one second, and how long an edit waited for the longest.
+fn a_second(config: GroupCommitConfig, edits: u64, commit_us: u64) -> (u64, u64) {
+    let mut bench = Bench::new(config);
+    let (mut ends_us, mut wakes_us, mut waited_us) = (None, Vec::new(), 0);
+    let mut durable = 0;
+    for now_us in 0..1_000_000 {
+        let mut effects = Vec::new();
+        if ends_us == Some(now_us) {
+            ends_us = None;
+            bench.machine.stored(now_us, &[], &mut effects);
+        }
+        if now_us % (1_000_000 / edits) == 0 {
+            let nth = now_us / (1_000_000 / edits) + 1;
+            effects.extend(bench.push_at(now_us, A, 1, nth, 10));
+        }
+        if wakes_us.contains(&now_us) {
+            effects.extend(bench.tick(now_us));
+        }
+        for effect in effects {
+            match effect {
+                Commit(_) => ends_us = Some(now_us + commit_us),
+                WakeAt(at_us) => wakes_us.push(at_us),
+                Durable { seq, .. } => {
+                    let began_us = durable * (1_000_000 / edits);
+                    waited_us = waited_us.max(now_us - began_us);
+                    durable = seq.0;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    (bench.machine.status().commits, waited_us)
+}
+
+#[test]
+fn many_edits_have_the_next_commit_wait_for_more_and_few_do_not() {
+    let paced = GroupCommitConfig {
+        pause_us_per_edit: 200,
+        pause_max_ms: 33,
+        ..GroupCommitConfig::default()
+    };
+    let natural = GroupCommitConfig::default();
+    // Few: nobody waits longer than for two commits.
+    assert_eq!(a_second(paced, 200, 3_000), a_second(natural, 200, 3_000));
+    assert_eq!(a_second(paced, 2_000, 3_000), a_second(natural, 2_000, 3_000));
+    // Many: a commit for each pause, and nobody waits for much longer.
+    assert_eq!(a_second(natural, 10_000, 3_000).0, 333);
+    let (commits, waited_us) = a_second(paced, 10_000, 3_000);
+    assert!((28..=33).contains(&commits) && waited_us <= 39_100, "{commits}, {waited_us} us");
+    // A store that takes longer than the pause is never made to wait.
+    assert_eq!(a_second(paced, 10_000, 100_000), a_second(natural, 10_000, 100_000));
+}

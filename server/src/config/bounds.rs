@@ -160,6 +160,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("store.queue_bytes", KIB, 64 * GIB),
     ("store.spool_bytes", KIB, 1024 * GIB),
     ("store.max_commit_bytes", KIB, GIB),
+    ("store.commit_interval_ms", 0, 10_000),
     ("store.max_commit_chunks", 1, 1_000_000),
     ("store.queue_calls", 1, 1_000_000),
     ("store.wal_bytes", 64 * KIB, GIB),

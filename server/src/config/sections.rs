@@ -399,6 +399,9 @@ section! {
         spool_bytes: u64 = 256 * MIB,
         /// Bytes of journal in one transaction.
         max_commit_bytes: u64 = 4 * MIB,
+        /// The longest pause between commits under load, with MongoDB, in
+        /// milliseconds; 0: none.
+        commit_interval_ms: u64 = 33,
         /// Chunks of journal in one transaction.
         max_commit_chunks: u32 = 4_096,
         /// Calls that wait for the store.
