@@ -116,7 +116,11 @@ impl Settled {
 /// Calls may overlap; one at a time drains. Work on files is done by threads
 /// of the runtime's for such.
 #[derive(Clone)]
-pub struct Spool(Arc<Mutex<Files>>);
+pub struct Spool {
+    files: Arc<Mutex<Files>>,
+    /// As of the last call that ended: nobody waits for a device to be told.
+    status: Arc<Mutex<SpoolStatus>>,
+}
 
 impl Spool {
     /// Takes the spool in a directory, and looks through what is there. Blocks.
@@ -124,7 +128,9 @@ impl Spool {
     /// # Errors
     /// `InUse` if another process has it; `Io`.
     pub fn open(options: &SpoolOptions) -> Result<Self, StoreError> {
-        Ok(Self(Arc::new(Mutex::new(Files::open(options)?))))
+        let files = Files::open(options)?;
+        let status = Arc::new(Mutex::new(files.status()));
+        Ok(Self { files: Arc::new(Mutex::new(files)), status })
     }
 
     /// Appends chunks behind what is there, durable when the future is done.
@@ -180,18 +186,23 @@ impl Spool {
         }
     }
 
-    /// What it holds.
+    /// What it held when the last call ended.
     pub fn status(&self) -> SpoolStatus {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).status()
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Files) -> Result<T, StoreError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, StoreError>> {
-        let files = Arc::clone(&self.0);
+        let (files, status) = (Arc::clone(&self.files), Arc::clone(&self.status));
         Box::pin(async move {
-            let work = move || work(&mut files.lock().unwrap_or_else(PoisonError::into_inner));
+            let work = move || {
+                let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+                let done = work(&mut files);
+                *status.lock().unwrap_or_else(PoisonError::into_inner) = files.status();
+                done
+            };
             tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Closed))
         })
     }
