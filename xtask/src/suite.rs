@@ -32,8 +32,11 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
 }
 
 /// What a default build is without.
-const FEATURES: [&str; 2] =
-    ["--features", "avvy-persistence/mongodb,avvy-persistence/redis,avvy-server/chaos"];
+const FEATURES: [&str; 2] = [
+    "--features",
+    "avvy-persistence/mongodb,avvy-server/mongodb,avvy-persistence/redis,avvy-server/redis,\
+     avvy-server/chaos",
+];
 
 /// All of the workspace. The profile is in the root's `Cargo.toml`: checks of
 /// the debug build stay on, the pure crates are optimised for the simulation.

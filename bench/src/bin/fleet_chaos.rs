@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use avvy_bench::draw::Draw;
-use avvy_bench::fleet::{self, Options};
+use avvy_bench::fleet::{self, Network, Options};
 use avvy_bench::process;
 use clap::Parser;
 
@@ -18,6 +18,10 @@ struct Cli {
     /// For how long things fail
     #[arg(long, value_name = "N", default_value_t = 600)]
     seconds: u64,
+    /// Give each node a way of its own to a single database, so that one can
+    /// be cut off while the other goes on
+    #[arg(long)]
+    own_ways: bool,
     /// Branes
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     branes: u16,
@@ -53,6 +57,7 @@ fn run(cli: &Cli) -> Result<()> {
     let options = Options {
         binary: process::find_binary(cli.server.as_deref())?,
         scratch: scratch.clone(),
+        network: if cli.own_ways { Network::Own } else { Network::Shared },
         seconds: cli.seconds,
         branes: cli.branes.into(),
         clients: cli.clients.into(),

@@ -7,6 +7,7 @@ use anyhow::Result;
 use avvy_persistence::testing::proxy::Way;
 use tokio::task::spawn_blocking;
 
+use super::Network;
 use super::site::Site;
 use crate::draw::Draw;
 
@@ -27,33 +28,39 @@ enum Kind {
     DrainNode,
     KillPrimary,
     PausePrimary,
-    CutPrimary,
-    SilencePrimary,
-    HoldPrimary,
+    Cut,
+    Silence,
+    Hold,
     KillRedis,
 }
 
 const KINDS: [Kind; 9] = [
+    Kind::KillPrimary,
+    Kind::PausePrimary,
     Kind::KillNode,
     Kind::PauseNode,
     Kind::DrainNode,
-    Kind::KillPrimary,
-    Kind::PausePrimary,
-    Kind::CutPrimary,
-    Kind::SilencePrimary,
-    Kind::HoldPrimary,
+    Kind::Cut,
+    Kind::Silence,
+    Kind::Hold,
     Kind::KillRedis,
 ];
 
 /// Draws faults so that each kind comes as often as the others.
 pub(super) struct Faults {
     draw: Draw,
+    kinds: &'static [Kind],
     left: Vec<Kind>,
 }
 
 impl Faults {
-    pub(super) const fn new(draw: Draw) -> Self {
-        Self { draw, left: Vec::new() }
+    pub(super) fn new(network: Network, draw: Draw) -> Self {
+        let kinds = match network {
+            Network::Shared => &KINDS[..],
+            // Without its only member there is no database.
+            Network::Own => &KINDS[2..],
+        };
+        Self { draw, kinds, left: Vec::new() }
     }
 
     /// The pause before the next one.
@@ -64,7 +71,7 @@ impl Faults {
     /// The next one.
     pub(super) fn next(&mut self) -> Fault {
         if self.left.is_empty() {
-            self.left = KINDS.to_vec();
+            self.left = self.kinds.to_vec();
         }
         let kind = self.left.swap_remove(self.draw.below(self.left.len() as u64) as usize);
         // Shorter and longer than a lease.
@@ -82,9 +89,9 @@ impl Fault {
             Kind::DrainNode => "node drained",
             Kind::KillPrimary => "primary killed",
             Kind::PausePrimary => "primary paused",
-            Kind::CutPrimary => "primary cut off",
-            Kind::SilencePrimary => "primary silent",
-            Kind::HoldPrimary => "primary held up",
+            Kind::Cut => "cut off",
+            Kind::Silence => "silent",
+            Kind::Hold => "held up",
             Kind::KillRedis => "Redis killed",
         }
     }
@@ -127,9 +134,9 @@ impl Fault {
                 wait(time);
                 site.set.resume(primary);
             }
-            Kind::CutPrimary => disturb(&site, Way::Cut, time),
-            Kind::SilencePrimary => disturb(&site, Way::Swallowing, time),
-            Kind::HoldPrimary => disturb(&site, Way::Held, time),
+            Kind::Cut => disturb(&site, node, Way::Cut, time),
+            Kind::Silence => disturb(&site, node, Way::Swallowing, time),
+            Kind::Hold => disturb(&site, node, Way::Held, time),
             Kind::KillRedis => {
                 site.redis.kill();
                 wait(time);
@@ -140,11 +147,15 @@ impl Fault {
     }
 }
 
-fn disturb(site: &Site, way: Way, time: Duration) {
-    let primary = site.set.primary();
-    site.set.proxy(primary).set(way);
+fn disturb(site: &Site, node: usize, way: Way, time: Duration) {
+    let proxy = site.way(node);
+    proxy.set(way);
     wait(time);
-    site.set.proxy(primary).set(Way::CLEAR);
+    if site.has_own_ways() {
+        // If the node's lease is over by now, its branes are taken.
+        site.knock(1 - node);
+    }
+    proxy.set(Way::CLEAR);
 }
 
 #[expect(clippy::disallowed_methods, reason = "a thread that has nothing else to do")]
@@ -156,8 +167,8 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} for {} ms", self.name(), self.time.as_millis())?;
         match self.kind {
-            Kind::KillNode | Kind::PauseNode | Kind::DrainNode => write!(f, ", node {}", self.node),
-            _ => Ok(()),
+            Kind::KillPrimary | Kind::PausePrimary | Kind::KillRedis => Ok(()),
+            _ => write!(f, ", node {}", self.node),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! A fleet of two nodes under faults, and whether all that its clients were
 //! told can be true.
 //!
-//! Two servers on a replica set of three members behind proxies, and a Redis.
-//! Clients write and watch in several branes, connected to either node. Every
-//! few seconds something fails, one thing at a time: a node is killed, stands
-//! still or is drained; the primary is killed, stands still, is cut off or
-//! falls silent; Redis is killed. In the end all is whole again, everybody
+//! Two servers on a MongoDB behind proxies, and a Redis. Clients write and
+//! watch in several branes, connected to either node. Every few seconds
+//! something fails, one thing at a time: a node is killed, stands still or is
+//! drained; the primary is killed or stands still; it, or one node alone, is
+//! cut off, falls silent or is held up; Redis is killed. In the end all is whole again, everybody
 //! settles, the nodes are drained, and [`crate::history`] holds what everybody
 //! was told against the journals that are left.
 
@@ -29,6 +29,18 @@ use faults::Faults;
 use site::Site;
 use writers::Crowd;
 
+/// How the nodes reach the database.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Network {
+    /// Three members, and a proxy before each for all who talk to it. Members
+    /// fail, and what is cut off is the primary.
+    #[default]
+    Shared,
+    /// One member, and for each node a proxy of its own before it. What is cut
+    /// off is one node, while the other goes on.
+    Own,
+}
+
 /// How the fleet is tried.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -36,6 +48,8 @@ pub struct Options {
     pub binary: PathBuf,
     /// An empty directory for data and logs.
     pub scratch: PathBuf,
+    /// How the nodes reach the database.
+    pub network: Network,
     /// For how long things fail, in seconds.
     pub seconds: u64,
     /// Branes.
@@ -96,7 +110,7 @@ async fn trial(options: &Options, mut tell: impl FnMut(&str)) -> Result<Summary>
     let mut summary = Summary::default();
     let crowd = Crowd::start(&site, options, &mut draw).await?;
     site.branes = crowd.branes();
-    let mut faults = Faults::new(Draw::new(draw.number()));
+    let mut faults = Faults::new(options.network, Draw::new(draw.number()));
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(options.seconds) {
         sleep(faults.pause()).await;

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result};
 use avvy_model::{BraneId, Role};
 use avvy_persistence::testing::mongod::{MongoSet, fresh_database};
+use avvy_persistence::testing::proxy::Proxy;
 use avvy_persistence::testing::redis_server::RedisServer;
 use tokio::task::spawn_blocking;
 
-use super::Options;
+use super::{Network, Options};
 use crate::draw::Draw;
 use crate::http;
 use crate::process::{Server, ServerOptions, own_port};
@@ -20,6 +21,8 @@ const LEASE_MS: u64 = 2_000;
 /// Everything that runs.
 pub(super) struct Site {
     pub(super) set: MongoSet,
+    /// Each node's own way to the database, where they have one.
+    ways: Vec<Proxy>,
     pub(super) redis: RedisServer,
     pub(super) database: String,
     /// What clients are in.
@@ -44,11 +47,18 @@ impl Site {
     }
 
     fn start_here(options: &Options, addresses: &[SocketAddr]) -> Result<Self> {
-        let set = MongoSet::start_behind_proxies(3);
+        let (set, ways) = match options.network {
+            Network::Shared => (MongoSet::start_behind_proxies(3), Vec::new()),
+            Network::Own => {
+                let set = MongoSet::start(1);
+                let server = SocketAddr::from(([127, 0, 0, 1], set.ports()[0]));
+                (set, addresses.iter().map(|_| Proxy::start(server)).collect())
+            }
+        };
         let redis = RedisServer::start();
         let database = fresh_database();
         let (branes, token, nodes) = (Vec::new(), String::new(), Vec::new());
-        let mut site = Self { set, redis, database, branes, token, nodes };
+        let mut site = Self { set, ways, redis, database, branes, token, nodes };
         for (nth, address) in addresses.iter().enumerate() {
             let data = options.scratch.join(format!("node-{nth}"));
             fs::create_dir_all(&data)?;
@@ -57,7 +67,7 @@ impl Site {
                 fs::copy(first.options.data.join(key), data.join(key)).context("the key")?;
             }
             let options = ServerOptions::new(&options.binary, &data);
-            let options = site.settings(options, *address);
+            let options = site.settings(options, nth, *address);
             site.nodes.push(Node { address: *address, options, server: None });
             site.start_node(nth)?;
         }
@@ -66,10 +76,11 @@ impl Site {
         Ok(site)
     }
 
-    fn settings(&self, options: ServerOptions, address: SocketAddr) -> ServerOptions {
+    fn settings(&self, options: ServerOptions, nth: usize, address: SocketAddr) -> ServerOptions {
+        let uri = self.ways.get(nth).map_or_else(|| self.set.uri(), Proxy::direct_mongodb);
         options
             .set("AVVY_STORE_KIND", "mongodb")
-            .set("AVVY_STORE_URI", self.set.uri())
+            .set("AVVY_STORE_URI", uri)
             .set("AVVY_STORE_DATABASE", &self.database)
             .set("AVVY_STORE_OPERATION_TIMEOUT_MS", 2_000)
             .set("AVVY_STORE_RETRY_MAX_MS", 500)
@@ -84,6 +95,17 @@ impl Site {
     /// The database's address.
     pub(super) fn uri(&self) -> String {
         self.set.uri()
+    }
+
+    /// What a fault of the network is between: a node and the database where
+    /// each has a way of its own, everybody and the primary elsewhere.
+    pub(super) fn way(&self, node: usize) -> &Proxy {
+        self.ways.get(node).unwrap_or_else(|| self.set.proxy(self.set.primary()))
+    }
+
+    /// Whether a node can be cut off while the other is not.
+    pub(super) fn has_own_ways(&self) -> bool {
+        !self.ways.is_empty()
     }
 
     /// Where the nodes are.

@@ -78,8 +78,12 @@ impl Program {
         // Ctrl-C in the terminal is not for it.
         shell.process_group(0).current_dir(&self.folder);
         shell.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        shell.spawn().with_context(|| format!("cannot start {}", self.name))?;
-        let known = until(PATIENCE, || Ok(self.process().is_some()))?;
+        let mut child = shell.spawn().with_context(|| format!("cannot start {}", self.name))?;
+        let known = until(PATIENCE, || {
+            let ended = child.try_wait()?;
+            ensure!(ended.is_none(), "{} has ended{}", self.name, self.last_words());
+            Ok(self.process().is_some())
+        })?;
         ensure!(known, "{} does not start{}", self.name, self.last_words());
         Ok(())
     }
@@ -159,6 +163,19 @@ mod tests {
         let found = Program::new(&folder, "sleeper");
         assert!(found.end().expect("it ends"));
         assert!(program.process().is_none() && !program.end().expect("it has ended"));
+        fs::remove_dir_all(folder).expect("the folder is there");
+    }
+
+    #[test]
+    fn one_that_ends_at_once_says_why() {
+        let (program, folder) = sleeper("broken");
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo it is broken; exit 1"]);
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        // It is found out when it starts, or by the first look after that.
+        let outcome = program.start(&command, nowhere).and_then(|()| program.wait(|| Ok(false)));
+        let error = outcome.expect_err("it ends").to_string();
+        assert!(error.contains("has ended") && error.contains("it is broken"), "{error}");
         fs::remove_dir_all(folder).expect("the folder is there");
     }
 
