@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use avvy_auth::{Claims, MAX_LIFETIME_S, Revocation, Revoked};
-use avvy_model::{Code, UserId};
+use avvy_auth::{Claims, Revocation, Revoked};
+use avvy_model::Code;
 use avvy_persistence::StoreError;
 use avvy_persistence::cache::{Member, SharedSet};
 use tokio::sync::Notify;
@@ -37,7 +37,6 @@ pub(crate) struct Revocations {
     /// Somebody was revoked: the sessions are to be looked at.
     news: Notify,
     poll: Duration,
-    leeway_s: u64,
 }
 
 /// A place that keeps it.
@@ -50,13 +49,12 @@ struct Keeper {
 
 impl Revocations {
     /// Nothing is revoked yet. Ends with `registry`.
-    pub(crate) fn start(registry: &Arc<Registry>, poll_ms: u64, leeway_s: u64) -> Arc<Self> {
+    pub(crate) fn start(registry: &Arc<Registry>, poll_ms: u64) -> Arc<Self> {
         let this = Arc::new(Self {
             known: RwLock::default(),
             keepers: Mutex::default(),
             news: Notify::new(),
             poll: Duration::from_millis(poll_ms),
-            leeway_s,
         });
         tokio::spawn(look(Arc::downgrade(&this), Arc::downgrade(registry)));
         this
@@ -87,17 +85,11 @@ impl Revocations {
     /// `too_large` for a user who has revoked too many one by one;
     /// `unavailable` when no place has it yet: it is in force here, and should
     /// be asked for again.
-    pub(crate) async fn revoke(
-        &self,
-        revocation: Revocation,
-        expires_s: Option<u64>,
-    ) -> Result<u64, Code> {
-        let now_s = clock::unix_s();
-        let latest_s = now_s.saturating_add(MAX_LIFETIME_S);
-        let until_s = expires_s.unwrap_or(latest_s).saturating_add(self.leeway_s + 1);
-        self.add(revocation, until_s)?;
+    pub(crate) async fn revoke(&self, revocation: Revocation) -> Result<u64, Code> {
+        self.add(revocation)?;
         self.news.notify_one();
-        let member = Member { name: revocation.to_bytes(), until_s };
+        let (member, now_s) = (member(revocation), clock::unix_s());
+        let until_s = member.until_s;
         let keepers = self.keepers().clone();
         let adding: Vec<_> = keepers
             .into_iter()
@@ -126,16 +118,15 @@ impl Revocations {
         }
     }
 
-    fn add(&self, revocation: Revocation, until_s: u64) -> Result<(), Code> {
+    fn add(&self, revocation: Revocation) -> Result<(), Code> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if let Revocation::Token { user, .. } = revocation {
-            let of_user = |(one, _): &(Revocation, u64)| is_token_of(*one, user);
-            let is_known = known.iter().any(|(one, _)| one == revocation);
-            if !is_known && known.iter().filter(of_user).count() >= MAX_OF_USER {
-                return Err(Code::TooLarge);
-            }
+        if let Revocation::Token { user, token, .. } = revocation
+            && !known.has_token(user, token)
+            && known.tokens_of(user) >= MAX_OF_USER
+        {
+            return Err(Code::TooLarge);
         }
-        known.add(revocation, until_s);
+        known.add(revocation);
         Ok(())
     }
 
@@ -158,20 +149,19 @@ impl Revocations {
         let mut theirs = Revoked::default();
         for Member { name, until_s } in found {
             // What cannot be read is of a later version.
-            if let Some(revocation) = Revocation::from_bytes(name) {
-                theirs.add(revocation, *until_s);
+            if let Some(revocation) = Revocation::of(name, *until_s) {
+                theirs.add(revocation);
             }
         }
         let mut is_news = false;
-        for (revocation, until_s) in theirs.iter().filter(|(_, until_s)| now_s < *until_s) {
-            is_news |= known.add(revocation, until_s);
+        for revocation in theirs.iter().filter(|one| now_s < one.until_s()) {
+            is_news |= known.add(revocation);
         }
         known.forget(now_s);
         if is_news {
             self.news.notify_one();
         }
-        let lacks = known.iter().filter(|(revocation, until_s)| theirs.add(*revocation, *until_s));
-        lacks.map(|(one, until_s)| Member { name: one.to_bytes(), until_s }).collect()
+        known.iter().filter(|one| theirs.add(*one)).map(member).collect()
     }
 
     fn keepers(&self) -> MutexGuard<'_, Vec<Arc<Keeper>>> {
@@ -179,8 +169,8 @@ impl Revocations {
     }
 }
 
-fn is_token_of(revocation: Revocation, of: UserId) -> bool {
-    matches!(revocation, Revocation::Token { user, .. } if user == of)
+fn member(revocation: Revocation) -> Member {
+    Member { name: revocation.name(), until_s: revocation.until_s() }
 }
 
 /// The pause before a place is read again that could not be, at most: it may

@@ -130,18 +130,13 @@ impl System {
 
     /// Revokes tokens that have not ended yet: their sessions are closed, and
     /// nobody comes in by them, on this node at once and on others when they
-    /// hear of it. `expires_s` is when the tokens end, if that is known. Gives
-    /// the Unix second until which it is remembered.
+    /// hear of it. Gives the Unix second until which it is remembered.
     ///
     /// # Errors
     /// `too_large` for a user who has revoked too many one by one;
     /// `unavailable` when nothing that outlives this process has it yet.
-    pub async fn revoke(
-        &self,
-        revocation: Revocation,
-        expires_s: Option<u64>,
-    ) -> Result<u64, Code> {
-        self.inner.revocations.revoke(revocation, expires_s).await
+    pub async fn revoke(&self, revocation: Revocation) -> Result<u64, Code> {
+        self.inner.revocations.revoke(revocation).await
     }
 
     /// Keeps what is revoked in a set that other nodes share, besides the

@@ -17,6 +17,10 @@ use crate::Claims;
 /// days. What was revoked without its end being known is kept for so long.
 pub const MAX_LIFETIME_S: u64 = 366 * 24 * 3_600;
 
+/// How much longer than a token counts its revocation is kept, in seconds: the
+/// most that clocks are let differ by.
+const SLACK_S: u64 = 3_600;
+
 /// What is revoked. Always of one user: nobody's token is revoked by another
 /// one who knows its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -27,6 +31,8 @@ pub enum Revocation {
         user: UserId,
         /// Which.
         token: Uuid,
+        /// The Unix second from which it need not be known any more.
+        until_s: u64,
     },
     /// All that were made before this time.
     Before {
@@ -38,25 +44,46 @@ pub enum Revocation {
 }
 
 impl Revocation {
-    /// As bytes, at most 33: a letter, the user, and the token or the time.
-    pub fn to_bytes(self) -> Vec<u8> {
+    /// Revokes a token that ends then, or of which that is not known.
+    pub fn token(user: UserId, token: Uuid, expires_s: Option<u64>, now_s: u64) -> Self {
+        let expires_s = expires_s.unwrap_or(now_s.saturating_add(MAX_LIFETIME_S));
+        Self::Token { user, token, until_s: expires_s.saturating_add(SLACK_S) }
+    }
+
+    /// The Unix second from which it need not be known any more: what it means
+    /// has ended.
+    pub const fn until_s(self) -> u64 {
         match self {
-            Self::Token { user, token } => [&b"t"[..], &user.to_bytes(), token.as_bytes()].concat(),
-            Self::Before { user, issued_s } => {
-                [&b"b"[..], &user.to_bytes(), &issued_s.to_be_bytes()].concat()
-            }
+            Self::Token { until_s, .. } => until_s,
+            Self::Before { issued_s, .. } => issued_s.saturating_add(MAX_LIFETIME_S + SLACK_S),
         }
     }
 
-    /// The revocation of these bytes; `None` if they are not one.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (letter, rest) = bytes.split_first()?;
+    /// Its name in a set whose members have ends: a letter, the user, and the
+    /// token. Of two with the same name the one that ends later says all that
+    /// the other does; so a user takes one place for all times.
+    pub fn name(self) -> Vec<u8> {
+        match self {
+            Self::Token { user, token, .. } => {
+                [&b"t"[..], &user.to_bytes(), token.as_bytes()].concat()
+            }
+            Self::Before { user, .. } => [&b"b"[..], &user.to_bytes()].concat(),
+        }
+    }
+
+    /// The revocation of this name and end; `None` if it is not one.
+    pub fn of(name: &[u8], until_s: u64) -> Option<Self> {
+        let (letter, rest) = name.split_first()?;
         let (user, rest) = rest.split_first_chunk::<16>()?;
         let user = UserId::from_bytes(*user);
-        match letter {
-            b't' => Some(Self::Token { user, token: Uuid::from_bytes(rest.try_into().ok()?) }),
-            b'b' => {
-                Some(Self::Before { user, issued_s: u64::from_be_bytes(rest.try_into().ok()?) })
+        match (letter, rest) {
+            (b't', token) => {
+                let token = Uuid::from_bytes(token.try_into().ok()?);
+                Some(Self::Token { user, token, until_s })
+            }
+            (b'b', []) => {
+                let issued_s = until_s.checked_sub(MAX_LIFETIME_S + SLACK_S)?;
+                Some(Self::Before { user, issued_s })
             }
             _ => None,
         }
@@ -65,7 +92,7 @@ impl Revocation {
     /// Whether it means this token.
     pub fn covers(self, claims: &Claims) -> bool {
         match self {
-            Self::Token { user, token } => (user, token) == (claims.user, claims.token),
+            Self::Token { user, token, .. } => (user, token) == (claims.user, claims.token),
             Self::Before { user, issued_s } => user == claims.user && claims.issued_s < issued_s,
         }
     }
@@ -75,21 +102,24 @@ impl Revocation {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Revoked {
     /// Each with the Unix second from which it need not be known any more.
-    known: BTreeMap<Revocation, u64>,
-    /// The latest time of each user, which says all that earlier ones do.
+    tokens: BTreeMap<(UserId, Uuid), u64>,
+    /// The latest time of each user.
     before: BTreeMap<UserId, u64>,
 }
 
 impl Revoked {
-    /// Adds one. False if it was known for so long already.
-    pub fn add(&mut self, revocation: Revocation, until_s: u64) -> bool {
-        let known = self.known.entry(revocation).or_insert(0);
-        let is_news = *known < until_s;
-        *known = until_s.max(*known);
-        if let Revocation::Before { user, issued_s } = revocation {
-            let latest = self.before.entry(user).or_insert(0);
-            *latest = issued_s.max(*latest);
-        }
+    /// Adds one. False if all that it says was known already.
+    pub fn add(&mut self, revocation: Revocation) -> bool {
+        let (known, new) = match revocation {
+            Revocation::Token { user, token, until_s } => {
+                (self.tokens.entry((user, token)).or_insert(0), until_s)
+            }
+            Revocation::Before { user, issued_s } => {
+                (self.before.entry(user).or_insert(0), issued_s)
+            }
+        };
+        let is_news = *known < new;
+        *known = new.max(*known);
         is_news
     }
 
@@ -97,34 +127,42 @@ impl Revoked {
     pub fn covers(&self, claims: &Claims) -> bool {
         let Claims { user, token, issued_s, .. } = *claims;
         self.before.get(&user).is_some_and(|before| issued_s < *before)
-            || self.known.contains_key(&Revocation::Token { user, token })
+            || self.tokens.contains_key(&(user, token))
     }
 
     /// Forgets what need not be known any more.
     pub fn forget(&mut self, now_s: u64) {
-        self.known.retain(|_, until_s| now_s < *until_s);
-        self.before.clear();
-        for revocation in self.known.keys() {
-            // Of each user in the order of their times.
-            if let Revocation::Before { user, issued_s } = *revocation {
-                self.before.insert(user, issued_s);
-            }
-        }
+        self.tokens.retain(|_, until_s| now_s < *until_s);
+        self.before.retain(|user, issued_s| {
+            now_s < Revocation::Before { user: *user, issued_s: *issued_s }.until_s()
+        });
     }
 
-    /// Each with its end.
-    pub fn iter(&self) -> impl Iterator<Item = (Revocation, u64)> {
-        self.known.iter().map(|(revocation, until_s)| (*revocation, *until_s))
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = Revocation> {
+        let token = |(&(user, token), &until_s)| Revocation::Token { user, token, until_s };
+        let before = |(&user, &issued_s)| Revocation::Before { user, issued_s };
+        self.tokens.iter().map(token).chain(self.before.iter().map(before))
+    }
+
+    /// Whether this token is revoked by its name.
+    pub fn has_token(&self, user: UserId, token: Uuid) -> bool {
+        self.tokens.contains_key(&(user, token))
+    }
+
+    /// How many tokens of a user are revoked one by one.
+    pub fn tokens_of(&self, user: UserId) -> usize {
+        self.tokens.range((user, Uuid::nil())..=(user, Uuid::max())).count()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.known.len()
+        self.tokens.len() + self.before.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.len() == 0
     }
 }
 
@@ -147,11 +185,9 @@ mod tests {
         }
     }
 
-    fn token(user: u128, token: u128) -> Revocation {
-        Revocation::Token {
-            user: UserId::new(Uuid::from_u128(user)),
-            token: Uuid::from_u128(token),
-        }
+    fn token(user: u128, token: u128, until_s: u64) -> Revocation {
+        let user = UserId::new(Uuid::from_u128(user));
+        Revocation::Token { user, token: Uuid::from_u128(token), until_s }
     }
 
     fn before(user: u128, issued_s: u64) -> Revocation {
@@ -161,74 +197,89 @@ mod tests {
     #[test]
     fn a_token_is_revoked_by_its_name_and_its_user() {
         let mut revoked = Revoked::default();
-        assert!(revoked.add(token(1, 7), 100) && !revoked.add(token(1, 7), 99));
+        assert!(revoked.add(token(1, 7, 100)) && !revoked.add(token(1, 7, 99)));
         assert!(revoked.covers(&claims(1, 7, 5)));
         assert!(!revoked.covers(&claims(1, 8, 5)) && !revoked.covers(&claims(2, 7, 5)));
+        revoked.add(token(2, 7, 100));
+        let user = |user| UserId::new(Uuid::from_u128(user));
+        assert_eq!([1, 2, 3].map(|of| revoked.tokens_of(user(of))), [1, 1, 0]);
     }
 
     #[test]
     fn all_of_a_user_are_revoked_that_were_made_before() {
         let mut revoked = Revoked::default();
-        revoked.add(before(1, 50), 1_000);
-        revoked.add(before(1, 40), 1_000);
+        assert!(revoked.add(before(1, 50)) && !revoked.add(before(1, 40)));
         assert!(revoked.covers(&claims(1, 7, 49)));
         assert!(!revoked.covers(&claims(1, 7, 50)) && !revoked.covers(&claims(2, 7, 49)));
+        assert!(revoked.add(before(1, 60)) && revoked.len() == 1);
     }
 
     #[test]
     fn what_has_ended_is_forgotten() {
         let mut revoked = Revoked::default();
-        revoked.add(token(1, 7), 100);
-        revoked.add(before(1, 50), 200);
-        revoked.forget(99);
+        let now_s = 1_000 + MAX_LIFETIME_S;
+        revoked.add(token(1, 7, now_s + 1));
+        revoked.add(before(1, 1_000));
+        revoked.forget(now_s);
         assert_eq!(revoked.len(), 2);
-        revoked.forget(100);
-        assert!(!revoked.covers(&claims(1, 7, 60)) && revoked.covers(&claims(1, 7, 10)));
-        revoked.forget(200);
+        revoked.forget(now_s + 1);
+        assert!(!revoked.covers(&claims(1, 7, 1_000)) && revoked.covers(&claims(1, 7, 999)));
+        revoked.forget(now_s + SLACK_S);
         assert!(revoked.is_empty() && !revoked.covers(&claims(1, 7, 10)));
-        assert_eq!(revoked, Revoked::default());
+    }
+
+    #[test]
+    fn a_token_is_remembered_until_it_has_ended() {
+        let (user, name) = (UserId::new(Uuid::from_u128(1)), Uuid::from_u128(7));
+        let until = |expires_s| Revocation::token(user, name, expires_s, 500).until_s();
+        assert_eq!(until(Some(900)), 900 + SLACK_S);
+        assert_eq!(until(None), 500 + MAX_LIFETIME_S + SLACK_S);
     }
 
     fn any_revocation() -> impl Strategy<Value = Revocation> {
-        let users = 0..3_u128;
-        (users, any::<bool>(), 0..9_u64).prop_map(|(user, is_token, n)| match is_token {
-            true => token(user, n.into()),
-            false => before(user, n),
+        (0..3_u128, any::<bool>(), 0..9_u64, 1..9_u64).prop_map(|(user, is_token, n, until_s)| {
+            if is_token { token(user, n.into(), until_s) } else { before(user, n) }
         })
     }
 
     proptest! {
         #[test]
         fn comes_back_as_it_was(revocation in any_revocation(), cut in 0..33_usize) {
-            let bytes = revocation.to_bytes();
-            prop_assert!(bytes.len() <= 33);
-            prop_assert_eq!(Revocation::from_bytes(&bytes), Some(revocation));
-            let cut = cut.min(bytes.len() - 1);
-            prop_assert_eq!(Revocation::from_bytes(&bytes[..cut]), None);
+            let name = revocation.name();
+            prop_assert!(name.len() <= 33);
+            prop_assert_eq!(Revocation::of(&name, revocation.until_s()), Some(revocation));
+            let cut = cut.min(name.len() - 1);
+            prop_assert_eq!(Revocation::of(&name[..cut], revocation.until_s()), None);
         }
 
-        /// In whatever order parts come together, they mean what each of them
-        /// means alone.
+        /// In whatever order parts come together, and though a set keeps only
+        /// the latest end of each name, they mean what each means alone.
         #[test]
         fn the_order_does_not_matter(
-            parts in prop::collection::vec((any_revocation(), 1..9_u64), 0..12),
+            parts in prop::collection::vec(any_revocation(), 0..12),
             user in 0..3_u128, name in 0..9_u128, issued_s in 0..9_u64, now_s in 0..9_u64,
         ) {
             let mut forwards = Revoked::default();
             let mut backwards = Revoked::default();
-            for (revocation, until_s) in &parts {
-                forwards.add(*revocation, *until_s);
-            }
-            for (revocation, until_s) in parts.iter().rev() {
-                backwards.add(*revocation, *until_s);
+            let mut set = BTreeMap::new();
+            for (one, other) in parts.iter().zip(parts.iter().rev()) {
+                forwards.add(*one);
+                backwards.add(*other);
+                let until_s = set.entry(one.name()).or_insert(0);
+                *until_s = one.until_s().max(*until_s);
             }
             prop_assert_eq!(&forwards, &backwards);
+            let mut kept = Revoked::default();
+            for (name, until_s) in set {
+                kept.add(Revocation::of(&name, until_s).expect("it has been one"));
+            }
+            prop_assert_eq!(&forwards, &kept);
             let claims = claims(user, name, issued_s);
-            let covers = parts.iter().any(|(revocation, _)| revocation.covers(&claims));
+            let covers = parts.iter().any(|revocation| revocation.covers(&claims));
             prop_assert_eq!(forwards.covers(&claims), covers);
             forwards.forget(now_s);
-            let kept = parts.iter().filter(|(_, until_s)| now_s < *until_s);
-            let must = kept.clone().any(|(revocation, _)| revocation.covers(&claims));
+            let mut lasting = parts.iter().filter(|revocation| now_s < revocation.until_s());
+            let must = lasting.any(|revocation| revocation.covers(&claims));
             prop_assert!(!must || forwards.covers(&claims), "what has not ended is forgotten");
         }
     }

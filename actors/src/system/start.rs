@@ -121,8 +121,7 @@ impl System {
             // It has just started.
             let _ = link.actor.send_message(FleetMsg::Serve(directory.clone()));
         }
-        let (poll_ms, leeway_s) = (config.revocation_poll_ms, verifier.leeway_s());
-        let revocations = Revocations::start(&registry, poll_ms, leeway_s);
+        let revocations = Revocations::start(&registry, config.revocation_poll_ms);
         // Nobody is let in before it is known who is not.
         revocations.keep(Arc::new(MetaSet::new(Arc::clone(&store), REVOKED))).await?;
         let accounts = Arc::new(Accounts::new(config.user.clone(), Arc::clone(&metrics)));

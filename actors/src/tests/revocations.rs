@@ -63,7 +63,8 @@ async fn until(is_so: impl Fn() -> bool) {
 }
 
 fn token(world: &World) -> Revocation {
-    Revocation::Token { user: world.claims.user, token: world.claims.token }
+    let Claims { user, token, expires_s, .. } = world.claims;
+    Revocation::token(user, token, Some(expires_s), 0)
 }
 
 #[tokio::test]
@@ -74,7 +75,7 @@ async fn nodes_on_one_store_hear_of_it() {
     let b = World::on(store, disk, config()).await;
     let text = a.issuer.issue(&a.claims);
     assert!(b.system.verify(&text).is_ok());
-    a.system.revoke(token(&a), Some(a.claims.expires_s)).await.unwrap();
+    a.system.revoke(token(&a)).await.unwrap();
     assert_eq!(a.system.verify(&text).err(), Some(Code::TokenRevoked));
     until(|| b.system.verify(&text).err() == Some(Code::TokenRevoked)).await;
     assert!(b.system.verify(&b.issuer.issue(&b.claims)).is_ok());
@@ -85,14 +86,14 @@ async fn what_a_place_has_forgotten_is_put_back() {
     let world = World::new(config()).await;
     let place = Arc::new(Place::default());
     world.system.share_revocations(place.clone()).await;
-    world.system.revoke(token(&world), None).await.unwrap();
+    world.system.revoke(token(&world)).await.unwrap();
     assert_eq!(place.members.lock().unwrap().len(), 1);
     place.members.lock().unwrap().clear();
     until(|| place.members.lock().unwrap().len() == 1).await;
     // What another node has put there counts here.
     let user = world.claims.user;
-    let before = Revocation::Before { user, issued_s: u64::MAX };
-    let member = Member { name: before.to_bytes(), until_s: u64::MAX };
+    let before = Revocation::Before { user, issued_s: world.claims.issued_s + 1 };
+    let member = Member { name: before.name(), until_s: before.until_s() };
     place.members.lock().unwrap().push(member);
     let status = || world.system.status();
     while status().await.unwrap().revocations.revoked < 2 {
@@ -109,7 +110,7 @@ async fn with_a_place_away_the_others_do_and_its_age_is_told() {
     let place = Arc::new(Place::default());
     place.is_away.store(true, Ordering::SeqCst);
     world.system.share_revocations(place.clone()).await;
-    world.system.revoke(token(&world), None).await.unwrap();
+    world.system.revoke(token(&world)).await.unwrap();
     let status = || async { world.system.status().await.unwrap().revocations };
     while status().await.failures < 3 || status().await.age_ms < 20 {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -122,7 +123,7 @@ async fn with_a_place_away_the_others_do_and_its_age_is_told() {
 async fn what_no_place_keeps_is_in_force_here_and_not_promised() {
     let world = World::new(config()).await;
     world.fail_every(|operation| operation == StoreOperation::PutMeta);
-    let refused = world.system.revoke(token(&world), None).await;
+    let refused = world.system.revoke(token(&world)).await;
     assert_eq!(refused, Err(Code::Unavailable));
     let text = world.issuer.issue(&world.claims);
     assert_eq!(world.system.verify(&text).err(), Some(Code::TokenRevoked));
@@ -140,13 +141,20 @@ async fn what_no_place_keeps_is_in_force_here_and_not_promised() {
 async fn nobody_fills_the_memory_of_all() {
     let world = World::new(SystemConfig::default()).await;
     let user = world.claims.user;
-    let one = || Revocation::Token { user, token: Uuid::new_v4() };
-    for _ in 0..256 {
-        world.system.revoke(one(), None).await.unwrap();
+    let one = |user| Revocation::token(user, Uuid::new_v4(), None, world.claims.issued_s);
+    let first = one(user);
+    world.system.revoke(first).await.unwrap();
+    for _ in 1..256 {
+        world.system.revoke(one(user)).await.unwrap();
     }
-    assert_eq!(world.system.revoke(one(), None).await, Err(Code::TooLarge));
-    let before = Revocation::Before { user, issued_s: world.claims.issued_s + 1 };
-    assert!(world.system.revoke(before, None).await.is_ok());
-    let other = Revocation::Token { user: UserId::new(Uuid::new_v4()), token: Uuid::new_v4() };
-    assert!(world.system.revoke(other, None).await.is_ok());
+    assert_eq!(world.system.revoke(one(user)).await, Err(Code::TooLarge));
+    assert!(world.system.revoke(first).await.is_ok(), "it is there already");
+    // All at once can be said as often as anybody likes.
+    for second in 1..9 {
+        let issued_s = world.claims.issued_s + second;
+        world.system.revoke(Revocation::Before { user, issued_s }).await.unwrap();
+    }
+    world.system.revoke(one(UserId::new(Uuid::new_v4()))).await.unwrap();
+    let status = world.system.status().await.unwrap();
+    assert_eq!(status.revocations.revoked, 256 + 1 + 1);
 }

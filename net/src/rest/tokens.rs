@@ -30,8 +30,8 @@ pub(super) async fn revoke(
     };
     app.system.account(&claims).take(Verb::Refresh)?;
     let of = |token: &str| app.system.read_token(token);
-    let (revocation, expires_s) = meant(&asked, &claims, of, unix_ms() / 1_000)?;
-    let until = app.system.revoke(revocation, expires_s).await.map_err(|code| match code {
+    let revocation = meant(&asked, &claims, of, unix_ms() / 1_000)?;
+    let until = app.system.revoke(revocation).await.map_err(|code| match code {
         Code::TooLarge => Failure::new(code)
             .status(StatusCode::CONFLICT)
             .details("too many are revoked one by one: give `before`"),
@@ -40,36 +40,36 @@ pub(super) async fn revoke(
     Ok(arrival.reply(StatusCode::OK, &RevokedBody { until }))
 }
 
-/// What is meant, and when the tokens end if that is known.
+/// What is meant.
 fn meant(
     asked: &RevokeTokens,
     claims: &Claims,
     read: impl Fn(&str) -> Result<Claims, Code>,
     now_s: u64,
-) -> Result<(Revocation, Option<u64>), Failure> {
+) -> Result<Revocation, Failure> {
     let malformed = |details: &str| Failure::new(Code::Malformed).details(details);
-    let of = |claims: &Claims| Revocation::Token { user: claims.user, token: claims.token };
+    let of = |claims: &Claims| {
+        Revocation::token(claims.user, claims.token, Some(claims.expires_s), now_s)
+    };
     match asked {
-        RevokeTokens { token: None, id: None, before: None } => {
-            Ok((of(claims), Some(claims.expires_s)))
-        }
+        RevokeTokens { token: None, id: None, before: None } => Ok(of(claims)),
         RevokeTokens { token: Some(token), id: None, before: None } => {
             let theirs = read(token).map_err(|_| malformed("token: it does not count anyway"))?;
             if theirs.user != claims.user {
                 let details = "token: it is of another user";
                 return Err(Failure::new(Code::Forbidden).details(details));
             }
-            Ok((of(&theirs), Some(theirs.expires_s)))
+            Ok(of(&theirs))
         }
         RevokeTokens { token: None, id: Some(id), before: None } => {
             // Any id in its one form will do to read it.
             let id: UserId = id.parse().map_err(|_| malformed("id: the `jti` of a token"))?;
-            Ok((Revocation::Token { user: claims.user, token: id.uuid() }, None))
+            Ok(Revocation::token(claims.user, id.uuid(), None, now_s))
         }
         RevokeTokens { token: None, id: None, before: Some(before) } => {
             // Nobody shuts themselves out of the future.
             let issued_s = (*before).min(now_s + 1);
-            Ok((Revocation::Before { user: claims.user, issued_s }, None))
+            Ok(Revocation::Before { user: claims.user, issued_s })
         }
         _ => Err(malformed("one of token, id and before")),
     }
@@ -105,26 +105,26 @@ mod tests {
         }
     }
 
-    fn ask(asked: RevokeTokens) -> Result<(Revocation, Option<u64>), Code> {
+    fn ask(asked: RevokeTokens) -> Result<Revocation, Code> {
         meant(&asked, &claims(1, 7), read, 500).map_err(|failure| failure.code())
     }
 
     fn token(token: u128) -> Revocation {
         let Claims { user, token, .. } = claims(1, token);
-        Revocation::Token { user, token }
+        Revocation::token(user, token, Some(900), 500)
     }
 
     #[test]
     fn everybody_revokes_their_own() {
         let nothing = RevokeTokens::default();
-        assert_eq!(ask(nothing.clone()), Ok((token(7), Some(900))));
+        assert_eq!(ask(nothing.clone()), Ok(token(7)));
         let by = |text: &str| RevokeTokens { token: Some(text.to_owned()), ..Default::default() };
-        assert_eq!(ask(by("mine")), Ok((token(8), Some(900))));
+        assert_eq!(ask(by("mine")), Ok(token(8)));
         assert_eq!(ask(by("theirs")), Err(Code::Forbidden));
         assert_eq!(ask(by("nonsense")), Err(Code::Malformed));
         let id = |text: &str| RevokeTokens { id: Some(text.to_owned()), ..Default::default() };
-        let named = Revocation::Token { user: claims(1, 0).user, token: ID.parse().unwrap() };
-        assert_eq!(ask(id(ID)), Ok((named, None)));
+        let named = Revocation::token(claims(1, 0).user, ID.parse().unwrap(), None, 500);
+        assert_eq!(ask(id(ID)), Ok(named));
         assert_eq!(ask(id("nonsense")), Err(Code::Malformed));
         assert_eq!(ask(RevokeTokens { before: Some(1), ..id(ID) }), Err(Code::Malformed));
     }
@@ -134,7 +134,7 @@ mod tests {
         for (before, issued_s) in [(400, 400), (501, 501), (502, 501), (u64::MAX, 501)] {
             let asked = RevokeTokens { before: Some(before), ..Default::default() };
             let user = claims(1, 0).user;
-            assert_eq!(ask(asked), Ok((Revocation::Before { user, issued_s }, None)));
+            assert_eq!(ask(asked), Ok(Revocation::Before { user, issued_s }));
         }
     }
 }
