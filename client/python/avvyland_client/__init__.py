@@ -2,6 +2,7 @@
 
 from .areas import area, view_of, within
 from .brane import Brane, Edit
+from .fleet import join_anywhere, websocket_url
 from .people import People
 from .replica import Broken, Object, Replica
 from .session import Closed, Refused, Session
@@ -34,11 +35,13 @@ __all__ = [
     "canonical",
     "create",
     "delete",
+    "join_anywhere",
     "move",
     "pack_rotation",
     "pack_transform",
     "reparent",
     "update",
     "view_of",
+    "websocket_url",
     "within",
 ]

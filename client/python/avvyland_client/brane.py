@@ -59,6 +59,9 @@ class Brane:
         self.people = People()
         self._follows = False
         self.refused_join = None
+        # The node where it goes on, and how long nobody may be there.
+        self.moved_to = None
+        self.moved_wait_s = 0.0
         self._session = None
         self._channel = None
         self._client_memory_s = float("inf")
@@ -288,15 +291,17 @@ class Brane:
         self.people.on_signal(message)
         self._tell()
 
-    def on_gone(self):
-        """The channel is closed, or the connection is lost."""
+    def on_gone(self, message=None):
+        """The channel is closed (by this `brane.left`), or the connection is lost."""
+        self._on_moved(message or {})
         self._channel = self._session = None
         self._tell_at = 0.0
         self.people.clear()
         self._tell()
 
-    def on_join_refused(self, code):
-        self.refused_join = code
+    def on_join_refused(self, message):
+        self.refused_join = code = message["code"]
+        self._on_moved(message)
         if code == "client_unknown":
             # What was sent under the old name has no outcome any more.
             self.client, self.known, self._next = str(uuid.uuid4()), False, 1
@@ -306,6 +311,11 @@ class Brane:
         self._tell()
 
     # Inner workings
+
+    def _on_moved(self, message):
+        if message.get("code") == "moved":
+            self.moved_to = message.get("address")
+            self.moved_wait_s = message.get("retry_after_ms", 0) / 1000
 
     def _tell_area(self):
         """Tells the server what is to be seen, if it goes by something else:

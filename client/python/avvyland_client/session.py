@@ -161,7 +161,7 @@ class Session:
         elif event == "brane.left":
             brane = self._branes.pop(message["ch"], None)
             if brane:
-                brane.on_gone()
+                brane.on_gone(message)
         elif event in self.OF_BRANES and message["ch"] in self._branes:
             self.OF_BRANES[event](self._branes[message["ch"]], message)
 
@@ -195,7 +195,7 @@ class Session:
     def _on_error(self, message):
         if message.get("operation") == "brane.join" and self._joining:
             brane, answer = self._joining
-            brane.on_join_refused(message["code"])
+            brane.on_join_refused(message)
             answer.set_exception(Refused(message))
         elif not self._welcome.done():
             self._welcome.set_exception(Refused(message))
