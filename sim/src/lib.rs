@@ -7,12 +7,15 @@
 //! is written apart from the code that it judges (see `reference`), and at
 //! its end, when all faults are taken away, all copies of the world, the
 //! server's, the disk's and the model's have to be the same.
+//!
+//! [`fleet`] is another scene: several servers on one database.
 
 mod client;
 mod crowd;
 mod disk;
 mod driver;
 mod env;
+pub mod fleet;
 mod net;
 mod reference;
 mod rng;
@@ -32,9 +35,20 @@ use env::Story;
 /// How often each kind of thing occurred.
 pub type Counts = BTreeMap<&'static str, u64>;
 
+/// What is simulated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scene {
+    /// One server, with everything.
+    Server,
+    /// Several servers on one database.
+    Fleet,
+}
+
 /// A promise that was broken.
 #[derive(Clone, Debug)]
 pub struct Failure {
+    /// Where.
+    pub scene: Scene,
     /// The seed.
     pub seed: u64,
     /// The steps that were asked for.
@@ -47,11 +61,12 @@ pub struct Failure {
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { seed, steps, step, what } = self;
+        let Self { scene, seed, steps, step, what } = self;
+        let scene = if *scene == Scene::Fleet { " --fleet" } else { "" };
         writeln!(f, "seed {seed}, step {step}: {what}")?;
         write!(
             f,
-            "repeat: cargo run --release -p avvy-sim -- --seed {seed} --steps {steps} --trace"
+            "repeat: cargo run --release -p avvy-sim -- --seed {seed} --steps {steps} --trace{scene}"
         )
     }
 }
@@ -76,7 +91,7 @@ pub fn witness(seed: u64, steps: u64) -> Result<u64, Failure> {
 
 fn tell(seed: u64, steps: u64, story: Story) -> Result<(Counts, u64), Failure> {
     let mut at = 0;
-    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+    let ran = caught(|| {
         let mut sim = sim::Sim::new(seed, story);
         while at < steps && sim.env.failure().is_none() {
             sim.step();
@@ -89,13 +104,14 @@ fn tell(seed: u64, steps: u64, story: Story) -> Result<(Counts, u64), Failure> {
             None => Ok((sim.env.counts().clone(), sim.env.witness())),
             Some(what) => Err(what.to_owned()),
         }
-    }));
-    let what = match ran {
-        Ok(Ok(told)) => return Ok(told),
-        Ok(Err(what)) => what,
-        Err(panic) => panic_text(panic.as_ref()),
-    };
-    Err(Failure { seed, steps, step: at, what })
+    });
+    ran.map_err(|what| Failure { scene: Scene::Server, seed, steps, step: at, what })
+}
+
+/// Runs this; a panic counts as a failure.
+fn caught<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    ran.unwrap_or_else(|panic| Err(panic_text(panic.as_ref())))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

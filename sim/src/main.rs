@@ -3,18 +3,19 @@
 
 use std::process::ExitCode;
 
-use avvy_sim::{Counts, run};
+use avvy_sim::{Counts, fleet, run};
 
 const USAGE: &str = "\
-usage: avvy-sim --seed N [--steps M] [--trace]
-       avvy-sim --from N --count K [--steps M] [--first]";
+usage: avvy-sim --seed N [--steps M] [--trace] [--fleet]
+       avvy-sim --from N --count K [--steps M] [--first] [--fleet]";
 
 fn main() -> ExitCode {
     let Some(arguments) = Arguments::read() else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    let Arguments { from, count, steps, trace, first } = arguments;
+    let Arguments { from, count, steps, trace, first, fleet } = arguments;
+    let run = if fleet { fleet::run } else { run };
     let mut totals = Counts::new();
     let mut failures = 0;
     for seed in from..from + count {
@@ -46,11 +47,13 @@ struct Arguments {
     steps: u64,
     trace: bool,
     first: bool,
+    fleet: bool,
 }
 
 impl Arguments {
     fn read() -> Option<Self> {
-        let mut read = Self { from: 0, count: 0, steps: 500, trace: false, first: false };
+        let mut read =
+            Self { from: 0, count: 0, steps: 500, trace: false, first: false, fleet: false };
         let mut arguments = std::env::args().skip(1);
         while let Some(name) = arguments.next() {
             match name.as_str() {
@@ -60,6 +63,10 @@ impl Arguments {
                 }
                 "--first" => {
                     read.first = true;
+                    continue;
+                }
+                "--fleet" => {
+                    read.fleet = true;
                     continue;
                 }
                 _ => {}

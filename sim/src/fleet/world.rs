@@ -1,0 +1,603 @@
+//! The nodes, the database between them, and the time.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
+
+use avvy_flow::group_commit;
+use avvy_flow::lease::hand_over::{HandOverConfig, HandOverInput};
+use avvy_flow::lease::{Answer, LeaseConfig, LeaseInput};
+use avvy_model::{BraneId, Epoch, Grid, NodeId, Seq, UserId, Visibility};
+use avvy_persistence::memory::{MemoryDisk, MemoryFleet, MemoryStore};
+use avvy_persistence::{BraneKind, BraneRecord, ChunkWrite, Fleet, Holding, Store, StoreError};
+
+use super::builder::{Builder, Hears, Says};
+use super::judge::{EditOf, Judge};
+use super::node::{Does, Node, Op, Opened, Reply, Session, read, said};
+use crate::now;
+use crate::rng::Rng;
+
+const LEASE_MS: u64 = 1_000;
+const LEASE_US: u64 = LEASE_MS * 1_000;
+/// From one step to the next, on average.
+const STEP_US: u64 = 50_000;
+/// How long the end may take.
+const QUIET_US: u64 = 60_000_000;
+const HAND_OVER: HandOverConfig = HandOverConfig { timeout_ms: 2_000, ask_ms: 50 };
+
+/// What happens.
+enum Event {
+    Lease,
+    Commits,
+    HandOver(BraneId),
+    /// The database does what it was asked, or does not.
+    Does(Arc<MemoryStore>, Op, Fate),
+    Answers(Reply),
+    Says(Session, BraneId, Says),
+    Hears(usize, u64, Hears),
+    Boot,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Good,
+    /// It does not come there.
+    Lost,
+    /// It is done, and nobody is told.
+    Unheard,
+}
+
+/// A place for nodes, one after another, all at one address.
+struct Slot {
+    /// Counts the lives.
+    life: u64,
+    node: Option<Node>,
+    /// Its clock: so many parts in a million faster than the database's.
+    drift_ppm: i64,
+    booted_us: u64,
+    asleep_until_us: u64,
+    cut_until_us: u64,
+    provisional: bool,
+}
+
+pub(super) struct World {
+    pub(super) judge: Judge,
+    rng: Rng,
+    now_us: u64,
+    fleet: MemoryFleet,
+    slots: Vec<Slot>,
+    branes: Vec<BraneId>,
+    builders: Vec<Builder>,
+    /// When what a builder or a node said last arrives.
+    wires: BTreeMap<(usize, bool), u64>,
+    events: BinaryHeap<Reverse<(u64, u64, usize, u64)>>,
+    waiting: BTreeMap<u64, Event>,
+    next: u64,
+    away_until_us: u64,
+    is_quiet: bool,
+    trace: bool,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, trace: bool) -> Self {
+        let mut rng = Rng::new(seed ^ 0xf1ee_7000);
+        let fleet = MemoryFleet::new(MemoryDisk::new(), LEASE_MS);
+        let branes: Vec<BraneId> = (0..rng.range(1, 4)).map(|_| rng.brane_id()).collect();
+        let store = fleet.disk().clone().mount();
+        for brane in &branes {
+            // A memory store without faults takes any record.
+            let _ = now(store.create_brane(record(*brane)));
+        }
+        let count = rng.range(2, 3) as usize;
+        let slots = (0..count).map(|_| Slot {
+            life: 0,
+            node: None,
+            drift_ppm: rng.range(0, 40_000) as i64 - 20_000,
+            booted_us: 0,
+            asleep_until_us: 0,
+            cut_until_us: 0,
+            provisional: true,
+        });
+        let slots: Vec<Slot> = slots.collect();
+        let builders = (0..rng.range(1, 5) as u32).map(|number| {
+            let brane = branes[rng.below(branes.len() as u64) as usize];
+            Builder::new(number, brane, rng.below(count as u64) as usize)
+        });
+        let builders = builders.collect();
+        let mut world = Self {
+            judge: Judge::default(),
+            rng,
+            now_us: 1,
+            fleet,
+            slots,
+            branes,
+            builders,
+            wires: BTreeMap::new(),
+            events: BinaryHeap::new(),
+            waiting: BTreeMap::new(),
+            next: 0,
+            away_until_us: 0,
+            is_quiet: false,
+            trace,
+        };
+        (0..count).for_each(|slot| world.boot(slot));
+        world
+    }
+
+    /// Something goes wrong, perhaps, and time passes.
+    pub(super) fn step(&mut self) {
+        let slot = self.rng.below(self.slots.len() as u64) as usize;
+        let long_us = self.rng.range(10_000, 3 * LEASE_US);
+        match self.rng.below(200) {
+            // Not one that sleeps: what waits for it stays in order.
+            0..4 if self.slots[slot].asleep_until_us <= self.now_us => {
+                self.judge.count("node asleep");
+                self.slots[slot].asleep_until_us = self.now_us + long_us;
+                self.tell(|| format!("node {slot} sleeps for {long_us} us"));
+            }
+            4..6 => self.kill(slot),
+            6..10 => {
+                self.judge.count("node cut off");
+                self.slots[slot].cut_until_us = self.now_us + long_us;
+                self.tell(|| format!("node {slot} is cut off for {long_us} us"));
+            }
+            10..12 => {
+                self.judge.count("database away");
+                self.away_until_us = self.now_us + long_us;
+                self.tell(|| format!("the database is away for {long_us} us"));
+            }
+            12..17 => self.end(slot),
+            _ => {}
+        }
+        let pause_us = self.rng.exponential(STEP_US);
+        self.run(self.now_us + pause_us, true);
+    }
+
+    /// All faults end, and everything comes to rest.
+    pub(super) fn finish(&mut self) {
+        self.is_quiet = true;
+        self.away_until_us = 0;
+        for slot in &mut self.slots {
+            // Who sleeps wakes by itself.
+            slot.cut_until_us = 0;
+        }
+        let until_us = self.now_us + QUIET_US;
+        while self.now_us < until_us && self.judge.failure.is_none() {
+            self.run(self.now_us + STEP_US, false);
+        }
+        self.judge_end();
+    }
+
+    fn judge_end(&mut self) {
+        for builder in &self.builders {
+            let number = builder.number;
+            let is_done = builder.is_done() && builder.is_joined();
+            self.judge.check(is_done, || format!("builder {number} has no last word"));
+        }
+        for (nth, slot) in self.slots.iter().enumerate() {
+            let Some(node) = &slot.node else { continue };
+            self.judge.check(node.is_quiet(), || format!("node {nth} does not come to rest"));
+            self.judge.check(!slot.provisional, || format!("node {nth} is never sure again"));
+            for (brane, epoch) in node.open() {
+                let holder = now(node.store.holder(brane)).ok().flatten();
+                let holds =
+                    holder.is_some_and(|holder| (holder.node.id, holder.epoch) == (node.id, epoch));
+                self.judge
+                    .check(holds, || format!("node {nth} serves {brane}, which is not its own"));
+            }
+        }
+        for brane in self.branes.clone() {
+            let journal = self.journal(brane);
+            let of = self.builders.iter().filter(|builder| builder.brane == brane);
+            let made = of.map(|builder| (builder.number, builder.made)).collect();
+            self.judge.judge_journal(brane, &journal, &made);
+        }
+    }
+
+    /// Lets everything happen up to this time.
+    fn run(&mut self, until_us: u64, may_edit: bool) {
+        while self.judge.failure.is_none()
+            && let Some(Reverse((at_us, id, slot, life))) = self.events.peek().copied()
+            && at_us <= until_us
+        {
+            self.events.pop();
+            self.pass(at_us);
+            if let Some(event) = self.waiting.remove(&id) {
+                self.on_event(slot, life, event);
+            }
+        }
+        self.pass(until_us);
+        for builder in 0..self.builders.len() {
+            let may = may_edit && self.rng.below(3) == 0;
+            let slots = self.slots.len();
+            let says = self.builders[builder].turn(self.now_us, may, slots);
+            self.carry(builder, says);
+        }
+        (0..self.slots.len()).for_each(|slot| self.end_what_ends(slot));
+    }
+
+    /// The database's clock goes in whole milliseconds.
+    fn pass(&mut self, to_us: u64) {
+        let passed_ms = to_us.max(self.now_us) / 1_000 - self.now_us / 1_000;
+        self.fleet.advance(passed_ms);
+        self.now_us = self.now_us.max(to_us);
+    }
+
+    fn on_event(&mut self, slot: usize, life: u64, event: Event) {
+        match event {
+            Event::Does(store, op, fate) => return self.serve(slot, life, &store, op, fate),
+            Event::Hears(builder, link, hears) => return self.hear(builder, link, hears),
+            Event::Boot => return self.boot(slot),
+            event if self.slots[slot].life == life => {
+                let asleep_until_us = self.slots[slot].asleep_until_us;
+                if asleep_until_us > self.now_us {
+                    return self.plan(asleep_until_us, slot, life, event);
+                }
+                let now_us = self.clock(slot);
+                let Some(node) = &mut self.slots[slot].node else { return };
+                match event {
+                    Event::Lease => node.feed(now_us, LeaseInput::Tick),
+                    Event::Commits => node.tick_commits(now_us),
+                    Event::HandOver(brane) => node.hand(now_us, brane, HandOverInput::Tick),
+                    Event::Answers(reply) => node.reply(now_us, reply),
+                    Event::Says(from, brane, says) => node.say(now_us, from, brane, &says),
+                    Event::Does(..) | Event::Hears(..) | Event::Boot => {}
+                }
+            }
+            _ => return,
+        }
+        self.perform(slot);
+    }
+
+    /// Does what a node decided.
+    fn perform(&mut self, slot: usize) {
+        let (life, clock_us) = (self.slots[slot].life, self.clock(slot));
+        while let Some(node) = &mut self.slots[slot].node
+            && let Some(does) = node.does.pop_front()
+        {
+            let store = Arc::clone(&node.store);
+            let sure = node.lease.is_sure(clock_us);
+            match does {
+                Does::Ask(op) => self.ask(slot, life, store, op),
+                Does::Tell((builder, link), hears) => {
+                    let at_us = self.arrival(builder as usize, false);
+                    self.plan(at_us, slot, life, Event::Hears(builder as usize, link, hears));
+                }
+                Does::TickLease(at_us) => self.wake(slot, at_us, Event::Lease),
+                Does::TickCommits(at_us) => self.wake(slot, at_us, Event::Commits),
+                Does::TickHandOver(brane, at_us) => self.wake(slot, at_us, Event::HandOver(brane)),
+                Does::Lost(brane, epoch) => self.on_lost(slot, brane, epoch),
+                Does::Stops(brane, epoch) => {
+                    let ready = now(store.is_ready(brane, epoch));
+                    let is_ready = matches!(ready, Ok(true) | Err(StoreError::StaleEpoch { .. }));
+                    self.judge.check(is_ready, || format!("{brane} stops before anybody is ready"));
+                }
+                Does::HandsOver(brane, pending) => {
+                    self.judge.check(pending == 0, || {
+                        format!("{brane} is handed over, and {pending} chunks are on their way")
+                    });
+                }
+                Does::Provisional(on) => {
+                    self.slots[slot].provisional = on;
+                    self.judge
+                        .check(on != sure, || format!("node {slot} says {on}, is sure: {sure}"));
+                    self.judge.count(if on { "node provisional" } else { "node sure" });
+                }
+                Does::Counts(kind) => self.judge.count(kind),
+            }
+        }
+    }
+
+    /// A node drops a brane: another must have taken it.
+    fn on_lost(&mut self, slot: usize, brane: BraneId, epoch: Epoch) {
+        self.judge.count("brane lost");
+        let Some(node) = &self.slots[slot].node else { return };
+        let (me, holder) = (node.id, now(node.store.holder(brane)).ok().flatten());
+        let is_mine = holder.is_some_and(|h| h.node.id == me && h.epoch == epoch);
+        self.judge.check(!is_mine, || format!("node {slot} drops {brane}, which is its own"));
+        self.tell(|| format!("node {slot} lost {brane} under {epoch}"));
+    }
+
+    /// Sends a question to the database.
+    fn ask(&mut self, slot: usize, life: u64, store: Arc<MemoryStore>, op: Op) {
+        let is_cut = self.now_us < self.slots[slot].cut_until_us.max(self.away_until_us);
+        let fate = match self.rng.below(100) {
+            _ if is_cut => Fate::Lost,
+            0 if !self.is_quiet => Fate::Lost,
+            1 if !self.is_quiet => Fate::Unheard,
+            _ => Fate::Good,
+        };
+        let delay_us = self.delay();
+        self.plan(self.now_us + delay_us, slot, life, Event::Does(store, op, fate));
+    }
+
+    /// The database does what it was asked, and answers.
+    fn serve(&mut self, slot: usize, life: u64, store: &MemoryStore, op: Op, fate: Fate) {
+        let failed = no_answer(&op);
+        let reply = match fate {
+            Fate::Lost => failed,
+            Fate::Unheard => {
+                self.judge.count("answer lost");
+                self.execute(slot, store, op);
+                failed
+            }
+            Fate::Good => self.execute(slot, store, op),
+        };
+        let delay_us = self.delay() + if fate == Fate::Good { 0 } else { LEASE_US / 3 };
+        self.plan(self.now_us + delay_us, slot, life, Event::Answers(reply));
+    }
+
+    fn execute(&mut self, slot: usize, store: &MemoryStore, op: Op) -> Reply {
+        match op {
+            Op::Enter { number } => {
+                let answer = now(store.enter()).ok().map(|()| Answer::default());
+                Reply::Lease { number, answer }
+            }
+            Op::Renew { number, held } => {
+                let held = held.into_iter().map(|(brane, epoch)| Holding { brane, epoch });
+                let renewed = now(store.renew(held.collect())).ok();
+                let answer = renewed.map(|renewed| {
+                    if renewed.lapsed {
+                        self.judge.count("lease lapsed");
+                    }
+                    Answer { lapsed: renewed.lapsed, lost: renewed.lost, offered: renewed.offered }
+                });
+                Reply::Lease { number, answer }
+            }
+            Op::Append(batch) => {
+                let writes = batch.iter().map(|queued| {
+                    let chunk = &queued.chunk;
+                    ChunkWrite {
+                        brane: queued.brane,
+                        epoch: chunk.epoch,
+                        from: chunk.from,
+                        to: chunk.to,
+                        at_ms: chunk.at_ms,
+                        body: chunk.body.clone(),
+                    }
+                });
+                let answers = now(store.append(writes.collect())).ok();
+                Reply::Appended(answers.map(|a| group_commit::rejected(&batch, &a, |_, _| {})))
+            }
+            Op::Open(brane) => Reply::Opened(brane, self.open(slot, store, brane)),
+            Op::Ready(brane) => {
+                let _ = now(store.ready(brane));
+                Reply::Nothing
+            }
+            Op::Offer(brane, epoch, to) => Reply::HandOver(
+                brane,
+                HandOverInput::Offered(said(now(store.offer(brane, epoch, to)))),
+            ),
+            Op::AskReady(brane, epoch) => Reply::HandOver(
+                brane,
+                HandOverInput::Ready(said(now(store.is_ready(brane, epoch)))),
+            ),
+            Op::HandOver(brane, epoch, to) => {
+                let done = said(now(store.hand_over(brane, epoch, to)));
+                Reply::HandOver(brane, HandOverInput::HandedOver(done))
+            }
+            Op::Withdraw(brane, epoch) => {
+                let _ = now(store.withdraw(brane, epoch));
+                Reply::Nothing
+            }
+            Op::Release(brane, epoch) => {
+                let _ = now(store.release(brane, epoch));
+                Reply::Nothing
+            }
+            Op::Leave => {
+                let _ = now(store.leave());
+                Reply::Nothing
+            }
+        }
+    }
+
+    /// Opens a brane: nobody who is sure of it may be robbed.
+    fn open(&mut self, slot: usize, store: &MemoryStore, brane: BraneId) -> Option<Opened> {
+        let before = now(store.holder(brane)).ok().flatten();
+        match now(store.open(brane)) {
+            Ok(opened) => {
+                let other =
+                    before.map(|holder| holder.node.id).filter(|id| self.is_other(slot, *id));
+                if let Some(robbed) = other {
+                    self.judge.count("brane taken");
+                    let (nth, is_sure) = self.is_sure(robbed);
+                    self.tell(|| format!("node {slot} takes {brane} from node {nth}"));
+                    self.judge.check(!is_sure, || {
+                        format!("node {slot} takes {brane} from node {nth}, which is sure of it")
+                    });
+                }
+                self.judge.count("brane opened");
+                Some(Opened::Here { epoch: opened.epoch, journal: self.journal(brane) })
+            }
+            Err(StoreError::Held { address, remaining_ms }) => {
+                let slot = address.parse().unwrap_or(slot);
+                let retry_after_us = (remaining_ms < LEASE_MS / 2).then_some(remaining_ms * 1_000);
+                self.judge.count("sent to another node");
+                Some(Opened::Elsewhere { slot, retry_after_us })
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn is_other(&self, slot: usize, id: NodeId) -> bool {
+        self.slots[slot].node.as_ref().is_none_or(|node| node.id != id)
+    }
+
+    /// Whether a node that lives takes its branes for its own.
+    fn is_sure(&self, id: NodeId) -> (usize, bool) {
+        let found = self.slots.iter().enumerate().find_map(|(nth, slot)| {
+            let node = slot.node.as_ref().filter(|node| node.id == id && !node.has_left)?;
+            Some((nth, node.lease.is_sure(self.clock(nth))))
+        });
+        found.unwrap_or((usize::MAX, false))
+    }
+
+    fn hear(&mut self, builder: usize, link: u64, hears: Hears) {
+        let Self { builders, judge, now_us, .. } = self;
+        let Some(who) = builders.get_mut(builder).filter(|who| who.link == link) else { return };
+        let says = who.hear(*now_us, hears, judge);
+        self.carry(builder, says);
+    }
+
+    /// Brings what a builder says to its node, in order.
+    fn carry(&mut self, builder: usize, says: Vec<Says>) {
+        let who = &self.builders[builder];
+        let (slot, session, brane) = (who.slot, (who.number, who.link), who.brane);
+        let life = self.slots[slot].life;
+        for says in says {
+            let at_us = self.arrival(builder, true);
+            self.plan(at_us, slot, life, Event::Says(session, brane, says));
+        }
+    }
+
+    fn arrival(&mut self, builder: usize, up: bool) -> u64 {
+        let at_us = self.now_us + self.rng.exponential(2_000);
+        let last = self.wires.entry((builder, up)).or_default();
+        *last = at_us.max(*last);
+        *last
+    }
+
+    /// How long the database is away from a node.
+    fn delay(&mut self) -> u64 {
+        let spike = !self.is_quiet && self.rng.below(100) == 0;
+        self.rng.exponential(if spike { LEASE_US / 2 } else { 3_000 })
+    }
+
+    fn boot(&mut self, nth: usize) {
+        let id = NodeId::from_bytes(self.rng.brane_id().to_bytes());
+        let node = avvy_persistence::Node { id, address: nth.to_string() };
+        let store = Arc::new(self.fleet.store(node));
+        let slot = &mut self.slots[nth];
+        if slot.node.is_some() {
+            return;
+        }
+        slot.life += 1;
+        (slot.booted_us, slot.provisional) = (self.now_us, true);
+        let mut node = Node::new(id, store, LeaseConfig { lease_ms: LEASE_MS as u32 });
+        node.feed(self.clock(nth), LeaseInput::Tick);
+        self.slots[nth].node = Some(node);
+        self.judge.count("node started");
+        self.perform(nth);
+    }
+
+    fn kill(&mut self, slot: usize) {
+        if self.slots[slot].node.take().is_some() {
+            self.judge.count("node killed");
+            self.tell(|| format!("node {slot} is killed"));
+            self.boot_later(slot);
+        }
+    }
+
+    fn boot_later(&mut self, slot: usize) {
+        let pause_us = self.rng.range(1_000, 2 * LEASE_US);
+        self.plan(self.now_us + pause_us, slot, 0, Event::Boot);
+    }
+
+    /// A node is told to end.
+    fn end(&mut self, nth: usize) {
+        let takers = self.slots.iter().enumerate().filter_map(|(slot, other)| {
+            let node = other.node.as_ref().filter(|node| slot != nth && node.ends.is_none())?;
+            Some((slot, node.id))
+        });
+        let takers: Vec<_> = takers.collect();
+        let Some((to, id)) = self.rng.pick(&takers).copied() else { return };
+        let (now_us, slot) = (self.clock(nth), &mut self.slots[nth]);
+        if slot.asleep_until_us > self.now_us {
+            return;
+        }
+        if let Some(node) = slot.node.as_mut().filter(|node| node.ends.is_none()) {
+            node.end(now_us, id, to, HAND_OVER);
+            self.judge.count("node ends");
+            self.tell(|| format!("node {nth} ends, {to} takes its branes"));
+            self.perform(nth);
+        }
+    }
+
+    /// A node that ends is gone when it has given everything away.
+    fn end_what_ends(&mut self, nth: usize) {
+        let slot = &mut self.slots[nth];
+        if slot.asleep_until_us > self.now_us {
+            return;
+        }
+        let Some(node) = slot.node.as_mut().filter(|node| node.ends.is_some()) else { return };
+        if node.close_rest() {
+            self.perform(nth);
+            self.slots[nth].node = None;
+            self.judge.count("node ended");
+            self.boot_later(nth);
+        }
+    }
+
+    /// What is stored of a brane.
+    fn journal(&self, brane: BraneId) -> Vec<EditOf> {
+        let reader = self.fleet.store(avvy_persistence::Node {
+            id: NodeId::from_bytes([0; 16]),
+            address: String::new(),
+        });
+        let (mut edits, mut after) = (Vec::new(), Seq(0));
+        while let Ok(chunks) = now(reader.read_chunks(brane, after, 1 << 20))
+            && let Some(last) = chunks.last()
+        {
+            after = last.to;
+            edits.extend(chunks.iter().filter_map(|chunk| read(&chunk.body)));
+        }
+        edits
+    }
+
+    /// A node's own clock.
+    fn clock(&self, slot: usize) -> u64 {
+        let Slot { drift_ppm, booted_us, .. } = self.slots[slot];
+        let passed_us = self.now_us - booted_us;
+        let drift_us = i128::from(passed_us) * i128::from(drift_ppm) / 1_000_000;
+        // Anything but 0: it began before the node.
+        (i128::from(passed_us) + drift_us) as u64 + 5_000
+    }
+
+    /// Plans something by a node's own clock.
+    fn wake(&mut self, slot: usize, at_us: u64, event: Event) {
+        let pause_us = at_us.saturating_sub(self.clock(slot));
+        let Slot { life, drift_ppm, .. } = self.slots[slot];
+        let pause_us = i128::from(pause_us) * 1_000_000 / i128::from(1_000_000 + drift_ppm);
+        self.plan(self.now_us + pause_us as u64 + 1, slot, life, event);
+    }
+
+    fn plan(&mut self, at_us: u64, slot: usize, life: u64, event: Event) {
+        self.next += 1;
+        self.waiting.insert(self.next, event);
+        self.events.push(Reverse((at_us, self.next, slot, life)));
+    }
+
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{:>12} {}", self.now_us, what());
+        }
+    }
+}
+
+/// What a node hears of a question that was not answered.
+fn no_answer(op: &Op) -> Reply {
+    use avvy_flow::lease::hand_over::Answer as Said;
+    match op {
+        Op::Enter { number } | Op::Renew { number, .. } => {
+            Reply::Lease { number: *number, answer: None }
+        }
+        Op::Append(_) => Reply::Appended(None),
+        Op::Open(brane) => Reply::Opened(*brane, None),
+        Op::Offer(brane, ..) => Reply::HandOver(*brane, HandOverInput::Offered(Said::Failed)),
+        Op::AskReady(brane, _) => Reply::HandOver(*brane, HandOverInput::Ready(Said::Failed)),
+        Op::HandOver(brane, ..) => Reply::HandOver(*brane, HandOverInput::HandedOver(Said::Failed)),
+        Op::Ready(_) | Op::Withdraw(..) | Op::Release(..) | Op::Leave => Reply::Nothing,
+    }
+}
+
+fn record(brane: BraneId) -> BraneRecord {
+    BraneRecord {
+        id: brane,
+        owner: UserId::from_bytes([1; 16]),
+        name: "brane".to_owned(),
+        kind: BraneKind::Public,
+        visibility: Visibility::Public,
+        created_ms: 0,
+        grid: Grid::default(),
+    }
+}
