@@ -7,15 +7,18 @@ use anyhow::Result;
 
 use crate::{mongod, python, redis, serve, shell};
 
-/// What a fleet under faults is built with.
+/// What needs a MongoDB or a Redis is built with these.
 const FLEET: [&str; 2] = ["--features", "avvy-bench/fleet,avvy-server/mongodb,avvy-server/redis"];
 
 /// Builds and runs `avvy-bench` with the arguments as they are.
 pub fn bench(arguments: &[String]) -> Result<ExitCode> {
-    // All are run when none is named.
+    // All but this one are run when none is named.
     let is_name = |argument: &&String| !argument.starts_with('-');
-    let mut names = arguments.iter().take_while(is_name).peekable();
-    if names.peek().is_none() || names.any(|name| name == "cache") {
+    let names: Vec<&String> = arguments.iter().take_while(is_name).collect();
+    if names.iter().any(|name| *name == "mongodb") {
+        return run_on_a_fleet("avvy-bench", arguments);
+    }
+    if names.is_empty() || names.iter().any(|name| *name == "cache") {
         redis::set_up()?;
     }
     run("avvy-bench", arguments)
@@ -28,14 +31,18 @@ pub fn crash(arguments: &[String]) -> Result<ExitCode> {
 
 /// Builds and runs `fleet-chaos`, with a MongoDB and a Redis that are fetched.
 pub fn chaos(arguments: &[String]) -> Result<ExitCode> {
+    run_on_a_fleet("fleet-chaos", arguments)
+}
+
+fn run_on_a_fleet(binary: &str, arguments: &[String]) -> Result<ExitCode> {
     python::set_up()?;
     mongod::set_up()?;
     redis::set_up()?;
     let packages = ["--package", "avvy-server", "--package", "avvy-bench"];
-    let binaries = ["--bin", "avvyland", "--bin", "fleet-chaos"];
+    let binaries = ["--bin", "avvyland", "--bin", binary];
     let build = [&["build", "--release", "--locked"], &packages[..], &binaries, &FLEET].concat();
     shell::call(shell::cargo()?.args(build))?;
-    start("fleet-chaos", arguments)
+    start(binary, arguments)
 }
 
 fn run(binary: &str, arguments: &[String]) -> Result<ExitCode> {

@@ -11,6 +11,8 @@ mod full_brane;
 mod hostile;
 mod idle;
 mod join;
+#[cfg(feature = "fleet")]
+mod on_mongodb;
 mod open;
 mod report;
 mod room;
@@ -67,10 +69,14 @@ pub enum Benchmark {
     Apply,
     /// A record from the cache, from Redis and from the store.
     Cache,
+    /// The small room, durable acknowledgements and the full brane on MongoDB,
+    /// beside SQLite.
+    #[cfg(feature = "fleet")]
+    Mongodb,
 }
 
 impl Benchmark {
-    /// All, in the order in which they are run.
+    /// All that need no MongoDB, in the order in which they are run.
     pub const ALL: [Self; 17] = [
         Self::FanOut,
         Self::SmallRoom,
@@ -119,6 +125,8 @@ impl Benchmark {
             Self::Codec => codec::run(setup),
             Self::Apply => edit_path::run(setup),
             Self::Cache => cache::run(setup),
+            #[cfg(feature = "fleet")]
+            Self::Mongodb => on_mongodb::run(setup),
         }
     }
 }

@@ -15,8 +15,10 @@ use std::sync::{LazyLock, OnceLock, mpsc};
 use std::time::Duration;
 use std::{fs, thread};
 
-use mongodb::bson::{Document, doc};
-use mongodb::{Client, options::ClientOptions};
+use mongodb::Client;
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Bson, Document, doc};
+use mongodb::options::{ClientOptions, CollectionOptions, WriteConcern};
 
 use super::proxy::Proxy;
 
@@ -315,5 +317,93 @@ fn command_to(uri: &str, database: &str, command: Document) -> Document {
         };
         let answer = scope.spawn(run).join().expect("the command does not panic");
         answer.unwrap_or_else(|error| panic!("{command}: {error}"))
+    })
+}
+
+/// What a server was asked to write since it started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Writes {
+    /// Commands that write, whatever number of documents; a commit is one.
+    pub operations: u64,
+    /// Documents inserted, updated and deleted, the oplog's left out.
+    pub documents: u64,
+    /// Bytes of the storage engine's log, as they were handed to it.
+    pub bytes: u64,
+}
+
+impl std::ops::Sub for Writes {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            operations: self.operations - before.operations,
+            documents: self.documents - before.documents,
+            bytes: self.bytes - before.bytes,
+        }
+    }
+}
+
+impl MongoSet {
+    /// What the primary was asked to write so far.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn writes(&self) -> Writes {
+        let status = command(&self.uri(), doc! {"serverStatus": 1});
+        let number = |path: &[&str]| {
+            let (last, folders) = path.split_last().expect("a path has an end");
+            let folder = folders.iter().try_fold(&status, |at, name| at.get_document(name));
+            match folder.map(|folder| folder.get(last)) {
+                Ok(Some(Bson::Int32(n))) => u64::from(n.unsigned_abs()),
+                Ok(Some(Bson::Int64(n))) => n.unsigned_abs(),
+                other => panic!("the status has no {path:?}: {other:?}"),
+            }
+        };
+        let commands = ["insert", "update", "delete", "findAndModify", "commitTransaction"];
+        let documents = ["inserted", "updated", "deleted"];
+        let counts = |name: &&str| number(&["metrics", "commands", name, "total"]);
+        Writes {
+            operations: commands.iter().map(counts).sum(),
+            documents: documents.iter().map(|name| number(&["metrics", "document", name])).sum(),
+            bytes: number(&["wiredTiger", "log", "log bytes of payload data"]),
+        }
+    }
+}
+
+/// Inserts documents of so many bytes, so often for so long, each acknowledged
+/// by a majority. Gives how long each took.
+///
+/// # Panics
+/// When one fails.
+pub fn insert(uri: &str, bytes: usize, per_s: f64, time: Duration) -> Vec<Duration> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime can be made").block_on(async {
+        let client = Client::with_uri_str(uri).await.expect("the address can be read");
+        let majority = WriteConcern::majority();
+        let options = CollectionOptions::builder().write_concern(majority).build();
+        let database = client.database(&fresh_database());
+        let collection = database.collection_with_options::<Document>("bare", options);
+        let body = Binary { subtype: BinarySubtype::Generic, bytes: vec![0x5a; bytes] };
+        let document = doc! {"body": body};
+        // Makes the collection and a connection.
+        collection.insert_one(&document).await.expect("a document can be inserted");
+        let started = tokio::time::Instant::now();
+        let mut inserts = tokio::task::JoinSet::new();
+        for nth in 0.. {
+            let due = started + Duration::from_secs_f64(f64::from(nth) / per_s);
+            if due > started + time {
+                break;
+            }
+            tokio::time::sleep_until(due).await;
+            let (collection, document) = (collection.clone(), document.clone());
+            inserts.spawn(async move {
+                let begun = tokio::time::Instant::now();
+                collection.insert_one(document).await.expect("a document can be inserted");
+                begun.elapsed()
+            });
+        }
+        let took = inserts.join_all().await;
+        client.shutdown().immediate(true).await;
+        took
     })
 }
