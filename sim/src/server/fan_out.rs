@@ -115,7 +115,7 @@ impl Process {
                 fan.people.drained(now, session);
             }
             Msg::People { session, request, permit } => {
-                if let Err(answer) = people::serve(&mut fan.people, now, session, request) {
+                if let Some(answer) = people::serve(&mut fan.people, now, session, request) {
                     fan.tell(now_ms, session, &answer);
                 }
                 if let Some(permit) = permit {

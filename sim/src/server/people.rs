@@ -56,13 +56,13 @@ impl Process {
     }
 }
 
-/// Serves a request; says what has to be answered.
+/// Serves a request; gives the error that has to be answered, if any.
 pub(super) fn serve(
     people: &mut People<PeopleOutbox>,
     now: Now,
     key: SessionKey,
     request: PeopleRequest,
-) -> Result<(), ServerMessage> {
+) -> Option<ServerMessage> {
     let (operation, channel) = (request.operation(), request.channel());
     let served = match request {
         PeopleRequest::List(list) => people.list(now, key, &list).map_err(Refused::from),
@@ -72,5 +72,6 @@ pub(super) fn serve(
             Ok(())
         }
     };
-    served.map_err(|refused| ServerMessage::Error(error(refused.code, operation, Some(channel))))
+    let refused = served.err()?;
+    Some(ServerMessage::Error(error(refused.code, operation, Some(channel))))
 }
