@@ -264,7 +264,7 @@ fn commits(rng: &mut Rng) -> GroupCommitConfig {
         retry_max_ms: rng.range(50, 1_000) as u32,
         ..GroupCommitConfig::default()
     };
-    if config.retry_initial_ms % 2 == 0 {
+    if config.retry_initial_ms.is_multiple_of(2) {
         (config.pause_us_per_edit, config.pause_max_ms) = (2_000, 33);
     }
     config

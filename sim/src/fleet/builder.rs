@@ -125,12 +125,12 @@ impl Builder {
                 }
             }
             Hears::Durable { epoch, to } if self.joined == Some(epoch) => {
-                let is_durable = |at: &Option<Seq>| at.is_some_and(|at| at <= to);
-                let durable = self.kept.extract_if(.., |_, at| is_durable(at));
-                for (number, at) in durable.collect::<Vec<_>>() {
+                self.kept.retain(|number, at| {
+                    let Some(at) = at.filter(|at| *at <= to) else { return true };
                     self.said_us = now_us;
-                    judge.told_durable(self.brane, (self.number, number), at.unwrap_or_default());
-                }
+                    judge.told_durable(self.brane, (self.number, *number), at);
+                    false
+                });
             }
             Hears::Applied { .. } | Hears::Durable { .. } => {}
             Hears::Left => {

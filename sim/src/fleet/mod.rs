@@ -6,7 +6,7 @@
 //! who may write it, and where it is. Clocks of nodes run fast or slow; the
 //! database answers late, or does what it was asked and loses the answer, or is
 //! gone, for all nodes or for one; nodes sleep over their leases, die, end and
-//! come back. [`judge`] says what must hold.
+//! come back. The judge says what must hold.
 
 mod builder;
 mod judge;
