@@ -12,10 +12,10 @@ const FLEET: [&str; 2] = ["--features", "avvy-bench/fleet,avvy-server/mongodb,av
 
 /// Builds and runs `avvy-bench` with the arguments as they are.
 pub fn bench(arguments: &[String]) -> Result<ExitCode> {
-    // All but this one are run when none is named.
+    // All but these are run when none is named.
     let is_name = |argument: &&String| !argument.starts_with('-');
     let names: Vec<&String> = arguments.iter().take_while(is_name).collect();
-    if names.iter().any(|name| *name == "mongodb") {
+    if names.iter().any(|name| ["mongodb", "moves"].contains(&name.as_str())) {
         return run_on_a_fleet("avvy-bench", arguments);
     }
     if names.is_empty() || names.iter().any(|name| *name == "cache") {

@@ -12,6 +12,8 @@ mod hostile;
 mod idle;
 mod join;
 #[cfg(feature = "fleet")]
+mod moves;
+#[cfg(feature = "fleet")]
 mod on_mongodb;
 mod open;
 mod report;
@@ -73,6 +75,9 @@ pub enum Benchmark {
     /// beside SQLite.
     #[cfg(feature = "fleet")]
     Mongodb,
+    /// A brane of 100,000 objects goes to another node: how long it is away.
+    #[cfg(feature = "fleet")]
+    Moves,
 }
 
 impl Benchmark {
@@ -127,6 +132,8 @@ impl Benchmark {
             Self::Cache => cache::run(setup),
             #[cfg(feature = "fleet")]
             Self::Mongodb => on_mongodb::run(setup),
+            #[cfg(feature = "fleet")]
+            Self::Moves => moves::run(setup),
         }
     }
 }
