@@ -5,10 +5,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
-use crate::{mongod, python, redis, serve, shell};
-
-/// What needs a MongoDB or a Redis is built with these.
-const FLEET: [&str; 2] = ["--features", "avvy-bench/fleet,avvy-server/mongodb,avvy-server/redis"];
+use crate::{fleet, mongod, python, redis, serve, shell};
 
 /// Builds and runs `avvy-bench` with the arguments as they are.
 pub fn bench(arguments: &[String]) -> Result<ExitCode> {
@@ -38,10 +35,10 @@ fn run_on_a_fleet(binary: &str, arguments: &[String]) -> Result<ExitCode> {
     python::set_up()?;
     mongod::set_up()?;
     redis::set_up()?;
-    let packages = ["--package", "avvy-server", "--package", "avvy-bench"];
-    let binaries = ["--bin", "avvyland", "--bin", binary];
-    let build = [&["build", "--release", "--locked"], &packages[..], &binaries, &FLEET].concat();
-    shell::call(shell::cargo()?.args(build))?;
+    // One by one: with both at once, each is built without what the other asks for.
+    fleet::build_server()?;
+    let build = ["build", "--release", "--locked", "--package", "avvy-bench", "--bin", binary];
+    shell::call(shell::cargo()?.args(build).args(["--features", "fleet"]))?;
     start(binary, arguments)
 }
 

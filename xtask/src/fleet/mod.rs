@@ -83,7 +83,7 @@ pub fn down(arguments: &[String]) -> Result<ExitCode> {
 }
 
 /// Builds `avvyland` with what a fleet needs.
-fn build_server() -> Result<()> {
+pub fn build_server() -> Result<()> {
     let line = ["build", "--release", "--locked", "--package", "avvy-server"];
     shell::call(shell::cargo()?.args(line).args(["--features", "mongodb,redis"]))
 }
