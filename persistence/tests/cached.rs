@@ -31,7 +31,7 @@ impl Cached {
 }
 
 fn cached(store: Arc<dyn Store>) -> Arc<CachedStore> {
-    Arc::new(CachedStore::new(store, &Caches::local(CacheOptions::default()), None))
+    Arc::new(CachedStore::new(store, &Caches::local(CacheOptions::default())))
 }
 
 impl Fixture for Cached {

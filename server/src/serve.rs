@@ -57,7 +57,7 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     let settings::OpenStore { store, fleet } = settings::open_store(config, node.clone()).await?;
     migrate::refuse_unfinished(store.as_ref()).await?;
     let caches = settings::caches(config)?;
-    let store: Arc<dyn Store> = Arc::new(CachedStore::new(store, &caches, node));
+    let store: Arc<dyn Store> = Arc::new(CachedStore::new(store, &caches));
     let issuer = Issuer::new(data_dir::keys(&config.auth_key_file())?, config.token_policy());
     let tls = match config.tls_files() {
         Some((certificate, key)) => Some(avvy_net::tls::acceptor(&certificate, &key)?),

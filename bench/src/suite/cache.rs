@@ -41,7 +41,7 @@ async fn measure(setup: &Setup) -> Result<Report> {
     // Every read is a miss of this tier.
     let none = CacheOptions { max_entries: 0, ..all };
     let cached = |caches: &Caches| -> Arc<dyn Store> {
-        Arc::new(CachedStore::new(Arc::clone(&store), caches, None))
+        Arc::new(CachedStore::new(Arc::clone(&store), caches))
     };
     let local = cached(&Caches::local(all));
     for nth in 0..RECORDS {

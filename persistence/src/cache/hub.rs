@@ -3,14 +3,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use avvy_model::BraneId;
 #[cfg(feature = "redis")]
 use tokio::sync::Notify;
 
 use super::layer::{Cache, CacheOptions};
-use super::locations::Locations;
 use super::model::Model;
-use super::notice::{Location, Notice};
+use super::notice::Notice;
 use super::set::SharedSet;
 use super::shared::Shared;
 use super::status::{CacheStatus, TierStatus};
@@ -25,12 +23,12 @@ pub struct Caches {
 }
 
 /// Where notices go that come in.
+#[derive(Default)]
 pub(crate) struct Hub {
     kinds: Mutex<Vec<Arc<dyn Kind>>>,
     /// Who is told when something is added to a set.
     #[cfg(feature = "redis")]
     sets: Mutex<Vec<(&'static str, Arc<Notify>)>>,
-    locations: Mutex<Locations>,
 }
 
 impl Caches {
@@ -38,7 +36,7 @@ impl Caches {
     pub fn local(options: CacheOptions) -> Self {
         Self {
             options,
-            hub: Arc::new(Hub::new(options)),
+            hub: Arc::default(),
             #[cfg(feature = "redis")]
             redis: None,
         }
@@ -47,7 +45,7 @@ impl Caches {
     /// Shared with other nodes through Redis, which need not be there.
     #[cfg(feature = "redis")]
     pub fn shared(options: CacheOptions, redis: super::redis::Redis) -> Self {
-        let hub = Arc::new(Hub::new(options));
+        let hub = Arc::<Hub>::default();
         let hears: std::sync::Weak<Hub> = Arc::downgrade(&hub);
         redis.listen(hears);
         Self { options, hub, redis: Some(redis) }
@@ -76,27 +74,6 @@ impl Caches {
         }
     }
 
-    /// Where a brane was last heard of. A hint: it may be wrong.
-    pub fn location(&self, brane: BraneId) -> Option<Location> {
-        self.hub.locations().of(brane)
-    }
-
-    /// Nothing is known any more of where a brane is.
-    pub fn forget_location(&self, brane: BraneId) {
-        self.hub.locations().forget(brane);
-    }
-
-    /// Tells all nodes, this one included, where there is a way to. Does not
-    /// wait, and may be lost.
-    pub fn tell(&self, notice: Notice) {
-        #[cfg(feature = "redis")]
-        if let Some(redis) = &self.redis {
-            redis.tell(notice);
-        }
-        #[cfg(not(feature = "redis"))]
-        drop(notice);
-    }
-
     /// What they say of themselves.
     pub fn status(&self) -> CacheStatus {
         #[cfg(feature = "redis")]
@@ -116,16 +93,6 @@ impl Caches {
 }
 
 impl Hub {
-    fn new(options: CacheOptions) -> Self {
-        let locations = Mutex::new(Locations::new(options.max_stale));
-        Self {
-            kinds: Mutex::default(),
-            #[cfg(feature = "redis")]
-            sets: Mutex::default(),
-            locations,
-        }
-    }
-
     #[cfg(feature = "redis")]
     fn sets(&self) -> MutexGuard<'_, Vec<(&'static str, Arc<Notify>)>> {
         self.sets.lock().unwrap_or_else(PoisonError::into_inner)
@@ -145,10 +112,6 @@ impl Hub {
 
     fn kinds(&self) -> MutexGuard<'_, Vec<Arc<dyn Kind>>> {
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn locations(&self) -> MutexGuard<'_, Locations> {
-        self.locations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -203,14 +166,12 @@ impl Hears for Hub {
                 let kinds = self.kinds();
                 kinds.iter().filter(|of| of.name() == kind).for_each(|of| of.heard(key));
             }
-            Notice::BraneMoved(location) => self.locations().learn(location.clone()),
             Notice::Added { set } => self.added(Some(set)),
         }
     }
 
     fn gap(&self) {
         self.kinds().iter().for_each(|kind| kind.missed());
-        self.locations().clear();
         self.added(None);
     }
 }

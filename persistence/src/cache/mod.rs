@@ -23,7 +23,6 @@ mod frame;
 mod hub;
 mod layer;
 mod local;
-mod locations;
 mod model;
 // Without Redis nobody tells anybody, nor shares anything.
 #[cfg_attr(not(feature = "redis"), allow(dead_code))]
@@ -39,7 +38,6 @@ mod store;
 pub use hub::Caches;
 pub use layer::{Cache, CacheOptions, Write};
 pub use model::{BraneRecords, Model};
-pub use notice::{Location, Notice};
 pub use set::{MAX_MEMBER_BYTES, Member, MetaSet, SharedSet};
 pub use status::{CacheStatus, SharedStatus, TierStatus};
 pub use store::CachedStore;

@@ -1,15 +1,11 @@
 //! What nodes tell each other. Hints, never truth: any of them may be lost.
 
-use avvy_model::BraneId;
-
-use crate::fleet::{MAX_ADDRESS_BYTES, Node};
-
 /// The longest that a notice may be, in bytes.
-const MAX_BYTES: usize = 256 + MAX_ADDRESS_BYTES;
+const MAX_BYTES: usize = 256;
 
 /// A notice.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Notice {
+pub(crate) enum Notice {
     /// A cached value was changed.
     Gone {
         /// [`crate::cache::Model::KIND`].
@@ -17,8 +13,6 @@ pub enum Notice {
         /// [`crate::cache::Model::key_text`].
         key: String,
     },
-    /// A brane is open on another node from now on.
-    BraneMoved(Location),
     /// Something was added to the set of this name.
     Added {
         /// The set's name.
@@ -26,23 +20,11 @@ pub enum Notice {
     },
 }
 
-/// Where a brane was last heard of.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Location {
-    /// The brane.
-    pub brane: BraneId,
-    /// The node that has opened it.
-    pub node: Node,
-}
-
 impl Notice {
     /// As one line of words.
     pub(crate) fn encode(&self) -> String {
         match self {
             Self::Gone { kind, key } => format!("gone {kind} {key}"),
-            Self::BraneMoved(Location { brane, node: Node { id, address } }) => {
-                format!("moved {brane} {id} {address}")
-            }
             Self::Added { set } => format!("added {set}"),
         }
     }
@@ -53,10 +35,6 @@ impl Notice {
         let words: Vec<&str> = text.split(' ').collect();
         match words[..] {
             ["gone", kind, key] => Some(Self::Gone { kind: kind.to_owned(), key: key.to_owned() }),
-            ["moved", brane, node, address] => Some(Self::BraneMoved(Location {
-                brane: brane.parse().ok()?,
-                node: Node { id: node.parse().ok()?, address: address.to_owned() },
-            })),
             ["added", set] => Some(Self::Added { set: set.to_owned() }),
             _ => None,
         }
@@ -65,22 +43,12 @@ impl Notice {
 
 #[cfg(test)]
 mod tests {
-    use avvy_model::NodeId;
-
     use super::*;
 
     #[test]
     fn comes_back_as_it_was() {
-        let location = Location {
-            brane: BraneId::from_bytes([1; 16]),
-            node: Node {
-                id: NodeId::from_bytes([2; 16]),
-                address: "wss://a.example:7878".to_owned(),
-            },
-        };
         let notices = [
             Notice::Gone { kind: "brane".to_owned(), key: "k".to_owned() },
-            Notice::BraneMoved(location),
             Notice::Added { set: "revoked".to_owned() },
         ];
         for notice in notices {
@@ -91,7 +59,7 @@ mod tests {
     #[test]
     fn what_is_none_is_passed_over() {
         let long = format!("added {}", "x".repeat(MAX_BYTES));
-        for text in ["", "gone", "gone a", "gone a b c", "moved x y z", "new a b", &long] {
+        for text in ["", "gone", "gone a", "gone a b c", "moved a b c", "new a b", &long] {
             assert_eq!(Notice::decode(text.as_bytes()), None, "{text}");
         }
         assert_eq!(Notice::decode(b"added \xff"), None);

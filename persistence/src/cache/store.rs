@@ -1,6 +1,5 @@
-//! A store whose records are cached, and that tells other nodes what they
-//! should know. Every read and write of the server goes through it, so no
-//! caller invalidates anything by hand.
+//! A store whose records are cached. Every read and write of the server goes
+//! through it, so no caller invalidates anything by hand.
 
 use std::sync::Arc;
 
@@ -10,11 +9,9 @@ use bytes::Bytes;
 use super::hub::Caches;
 use super::layer::Cache;
 use super::model::BraneRecords;
-use super::notice::{Location, Notice};
 use super::status::CacheStatus;
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
 use crate::error::StoreError;
-use crate::fleet::Node;
 use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord};
 use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport, WriteCounts};
 use crate::snapshot::{SnapshotId, SnapshotStart};
@@ -25,22 +22,12 @@ pub struct CachedStore {
     store: Arc<dyn Store>,
     caches: Caches,
     records: Arc<Cache<BraneRecords>>,
-    node: Option<Node>,
 }
 
 impl CachedStore {
-    /// A store with these caches over it; `node` is what other nodes are told
-    /// of this one when it opens a brane.
-    pub fn new(store: Arc<dyn Store>, caches: &Caches, node: Option<Node>) -> Self {
-        Self { store, caches: caches.clone(), records: caches.of(), node }
-    }
-
-    /// Lets others know that a brane is here from now on.
-    fn tell_moved(&self, brane: BraneId) {
-        self.caches.forget_location(brane);
-        if let Some(node) = self.node.clone() {
-            self.caches.tell(Notice::BraneMoved(Location { brane, node }));
-        }
+    /// A store with these caches over it.
+    pub fn new(store: Arc<dyn Store>, caches: &Caches) -> Self {
+        Self { store, caches: caches.clone(), records: caches.of() }
     }
 }
 
@@ -83,11 +70,7 @@ impl Store for CachedStore {
     }
 
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
-        Box::pin(async move {
-            let opened = self.store.open(brane).await?;
-            self.tell_moved(brane);
-            Ok(opened)
-        })
+        self.store.open(brane)
     }
 
     fn read_chunks(

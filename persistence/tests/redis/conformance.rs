@@ -27,7 +27,7 @@ impl Cached {
     fn over(under: &MemoryFixture) -> Arc<CachedStore> {
         let redis = Redis::new(patient(&redis_server::shared())).unwrap();
         let caches = Caches::shared(calm(), redis);
-        Arc::new(CachedStore::new(under.store(), &caches, None))
+        Arc::new(CachedStore::new(under.store(), &caches))
     }
 
     async fn again(&mut self, outcome: Verdict) -> Verdict {

@@ -2,19 +2,14 @@
 
 use std::sync::Arc;
 
-use avvy_model::NodeId;
 use avvy_persistence::cache::redis::Redis;
 use avvy_persistence::cache::{CachedStore, Caches};
 use avvy_persistence::memory::MemoryDisk;
 use avvy_persistence::testing::redis_server::RedisServer;
-use avvy_persistence::{Node, Store, StoreError};
+use avvy_persistence::{Store, StoreError};
 
 use crate::common::{brane, record};
 use crate::help::{calm, patient, until};
-
-fn node(nth: u8) -> Node {
-    Node { id: NodeId::from_bytes([nth; 16]), address: format!("ws://node-{nth}.example:1") }
-}
 
 async fn listening(caches: &Caches, connects: u64) {
     until(|| {
@@ -25,31 +20,26 @@ async fn listening(caches: &Caches, connects: u64) {
 }
 
 #[tokio::test]
-async fn whoever_opens_a_brane_is_known_to_others() {
+async fn whoever_makes_a_brane_is_heard_by_others() {
     let mut server = RedisServer::start();
     let redis = patient(&server.url());
     let disk = MemoryDisk::new();
     let store = Arc::new(disk.mount());
     let caches = [1, 2].map(|_| Caches::shared(calm(), Redis::new(redis.clone()).unwrap()));
-    let [a, b] = [1, 2].map(|nth: u8| {
-        CachedStore::new(store.clone(), &caches[usize::from(nth) - 1], Some(node(nth)))
-    });
+    let [a, b] = [0, 1].map(|nth: usize| CachedStore::new(store.clone(), &caches[nth]));
     for caches in &caches {
         listening(caches, 1).await;
     }
     // The second node has asked for it in vain, and remembers.
     assert_eq!(b.brane(brane(1)).await, Err(StoreError::UnknownBrane(brane(1))));
-    let at = |on: &Caches| on.location(brane(1)).map(|location| location.node);
     a.create_brane(record(1)).await.unwrap();
-    a.open(brane(1)).await.unwrap();
-    until(|| at(&caches[1]) == Some(node(1))).await;
+    until(|| caches[1].status().tiers[0].invalidated > 0).await;
     assert_eq!(b.brane(brane(1)).await, Ok(record(1)));
-    b.open(brane(1)).await.unwrap();
-    until(|| at(&caches[0]) == Some(node(2))).await;
     // What was told meanwhile is not known.
+    assert_eq!(caches[1].status().tiers[0].entries, 1);
     server.restart();
     for caches in &caches {
         listening(caches, 2).await;
-        assert_eq!(at(caches), None);
+        assert_eq!(caches.status().tiers[0].entries, 0);
     }
 }

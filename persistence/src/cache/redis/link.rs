@@ -14,7 +14,6 @@ use tracing::{info, warn};
 
 use super::{FORMAT, RedisOptions};
 use crate::cache::breaker::{Breaker, BreakerConfig, Change};
-use crate::cache::notice::Notice;
 use crate::cache::shared::SharedKey;
 use crate::cache::status::SharedStatus;
 
@@ -96,13 +95,6 @@ impl Link {
             Ok(Err(error)) => self.failed(&error),
             Err(_) => self.failed(&"no answer in time"),
         }
-    }
-
-    /// Tells all nodes. False when it is not known to have been done.
-    pub(super) async fn tell(&self, notice: &Notice) -> bool {
-        let mut publish = redis::cmd("PUBLISH");
-        publish.arg(self.channel()).arg(notice.encode());
-        self.call::<i64>(&publish).await.is_some()
     }
 
     /// The channel of the notices.

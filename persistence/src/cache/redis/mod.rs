@@ -20,7 +20,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::hub::Hears;
-use super::notice::Notice;
 use super::set::SharedSet;
 use super::shared::Shared;
 use super::status::SharedStatus;
@@ -105,12 +104,6 @@ impl Redis {
     /// What it says of itself.
     pub fn status(&self) -> SharedStatus {
         self.link.status()
-    }
-
-    /// Tells all nodes, this one included, unless Redis is away. Does not wait.
-    pub fn tell(&self, notice: Notice) {
-        let link = Arc::clone(&self.link);
-        tokio::spawn(async move { link.tell(&notice).await });
     }
 
     /// A set that all nodes share; `added` is told when somebody adds to it.
