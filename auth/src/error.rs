@@ -39,6 +39,10 @@ pub enum TokenError {
     /// Its `exp` has passed by more than the leeway.
     #[error("the token has expired")]
     Expired,
+    /// Counts for longer than [`crate::MAX_LIFETIME_S`]: it would outlive its
+    /// own revocation.
+    #[error("the token counts for longer than a token may")]
+    TooLasting,
 }
 
 impl TokenError {
@@ -54,7 +58,8 @@ impl TokenError {
             | Self::BadSignature
             | Self::WrongIssuer
             | Self::WrongAudience
-            | Self::NotYetValid => Code::TokenInvalid,
+            | Self::NotYetValid
+            | Self::TooLasting => Code::TokenInvalid,
         }
     }
 }

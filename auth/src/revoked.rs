@@ -13,8 +13,9 @@ use uuid::Uuid;
 
 use crate::Claims;
 
-/// How long a token counts at most, in seconds, as far as we make them: 366
-/// days. What was revoked without its end being known is kept for so long.
+/// How long a token counts at most, in seconds: 366 days. One that says more is
+/// refused, whoever made it, so what was revoked without its end being known
+/// need not be kept for longer.
 pub const MAX_LIFETIME_S: u64 = 366 * 24 * 3_600;
 
 /// How much longer than a token counts its revocation is kept, in seconds: the
@@ -46,7 +47,9 @@ pub enum Revocation {
 impl Revocation {
     /// Revokes a token that ends then, or of which that is not known.
     pub fn token(user: UserId, token: Uuid, expires_s: Option<u64>, now_s: u64) -> Self {
-        let expires_s = expires_s.unwrap_or(now_s.saturating_add(MAX_LIFETIME_S));
+        // It may say that it is made so much later, by the clock of its maker.
+        let unknown = || now_s.saturating_add(SLACK_S + MAX_LIFETIME_S);
+        let expires_s = expires_s.unwrap_or_else(unknown);
         Self::Token { user, token, until_s: expires_s.saturating_add(SLACK_S) }
     }
 
@@ -233,7 +236,7 @@ mod tests {
         let (user, name) = (UserId::new(Uuid::from_u128(1)), Uuid::from_u128(7));
         let until = |expires_s| Revocation::token(user, name, expires_s, 500).until_s();
         assert_eq!(until(Some(900)), 900 + SLACK_S);
-        assert_eq!(until(None), 500 + MAX_LIFETIME_S + SLACK_S);
+        assert_eq!(until(None), 500 + SLACK_S + MAX_LIFETIME_S + SLACK_S);
     }
 
     fn any_revocation() -> impl Strategy<Value = Revocation> {

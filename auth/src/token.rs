@@ -2,7 +2,7 @@
 
 use crate::claims::Payload;
 use crate::jws::{self, Compact};
-use crate::{Claims, Keys, PublicKey, TokenError};
+use crate::{Claims, Keys, MAX_LIFETIME_S, PublicKey, TokenError};
 
 /// Bytes of the longest token that is looked at.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -103,6 +103,9 @@ impl Verifier {
         }
         if payload.exp <= payload.iat {
             return Err(TokenError::Malformed);
+        }
+        if payload.exp - payload.iat > MAX_LIFETIME_S {
+            return Err(TokenError::TooLasting);
         }
         if payload.iat > latest_start_s || payload.nbf.is_some_and(|nbf| nbf > latest_start_s) {
             return Err(TokenError::NotYetValid);

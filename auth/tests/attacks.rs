@@ -2,7 +2,9 @@
 //! answer that it gets.
 #![allow(clippy::unwrap_used)]
 
-use avvy_auth::{Claims, Issuer, Keys, MAX_TOKEN_BYTES, Policy, TokenError, Verifier};
+use avvy_auth::{
+    Claims, Issuer, Keys, MAX_LIFETIME_S, MAX_TOKEN_BYTES, Policy, Revocation, TokenError, Verifier,
+};
 use avvy_model::{BraneId, Code, Role, UserId};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use ed25519_dalek::{Signer, SigningKey};
@@ -186,6 +188,31 @@ fn times_are_kept_to_the_leeway() {
     let later = |nbf| with(r#""role""#, &format!(r#""nbf":{nbf},"role""#));
     assert_eq!(verify(&later(NOW_S + 6)), Err(TokenError::NotYetValid));
     assert!(verify(&later(NOW_S + 5)).is_ok());
+}
+
+/// Signed by our own key, as somebody else who has it may.
+#[test]
+fn no_token_outlives_its_revocation() {
+    let Claims { user, token, .. } = claims();
+    for issued_s in [0, NOW_S - 7, NOW_S, NOW_S + 5] {
+        let until = |life_s| Claims { issued_s, expires_s: issued_s + life_s, ..claims() };
+        for life_s in [MAX_LIFETIME_S + 1, u64::MAX - issued_s] {
+            assert_eq!(verify(&issuer().issue(&until(life_s))), Err(TokenError::TooLasting));
+        }
+        let longest = until(MAX_LIFETIME_S);
+        let last_s = longest.expires_s + policy().leeway_s;
+        let judged = issuer().verifier().verify(&issuer().issue(&longest), last_s - 1);
+        assert_eq!(judged, Ok(longest.clone()));
+        let revoked_s = NOW_S.min(last_s);
+        let by_name = Revocation::token(user, token, Some(longest.expires_s), revoked_s);
+        let before = Revocation::Before { user, issued_s: issued_s + 1 };
+        assert!([by_name, before].iter().all(|one| one.covers(&longest)));
+        assert!([by_name, before].iter().all(|one| one.until_s() >= last_s));
+        // Whoever revokes by name alone has seen it count.
+        if issued_s + MAX_LIFETIME_S > NOW_S {
+            assert!(Revocation::token(user, token, None, NOW_S).until_s() >= last_s);
+        }
+    }
 }
 
 #[test]

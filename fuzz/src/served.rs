@@ -4,10 +4,10 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig};
-use avvy_auth::{Claims, Issuer, Keys, Policy};
+use avvy_auth::{Claims, Issuer, Keys, MAX_LIFETIME_S, Policy};
 use avvy_model::{BraneId, Grid, Role, UserId, Visibility};
 use avvy_net::NetConfig;
 use avvy_persistence::memory::MemoryStore;
@@ -123,6 +123,7 @@ impl Server {
         let runtime = runtime.expect("a runtime");
         let policy = Policy { issuer: "i".to_owned(), audience: "a".to_owned(), leeway_s: 5 };
         let issuer = Issuer::new(Keys::generate([7; 32]), policy);
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let owner = UserId::new(Uuid::from_u128(BRANE + 1));
         let token = issuer.issue(&Claims {
             user: owner,
@@ -130,8 +131,8 @@ impl Server {
             name: None,
             branes: Vec::new(),
             token: Uuid::from_u128(BRANE + 2),
-            issued_s: 0,
-            expires_s: 1 << 40,
+            issued_s: now_s,
+            expires_s: now_s + MAX_LIFETIME_S,
         });
         let (stop, stopping) = watch::channel(false);
         let address = runtime.block_on(async {
