@@ -146,6 +146,7 @@ pub fn caches(config: &Config) -> Result<Caches> {
         missing_ttl: Duration::from_millis(cache.missing_ttl_ms),
         max_stale: Duration::from_millis(cache.max_stale_ms),
         load_wait: Duration::from_millis(cache.load_wait_ms),
+        early_percent: cache.early_percent,
     };
     #[cfg(feature = "redis")]
     if !config.redis.url.0.is_empty() {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::local::{Bounds, Loaded, Local, Lookup, Ticket};
+use super::local::{Bounds, Loaded, Local, Lookup, Ticket, lead_us};
 use super::model::Model;
 use super::shared::{Lease, Look, Shared, SharedKey};
 use super::status::TierStatus;
@@ -38,6 +38,10 @@ pub struct CacheOptions {
     pub max_stale: Duration,
     /// How long one node waits for what another one loads.
     pub load_wait: Duration,
+    /// How eagerly values are loaded anew before they end: each time in the
+    /// background, by one who asks, on average so many hundredths of the time
+    /// that the store takes before the end. 0: never.
+    pub early_percent: u32,
 }
 
 impl Default for CacheOptions {
@@ -49,6 +53,7 @@ impl Default for CacheOptions {
             missing_ttl: Duration::from_secs(1),
             max_stale: Duration::from_secs(30),
             load_wait: Duration::from_millis(100),
+            early_percent: 100,
         }
     }
 }
@@ -71,6 +76,8 @@ pub struct Cache<M: Model> {
     shared_hits: AtomicU64,
     store_reads: AtomicU64,
     damaged: AtomicU64,
+    /// What a read of the store takes, in microseconds: a mean of the last few.
+    cost_us: AtomicU64,
     /// Where jitter comes from.
     draws: (RandomState, AtomicU64),
 }
@@ -86,6 +93,7 @@ impl<M: Model> Cache<M> {
             shared_hits: AtomicU64::new(0),
             store_reads: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
+            cost_us: AtomicU64::new(0),
             draws: (RandomState::new(), AtomicU64::new(0)),
         })
     }
@@ -108,19 +116,31 @@ impl<M: Model> Cache<M> {
             sender = Some((tell, told.clone()));
             told
         };
-        let lookup = lock(&self.tier).get(self.now_us(), key, wait);
+        let mut lead_us = 0;
+        let draw_lead = || {
+            lead_us = self.lead_us();
+            lead_us
+        };
+        let lookup = lock(&self.tier).get(self.now_us(), key, draw_lead, wait);
+        let start = |ticket, lead, tell| {
+            let (cache, key) = (Arc::clone(self), key.clone());
+            tokio::spawn(async move {
+                let _ends = Ends { cache: &cache, key: &key, ticket };
+                cache.load(&key, ticket, load, tell, lead).await;
+            });
+        };
         let mut told = match (lookup, sender) {
             (Lookup::Hit(value), _) => return Ok(value),
+            (Lookup::Renew(value, ticket), Some((tell, _))) => {
+                start(ticket, Some(Duration::from_micros(lead_us)), tell);
+                return Ok(value);
+            }
             (Lookup::Load(ticket), Some((tell, told))) => {
-                let (cache, key) = (Arc::clone(self), key.clone());
-                tokio::spawn(async move {
-                    let _ends = Ends { cache: &cache, key: &key, ticket };
-                    cache.load(&key, ticket, load, tell).await;
-                });
+                start(ticket, None, tell);
                 told
             }
             (Lookup::Wait(told), _) => told,
-            (Lookup::Load(_), None) => return Err(GIVEN_UP),
+            (Lookup::Load(_) | Lookup::Renew(..), None) => return Err(GIVEN_UP),
         };
         let outcome = told.wait_for(Option::is_some).await;
         outcome.ok().and_then(|outcome| outcome.clone()).unwrap_or(Err(GIVEN_UP))
@@ -155,6 +175,7 @@ impl<M: Model> Cache<M> {
             missing_hits: counts.missing_hits,
             waits: counts.waits,
             loads: counts.loads,
+            renewals: counts.renewals,
             shared_hits: self.shared_hits.load(Ordering::Relaxed),
             store_reads: self.store_reads.load(Ordering::Relaxed),
             evicted: counts.evicted,
@@ -165,12 +186,15 @@ impl<M: Model> Cache<M> {
         }
     }
 
+    /// Loads a value. `lead` is for one that is here, and to be loaded anew: how
+    /// long before its end, wherever that is.
     async fn load<F>(
         &self,
         key: &M::Key,
         ticket: Ticket,
         load: impl FnOnce() -> F,
         tell: watch::Sender<Outcome<Arc<M::Value>>>,
+        lead: Option<Duration>,
     ) where
         F: Future<Output = Result<Option<M::Value>, StoreError>>,
     {
@@ -180,10 +204,16 @@ impl<M: Model> Cache<M> {
         });
         let mut lease = None;
         if let Some(shared) = shared {
-            match self.look(shared, &shared_key::<M>(key)).await {
-                Asked::Found { value, until } => {
-                    self.shared_hits.fetch_add(1, Ordering::Relaxed);
-                    return self.end(key, ticket, Ok(value), until, &tell);
+            let text = shared_key::<M>(key);
+            match self.look(shared, &text).await {
+                Asked::Found { value, until, left, frame } => {
+                    if lead.is_some_and(|lead| left <= lead) {
+                        lease = shared.renew(&text, frame).await;
+                    }
+                    if lease.is_none() {
+                        self.shared_hits.fetch_add(1, Ordering::Relaxed);
+                        return self.end(key, ticket, Ok(value), until, &tell);
+                    }
                 }
                 Asked::Load(held) => lease = held,
             }
@@ -191,6 +221,9 @@ impl<M: Model> Cache<M> {
         let asked = Instant::now();
         self.store_reads.fetch_add(1, Ordering::Relaxed);
         let outcome = load().await.map(|value| value.map(Arc::new));
+        if outcome.is_ok() {
+            self.learn_cost(asked.elapsed());
+        }
         let is_missing = matches!(outcome, Ok(None));
         let until = asked + self.keep(is_missing, self.options.ttl);
         self.end(key, ticket, outcome.clone(), until, &tell);
@@ -208,14 +241,15 @@ impl<M: Model> Cache<M> {
         loop {
             let asked = Instant::now();
             match shared.look(key, self.options.max_stale).await {
-                Look::Found { body, left } => {
+                Look::Found { body, left, frame } => {
                     let value = body.as_deref().map(M::decode);
                     let Some(value) = value.map_or(Some(None), |value| value.map(Some)) else {
                         self.damaged.fetch_add(1, Ordering::Relaxed);
                         return Asked::Load(None);
                     };
                     let keep = self.keep(value.is_none(), self.options.ttl).min(left);
-                    return Asked::Found { value: value.map(Arc::new), until: asked + keep };
+                    let (value, until) = (value.map(Arc::new), asked + keep);
+                    return Asked::Found { value, until, left, frame };
                 }
                 Look::Mine(lease) => return Asked::Load(Some(lease)),
                 Look::Theirs if Instant::now() + pause < give_up => {
@@ -235,10 +269,13 @@ impl<M: Model> Cache<M> {
         until: Instant,
         tell: &watch::Sender<Outcome<Arc<M::Value>>>,
     ) {
+        let (now_us, fresh_until_us) = (self.now_us(), self.us(until));
         let loaded = outcome.as_ref().ok().map(|value| Loaded {
             value: value.clone(),
             weight: ENTRY_BYTES + value.as_ref().map_or(0, |value| M::weight(value)),
-            fresh_until_us: self.us(until),
+            // However slow the store is, it is not asked without pause.
+            renew_from_us: now_us + fresh_until_us.saturating_sub(now_us) / 2,
+            fresh_until_us,
         });
         lock(&self.tier).end(key, ticket, loaded);
         // Nobody may wait any more.
@@ -248,9 +285,28 @@ impl<M: Model> Cache<M> {
     /// So long, less up to a tenth.
     fn keep(&self, is_missing: bool, ttl: Duration) -> Duration {
         let ttl = if is_missing { ttl.min(self.options.missing_ttl) } else { ttl };
-        let (state, draws) = &self.draws;
-        let drawn = state.hash_one(draws.fetch_add(1, Ordering::Relaxed)) % 1_024;
+        let drawn = self.draw() % 1_024;
         ttl.min(self.options.max_stale) - ttl.min(self.options.max_stale) * (drawn as u32) / 10_240
+    }
+
+    fn lead_us(&self) -> u64 {
+        let eagerness = f64::from(self.options.early_percent) / 100.0;
+        lead_us(self.cost_us.load(Ordering::Relaxed), eagerness, self.draw())
+    }
+
+    /// Of two who learn at once one may be lost.
+    fn learn_cost(&self, took: Duration) {
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let known_us = match self.cost_us.load(Ordering::Relaxed) {
+            0 => took_us,
+            known_us => known_us - known_us / 4 + took_us / 4,
+        };
+        self.cost_us.store(known_us, Ordering::Relaxed);
+    }
+
+    fn draw(&self) -> u64 {
+        let (state, draws) = &self.draws;
+        state.hash_one(draws.fetch_add(1, Ordering::Relaxed))
     }
 
     fn now_us(&self) -> u64 {
@@ -264,7 +320,7 @@ impl<M: Model> Cache<M> {
 
 /// What came of asking the shared tier.
 enum Asked<V> {
-    Found { value: Option<Arc<V>>, until: Instant },
+    Found { value: Option<Arc<V>>, until: Instant, left: Duration, frame: Vec<u8> },
     Load(Option<Lease>),
 }
 

@@ -8,6 +8,8 @@
 //!   load began, and whoever asks after an invalidation never waits for a load
 //!   that began before it.
 //! - Nothing is handed out from `fresh_until_us` on, nor kept beyond the bounds.
+//! - What is asked for often is loaded anew before it ends, by one, while all
+//!   others are served what is there: see [`lead_us`].
 //! - A key that is not trusted is not asked of the shared tier, until that has
 //!   heard of the write, or the value that is there cannot be there any more.
 //!
@@ -40,6 +42,8 @@ pub(crate) enum Lookup<V, W> {
     Wait(W),
     /// Load it.
     Load(Ticket),
+    /// The value, which is to end soon: load it anew for those who come later.
+    Renew(Option<V>, Ticket),
 }
 
 /// What a load brings.
@@ -49,6 +53,8 @@ pub(crate) struct Loaded<V> {
     pub value: Option<V>,
     /// What it takes of the bytes.
     pub weight: usize,
+    /// From when on it may be loaded anew.
+    pub renew_from_us: u64,
     /// From when on it is not handed out any more.
     pub fresh_until_us: u64,
 }
@@ -60,6 +66,7 @@ pub(crate) struct Counts {
     pub missing_hits: u64,
     pub waits: u64,
     pub loads: u64,
+    pub renewals: u64,
     pub evicted: u64,
     pub invalidated: u64,
     pub spoiled: u64,
@@ -69,6 +76,8 @@ pub(crate) struct Counts {
 struct Entry<V> {
     loaded: Loaded<V>,
     was_used: bool,
+    /// Once is enough: a store that fails is not asked again and again.
+    was_renewed: bool,
     /// Its place in the order; an older place of the same key says nothing.
     place: u64,
 }
@@ -76,6 +85,18 @@ struct Entry<V> {
 struct Loading<W> {
     ticket: Ticket,
     wait: W,
+}
+
+/// How long before its end a value is loaded anew, as one who asks draws it:
+/// the store's own time, times `eagerness`, times a number that is 1 in the
+/// mean and seldom large. So the chance rises towards the end, and the more
+/// often a value is asked for, the surer somebody loads it before it ends.
+/// This is XFetch (Vattani, Chierichetti, Lowenstein: Optimal Probabilistic
+/// Cache Stampede Prevention, VLDB 2015).
+pub(crate) fn lead_us(cost_us: u64, eagerness: f64, draw: u64) -> u64 {
+    // Above 0, at most 1.
+    let uniform = ((draw >> 11) + 1) as f64 / (1_u64 << 53) as f64;
+    (cost_us as f64 * eagerness * -uniform.ln()) as u64
 }
 
 /// The tier.
@@ -107,15 +128,29 @@ impl<K: Clone + Eq + Hash, V: Clone, W: Clone> Local<K, V, W> {
         }
     }
 
-    /// Somebody asks for a key. `wait` is what others wait for if this one is
-    /// to load it.
-    pub(crate) fn get(&mut self, now_us: u64, key: &K, wait: impl FnOnce() -> W) -> Lookup<V, W> {
+    /// Somebody asks for a key. `lead_us` is how long before its end he would
+    /// load it anew, and `wait` what others wait for if he is to load it.
+    pub(crate) fn get(
+        &mut self,
+        now_us: u64,
+        key: &K,
+        lead_us: impl FnOnce() -> u64,
+        wait: impl FnOnce() -> W,
+    ) -> Lookup<V, W> {
         if let Some(entry) = self.entries.get_mut(key) {
-            if now_us < entry.loaded.fresh_until_us {
+            let Loaded { value, renew_from_us, fresh_until_us, .. } = &entry.loaded;
+            if now_us < *fresh_until_us {
                 entry.was_used = true;
                 self.counts.hits += 1;
-                self.counts.missing_hits += u64::from(entry.loaded.value.is_none());
-                return Lookup::Hit(entry.loaded.value.clone());
+                self.counts.missing_hits += u64::from(value.is_none());
+                let value = value.clone();
+                let may_renew = now_us >= *renew_from_us && !entry.was_renewed;
+                if !may_renew || fresh_until_us - now_us > lead_us() {
+                    return Lookup::Hit(value);
+                }
+                entry.was_renewed = true;
+                self.counts.renewals += 1;
+                return Lookup::Renew(value, self.begin(key, wait()));
             }
             self.remove(key);
         }
@@ -123,10 +158,7 @@ impl<K: Clone + Eq + Hash, V: Clone, W: Clone> Local<K, V, W> {
             self.counts.waits += 1;
             return Lookup::Wait(loading.wait.clone());
         }
-        self.counts.loads += 1;
-        let ticket = Ticket(self.next());
-        self.loads.insert(key.clone(), Loading { ticket, wait: wait() });
-        Lookup::Load(ticket)
+        Lookup::Load(self.begin(key, wait()))
     }
 
     /// A load has ended; without a value it has failed. True when what it
@@ -200,6 +232,13 @@ impl<K: Clone + Eq + Hash, V: Clone, W: Clone> Local<K, V, W> {
         (self.entries.len(), self.bytes)
     }
 
+    fn begin(&mut self, key: &K, wait: W) -> Ticket {
+        self.counts.loads += 1;
+        let ticket = Ticket(self.next());
+        self.loads.insert(key.clone(), Loading { ticket, wait });
+        ticket
+    }
+
     fn next(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -211,7 +250,7 @@ impl<K: Clone + Eq + Hash, V: Clone, W: Clone> Local<K, V, W> {
         let place = self.next();
         self.bytes += loaded.weight;
         self.order.push_back((key.clone(), place));
-        self.entries.insert(key, Entry { loaded, was_used: false, place });
+        self.entries.insert(key, Entry { loaded, was_used: false, was_renewed: false, place });
         if self.order.len() > 2 * self.entries.len() + 16 {
             let entries = &self.entries;
             self.order.retain(|(key, at)| entries.get(key).is_some_and(|e| e.place == *at));

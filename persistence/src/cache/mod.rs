@@ -13,6 +13,8 @@
 //!   the process by tickets, in Redis by leases, both of which a write ends.
 //! - A key is loaded once at a time in a process, and across processes while
 //!   others wait a moment for who holds the lease.
+//! - What is asked for all the time is loaded anew before it ends, by one, in the
+//!   background, so that its end holds nobody up.
 //! - What is not there is remembered, too, for a shorter time.
 //! - Redis is never needed: when it is away, slow or full, the store is asked.
 

@@ -19,8 +19,9 @@ pub(crate) struct SharedKey {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Look {
     /// The value, or that there is none, and for how long it may still be
-    /// served, counted from before it was asked for.
-    Found { body: Option<Bytes>, left: Duration },
+    /// served, counted from before it was asked for; `frame` is all of it, by
+    /// which it can be renewed.
+    Found { body: Option<Bytes>, left: Duration, frame: Vec<u8> },
     /// It has none: whoever asked is to load it.
     Mine(Lease),
     /// Somebody else loads it.
@@ -43,6 +44,11 @@ pub(crate) trait Shared: Send + Sync + 'static {
     /// Asks for a key. `max_stale` is how long after the store was asked for
     /// it a value may be served at all.
     fn look<'a>(&'a self, key: &'a SharedKey, max_stale: Duration) -> BoxFuture<'a, Look>;
+
+    /// Asks for the right to put a new value in place of one that was found.
+    /// Like a lease it ends with the next write. One gets it for each value;
+    /// another one only after the time that a lease lasts.
+    fn renew<'a>(&'a self, key: &'a SharedKey, frame: Vec<u8>) -> BoxFuture<'a, Option<Lease>>;
 
     /// Puts what was loaded, for so long from when the lease was given, unless
     /// the key was written since.

@@ -26,6 +26,8 @@ pub struct TierStatus {
     pub waits: u64,
     /// Loads, from the shared tier or the store.
     pub loads: u64,
+    /// Of these, of values that were there, and to end soon.
+    pub renewals: u64,
     /// Of these, found in the shared tier.
     pub shared_hits: u64,
     /// Of these, asked of the store.

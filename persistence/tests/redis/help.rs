@@ -47,6 +47,8 @@ impl Model for Numbers {
 pub struct Truth {
     values: Mutex<BTreeMap<u8, Vec<(u64, Instant)>>>,
     next: AtomicU64,
+    /// What a read takes, in milliseconds.
+    pub read_ms: AtomicU64,
     /// Whether reads are held up after they have read.
     pub is_held: AtomicBool,
     pub began: Notify,
@@ -73,6 +75,7 @@ impl Truth {
 
     async fn read(self: Arc<Self>, key: u8) -> Result<Option<u64>, StoreError> {
         let value = self.values.lock().unwrap().get(&key).and_then(|values| values.last().copied());
+        tokio::time::sleep(Duration::from_millis(self.read_ms.load(Ordering::SeqCst))).await;
         if self.is_held.load(Ordering::SeqCst) {
             self.began.notify_one();
             self.go_on.notified().await;

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
+mod early;
 mod faults;
 mod help;
 mod history;

@@ -180,6 +180,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("cache.missing_ttl_ms", 1, HOUR_MS),
     ("cache.max_stale_ms", 1, HOUR_MS),
     ("cache.load_wait_ms", 0, HOUR_MS),
+    ("cache.early_percent", 0, 10_000),
     ("redis.timeout_ms", 1, HOUR_MS),
     ("redis.max_in_flight", 1, 1_000_000),
     ("redis.lease_ms", 1, HOUR_MS),

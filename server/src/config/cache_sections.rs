@@ -21,6 +21,8 @@ section! {
         max_stale_ms: u64 = 30_000,
         /// How long one server waits for what another one loads, in milliseconds.
         load_wait_ms: u64 = 100,
+        /// How eagerly values are loaded anew before they end; 0: never.
+        early_percent: u32 = 100,
     }
 }
 

@@ -16,6 +16,9 @@ const FIGURES: &[Figure] = &[
     }),
     ("avvy_cache_waits_total", "counter", "Waited for a load of somebody else.", |t| t.waits),
     ("avvy_cache_loads_total", "counter", "Loads, from Redis or the store.", |t| t.loads),
+    ("avvy_cache_renewals_total", "counter", "Of these, of values that were to end soon.", |t| {
+        t.renewals
+    }),
     ("avvy_cache_shared_hits_total", "counter", "Of these, found in Redis.", |t| t.shared_hits),
     ("avvy_cache_store_reads_total", "counter", "Of these, asked of the store.", |t| t.store_reads),
     ("avvy_cache_evicted_total", "counter", "Given up for want of room.", |t| t.evicted),

@@ -40,6 +40,7 @@ impl Model for Numbers {
 struct Truth {
     value: AtomicU64,
     reads: AtomicU64,
+    read_ms: AtomicU64,
     is_held: AtomicBool,
     began: Notify,
     go_on: Notify,
@@ -50,6 +51,7 @@ impl Truth {
     async fn read(self: Arc<Self>) -> Result<Option<u64>, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         let value = self.value.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(self.read_ms.load(Ordering::SeqCst))).await;
         if self.is_held.load(Ordering::SeqCst) {
             self.began.notify_one();
             self.go_on.notified().await;
@@ -95,6 +97,35 @@ async fn keeps_a_value_for_its_time() {
     assert_eq!(get(&cache, &truth).await, Ok(Some(1)));
     tokio::time::advance(CacheOptions::default().ttl / 10 + Duration::from_millis(10)).await;
     assert_eq!(get(&cache, &truth).await, Ok(Some(2)));
+}
+
+/// On a clock that only the test moves: a minute of a value that is asked for
+/// every millisecond, and changed without a word all the time.
+async fn a_minute(early_percent: u32) -> (u64, u64) {
+    let options = CacheOptions { early_percent, ..CacheOptions::default() };
+    let (cache, truth) = (Cache::new(options, None), Arc::new(Truth::default()));
+    truth.read_ms.store(20, Ordering::SeqCst);
+    let began = Instant::now();
+    let now_ms = move || 1 + began.elapsed().as_millis() as u64;
+    let mut waited = 0;
+    while now_ms() < 60_000 {
+        truth.value.store(now_ms(), Ordering::SeqCst);
+        let asked_ms = now_ms();
+        let value = get(&cache, &truth).await.unwrap().unwrap();
+        waited += u64::from(now_ms() > asked_ms);
+        assert!(asked_ms.saturating_sub(value) <= options.ttl.as_millis() as u64);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    (waited, cache.status().renewals)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_for_all_the_time_is_renewed_before_it_ends() {
+    let (waited, renewals) = a_minute(0).await;
+    assert!(waited >= 12 && renewals == 0, "{waited} waited");
+    // The first has to wait.
+    let (waited, renewals) = a_minute(100).await;
+    assert!(waited <= 3 && renewals >= 11, "{waited} waited, {renewals} renewals");
 }
 
 #[tokio::test(start_paused = true)]

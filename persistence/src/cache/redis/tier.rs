@@ -4,12 +4,17 @@
 //! alone a value can be put; a write removes whatever is there. So of two
 //! reads that a write lies between, the first has nothing to put by. Each of
 //! the three is one script, as a script is done whole or not at all.
+//!
+//! A value that is to end soon is renewed in its place: what was found there,
+//! byte by byte, takes the part of the lease, so a write ends that right, too.
+//! A key of its own sees that one renews at a time.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use redis::Cmd;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::link::Link;
 use crate::cache::frame::{Frame, is_lease, lease};
@@ -23,6 +28,11 @@ local now = redis.call('TIME')
 local found = redis.call('GET', KEYS[1])
 if not found then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return {now[1], now[2], found or ''}";
+
+/// Gives the clock to the first who wants to renew a value.
+const RENEW: &str = "\
+if not redis.call('SET', KEYS[1], 1, 'NX', 'PX', ARGV[1]) then return {} end
+return redis.call('TIME')";
 
 /// Puts a value in place of the lease, if that is there and the value not over.
 const FILL: &str = "\
@@ -47,6 +57,21 @@ impl Shared for Link {
             look.arg(&token).arg(millis(self.options.lease));
             let answer = self.call::<(String, String, Vec<u8>)>(&look).await;
             answer.and_then(|answer| judge(&name, token, answer, max_stale)).unwrap_or(Look::Away)
+        })
+    }
+
+    fn renew<'a>(&'a self, key: &'a SharedKey, frame: Vec<u8>) -> BoxFuture<'a, Option<Lease>> {
+        Box::pin(async move {
+            // Of this value alone: the next one is renewed by whoever is first then.
+            let right = format!("{}:renewal:{:016x}", self.name(key), xxh3_64(&frame));
+            let mut renew = script(RENEW, &right);
+            renew.arg(millis(self.options.lease));
+            match &self.call::<Vec<String>>(&renew).await?[..] {
+                [seconds, micros] => {
+                    Some(Lease { token: frame, asked_ms: clock_ms(seconds, micros)? })
+                }
+                _ => None,
+            }
         })
     }
 
@@ -94,19 +119,25 @@ fn judge(
     (seconds, micros, found): (String, String, Vec<u8>),
     max_stale: Duration,
 ) -> Option<Look> {
-    let (seconds, micros): (u64, u64) = (seconds.parse().ok()?, micros.parse().ok()?);
-    let now_ms = seconds.checked_mul(1_000)?.checked_add(micros / 1_000)?;
+    let now_ms = clock_ms(&seconds, &micros)?;
     if found.is_empty() {
         return Some(Look::Mine(Lease { token, asked_ms: now_ms }));
     }
     if is_lease(&found) {
         return Some(Look::Theirs);
     }
-    let Frame { asked_ms, until_ms, body } = Frame::decode(name, &found.into())?;
+    let frame = Bytes::from(found);
+    let Frame { asked_ms, until_ms, body } = Frame::decode(name, &frame)?;
     let until_ms = until_ms.min(asked_ms.saturating_add(millis(max_stale)));
     // A clock that went back makes nothing younger than the bound allows.
     let left = Duration::from_millis(until_ms.saturating_sub(now_ms)).min(max_stale);
-    (!left.is_zero()).then_some(Look::Found { body, left })
+    (!left.is_zero()).then(|| Look::Found { body, left, frame: frame.to_vec() })
+}
+
+/// What `TIME` says, in milliseconds.
+fn clock_ms(seconds: &str, micros: &str) -> Option<u64> {
+    let (seconds, micros): (u64, u64) = (seconds.parse().ok()?, micros.parse().ok()?);
+    seconds.checked_mul(1_000)?.checked_add(micros / 1_000)
 }
 
 fn millis(duration: Duration) -> u64 {
