@@ -136,7 +136,8 @@ pub fn mongodb(config: &Config) -> avvy_persistence::mongo::MongoOptions {
 /// The caches over the store, shared with other servers where there is a Redis.
 ///
 /// # Errors
-/// When the address of Redis is none. One that is away is no error.
+/// When the address of Redis is none, or its certificates cannot be read. One
+/// that is away is no error.
 pub fn caches(config: &Config) -> Result<Caches> {
     let cache = &config.cache;
     let options = CacheOptions {
@@ -150,7 +151,7 @@ pub fn caches(config: &Config) -> Result<Caches> {
     };
     #[cfg(feature = "redis")]
     if !config.redis.url.0.is_empty() {
-        let redis = avvy_persistence::cache::redis::Redis::new(redis(config));
+        let redis = avvy_persistence::cache::redis::Redis::new(redis(config)?);
         return Ok(Caches::shared(options, redis.context("redis.url")?));
     }
     Ok(Caches::local(options))
@@ -158,16 +159,20 @@ pub fn caches(config: &Config) -> Result<Caches> {
 
 /// Options of Redis.
 #[cfg(feature = "redis")]
-fn redis(config: &Config) -> avvy_persistence::cache::redis::RedisOptions {
+fn redis(config: &Config) -> Result<avvy_persistence::cache::redis::RedisOptions> {
     let redis = &config.redis;
-    avvy_persistence::cache::redis::RedisOptions {
+    let ca = &redis.tls_ca_file;
+    let read = || std::fs::read(ca).with_context(|| format!("redis.tls_ca_file {}", ca.display()));
+    let tls_ca = (!ca.as_os_str().is_empty()).then(read).transpose()?;
+    Ok(avvy_persistence::cache::redis::RedisOptions {
         url: redis.url.0.clone(),
+        tls_ca,
         namespace: redis.namespace.clone(),
         timeout: Duration::from_millis(redis.timeout_ms),
         max_in_flight: redis.max_in_flight as usize,
         lease: Duration::from_millis(redis.lease_ms),
         retry: Duration::from_millis(redis.retry_ms),
-    }
+    })
 }
 
 /// Where edits wait while the store is away, if they do and it can be.

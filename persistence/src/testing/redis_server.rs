@@ -28,6 +28,7 @@ pub fn shared() -> String {
 /// A server of this machine.
 pub struct RedisServer {
     port: u16,
+    setup: Vec<String>,
     /// `None` while it is dead.
     process: Option<Child>,
 }
@@ -38,15 +39,41 @@ impl RedisServer {
     /// # Panics
     /// When it cannot be started.
     pub fn start() -> Self {
+        let plain = |port: u16| vec!["--port".to_owned(), port.to_string()];
+        Self::set_up(plain)
+    }
+
+    /// Starts a server that speaks TLS alone, with the certificate and the key
+    /// in these files, and these further arguments.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn with_tls(certificate: &Path, key: &Path, more: &[&str]) -> Self {
+        Self::set_up(|port| {
+            let (certificate, key) = (certificate.to_string_lossy(), key.to_string_lossy());
+            let port = port.to_string();
+            let tls = ["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"];
+            let files = ["--tls-cert-file", &certificate, "--tls-key-file", &key];
+            tls.iter().chain(&files).chain(more).map(|&word| word.to_owned()).collect()
+        })
+    }
+
+    fn set_up(setup: impl Fn(u16) -> Vec<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
         let port = listener.local_addr().expect("it has an address").port();
         drop(listener);
-        Self { port, process: Some(launch(port)) }
+        let setup = setup(port);
+        Self { port, process: Some(launch(&setup)), setup }
     }
 
     /// Its address.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Its port of this machine.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Kills it, as a crash of its machine would. What it held is gone.
@@ -61,7 +88,7 @@ impl RedisServer {
     /// Starts it again, empty, at the same address.
     pub fn restart(&mut self) {
         self.kill();
-        self.process = Some(launch(self.port));
+        self.process = Some(launch(&self.setup));
     }
 
     /// Has it hang: connections stay, and are not answered.
@@ -109,7 +136,7 @@ fn program() -> (PathBuf, Vec<PathBuf>) {
 }
 
 /// Starts a server, and waits until it can be connected to.
-fn launch(port: u16) -> Child {
+fn launch(setup: &[String]) -> Child {
     // The signal at the parent's death is set for a thread's children, so all
     // are started by one that lives as long as the process.
     type Start = (Command, mpsc::Sender<std::io::Result<Child>>);
@@ -126,7 +153,7 @@ fn launch(port: u16) -> Child {
     let (program, libraries) = program();
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-    command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]);
+    command.args(["--bind", "127.0.0.1"]).args(setup);
     command.args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir"]);
     command.arg(std::env::temp_dir());
     if let Ok(libraries) = std::env::join_paths(libraries) {

@@ -11,3 +11,4 @@ mod history;
 mod notices;
 mod sets;
 mod tiers;
+mod tls;

@@ -21,6 +21,7 @@ pub(super) fn cache(config: &Config) -> Broken {
 pub(super) fn redis(config: &Config) -> Broken {
     let redis = &config.redis;
     let (url, namespace) = (&redis.url.0, &redis.namespace);
+    let is_encrypted = url.starts_with("rediss://");
     // No letter of a pattern, nor what parts of names are divided by.
     let is_name = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     let is_namespace = (1..=64).contains(&namespace.len()) && namespace.chars().all(is_name);
@@ -32,9 +33,21 @@ pub(super) fn redis(config: &Config) -> Broken {
                 .to_owned(),
         ),
         (
-            !url.is_empty() && !url.starts_with("redis://"),
+            !url.is_empty() && !url.starts_with("redis://") && !is_encrypted,
             "redis.url",
-            "must begin with redis:// and name a server".to_owned(),
+            "must begin with redis:// or rediss:// and name a server".to_owned(),
+        ),
+        (
+            url.contains('#'),
+            "redis.url",
+            "holds a #: a certificate that is not checked is worth nothing, and a # in a \
+             password is written %23"
+                .to_owned(),
+        ),
+        (
+            !redis.tls_ca_file.as_os_str().is_empty() && !is_encrypted,
+            "redis.tls_ca_file",
+            "is set, but redis.url does not begin with rediss://".to_owned(),
         ),
         (
             !is_namespace,

@@ -1,6 +1,8 @@
 //! The settings of what is kept between the store and those who ask, and of
 //! what several servers share.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
@@ -31,6 +33,9 @@ section! {
     Redis {
         /// The address of Redis; empty: none.
         url: Secret = Secret::default(),
+        /// PEM file of the certificates that Redis' own has to lead to; empty: the
+        /// public authorities.
+        tls_ca_file: PathBuf = PathBuf::new(),
         /// What all names in Redis begin with.
         namespace: String = "avvyland".to_owned(),
         /// How long a call may take, in milliseconds.

@@ -319,9 +319,22 @@ fn redis_has_an_address_that_nobody_is_shown() {
         let refused = problems(&chosen);
         assert!(refused[0].contains("redis.url: is set") && !refused[0].contains("sesame"));
     }
-    let wrong = problems(&file(&format!("[redis]\nurl = '{}'", url.replace("redis", "rediss"))));
-    assert!(wrong.iter().any(|problem| problem.contains("must begin with redis://")), "{wrong:?}");
-    assert!(wrong.iter().all(|problem| !problem.contains("sesame")), "{wrong:?}");
+    let tls = url.replace("redis", "rediss");
+    for (wrong, why) in [
+        (
+            format!("url = '{}'", url.replace("redis", "http")),
+            "redis.url: must begin with redis://",
+        ),
+        (format!("url = '{tls}#insecure'"), "redis.url: holds a #"),
+        (format!("url = '{url}'\ntls_ca_file = 'ca.pem'"), "redis.tls_ca_file: is set, but"),
+    ] {
+        let wrong = problems(&file(&format!("[redis]\n{wrong}")));
+        assert!(wrong.iter().any(|problem| problem.contains(why)), "{wrong:?}");
+        assert!(wrong.iter().all(|problem| !problem.contains("sesame")), "{wrong:?}");
+    }
+    if cfg!(feature = "redis") {
+        file(&format!("[redis]\nurl = '{tls}'\ntls_ca_file = 'ca.pem'")).load().unwrap();
+    }
 }
 
 #[test]

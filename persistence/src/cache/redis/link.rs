@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, FromRedisValue, RedisError, RedisResult};
+use redis::{Client, Cmd, FromRedisValue, RedisError, RedisResult, TlsCertificates};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
@@ -43,7 +43,7 @@ pub(crate) struct Link {
 
 impl Link {
     pub(super) fn new(options: RedisOptions) -> RedisResult<Self> {
-        let client = Client::open(options.url.as_str())?;
+        let client = client(&options)?;
         // Its own pauses are short: when to try again is the breaker's matter.
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(options.timeout))
@@ -149,6 +149,17 @@ impl Link {
     fn now_us(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
+}
+
+/// A client that checks the server's certificate where there is one.
+fn client(options: &RedisOptions) -> RedisResult<Client> {
+    if !options.url.starts_with("rediss://") {
+        return Client::open(options.url.as_str());
+    }
+    // The driver takes the one of the process. Whoever was first has set the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let certificates = TlsCertificates { client_tls: None, root_cert: options.tls_ca.clone() };
+    Client::build_with_tls(options.url.as_str(), certificates)
 }
 
 /// What is said of a failure.

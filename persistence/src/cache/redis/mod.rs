@@ -30,9 +30,12 @@ use tokio::sync::Notify;
 /// How Redis is reached and used.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisOptions {
-    /// The address, as `redis://user:password@host:6379/0`. Secret: it may
-    /// hold a password.
+    /// The address, as `redis://user:password@host:6379/0`, or `rediss://` for
+    /// TLS. Secret: it may hold a password.
     pub url: String,
+    /// The certificates (PEM) that the server's has to lead to, with TLS.
+    /// `None`: those of the public authorities.
+    pub tls_ca: Option<Vec<u8>>,
     /// What every key and channel begins with, so that several fleets can
     /// share one server.
     pub namespace: String,
@@ -52,6 +55,7 @@ impl RedisOptions {
     pub fn at(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            tls_ca: None,
             namespace: "avvyland".to_owned(),
             timeout: Duration::from_millis(100),
             max_in_flight: 256,
@@ -63,9 +67,10 @@ impl RedisOptions {
 
 impl fmt::Debug for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, namespace, timeout, max_in_flight, lease, retry } = self;
+        let Self { url: _, tls_ca, namespace, timeout, max_in_flight, lease, retry } = self;
         f.debug_struct("RedisOptions")
             .field("url", &"…")
+            .field("tls_ca", &tls_ca.is_some())
             .field("namespace", namespace)
             .field("timeout", timeout)
             .field("max_in_flight", max_in_flight)
@@ -78,9 +83,9 @@ impl fmt::Debug for RedisOptions {
 /// The version of the names and scripts here; part of every name.
 const FORMAT: u32 = 1;
 
-/// The address is none that Redis is reached by.
+/// There is no way to Redis by this address and these certificates.
 #[derive(Debug, thiserror::Error)]
-#[error("not an address of Redis: {0}")]
+#[error("Redis cannot be reached so: {0}")]
 pub struct InvalidUrl(String);
 
 /// A way to Redis. Cloning shares it; the last one that is dropped ends it.
@@ -94,7 +99,8 @@ impl Redis {
     /// runtime.
     ///
     /// # Errors
-    /// When the address is none. A server that is away is no error.
+    /// When the address is none, or a certificate. A server that is away is no
+    /// error.
     pub fn new(options: RedisOptions) -> Result<Self, InvalidUrl> {
         // The library's own message never holds the address.
         let link = Link::new(options).map_err(|error| InvalidUrl(error.to_string()))?;
