@@ -4,6 +4,7 @@
 //! the delay of each, so it does as little as can be: one buffer for all
 //! sockets, and each window taken apart once ([`windows`]).
 
+mod moved;
 pub mod poller;
 mod schedule;
 mod session;
@@ -290,6 +291,10 @@ impl Crowd {
 
     fn send_move(&mut self, sender: usize, now_us: u64) -> Result<()> {
         let session = &mut self.sessions[sender];
+        if session.is_away() {
+            self.shared.tally.held_back += 1;
+            return Ok(());
+        }
         let object = session.object.context("a sender without an object")?;
         // Counter 1 made the object.
         let counter = Counter(session.counter.0 + 1);
@@ -331,6 +336,7 @@ impl Crowd {
             }
         }
         self.ready = ready;
+        self.follow_moved()?;
         self.ping_the_silent()
     }
 
@@ -345,7 +351,12 @@ impl Crowd {
         }
         let now = || clock.elapsed().as_micros() as u64;
         let outcome = session.read(now, &mut self.shared);
-        outcome.with_context(|| format!("session {number}"))
+        outcome.with_context(|| format!("session {number}"))?;
+        if matches!(session.phase, Phase::Moved { .. }) {
+            // The server is about to cut it.
+            self.poller.remove(&session.stream)?;
+        }
+        Ok(())
     }
 
     /// Looks at a twentieth of the sessions every 50 ms.

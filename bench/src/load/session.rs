@@ -5,11 +5,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Result, bail, ensure};
-use avvy_model::{Area, BraneId, ClientId, Counter, Epoch, Handle, ObjectId, Position, Seq};
+use avvy_model::{Area, BraneId, ClientId, Code, Counter, Epoch, Handle, ObjectId, Position, Seq};
 use avvy_protocol::codec::{decode_server, encode_client};
 use avvy_protocol::{
-    CatchUp, Channel, ClientMessage, Hello, Join, MIN_VERSION, Resume, ServerMessage, SnapshotPart,
-    VERSION,
+    CatchUp, Channel, ClientMessage, ErrorMessage, Hello, Join, MIN_VERSION, Resume, ServerMessage,
+    SnapshotPart, VERSION,
 };
 
 use super::stamp::WALK_US;
@@ -26,6 +26,8 @@ pub enum Phase {
     Joining,
     /// The join is to be said again at this time.
     ToJoin { at_us: u64 },
+    /// The brane is at another node: to be connected to from this time on.
+    Moved { to: SocketAddr, at_us: u64 },
     /// Snapshot parts are coming.
     Loading,
     /// Windows up to this edit are coming.
@@ -44,6 +46,8 @@ pub struct Shared {
     pub windows: Windows,
     /// What was seen.
     pub tally: Tally,
+    /// Sessions that are [`Phase::Moved`].
+    pub moving: usize,
     /// Where bytes are read to.
     buffer: Vec<u8>,
 }
@@ -52,7 +56,7 @@ impl Shared {
     /// Nothing seen yet.
     pub fn new(brane: BraneId) -> Self {
         let (windows, tally) = (Windows::default(), Tally::default());
-        Self { brane, windows, tally, buffer: vec![0; 256 * 1024] }
+        Self { brane, windows, tally, moving: 0, buffer: vec![0; 256 * 1024] }
     }
 }
 
@@ -78,8 +82,13 @@ pub struct Session {
     pub channel: Channel,
     /// Its number and what it wants to see, if that is a part of the brane.
     pub walker: Option<(u32, Area)>,
+    /// Where it goes if nobody is where it was sent, and from when on.
+    pub(super) back: (SocketAddr, u64),
+    pub(super) token: Box<str>,
+    /// Nodes that it was sent to without getting in.
+    pub(super) hops: u32,
     client: ClientId,
-    /// The epoch of the last join.
+    /// The epoch of the last join; 0: it was never in.
     epoch: Epoch,
     /// When it began to come back, if it has been here before.
     returned_us: Option<u64>,
@@ -115,6 +124,9 @@ impl Session {
             spoke_us: 0,
             channel: Channel(0),
             walker: None,
+            back: (server, 0),
+            token: token.into(),
+            hops: 0,
             client,
             epoch: Epoch(0),
             returned_us: None,
@@ -131,9 +143,19 @@ impl Session {
     /// # Errors
     /// When nobody listens.
     pub fn come_back(&mut self, server: SocketAddr, token: &str, now_us: u64) -> Result<()> {
-        self.stream = connect(server, token)?;
-        self.phase = Phase::Upgrading;
+        self.back = (server, 0);
+        self.token = token.into();
         self.returned_us = Some(now_us);
+        self.connect_to(server)
+    }
+
+    /// The same at another node.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub(super) fn connect_to(&mut self, server: SocketAddr) -> Result<()> {
+        self.stream = connect(server, &self.token)?;
+        self.phase = Phase::Upgrading;
         self.waiting.clear();
         self.applied.clear();
         self.partial.clear();
@@ -150,7 +172,7 @@ impl Session {
         let touched = self.object.map(|handle| vec![handle]);
         let touched = Some(touched.unwrap_or_default());
         let resume = Resume { version: self.at, touched, scope: None };
-        let resume = self.returned_us.map(|_| resume);
+        let resume = (self.epoch != Epoch(0)).then_some(resume);
         let (client, area) = (self.client, self.walker.map(|(_, area)| area));
         let join = Join { brane, client, known: false, resume, area };
         self.send(&encode_client(&ClientMessage::Join(join)))
@@ -158,6 +180,7 @@ impl Session {
 
     fn become_live(&mut self, now_us: u64, tally: &mut Tally) {
         self.phase = Phase::Live;
+        self.hops = 0;
         if let Some(returned_us) = self.returned_us.take() {
             tally.to_live.record((now_us - returned_us) as u32);
         }
@@ -253,7 +276,13 @@ impl Session {
         while let Some((message, len)) = websocket::frame(&bytes[done..])? {
             done += len;
             match message {
-                Message::Binary(payload) => self.message(payload, now_us, shared)?,
+                Message::Binary(payload) => {
+                    self.message(payload, now_us, shared)?;
+                    if matches!(self.phase, Phase::Moved { .. }) {
+                        // What still comes here is of no interest.
+                        return Ok(bytes.len());
+                    }
+                }
                 Message::Ping(payload) => {
                     websocket::write_pong(payload, &mut self.unsent);
                     self.push()?;
@@ -384,6 +413,15 @@ impl Session {
                 tally.steps += 1;
                 self.at = view.part.at;
             }
+            ServerMessage::Left { code: Some(Code::Moved), address: Some(address), .. } => {
+                self.on_moved(&address, None, now_us, shared)?;
+            }
+            ServerMessage::Error(ErrorMessage {
+                code: Code::Moved,
+                address: Some(address),
+                retry_after_ms,
+                ..
+            }) => self.on_moved(&address, retry_after_ms, now_us, shared)?,
             ServerMessage::Error(error) if error.operation.as_deref() == Some("brane.join") => {
                 let Some(later_ms) = error.retry_after_ms else { bail!("no join: {error:?}") };
                 tally.told_later += 1;

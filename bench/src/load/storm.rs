@@ -22,8 +22,11 @@ impl Crowd {
     ) -> Result<()> {
         let count = self.sessions.len();
         ensure!(tokens.len() == count, "a token for each session");
+        self.shared.moving = 0;
         for session in &mut self.sessions {
-            self.poller.remove(&session.stream)?;
+            if !matches!(session.phase, Phase::Moved { .. }) {
+                self.poller.remove(&session.stream)?;
+            }
             session.phase = Phase::Ended;
         }
         let deadline = Instant::now() + COME_IN * (1 + count as u32 / 1_000);

@@ -17,6 +17,10 @@ pub struct Tally {
     pub to_live: Histogram,
     /// Joins that were told to come later.
     pub told_later: u64,
+    /// Times a session was sent to another node.
+    pub moved: u64,
+    /// Edits that were due while their sender was on its way there: not sent.
+    pub held_back: u64,
     /// Moves delivered to sessions.
     pub deliveries: u64,
     /// Windows delivered to sessions.
