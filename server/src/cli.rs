@@ -91,6 +91,7 @@ Examples:
   avvyland demo
   avvyland demo --users 1000 --edits-per-second 5 --seconds 60
   avvyland demo --users 60 --walkers 6
+  avvyland demo --url http://192.0.2.7:7878 --also http://192.0.2.8:7878 --token \"$(cat token.jwt)\"
   avvyland demo --url ws://192.0.2.7:7878 --token \"$(cat token.jwt)\" --json")]
 pub struct Demo {
     /// Simulated users, from 1
@@ -108,6 +109,9 @@ pub struct Demo {
     /// Address of the server, http or ws [default: the one that runs on --data]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
+    /// Another node of its fleet, for when the server cannot be reached; again for each
+    #[arg(long, value_name = "URL")]
+    pub also: Vec<String>,
     /// Token to come in with [default: the one in --data, for the server that runs on it]
     #[arg(long, value_name = "JWT")]
     pub token: Option<String>,

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use avvy_client::demo::{DemoOptions, Live, run as build};
+use avvy_client::net::ClientOptions;
 use avvy_model::BraneId;
 
 use crate::data_dir::Running;
@@ -17,11 +18,13 @@ use crate::{cli, output};
 /// When there is no server, or the builders cannot join.
 pub fn run(arguments: &cli::Demo) -> Result<ExitCode> {
     let target = find(arguments)?;
+    let other_addresses = target.others.iter().map(|url| format!("{url}/ws")).collect();
     let options = DemoOptions {
         users: arguments.users,
         edits_per_second: arguments.edits_per_second,
         seconds: arguments.seconds as f64,
         walkers: arguments.walkers,
+        client: ClientOptions { other_addresses, ..ClientOptions::default() },
         live: if arguments.json { Live::Off } else { Live::default() },
         ..DemoOptions::new(format!("{}/ws", target.url), target.token, target.brane)
     };
@@ -39,6 +42,8 @@ pub fn run(arguments: &cli::Demo) -> Result<ExitCode> {
 struct Target {
     /// Of the server, as `ws://host`.
     url: String,
+    /// Of other nodes of its fleet, in the same form.
+    others: Vec<String>,
     token: String,
     brane: BraneId,
 }
@@ -53,6 +58,7 @@ fn find(arguments: &cli::Demo) -> Result<Target> {
         (None, Err(error)) => bail!("{error:#}"),
     };
     let url = websocket_url(&url)?;
+    let others = arguments.also.iter().map(|url| websocket_url(url)).collect::<Result<Vec<_>>>()?;
     let running = running
         .ok()
         .filter(|running| websocket_url(&running.url).is_ok_and(|running| running == url));
@@ -64,9 +70,19 @@ fn find(arguments: &cli::Demo) -> Result<Target> {
     let brane = arguments.brane.or_else(|| running.and_then(|r| r.demo_brane).map(BraneId::new));
     let brane = match brane {
         Some(brane) => brane,
-        None => find_brane::first_public(&url.replacen("ws", "http", 1), &token)?,
+        None => first_public(&url, &others, &token)?,
     };
-    Ok(Target { url, token, brane })
+    Ok(Target { url, others, token, brane })
+}
+
+/// The first public brane, as the first node says that can be asked.
+fn first_public(url: &str, others: &[String], token: &str) -> Result<BraneId> {
+    let ask = |url: &str| find_brane::first_public(&url.replacen("ws", "http", 1), token);
+    let mut found = ask(url);
+    for url in others {
+        found = found.or_else(|_| ask(url));
+    }
+    found
 }
 
 /// `http://host`, `ws://host` and `ws://host/ws` alike, as `ws://host`.
@@ -112,6 +128,7 @@ mod tests {
                 seconds: 1,
                 walkers: 0,
                 url: url.map(str::to_owned),
+                also: vec!["http://192.0.2.8:7878".to_owned()],
                 token: None,
                 brane: None,
                 data: data.path().to_owned(),
@@ -121,6 +138,7 @@ mod tests {
         for own in [None, Some("ws://127.0.0.1:7878/ws")] {
             let target = at(own).unwrap();
             assert_eq!((target.token.as_str(), target.brane.uuid().as_u128()), ("secret", 7));
+            assert_eq!(target.others, ["ws://192.0.2.8:7878"]);
         }
         let other = at(Some("ws://192.0.2.7:7878")).err().unwrap();
         assert!(other.to_string().starts_with("no token"), "{other}");

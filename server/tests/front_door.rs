@@ -114,6 +114,26 @@ fn the_demo_finds_a_public_brane_by_itself() {
     assert_eq!(server.drain().code(), Some(0));
 }
 
+/// The address that was given is of a node that is gone.
+#[test]
+fn the_demo_goes_on_to_another_address() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(&directory.path().join("data"));
+    let elsewhere = directory.path().join("elsewhere");
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = format!("http://{gone}");
+    let line = ["demo", "--users", "3", "--seconds", "1", "--json", "--token", &server.token];
+    let also = ["--url", &gone, "--also", &gone, "--also", &server.url];
+    let demo = avvyland(&[line.as_slice(), &also].concat(), &elsewhere);
+    let summary: Value = serde_json::from_slice(&demo.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&demo.stderr)));
+    assert!(demo.status.success() && summary["lost"] == 0, "{summary}");
+    let alone = [line.as_slice(), &also[..2]].concat();
+    let alone = avvyland(&alone, &elsewhere);
+    assert!(String::from_utf8_lossy(&alone.stderr).contains("no brane was found"), "{alone:?}");
+    assert_eq!(server.drain().code(), Some(0));
+}
+
 /// A directory whose server has ended, how it is said; with a few hundred objects.
 fn data_of_a_server_that(ended: impl FnOnce(Server), directory: &Path) -> PathBuf {
     let data = directory.join("data");
