@@ -3,8 +3,9 @@
 //! To hand a window to thousands of sessions takes tens of milliseconds, in
 //! which no edit is taken. So what the views show is handed out in turns:
 //! first come the views that wait longest, each with all windows since its
-//! last turn or what goes of them at a time ([`FanOutConfig::turn_bytes`]), until [`FanOutConfig::turn_sessions`] sessions were served; then
-//! others have the rest of the time ([`FanOutConfig::turn_budget_percent`]).
+//! last turn or what goes of them at a time ([`FanOutConfig::turn_bytes`]),
+//! until [`FanOutConfig::turn_sessions`] sessions were served; then others have
+//! the rest of the time ([`FanOutConfig::turn_budget_percent`]).
 //! Where all are served in one turn, that is with each publication, and nobody
 //! waits.
 //!
