@@ -27,6 +27,8 @@ mod fleet_fixture;
 mod mongo_fixture;
 #[cfg(feature = "mongodb")]
 pub mod mongod;
+#[cfg(any(feature = "mongodb", feature = "redis"))]
+mod program;
 pub mod proxy;
 #[cfg(feature = "redis")]
 pub mod redis_server;

@@ -5,13 +5,11 @@
 //! another server. `AVVYLAND_MONGOD` names the program; without it that which
 //! `cargo xtask test` has fetched is taken. None is a failure.
 
-use std::collections::VecDeque;
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{LazyLock, OnceLock, mpsc};
 use std::time::Duration;
 use std::{fs, thread};
 
@@ -20,10 +18,8 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use mongodb::options::{ClientOptions, CollectionOptions, WriteConcern};
 
+use super::program::{PATIENCE, Program, fetched, free_port};
 use super::proxy::Proxy;
-
-/// How long a server may take to start, or a set to have a primary.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a server says when it can be connected to.
 const READY: &str = "Waiting for connections";
@@ -63,7 +59,7 @@ struct Member {
     proxy: Option<Proxy>,
     directory: PathBuf,
     /// `None` while it is dead.
-    process: Option<Child>,
+    process: Option<Program>,
 }
 
 impl MongoSet {
@@ -122,7 +118,7 @@ impl MongoSet {
 
     /// Kills a member, as a crash of its machine would.
     pub fn kill(&mut self, nth: usize) {
-        self.members[nth].end();
+        self.members[nth].process = None;
     }
 
     /// Starts a member again on what it left.
@@ -136,7 +132,7 @@ impl MongoSet {
     /// # Panics
     /// When it is dead.
     pub fn pause(&self, nth: usize) {
-        self.members[nth].signal("-STOP");
+        self.members[nth].process().stop();
     }
 
     /// Has a member go on after a pause.
@@ -144,7 +140,7 @@ impl MongoSet {
     /// # Panics
     /// When it is dead.
     pub fn resume(&self, nth: usize) {
-        self.members[nth].signal("-CONT");
+        self.members[nth].process().go_on();
     }
 
     /// What stands before a member of a set that was started so.
@@ -169,9 +165,7 @@ impl Member {
         let nth = NEXT.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("{PREFIX}{}-{nth}", std::process::id()));
         fs::create_dir_all(&directory).expect("a directory can be made for MongoDB");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-        let port = listener.local_addr().expect("it has an address").port();
-        drop(listener);
+        let port = free_port();
         let process = Some(launch(port, &directory));
         Self { port, proxy: None, directory, process }
     }
@@ -182,24 +176,14 @@ impl Member {
         self.proxy.as_ref().map_or(direct, Proxy::address).to_string()
     }
 
-    fn signal(&self, signal: &str) {
-        let id = self.process.as_ref().expect("it is alive").id().to_string();
-        let sent = Command::new("kill").args([signal, &id]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "{signal} cannot be sent");
-    }
-
-    fn end(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            // It may have ended by itself.
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+    fn process(&self) -> &Program {
+        self.process.as_ref().expect("it is alive")
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.end();
+        self.process = None;
         // What stays is swept by a later run.
         let _ = fs::remove_dir_all(&self.directory);
     }
@@ -220,62 +204,18 @@ fn sweep() {
     }
 }
 
-fn program() -> PathBuf {
-    let fetched = || {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a folder of the house");
-        root.join(".cache/mongod/mongod-6.0.5")
-    };
-    let program = std::env::var_os("AVVYLAND_MONGOD").map_or_else(fetched, PathBuf::from);
-    assert!(program.exists(), "there is no {}; `cargo xtask test` fetches it", program.display());
-    program
-}
-
 /// Starts a server, and waits until it can be connected to.
-fn launch(port: u16, directory: &Path) -> Child {
-    // The signal at the parent's death is set for a thread's children, so all
-    // are started by one that lives as long as the process.
-    type Start = (Command, mpsc::Sender<std::io::Result<Child>>);
-    static STARTER: LazyLock<mpsc::Sender<Start>> = LazyLock::new(|| {
-        let (starter, starts) = mpsc::channel::<Start>();
-        thread::spawn(move || {
-            for (mut command, answer) in starts {
-                // Whoever asked waits for it.
-                let _ = answer.send(command.spawn());
-            }
-        });
-        starter
-    });
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program());
+fn launch(port: u16, directory: &Path) -> Program {
+    let program = std::env::var_os("AVVYLAND_MONGOD");
+    let program = program.map_or_else(|| fetched("mongod/mongod-6.0.5"), PathBuf::from);
+    let mut command = Command::new(program);
     command.args(["--replSet", "rs0", "--bind_ip", "127.0.0.1", "--nounixsocket"]);
     command.args(["--oplogSize", "64", "--wiredTigerCacheSizeGB", "0.25"]);
     command.args(["--wiredTigerEngineConfigString", "log=(prealloc=false)"]);
     command.args(["--setParameter", "enableTestCommands=1"]);
     command.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
     command.args(["--port", &port.to_string(), "--dbpath"]).arg(directory);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let (answer, child) = mpsc::channel();
-    STARTER.send((command, answer)).expect("the starter lives as long as the process");
-    let child = child.recv().expect("the starter answers");
-    let mut child = child.expect("setpriv (of util-linux) can be started");
-    let output = child.stdout.take().expect("its output is piped");
-    let (ready, is_ready) = mpsc::channel();
-    thread::spawn(move || {
-        let mut last = VecDeque::new();
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            if line.contains(READY) {
-                // Later lines are read so that the server can go on writing.
-                let _ = ready.send(Ok(()));
-            }
-            last.push_back(line);
-            last.truncate(20);
-        }
-        let _ = ready.send(Err(last));
-    });
-    match is_ready.recv_timeout(PATIENCE) {
-        Ok(Ok(())) => child,
-        other => panic!("MongoDB does not start: {other:#?}"),
-    }
+    Program::start(&command, READY)
 }
 
 /// What the documents of a brane show: how many objects, as of which edit.

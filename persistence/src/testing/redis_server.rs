@@ -4,16 +4,11 @@
 //! `AVVYLAND_REDIS` names the program; without it that which `cargo xtask
 //! test` has fetched is taken, with the libraries beside it. None is a failure.
 
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{LazyLock, OnceLock, mpsc};
-use std::thread;
-use std::time::Duration;
+use std::process::Command;
+use std::sync::OnceLock;
 
-/// How long a server may take to start.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::program::{Program, fetched, free_port};
 
 /// What a server says when it can be connected to.
 const READY: &str = "Ready to accept connections";
@@ -30,7 +25,7 @@ pub struct RedisServer {
     port: u16,
     setup: Vec<String>,
     /// `None` while it is dead.
-    process: Option<Child>,
+    process: Option<Program>,
 }
 
 impl RedisServer {
@@ -59,9 +54,7 @@ impl RedisServer {
     }
 
     fn set_up(setup: impl Fn(u16) -> Vec<String>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-        let port = listener.local_addr().expect("it has an address").port();
-        drop(listener);
+        let port = free_port();
         let setup = setup(port);
         Self { port, process: Some(launch(&setup)), setup }
     }
@@ -78,11 +71,7 @@ impl RedisServer {
 
     /// Kills it, as a crash of its machine would. What it held is gone.
     pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            // It may have ended by itself.
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+        self.process = None;
     }
 
     /// Starts it again, empty, at the same address.
@@ -92,13 +81,19 @@ impl RedisServer {
     }
 
     /// Has it hang: connections stay, and are not answered.
+    ///
+    /// # Panics
+    /// While it is dead.
     pub fn stop(&self) {
-        self.signal("STOP");
+        self.process().stop();
     }
 
     /// Has it go on.
+    ///
+    /// # Panics
+    /// While it is dead.
     pub fn go_on(&self) {
-        self.signal("CONT");
+        self.process().go_on();
     }
 
     /// Its process.
@@ -106,19 +101,11 @@ impl RedisServer {
     /// # Panics
     /// While it is dead.
     pub fn id(&self) -> u32 {
-        self.process.as_ref().expect("it lives").id()
+        self.process().id()
     }
 
-    fn signal(&self, name: &str) {
-        let id = self.id().to_string();
-        let status = Command::new("kill").args(["-s", name, &id]).status();
-        assert!(status.is_ok_and(|status| status.success()), "kill -s {name} {id}");
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.kill();
+    fn process(&self) -> &Program {
+        self.process.as_ref().expect("it lives")
     }
 }
 
@@ -127,59 +114,20 @@ fn program() -> (PathBuf, Vec<PathBuf>) {
     if let Some(program) = std::env::var_os("AVVYLAND_REDIS") {
         return (program.into(), Vec::new());
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a folder of the house");
-    let folder = root.join(".cache/redis/7.0/usr");
-    let program = folder.join("bin/redis-server");
-    assert!(program.exists(), "there is no {}; `cargo xtask test` fetches it", program.display());
+    let folder = fetched("redis/7.0/usr");
     let libraries = std::fs::read_dir(folder.join("lib")).into_iter().flatten().flatten();
-    (program, libraries.map(|entry| entry.path()).collect())
+    (folder.join("bin/redis-server"), libraries.map(|entry| entry.path()).collect())
 }
 
 /// Starts a server, and waits until it can be connected to.
-fn launch(setup: &[String]) -> Child {
-    // The signal at the parent's death is set for a thread's children, so all
-    // are started by one that lives as long as the process.
-    type Start = (Command, mpsc::Sender<std::io::Result<Child>>);
-    static STARTER: LazyLock<mpsc::Sender<Start>> = LazyLock::new(|| {
-        let (starter, starts) = mpsc::channel::<Start>();
-        thread::spawn(move || {
-            for (mut command, answer) in starts {
-                // Whoever asked waits for it.
-                let _ = answer.send(command.spawn());
-            }
-        });
-        starter
-    });
+fn launch(setup: &[String]) -> Program {
     let (program, libraries) = program();
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    let mut command = Command::new(program);
     command.args(["--bind", "127.0.0.1"]).args(setup);
     command.args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir"]);
     command.arg(std::env::temp_dir());
     if let Ok(libraries) = std::env::join_paths(libraries) {
         command.env("LD_LIBRARY_PATH", libraries);
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let (answer, child) = mpsc::channel();
-    STARTER.send((command, answer)).expect("the starter lives as long as the process");
-    let child = child.recv().expect("the starter answers");
-    let mut child = child.expect("setpriv (of util-linux) can be started");
-    let output = child.stdout.take().expect("its output is piped");
-    let (ready, is_ready) = mpsc::channel();
-    thread::spawn(move || {
-        let mut last = Vec::new();
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            if line.contains(READY) {
-                // Later lines are read so that the server can go on writing.
-                let _ = ready.send(Ok(()));
-            }
-            last.push(line);
-            last.drain(..last.len().saturating_sub(20));
-        }
-        let _ = ready.send(Err(last));
-    });
-    match is_ready.recv_timeout(PATIENCE) {
-        Ok(Ok(())) => child,
-        other => panic!("Redis does not start: {other:#?}"),
-    }
+    Program::start(&command, READY)
 }
