@@ -10,7 +10,6 @@ use avvy_protocol::codec::DecodeLimits;
 
 use crate::accounts::UserConfig;
 use crate::fleet::FleetConfig;
-use crate::persistence::WhenAway;
 
 /// Everything the actors can be told.
 #[derive(Clone, Debug)]
@@ -31,8 +30,6 @@ pub struct SystemConfig {
     pub parts: PartsConfig,
     /// Of the persistence actor.
     pub group_commit: GroupCommitConfig,
-    /// What becomes of edits while the store is away.
-    pub when_away: WhenAway,
     /// Of the node of a fleet, if it is one.
     pub fleet: FleetConfig,
     /// Sessions of the process; more are answered `unavailable`.
@@ -141,7 +138,6 @@ impl Default for SystemConfig {
             admission: AdmissionConfig::default(),
             parts: PartsConfig::default(),
             group_commit: GroupCommitConfig::default(),
-            when_away: WhenAway::default(),
             fleet: FleetConfig::default(),
             max_sessions: 20_000,
             max_sessions_bytes: 4 << 30,

@@ -1,6 +1,6 @@
 //! The persistence actor: every brane's journal chunks on their way to the
-//! store, many branes in one group commit. It performs what the
-//! [`GroupCommit`] machine decides.
+//! store, many branes in one group commit, and to local disk while the store is
+//! away. It performs what the machines [`GroupCommit`] and [`Spooling`] decide.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,30 +11,17 @@ use avvy_flow::group_commit::{
     self, GroupCommit, GroupCommitConfig, GroupCommitEffect, GroupCommitStatus, JournalChunk,
     QueuedChunk, Rejected,
 };
+use avvy_flow::spooling::{Spooling, SpoolingEffect, Written};
 use avvy_model::BraneId;
 use avvy_persistence::spool::{Drained, Spool};
 use avvy_persistence::{AppendRefusal, ChunkWrite, Store, StoreError};
 use ractor::concurrency::OneshotSender;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::brane::BraneMsg;
 use crate::clock;
 use crate::metrics::{Metrics, count};
-use crate::spooling::{Spooling, Step};
-
-/// The pause before what is on local disk is looked at again.
-const DRAIN_AGAIN: Duration = Duration::from_secs(1);
-
-/// What becomes of edits while the store is away.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum WhenAway {
-    /// They are applied and wait for the store, up to the queue's bound.
-    #[default]
-    Provisional,
-    /// They are refused as `unavailable`.
-    Refuse,
-}
 
 type AppendResult = Result<Vec<Result<(), AppendRefusal>>, StoreError>;
 
@@ -46,14 +33,12 @@ pub(crate) enum PersistenceMsg {
     Append { brane: BraneId, chunk: JournalChunk },
     /// The commit that was under way has ended.
     Committed { batch: Vec<QueuedChunk>, result: AppendResult },
-    /// A pause after a failure is over.
+    /// A pause is over.
     Tick,
     /// What waits was written to local disk, or not.
     Spooled(Result<(), StoreError>),
     /// What is on local disk is settled, or not.
     Drained(Result<Drained, StoreError>),
-    /// To be tried again.
-    DrainAgain,
     /// Answered when no chunk of the brane waits any more.
     Settle { brane: BraneId, reply: OneshotSender<()> },
     /// The node's lease is not sure, or is sure again.
@@ -67,23 +52,25 @@ pub(crate) struct PersistenceActor;
 pub(crate) struct PersistenceArguments {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) config: GroupCommitConfig,
-    pub(crate) when_away: WhenAway,
     pub(crate) spool: Option<Spool>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 pub(crate) struct Persistence {
     store: Arc<dyn Store>,
+    spool: Option<Spool>,
     metrics: Arc<Metrics>,
     commits: GroupCommit,
+    spooling: Spooling,
     owners: HashMap<BraneId, ActorRef<BraneMsg>>,
     settling: Vec<(BraneId, OneshotSender<()>)>,
-    when_away: WhenAway,
-    spooling: Spooling,
-    /// The node's lease is not sure.
-    provisional: bool,
-    /// What the branes were told last: whether to refuse edits.
-    refusing: bool,
+}
+
+/// What the machines want.
+#[derive(Default)]
+struct Effects {
+    commits: Vec<GroupCommitEffect>,
+    spooling: Vec<SpoolingEffect>,
 }
 
 impl Actor for PersistenceActor {
@@ -94,20 +81,17 @@ impl Actor for PersistenceActor {
     async fn pre_start(
         &self,
         _myself: ActorRef<PersistenceMsg>,
-        PersistenceArguments { store, config, when_away, spool, metrics }: PersistenceArguments,
+        PersistenceArguments { store, config, spool, metrics }: PersistenceArguments,
     ) -> Result<Persistence, ActorProcessingErr> {
-        // What is refused need not be kept.
-        let spool = spool.filter(|_| when_away == WhenAway::Provisional);
         Ok(Persistence {
             store,
+            // What is refused need not be kept.
+            spool: spool.filter(|_| !config.refuse_when_away),
             metrics,
             commits: GroupCommit::new(config),
+            spooling: Spooling::new(),
             owners: HashMap::new(),
             settling: Vec::new(),
-            when_away,
-            spooling: Spooling::new(spool),
-            provisional: false,
-            refusing: false,
         })
     }
 
@@ -117,49 +101,43 @@ impl Actor for PersistenceActor {
         message: PersistenceMsg,
         state: &mut Persistence,
     ) -> Result<(), ActorProcessingErr> {
-        let mut effects = Vec::new();
+        let mut effects = Effects::default();
         match message {
             PersistenceMsg::Opened { brane, owner } => state.on_opened(brane, owner),
             PersistenceMsg::Append { brane, chunk } => {
-                if state.spooling.is_active() {
-                    state.spooling.push(chunk_write(brane, &chunk));
-                }
-                state.commits.push(clock::monotonic_us(), brane, chunk, &mut effects);
+                state.on_append(QueuedChunk { brane, chunk }, &mut effects);
             }
             PersistenceMsg::Committed { batch, result } => {
                 state.on_committed(&batch, result, &mut effects)?;
             }
-            PersistenceMsg::Spooled(result) => state.spooling.written(result),
-            PersistenceMsg::Drained(result) => {
-                if state.spooling.drained(result) {
-                    myself.send_after(DRAIN_AGAIN, || PersistenceMsg::DrainAgain);
-                }
-            }
-            // Whatever was handled, it is looked at below.
-            PersistenceMsg::DrainAgain => {}
-            PersistenceMsg::Tick => state.commits.tick(clock::monotonic_us(), &mut effects),
+            PersistenceMsg::Spooled(result) => state.on_spooled(result, &mut effects),
+            PersistenceMsg::Drained(result) => state.on_drained(result, &mut effects),
+            PersistenceMsg::Tick => state.on_tick(&mut effects),
             PersistenceMsg::Settle { brane, reply } => state.settling.push((brane, reply)),
-            PersistenceMsg::Provisional(on) => state.provisional = on,
+            PersistenceMsg::Provisional(on) => state.commits.provisional(on, &mut effects.commits),
             PersistenceMsg::Status(reply) => {
+                // Whoever asked may have stopped waiting.
                 let _ = reply.send(state.commits.status());
             }
         }
-        for effect in effects {
-            state.perform(&myself, effect);
-        }
+        state.perform(&myself, effects);
         state.settle();
-        state.spool(&myself);
-        state.press();
         Ok(())
     }
 }
 
 impl Persistence {
     fn on_opened(&mut self, brane: BraneId, owner: ActorRef<BraneMsg>) {
-        if self.refusing {
+        if self.commits.pressure() {
             tell(&owner, BraneMsg::Pressure(true));
         }
         self.owners.insert(brane, owner);
+    }
+
+    fn on_append(&mut self, queued: QueuedChunk, effects: &mut Effects) {
+        self.spooling.push(&queued, &mut effects.spooling);
+        let QueuedChunk { brane, chunk } = queued;
+        self.commits.push(clock::monotonic_us(), brane, chunk, &mut effects.commits);
     }
 
     /// # Errors
@@ -169,25 +147,19 @@ impl Persistence {
         &mut self,
         batch: &[QueuedChunk],
         result: AppendResult,
-        effects: &mut Vec<GroupCommitEffect>,
+        effects: &mut Effects,
     ) -> Result<(), StoreError> {
         let now_us = clock::monotonic_us();
         match result {
             Ok(results) => {
-                self.commits.stored(now_us, &judge(batch, &results), effects);
-                let status = self.commits.status();
-                self.spooling.end(status);
-                count(&self.metrics.commits, 1);
-                self.metrics.chunks.store(status.stored_chunks, Ordering::Relaxed);
-                self.metrics.chunk_bytes.store(status.stored_bytes, Ordering::Relaxed);
+                self.commits.stored(now_us, &judge(batch, &results), &mut effects.commits);
+                self.on_stored(now_us, effects);
             }
             Err(error) if error.is_retryable() => {
                 count(&self.metrics.commit_failures, 1);
                 warn!(%error, chunks = batch.len(), "a group commit failed and will be repeated");
-                self.commits.failed(now_us, effects);
-                let queued = self.commits.queued();
-                let queued = queued.map(|queued| chunk_write(queued.brane, &queued.chunk));
-                self.spooling.begin(queued);
+                self.commits.failed(now_us, &mut effects.commits);
+                self.on_failed(effects);
             }
             Err(error) => {
                 count(&self.metrics.commit_failures, 1);
@@ -198,60 +170,105 @@ impl Persistence {
         Ok(())
     }
 
-    fn perform(&mut self, myself: &ActorRef<PersistenceMsg>, effect: GroupCommitEffect) {
-        match effect {
-            GroupCommitEffect::Commit(batch) => self.commit(myself, batch),
-            GroupCommitEffect::Durable { brane, epoch, seq } => {
-                self.tell(brane, BraneMsg::Durable { epoch, seq });
-            }
-            GroupCommitEffect::Rejected { opening, .. } => {
-                self.tell(opening.brane, BraneMsg::Rejected(opening));
-            }
-            // See `press`.
-            GroupCommitEffect::Pressure(_) => {}
-            GroupCommitEffect::WakeAt(at_us) => {
-                let pause = at_us.saturating_sub(clock::monotonic_us());
-                myself.send_after(Duration::from_micros(pause), || PersistenceMsg::Tick);
-            }
+    fn on_stored(&mut self, now_us: u64, effects: &mut Effects) {
+        let status = self.commits.status();
+        count(&self.metrics.commits, 1);
+        self.metrics.chunks.store(status.stored_chunks, Ordering::Relaxed);
+        self.metrics.chunk_bytes.store(status.stored_bytes, Ordering::Relaxed);
+        let (gone, waiting) = (self.commits.gone(), self.commits.len());
+        if self.spooling.stored(now_us, gone, waiting, &mut effects.spooling) {
+            info!(chunks = waiting, "the store is back");
         }
     }
 
-    /// Has the branes refuse edits while the queue is too long, or while the
-    /// store is away where that is asked for.
-    fn press(&mut self) {
-        let status = self.commits.status();
-        let is_away = self.provisional || status.failures_in_a_row > 0;
-        let refusing = status.pressure
-            || self.spooling.is_full()
-            || is_away && self.when_away == WhenAway::Refuse;
-        if refusing != self.refusing {
-            self.refusing = refusing;
-            self.owners.retain(|_, owner| tell(owner, BraneMsg::Pressure(refusing)));
+    fn on_failed(&mut self, effects: &mut Effects) {
+        let queued = self.commits.queued();
+        if self.spool.is_some() && self.spooling.failed(queued, &mut effects.spooling) {
+            warn!("the store is away; what waits for it is kept on local disk");
+        }
+    }
+
+    fn on_spooled(&mut self, result: Result<(), StoreError>, effects: &mut Effects) {
+        let written = match result {
+            Ok(()) => Written::Kept,
+            Err(StoreError::Full(why)) => {
+                warn!(why, "no more room on local disk for what waits for the store");
+                Written::NoRoom
+            }
+            Err(error) => {
+                error!(%error, "what waits for the store is not kept on local disk");
+                Written::Failed
+            }
+        };
+        self.spooling.written(clock::monotonic_us(), written, &mut effects.spooling);
+    }
+
+    fn on_drained(&mut self, result: Result<Drained, StoreError>, effects: &mut Effects) {
+        match &result {
+            Ok(Drained { stored, archived }) => {
+                info!(stored, archived, "what was kept on local disk is settled");
+            }
+            Err(error) => warn!(%error, "what was kept on local disk is not settled yet"),
+        }
+        self.spooling.drained(clock::monotonic_us(), result.is_ok(), &mut effects.spooling);
+    }
+
+    fn on_tick(&mut self, effects: &mut Effects) {
+        let now_us = clock::monotonic_us();
+        self.commits.tick(now_us, &mut effects.commits);
+        self.spooling.tick(now_us, &mut effects.spooling);
+    }
+
+    fn perform(&mut self, myself: &ActorRef<PersistenceMsg>, effects: Effects) {
+        let Effects { mut commits, spooling } = effects;
+        for effect in spooling {
+            match effect {
+                SpoolingEffect::Write(chunks) => self.write(myself, &chunks),
+                SpoolingEffect::Drain => self.drain(myself),
+                SpoolingEffect::Full(on) => self.commits.spool_full(on, &mut commits),
+                SpoolingEffect::WakeAt(at_us) => wake(myself, at_us),
+            }
+        }
+        for effect in commits {
+            match effect {
+                GroupCommitEffect::Commit(batch) => self.commit(myself, batch),
+                GroupCommitEffect::Durable { brane, epoch, seq } => {
+                    self.tell(brane, BraneMsg::Durable { epoch, seq });
+                }
+                GroupCommitEffect::Rejected { opening, .. } => {
+                    self.tell(opening.brane, BraneMsg::Rejected(opening));
+                }
+                GroupCommitEffect::Pressure(on) => {
+                    self.owners.retain(|_, owner| tell(owner, BraneMsg::Pressure(on)));
+                }
+                GroupCommitEffect::WakeAt(at_us) => wake(myself, at_us),
+            }
         }
     }
 
     fn commit(&self, myself: &ActorRef<PersistenceMsg>, batch: Vec<QueuedChunk>) {
-        let writes = batch.iter().map(|queued| chunk_write(queued.brane, &queued.chunk));
-        let (store, writes, myself) = (Arc::clone(&self.store), writes.collect(), myself.clone());
-        tokio::spawn(async move {
+        let (store, writes) = (Arc::clone(&self.store), chunk_writes(&batch));
+        when_done(myself, async move {
             let result = store.append(writes).await;
-            // Without the actor nobody waits for the outcome.
-            let _ = myself.send_message(PersistenceMsg::Committed { batch, result });
+            PersistenceMsg::Committed { batch, result }
         });
     }
 
     /// Keeps on local disk what waits for a store that is away.
-    fn spool(&mut self, myself: &ActorRef<PersistenceMsg>) {
-        let Some(step) = self.spooling.step(self.commits.status()) else { return };
-        let (store, myself) = (Arc::clone(&self.store), myself.clone());
-        tokio::spawn(async move {
-            let done = match step {
-                Step::Write(spool, chunks) => PersistenceMsg::Spooled(spool.append(chunks).await),
-                Step::Drain(spool) => PersistenceMsg::Drained(spool.drain(store.as_ref()).await),
-            };
-            // Without the actor nobody waits for the outcome.
-            let _ = myself.send_message(done);
-        });
+    fn write(&self, myself: &ActorRef<PersistenceMsg>, chunks: &[QueuedChunk]) {
+        let Some(spool) = &self.spool else { return };
+        let written = spool.append(chunk_writes(chunks));
+        when_done(myself, async { PersistenceMsg::Spooled(written.await) });
+    }
+
+    /// Settles with the store what is on local disk.
+    fn drain(&self, myself: &ActorRef<PersistenceMsg>) {
+        let Some(spool) = self.spool.clone() else { return };
+        let store = Arc::clone(&self.store);
+        when_done(
+            myself,
+            async move { PersistenceMsg::Drained(spool.drain(store.as_ref()).await) },
+        );
     }
 
     fn tell(&mut self, brane: BraneId, message: BraneMsg) {
@@ -274,9 +291,29 @@ impl Persistence {
     }
 }
 
-fn chunk_write(brane: BraneId, chunk: &JournalChunk) -> ChunkWrite {
-    let JournalChunk { epoch, from, to, at_ms, ref body } = *chunk;
-    ChunkWrite { brane, epoch, from, to, at_ms, body: body.clone() }
+/// Has the actor hear of the end of something.
+fn when_done(
+    myself: &ActorRef<PersistenceMsg>,
+    work: impl Future<Output = PersistenceMsg> + Send + 'static,
+) {
+    let myself = myself.clone();
+    tokio::spawn(async move {
+        // Without the actor nobody waits for the outcome.
+        let _ = myself.send_message(work.await);
+    });
+}
+
+fn wake(myself: &ActorRef<PersistenceMsg>, at_us: u64) {
+    let pause = at_us.saturating_sub(clock::monotonic_us());
+    myself.send_after(Duration::from_micros(pause), || PersistenceMsg::Tick);
+}
+
+fn chunk_writes(chunks: &[QueuedChunk]) -> Vec<ChunkWrite> {
+    let chunk_write = |QueuedChunk { brane, chunk }: &QueuedChunk| {
+        let JournalChunk { epoch, from, to, at_ms, ref body } = *chunk;
+        ChunkWrite { brane: *brane, epoch, from, to, at_ms, body: body.clone() }
+    };
+    chunks.iter().map(chunk_write).collect()
 }
 
 /// The openings whose chunks the store will never take.

@@ -1,8 +1,9 @@
 //! The machines that actors drive and that the simulation drives, too: who
 //! may have how many edits under way, how a brane's edits become windows of
 //! its log, how windows reach its sessions, who is there and near whom, how
-//! the journal chunks of many branes share one commit, and how a node of a
-//! fleet holds its branes and gives them away.
+//! the journal chunks of many branes share one commit, what is kept on local
+//! disk while the store is away, and how a node of a fleet holds its branes and
+//! gives them away.
 //!
 //! [`frames`] puts windows into the frames that sessions are sent; the bytes
 //! are the protocol's.
@@ -24,6 +25,7 @@ pub mod lineage;
 pub mod loading;
 pub mod people;
 pub mod recovery;
+pub mod spooling;
 
 pub use admission::{Admission, AdmissionConfig, AdmissionStatus};
 pub use brane_core::{BraneConfig, BraneCore, BraneStatus};
@@ -33,6 +35,7 @@ pub use flush_window::{FlushWindow, FlushWindowConfig};
 pub use group_commit::{GroupCommit, GroupCommitConfig, GroupCommitStatus};
 pub use lease::{Lease, LeaseConfig, LeaseStatus};
 pub use people::{People, PeopleConfig, PeopleStatus};
+pub use spooling::Spooling;
 
 /// A session of this process. Drawn by the driver, never twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize)]

@@ -276,10 +276,7 @@ pub fn system(config: &Config) -> SystemConfig {
                 StoreKind::Mongodb => store.commit_interval_ms as u32,
                 StoreKind::Sqlite | StoreKind::Memory => 0,
             },
-        },
-        when_away: match store.when_away {
-            WhenAway::Provisional => avvy_actors::WhenAway::Provisional,
-            WhenAway::Refuse => avvy_actors::WhenAway::Refuse,
+            refuse_when_away: store.when_away == WhenAway::Refuse,
         },
         fleet: FleetConfig {
             lease: LeaseConfig { lease_ms: fleet.lease_ms as u32 },

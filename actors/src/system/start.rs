@@ -87,7 +87,6 @@ impl System {
             PersistenceArguments {
                 store: Arc::clone(&store),
                 config: config.group_commit,
-                when_away: config.when_away,
                 spool: spool.clone(),
                 metrics: Arc::clone(&metrics),
             },

@@ -7,7 +7,7 @@ use avvy_persistence::memory::{MemoryFleet, MemoryStore};
 use avvy_protocol::ErrorMessage;
 
 use super::*;
-use crate::{FleetConfig, WhenAway};
+use crate::FleetConfig;
 
 /// A lease that is renewed often: the time of the fleet goes on only as told.
 const LEASE: LeaseConfig = LeaseConfig { lease_ms: 500 };
@@ -265,8 +265,9 @@ async fn a_node_that_is_cut_off_and_loses_nothing_goes_on() {
 
 #[tokio::test]
 async fn a_node_that_is_not_sure_refuses_edits_where_that_is_asked_for() {
-    let Pair { fleet, one, .. } =
-        Pair::new(SystemConfig { when_away: WhenAway::Refuse, ..config() }).await;
+    let mut config = config();
+    config.group_commit.refuse_when_away = true;
+    let Pair { fleet, one, .. } = Pair::new(config).await;
     let mut session = one.connect().await;
     let (channel, _) = session.join(one.brane, client(), None).await;
     session.create(channel, 1).await;

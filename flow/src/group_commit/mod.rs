@@ -19,6 +19,10 @@
 //! `unavailable` until the queue is down to half. The queue grows beyond the
 //! bound by what the branes accept before they hear of it: the windows that
 //! are open in that moment, and what their sessions' credits have let in.
+//!
+//! Relief is also asked for while what waits cannot be kept on local disk any
+//! more, and, if [`GroupCommitConfig::refuse_when_away`] wants it, while the
+//! store is away.
 
 #[cfg(test)]
 mod tests;
@@ -76,6 +80,10 @@ pub struct GroupCommitConfig {
     pub pause_us_per_edit: u32,
     /// The longest such pause, in milliseconds. Default 0.
     pub pause_max_ms: u32,
+    /// Whether branes refuse edits while the store is away: since a commit
+    /// failed, or since the node is not sure that its branes are its own.
+    /// Default false: edits wait, up to the queue's bound.
+    pub refuse_when_away: bool,
 }
 
 impl Default for GroupCommitConfig {
@@ -88,6 +96,7 @@ impl Default for GroupCommitConfig {
             retry_max_ms: 5_000,
             pause_us_per_edit: 0,
             pause_max_ms: 0,
+            refuse_when_away: false,
         }
     }
 }
@@ -194,6 +203,12 @@ pub struct GroupCommit {
     not_before_us: Option<u64>,
     /// Chunks in the queue of each brane.
     per_brane: FxHashMap<BraneId, usize>,
+    /// The queue has reached its bound, and is not down to half of it yet.
+    too_long: bool,
+    /// What waits cannot be kept on local disk any more.
+    spool_full: bool,
+    /// The node is not sure that its branes are its own.
+    provisional: bool,
     counters: GroupCommitStatus,
 }
 
@@ -207,6 +222,9 @@ impl GroupCommit {
             began_us: 0,
             not_before_us: None,
             per_brane: FxHashMap::default(),
+            too_long: false,
+            spool_full: false,
+            provisional: false,
             counters: GroupCommitStatus::default(),
         }
     }
@@ -286,6 +304,20 @@ impl GroupCommit {
         let at_us = now_us + pause_ms * 1_000;
         self.not_before_us = Some(at_us);
         effects.push(GroupCommitEffect::WakeAt(at_us));
+        self.weigh(effects);
+    }
+
+    /// The node is not sure any more that its branes are its own, or is again.
+    pub fn provisional(&mut self, on: bool, effects: &mut Vec<GroupCommitEffect>) {
+        self.provisional = on;
+        self.weigh(effects);
+    }
+
+    /// There is no more room on local disk for what waits, or it need not be
+    /// kept there any more.
+    pub fn spool_full(&mut self, on: bool, effects: &mut Vec<GroupCommitEffect>) {
+        self.spool_full = on;
+        self.weigh(effects);
     }
 
     /// A [`GroupCommitEffect::WakeAt`] has come due.
@@ -307,6 +339,21 @@ impl GroupCommit {
     /// Whether nothing waits and nothing is under way.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// How many chunks wait or are under way.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// How many chunks have left the queue, stored or dropped.
+    pub fn gone(&self) -> u64 {
+        self.counters.stored_chunks + self.counters.rejected_chunks
+    }
+
+    /// Whether branes were told to refuse edits.
+    pub fn pressure(&self) -> bool {
+        self.counters.pressure
     }
 
     /// For metrics and tests.
@@ -339,9 +386,12 @@ impl GroupCommit {
 
     /// Asks for relief, or ends it.
     fn weigh(&mut self, effects: &mut Vec<GroupCommitEffect>) {
-        let full = self.counters.bytes >= self.config.max_queued_bytes;
-        let relieved = self.counters.bytes <= self.config.max_queued_bytes / 2;
-        let pressure = if self.counters.pressure { !relieved } else { full };
+        let bound = self.config.max_queued_bytes;
+        let bound = if self.too_long { bound / 2 + 1 } else { bound };
+        self.too_long = self.counters.bytes >= bound;
+        let is_away = self.provisional || self.counters.failures_in_a_row > 0;
+        let refuses = self.config.refuse_when_away && is_away;
+        let pressure = self.too_long || self.spool_full || refuses;
         if pressure != self.counters.pressure {
             self.counters.pressure = pressure;
             effects.push(GroupCommitEffect::Pressure(pressure));

@@ -47,6 +47,16 @@ impl Bench {
         std::mem::take(&mut self.effects)
     }
 
+    fn provisional(&mut self, on: bool) -> Vec<GroupCommitEffect> {
+        self.machine.provisional(on, &mut self.effects);
+        std::mem::take(&mut self.effects)
+    }
+
+    fn spool_full(&mut self, on: bool) -> Vec<GroupCommitEffect> {
+        self.machine.spool_full(on, &mut self.effects);
+        std::mem::take(&mut self.effects)
+    }
+
     fn tick(&mut self, now_us: u64) -> Vec<GroupCommitEffect> {
         self.machine.tick(now_us, &mut self.effects);
         std::mem::take(&mut self.effects)
@@ -187,6 +197,38 @@ fn too_much_asks_for_relief_and_half_ends_it() {
         }
     }
     assert_eq!(bytes_when_relieved, Some(40), "110, 100, 70, then at most half of the bound");
+}
+
+#[test]
+fn a_store_that_is_away_is_a_reason_to_refuse_where_that_is_wanted() {
+    let config = GroupCommitConfig { refuse_when_away: true, ..GroupCommitConfig::default() };
+    let mut bench = Bench::new(config);
+    bench.push(A, 1);
+    assert_eq!(bench.failed(0), [WakeAt(50_000), Pressure(true)]);
+    bench.tick(50_000);
+    assert_eq!(bench.failed(50_000), [WakeAt(150_000)], "said once");
+    assert_eq!(bench.provisional(true), []);
+    bench.tick(150_000);
+    assert_eq!(bench.stored(&[]), [durable(A, 1)], "it is back, and not sure yet");
+    assert!(bench.machine.pressure());
+    assert_eq!(bench.provisional(false), [Pressure(false)]);
+    assert_eq!(bench.provisional(true), [Pressure(true)]);
+
+    let mut patient = Bench::new(GroupCommitConfig::default());
+    patient.push(A, 1);
+    assert_eq!(patient.failed(0), [WakeAt(50_000)]);
+    assert_eq!(patient.provisional(true), []);
+}
+
+#[test]
+fn relief_ends_when_every_reason_has() {
+    let config = GroupCommitConfig { max_queued_bytes: 20, ..GroupCommitConfig::default() };
+    let mut bench = Bench::new(config);
+    assert_eq!(bench.spool_full(true), [Pressure(true)]);
+    bench.push(A, 1);
+    assert_eq!(bench.push(A, 2), [], "said already");
+    assert_eq!(bench.spool_full(false), [], "the queue is too long");
+    assert!(bench.stored(&[]).contains(&Pressure(false)));
 }
 
 #[test]

@@ -10,8 +10,10 @@ use avvy_flow::lease::hand_over::{
     Answer as Said, Ended, HandOver, HandOverConfig, HandOverEffect, HandOverInput,
 };
 use avvy_flow::lease::{Answer, Lease, LeaseConfig, LeaseEffect, LeaseInput};
+use avvy_flow::spooling::{Spooling, SpoolingEffect, Written};
 use avvy_model::{BraneId, Epoch, NodeId, Seq};
 use avvy_persistence::memory::MemoryStore;
+use avvy_persistence::spool::Settled;
 use bytes::Bytes;
 
 use super::builder::{Hears, Says};
@@ -23,9 +25,16 @@ pub(super) type Session = (u32, u64);
 /// What a node asks the database.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
-    Enter { number: u64 },
-    Renew { number: u64, held: Vec<(BraneId, Epoch)> },
+    Enter {
+        number: u64,
+    },
+    Renew {
+        number: u64,
+        held: Vec<(BraneId, Epoch)>,
+    },
     Append(Vec<QueuedChunk>),
+    /// What it has kept on its own disk.
+    Settle(Vec<QueuedChunk>),
     Open(BraneId),
     Ready(BraneId),
     Offer(BraneId, Epoch, NodeId),
@@ -41,6 +50,7 @@ pub(super) enum Op {
 pub(super) enum Reply {
     Lease { number: u64, answer: Option<Answer> },
     Appended(Option<Vec<Rejected>>),
+    Settled(Option<Vec<Settled>>),
     Opened(BraneId, Option<Opened>),
     HandOver(BraneId, HandOverInput),
     Nothing,
@@ -58,6 +68,9 @@ pub(super) enum Opened {
 pub(super) enum Does {
     Ask(Op),
     Tell(Session, Hears),
+    /// On its own disk.
+    Writes(Vec<QueuedChunk>),
+    Drains,
     /// By the node's clock.
     TickLease(u64),
     TickCommits(u64),
@@ -85,7 +98,8 @@ pub(super) struct Node {
     pub(super) id: NodeId,
     pub(super) store: Arc<MemoryStore>,
     pub(super) lease: Lease,
-    commits: GroupCommit,
+    pub(super) commits: GroupCommit,
+    pub(super) spooling: Spooling,
     branes: BTreeMap<BraneId, Brane>,
     /// Asked for, and by whom.
     opening: BTreeMap<BraneId, Vec<Session>>,
@@ -105,6 +119,7 @@ impl Node {
             store,
             lease: Lease::new(lease),
             commits: GroupCommit::new(GroupCommitConfig::default()),
+            spooling: Spooling::new(),
             branes: BTreeMap::new(),
             opening: BTreeMap::new(),
             settling: BTreeSet::new(),
@@ -121,7 +136,8 @@ impl Node {
     }
 
     pub(super) fn is_quiet(&self) -> bool {
-        self.commits.is_empty() && self.leaving.is_empty() && self.opening.is_empty()
+        let is_stored = self.commits.is_empty() && self.spooling.is_idle();
+        is_stored && self.leaving.is_empty() && self.opening.is_empty()
     }
 
     pub(super) fn feed(&mut self, now_us: u64, input: LeaseInput) {
@@ -184,9 +200,27 @@ impl Node {
             open.head = at;
         }
         let chunk = JournalChunk { epoch, from, to: at, at_ms: 0, body: write(edit) };
+        let mut keeps = Vec::new();
+        self.spooling.push(&QueuedChunk { brane, chunk: chunk.clone() }, &mut keeps);
+        self.keep(keeps);
         let mut effects = Vec::new();
         self.commits.push(now_us, brane, chunk, &mut effects);
         self.commit(now_us, effects);
+    }
+
+    fn keep(&mut self, effects: Vec<SpoolingEffect>) {
+        self.does.extend(effects.into_iter().map(|effect| match effect {
+            SpoolingEffect::Write(chunks) => Does::Writes(chunks),
+            SpoolingEffect::Drain => Does::Drains,
+            SpoolingEffect::Full(_) => Does::Counts("spool full"),
+            SpoolingEffect::WakeAt(at_us) => Does::TickCommits(at_us),
+        }));
+    }
+
+    pub(super) fn written(&mut self, now_us: u64) {
+        let mut keeps = Vec::new();
+        self.spooling.written(now_us, Written::Kept, &mut keeps);
+        self.keep(keeps);
     }
 
     fn commit(&mut self, now_us: u64, effects: Vec<GroupCommitEffect>) {
@@ -214,6 +248,9 @@ impl Node {
         let mut effects = Vec::new();
         self.commits.tick(now_us, &mut effects);
         self.commit(now_us, effects);
+        let mut keeps = Vec::new();
+        self.spooling.tick(now_us, &mut keeps);
+        self.keep(keeps);
     }
 
     /// What became possible: openings that waited, branes that have stopped.
@@ -241,18 +278,33 @@ impl Node {
             Reply::Lease { number, answer } => {
                 self.feed(now_us, LeaseInput::Answered { number, answer });
             }
-            Reply::Appended(result) => {
-                let mut effects = Vec::new();
-                match result {
-                    Some(rejected) => self.commits.stored(now_us, &rejected, &mut effects),
-                    None => self.commits.failed(now_us, &mut effects),
-                }
-                self.commit(now_us, effects);
+            Reply::Appended(result) => self.appended(now_us, result),
+            Reply::Settled(result) => {
+                let mut keeps = Vec::new();
+                self.spooling.drained(now_us, result.is_some(), &mut keeps);
+                self.keep(keeps);
             }
             Reply::Opened(brane, opened) => self.on_opened(now_us, brane, opened),
             Reply::HandOver(brane, input) => self.hand(now_us, brane, input),
             Reply::Nothing => {}
         }
+    }
+
+    fn appended(&mut self, now_us: u64, result: Option<Vec<Rejected>>) {
+        let (mut effects, mut keeps) = (Vec::new(), Vec::new());
+        match result {
+            Some(rejected) => {
+                self.commits.stored(now_us, &rejected, &mut effects);
+                let (gone, waiting) = (self.commits.gone(), self.commits.len());
+                self.spooling.stored(now_us, gone, waiting, &mut keeps);
+            }
+            None => {
+                self.commits.failed(now_us, &mut effects);
+                self.spooling.failed(self.commits.queued(), &mut keeps);
+            }
+        }
+        self.keep(keeps);
+        self.commit(now_us, effects);
     }
 
     /// Somebody wants a brane that is not open, or it may be this node's.

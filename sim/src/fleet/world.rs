@@ -1,20 +1,22 @@
 //! The nodes, the database between them, and the time.
 
 mod database;
+mod local_disk;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
+use avvy_flow::group_commit::QueuedChunk;
 use avvy_flow::lease::hand_over::{HandOverConfig, HandOverInput};
 use avvy_flow::lease::{LeaseConfig, LeaseInput};
-use avvy_model::{BraneId, Epoch, Grid, NodeId, Seq, UserId, Visibility};
+use avvy_model::{BraneId, Epoch, Grid, NodeId, UserId, Visibility};
 use avvy_persistence::memory::{MemoryDisk, MemoryFleet, MemoryStore};
 use avvy_persistence::{BraneKind, BraneRecord, Fleet, Store, StoreError};
 
 use super::builder::{Builder, Hears, Says};
-use super::judge::{EditOf, Judge};
-use super::node::{Does, Node, Op, Reply, Session, read};
+use super::judge::Judge;
+use super::node::{Does, Node, Op, Reply, Session};
 use crate::now;
 use crate::rng::Rng;
 
@@ -34,6 +36,8 @@ enum Event {
     /// The database does what it was asked, or does not.
     Does(Arc<MemoryStore>, Op, Fate),
     Answers(Reply),
+    /// These are on the node's own disk.
+    Written(Vec<QueuedChunk>),
     Says(Session, BraneId, Says),
     Hears(usize, u64, Hears),
     Boot,
@@ -59,6 +63,8 @@ struct Slot {
     asleep_until_us: u64,
     cut_until_us: u64,
     provisional: bool,
+    /// What is kept on the machine's own disk.
+    spool: Vec<QueuedChunk>,
 }
 
 pub(super) struct World {
@@ -98,6 +104,7 @@ impl World {
             asleep_until_us: 0,
             cut_until_us: 0,
             provisional: true,
+            spool: Vec::new(),
         });
         let slots: Vec<Slot> = slots.collect();
         let builders = (0..rng.range(1, 5) as u32).map(|number| {
@@ -225,6 +232,7 @@ impl World {
     }
 
     fn on_event(&mut self, slot: usize, life: u64, event: Event) {
+        let is_written = matches!(event, Event::Written(_));
         match event {
             Event::Does(store, op, fate) => return self.serve(slot, life, &store, op, fate),
             Event::Hears(builder, link, hears) => return self.hear(builder, link, hears),
@@ -235,12 +243,19 @@ impl World {
                     return self.plan(asleep_until_us, slot, life, event);
                 }
                 let now_us = self.clock(slot);
+                if let Event::Answers(Reply::Settled(Some(answers))) = &event {
+                    self.settle(slot, answers);
+                }
+                if let Event::Written(chunks) = &event {
+                    self.slots[slot].spool.extend(chunks.iter().cloned());
+                }
                 let Some(node) = &mut self.slots[slot].node else { return };
                 match event {
                     Event::Lease => node.feed(now_us, LeaseInput::Tick),
                     Event::Commits => node.tick_commits(now_us),
                     Event::HandOver(brane) => node.hand(now_us, brane, HandOverInput::Tick),
                     Event::Answers(reply) => node.reply(now_us, reply),
+                    Event::Written(_) => node.written(now_us),
                     Event::Says(from, brane, says) => node.say(now_us, from, brane, &says),
                     Event::Does(..) | Event::Hears(..) | Event::Boot => {}
                 }
@@ -248,6 +263,9 @@ impl World {
             _ => return,
         }
         self.perform(slot);
+        if is_written {
+            self.judge_kept(slot);
+        }
     }
 
     /// Does what a node decided.
@@ -263,6 +281,14 @@ impl World {
                 Does::Tell((builder, link), hears) => {
                     let at_us = self.arrival(builder as usize, false);
                     self.plan(at_us, slot, life, Event::Hears(builder as usize, link, hears));
+                }
+                Does::Writes(chunks) => {
+                    let delay_us = self.rng.exponential(2_000);
+                    self.plan(self.now_us + delay_us, slot, life, Event::Written(chunks));
+                }
+                Does::Drains => {
+                    let kept = self.slots[slot].spool.clone();
+                    self.ask(slot, life, store, Op::Settle(kept));
                 }
                 Does::TickLease(at_us) => self.wake(slot, at_us, Event::Lease),
                 Does::TickCommits(at_us) => self.wake(slot, at_us, Event::Commits),
@@ -347,10 +373,13 @@ impl World {
         let id = NodeId::from_bytes(self.rng.brane_id().to_bytes());
         let node = avvy_persistence::Node { id, address: nth.to_string() };
         let store = Arc::new(self.fleet.store(node));
-        let slot = &mut self.slots[nth];
-        if slot.node.is_some() {
+        if self.slots[nth].node.is_some() {
             return;
         }
+        if !self.settle_at_boot(nth, &store) {
+            return self.boot_later(nth);
+        }
+        let slot = &mut self.slots[nth];
         slot.life += 1;
         (slot.booted_us, slot.provisional) = (self.now_us, true);
         let mut node = Node::new(id, store, LeaseConfig { lease_ms: LEASE_MS as u32 });
@@ -406,22 +435,6 @@ impl World {
             self.judge.count("node ended");
             self.boot_later(nth);
         }
-    }
-
-    /// What is stored of a brane.
-    fn journal(&self, brane: BraneId) -> Vec<EditOf> {
-        let reader = self.fleet.store(avvy_persistence::Node {
-            id: NodeId::from_bytes([0; 16]),
-            address: String::new(),
-        });
-        let (mut edits, mut after) = (Vec::new(), Seq(0));
-        while let Ok(chunks) = now(reader.read_chunks(brane, after, 1 << 20))
-            && let Some(last) = chunks.last()
-        {
-            after = last.to;
-            edits.extend(chunks.iter().filter_map(|chunk| read(&chunk.body)));
-        }
-        edits
     }
 
     /// A node's own clock.

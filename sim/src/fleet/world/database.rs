@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use avvy_flow::group_commit;
+use avvy_flow::group_commit::{self, QueuedChunk};
 use avvy_flow::lease::Answer;
 use avvy_flow::lease::hand_over::HandOverInput;
-use avvy_model::BraneId;
+use avvy_model::{BraneId, NodeId, Seq};
 use avvy_persistence::memory::MemoryStore;
+use avvy_persistence::spool::Settled;
 use avvy_persistence::{ChunkWrite, Fleet, Holding, Store, StoreError};
 
 use super::{Event, Fate, LEASE_MS, LEASE_US, World};
-use crate::fleet::node::{Op, Opened, Reply, said};
+use crate::fleet::judge::EditOf;
+use crate::fleet::node::{Op, Opened, Reply, read, said};
 use crate::now;
 
 impl World {
@@ -68,20 +70,10 @@ impl World {
                 Reply::Lease { number, answer }
             }
             Op::Append(batch) => {
-                let writes = batch.iter().map(|queued| {
-                    let chunk = &queued.chunk;
-                    ChunkWrite {
-                        brane: queued.brane,
-                        epoch: chunk.epoch,
-                        from: chunk.from,
-                        to: chunk.to,
-                        at_ms: chunk.at_ms,
-                        body: chunk.body.clone(),
-                    }
-                });
-                let answers = now(store.append(writes.collect())).ok();
+                let answers = now(store.append(writes(&batch))).ok();
                 Reply::Appended(answers.map(|a| group_commit::rejected(&batch, &a, |_, _| {})))
             }
+            Op::Settle(kept) => Reply::Settled(settled(store, &kept)),
             Op::Open(brane) => Reply::Opened(brane, self.open(slot, store, brane)),
             Op::Ready(brane) => {
                 let _ = now(store.ready(brane));
@@ -114,6 +106,22 @@ impl World {
         }
     }
 
+    /// What is stored of a brane.
+    pub(super) fn journal(&self, brane: BraneId) -> Vec<EditOf> {
+        let reader = self.fleet.store(avvy_persistence::Node {
+            id: NodeId::from_bytes([0; 16]),
+            address: String::new(),
+        });
+        let (mut edits, mut after) = (Vec::new(), Seq(0));
+        while let Ok(chunks) = now(reader.read_chunks(brane, after, 1 << 20))
+            && let Some(last) = chunks.last()
+        {
+            after = last.to;
+            edits.extend(chunks.iter().filter_map(|chunk| read(&chunk.body)));
+        }
+        edits
+    }
+
     /// Opens a brane: nobody who is sure of it may be robbed.
     fn open(&mut self, slot: usize, store: &MemoryStore, brane: BraneId) -> Option<Opened> {
         let before = now(store.holder(brane)).ok().flatten();
@@ -143,6 +151,26 @@ impl World {
     }
 }
 
+/// What becomes of chunks that were kept on a local disk; `None`: nothing, as
+/// the database fails.
+pub(super) fn settled(store: &MemoryStore, kept: &[QueuedChunk]) -> Option<Vec<Settled>> {
+    let writes = writes(kept);
+    let answers = now(store.append(writes.clone())).ok()?;
+    Some(writes.iter().zip(answers).map(|(chunk, answer)| Settled::of(chunk, answer)).collect())
+}
+
+fn writes(chunks: &[QueuedChunk]) -> Vec<ChunkWrite> {
+    let write = |QueuedChunk { brane, chunk }: &QueuedChunk| ChunkWrite {
+        brane: *brane,
+        epoch: chunk.epoch,
+        from: chunk.from,
+        to: chunk.to,
+        at_ms: chunk.at_ms,
+        body: chunk.body.clone(),
+    };
+    chunks.iter().map(write).collect()
+}
+
 /// What a node hears of a question that was not answered.
 fn no_answer(op: &Op) -> Reply {
     use avvy_flow::lease::hand_over::Answer as Said;
@@ -151,6 +179,7 @@ fn no_answer(op: &Op) -> Reply {
             Reply::Lease { number: *number, answer: None }
         }
         Op::Append(_) => Reply::Appended(None),
+        Op::Settle(_) => Reply::Settled(None),
         Op::Open(brane) => Reply::Opened(*brane, None),
         Op::Offer(brane, ..) => Reply::HandOver(*brane, HandOverInput::Offered(Said::Failed)),
         Op::AskReady(brane, _) => Reply::HandOver(*brane, HandOverInput::Ready(Said::Failed)),
