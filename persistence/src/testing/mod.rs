@@ -27,6 +27,7 @@ mod fleet_fixture;
 mod mongo_fixture;
 #[cfg(feature = "mongodb")]
 pub mod mongod;
+mod numbers;
 #[cfg(any(feature = "mongodb", feature = "redis"))]
 mod program;
 pub mod proxy;
@@ -40,6 +41,7 @@ pub use fixture::{Failure, Fixture, MemoryFixture, SqliteFixture, Verdict};
 pub use fleet_fixture::{FleetFixture, LEASE_MS, Member, MemoryFleetFixture, nth_node};
 #[cfg(feature = "mongodb")]
 pub use mongo_fixture::{MongoFixture, MongoFleetFixture};
+pub use numbers::{Numbers, Truth};
 
 /// Runs every case of a fleet, each on a fixture of its own; returns those that
 /// failed with what was wrong.

@@ -1,88 +1,12 @@
-//! What the tests share: nodes of a fleet, and a store of numbers that change.
+//! What the tests share: nodes of a fleet.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use avvy_persistence::StoreError;
 use avvy_persistence::cache::redis::{Redis, RedisOptions};
-use avvy_persistence::cache::{Cache, CacheOptions, Caches, Model, SharedStatus, TierStatus};
-use tokio::sync::Notify;
-use tokio::time::Instant;
-
-/// Numbers under numbers.
-pub struct Numbers;
-
-impl Model for Numbers {
-    type Key = u8;
-    type Value = u64;
-    const KIND: &'static str = "number";
-    const VERSION: u32 = 1;
-
-    fn key_text(key: &u8) -> String {
-        key.to_string()
-    }
-
-    fn key_of(text: &str) -> Option<u8> {
-        text.parse().ok()
-    }
-
-    fn encode(value: &u64) -> Vec<u8> {
-        value.to_le_bytes().to_vec()
-    }
-
-    fn decode(bytes: &[u8]) -> Option<u64> {
-        bytes.try_into().ok().map(u64::from_le_bytes)
-    }
-
-    fn weight(_: &u64) -> usize {
-        8
-    }
-}
-
-/// The store of all nodes: every value that a key had, and since when. Values
-/// only rise; a key without one has none.
-#[derive(Default)]
-pub struct Truth {
-    values: Mutex<BTreeMap<u8, Vec<(u64, Instant)>>>,
-    next: AtomicU64,
-    /// What a read takes, in milliseconds.
-    pub read_ms: AtomicU64,
-    /// Whether reads are held up after they have read.
-    pub is_held: AtomicBool,
-    pub began: Notify,
-    pub go_on: Notify,
-}
-
-impl Truth {
-    pub fn new() -> Arc<Self> {
-        Arc::default()
-    }
-
-    /// Gives a key its next value.
-    pub fn change(&self, key: u8) -> u64 {
-        let value = 1 + self.next.fetch_add(1, Ordering::SeqCst);
-        self.values.lock().unwrap().entry(key).or_default().push((value, Instant::now()));
-        value
-    }
-
-    /// When a value was replaced.
-    pub fn replaced(&self, key: u8, value: u64) -> Option<Instant> {
-        let values = self.values.lock().unwrap();
-        values.get(&key)?.iter().find(|(other, _)| *other > value).map(|(_, at)| *at)
-    }
-
-    async fn read(self: Arc<Self>, key: u8) -> Result<Option<u64>, StoreError> {
-        let value = self.values.lock().unwrap().get(&key).and_then(|values| values.last().copied());
-        tokio::time::sleep(Duration::from_millis(self.read_ms.load(Ordering::SeqCst))).await;
-        if self.is_held.load(Ordering::SeqCst) {
-            self.began.notify_one();
-            self.go_on.notified().await;
-        }
-        Ok(value.map(|(value, _)| value))
-    }
-}
+use avvy_persistence::cache::{Cache, CacheOptions, Caches, SharedStatus, TierStatus};
+pub use avvy_persistence::testing::{Numbers, Truth};
 
 /// A node.
 #[derive(Clone)]

@@ -1,87 +1,23 @@
 #![allow(clippy::unwrap_used)]
-use std::sync::atomic::AtomicBool;
-
-use tokio::sync::Notify;
-
 use super::*;
-
-/// Numbers under numbers.
-struct Numbers;
-
-impl Model for Numbers {
-    type Key = u8;
-    type Value = u64;
-    const KIND: &'static str = "number";
-    const VERSION: u32 = 1;
-
-    fn key_text(key: &u8) -> String {
-        key.to_string()
-    }
-
-    fn key_of(text: &str) -> Option<u8> {
-        text.parse().ok()
-    }
-
-    fn encode(value: &u64) -> Vec<u8> {
-        value.to_le_bytes().to_vec()
-    }
-
-    fn decode(bytes: &[u8]) -> Option<u64> {
-        bytes.try_into().ok().map(u64::from_le_bytes)
-    }
-
-    fn weight(_: &u64) -> usize {
-        8
-    }
-}
-
-/// A store of one number, whose reads can be held up.
-#[derive(Default)]
-struct Truth {
-    value: AtomicU64,
-    reads: AtomicU64,
-    read_ms: AtomicU64,
-    is_held: AtomicBool,
-    began: Notify,
-    go_on: Notify,
-}
-
-impl Truth {
-    /// Reads the number, then waits if it is held up.
-    async fn read(self: Arc<Self>) -> Result<Option<u64>, StoreError> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        let value = self.value.load(Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(self.read_ms.load(Ordering::SeqCst))).await;
-        if self.is_held.load(Ordering::SeqCst) {
-            self.began.notify_one();
-            self.go_on.notified().await;
-        }
-        match value {
-            0 => Ok(None),
-            u64::MAX => Err(StoreError::Overloaded),
-            value => Ok(Some(value)),
-        }
-    }
-
-    async fn write(&self, cache: &Arc<Cache<Numbers>>, value: u64) {
-        let write = cache.write(1);
-        self.value.store(value, Ordering::SeqCst);
-        write.end().await;
-    }
-
-    fn reads(&self) -> u64 {
-        self.reads.load(Ordering::SeqCst)
-    }
-}
+use crate::testing::{Numbers, Truth};
 
 async fn get(cache: &Arc<Cache<Numbers>>, truth: &Arc<Truth>) -> Result<Option<u64>, StoreError> {
     let truth = Arc::clone(truth);
-    cache.get(&1, || truth.read()).await.map(|value| value.map(|value| *value))
+    cache.get(&1, || truth.read(1)).await.map(|value| value.map(|value| *value))
 }
 
+/// Has the key changed through the cache.
+async fn write(cache: &Arc<Cache<Numbers>>, change: impl FnOnce()) {
+    let write = cache.write(1);
+    change();
+    write.end().await;
+}
+
+/// A cache, and a store that has the first value.
 fn cache() -> (Arc<Cache<Numbers>>, Arc<Truth>) {
-    let truth = Arc::new(Truth::default());
-    truth.value.store(1, Ordering::SeqCst);
+    let truth = Truth::new();
+    truth.change(1);
     (Cache::new(CacheOptions::default(), None), truth)
 }
 
@@ -92,7 +28,7 @@ async fn keeps_a_value_for_its_time() {
         assert_eq!(get(&cache, &truth).await, Ok(Some(1)));
     }
     assert_eq!(truth.reads(), 1);
-    truth.value.store(2, Ordering::SeqCst);
+    truth.change(1);
     tokio::time::advance(CacheOptions::default().ttl * 9 / 10 - Duration::from_millis(10)).await;
     assert_eq!(get(&cache, &truth).await, Ok(Some(1)));
     tokio::time::advance(CacheOptions::default().ttl / 10 + Duration::from_millis(10)).await;
@@ -103,13 +39,13 @@ async fn keeps_a_value_for_its_time() {
 /// every millisecond, and changed without a word all the time.
 async fn a_minute(early_percent: u32) -> (u64, u64) {
     let options = CacheOptions { early_percent, ..CacheOptions::default() };
-    let (cache, truth) = (Cache::new(options, None), Arc::new(Truth::default()));
+    let (cache, truth) = (Cache::new(options, None), Truth::new());
     truth.read_ms.store(20, Ordering::SeqCst);
     let began = Instant::now();
     let now_ms = move || 1 + began.elapsed().as_millis() as u64;
     let mut waited = 0;
     while now_ms() < 60_000 {
-        truth.value.store(now_ms(), Ordering::SeqCst);
+        truth.set(1, now_ms());
         let asked_ms = now_ms();
         let value = get(&cache, &truth).await.unwrap().unwrap();
         waited += u64::from(now_ms() > asked_ms);
@@ -131,25 +67,25 @@ async fn what_is_asked_for_all_the_time_is_renewed_before_it_ends() {
 #[tokio::test(start_paused = true)]
 async fn keeps_for_a_short_time_that_there_is_none() {
     let (cache, truth) = cache();
-    truth.value.store(0, Ordering::SeqCst);
+    truth.remove(1);
     assert_eq!((get(&cache, &truth).await, get(&cache, &truth).await), (Ok(None), Ok(None)));
     assert_eq!(truth.reads(), 1);
-    truth.write(&cache, 5).await;
-    assert_eq!(get(&cache, &truth).await, Ok(Some(5)));
-    truth.write(&cache, 0).await;
+    write(&cache, || _ = truth.change(1)).await;
+    assert_eq!(get(&cache, &truth).await, Ok(Some(2)));
+    write(&cache, || truth.remove(1)).await;
     assert_eq!(get(&cache, &truth).await, Ok(None));
-    truth.value.store(6, Ordering::SeqCst);
+    truth.change(1);
     tokio::time::advance(CacheOptions::default().missing_ttl).await;
-    assert_eq!(get(&cache, &truth).await, Ok(Some(6)));
+    assert_eq!(get(&cache, &truth).await, Ok(Some(3)));
 }
 
 #[tokio::test]
 async fn a_failure_is_told_and_not_kept() {
     let (cache, truth) = cache();
-    truth.value.store(u64::MAX, Ordering::SeqCst);
+    truth.fails.store(true, Ordering::SeqCst);
     assert_eq!(get(&cache, &truth).await, Err(StoreError::Overloaded));
-    truth.value.store(3, Ordering::SeqCst);
-    assert_eq!(get(&cache, &truth).await, Ok(Some(3)));
+    truth.fails.store(false, Ordering::SeqCst);
+    assert_eq!(get(&cache, &truth).await, Ok(Some(1)));
 }
 
 #[tokio::test]
@@ -191,7 +127,7 @@ async fn a_read_that_began_before_a_write_does_not_put_its_value_back() {
     let slow = tokio::spawn(async move { get(&slow_cache, &slow_truth).await });
     truth.began.notified().await;
     truth.is_held.store(false, Ordering::SeqCst);
-    truth.write(&cache, 2).await;
+    write(&cache, || _ = truth.change(1)).await;
     // It does not wait for the read of before.
     assert_eq!(get(&cache, &truth).await, Ok(Some(2)));
     truth.go_on.notify_one();
@@ -205,7 +141,7 @@ async fn a_write_that_nobody_waits_for_counts_as_done() {
     let (cache, truth) = cache();
     assert_eq!(get(&cache, &truth).await, Ok(Some(1)));
     let write = cache.write(1);
-    truth.value.store(2, Ordering::SeqCst);
+    truth.change(1);
     drop(write);
     assert_eq!(get(&cache, &truth).await, Ok(Some(2)));
 }
