@@ -80,6 +80,50 @@ pub struct Holder {
     pub epoch: Epoch,
 }
 
+/// What a node wants of a brane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// To offer a brane of its own to another node, in place of an earlier
+    /// offer of it. Whether that node lives is not looked at. The same again
+    /// changes nothing.
+    Offer {
+        /// Under which epoch it holds the brane.
+        epoch: Epoch,
+        /// The other node.
+        to: NodeId,
+    },
+    /// To say that it is ready for a brane that is offered to it. Does nothing
+    /// if it is offered no more.
+    Ready,
+    /// To know whether the node to which it offers a brane is ready for it;
+    /// false if it is not offered.
+    IsReady {
+        /// Under which epoch it holds the brane.
+        epoch: Epoch,
+    },
+    /// To take an offer back; no error if there is none.
+    Withdraw {
+        /// Under which epoch it holds the brane.
+        epoch: Epoch,
+    },
+    /// To make another node the holder of a brane of its own, offered or not.
+    /// That node opens it under the next epoch; until then chunks of this
+    /// epoch are still taken. The same again is no error, also when the other
+    /// has opened it.
+    HandOver {
+        /// Under which epoch it holds the brane.
+        epoch: Epoch,
+        /// The other node.
+        to: NodeId,
+    },
+    /// To give a brane of its own up: whoever opens it next has it. No error
+    /// if nobody holds it.
+    Release {
+        /// Under which epoch it holds the brane.
+        epoch: Epoch,
+    },
+}
+
 /// What a node can ask of the store that its fleet shares.
 ///
 /// Every method is bounded in time, as those of [`Store`](crate::Store) are,
@@ -117,56 +161,52 @@ pub trait Fleet: Send + Sync + 'static {
     /// `UnknownBrane`.
     fn holder(&self, brane: BraneId) -> BoxFuture<'_, Result<Option<Holder>, StoreError>>;
 
-    /// Offers a brane of this node to another, in place of an earlier offer of
-    /// it. Whether that node lives is not looked at. The same again changes
-    /// nothing.
+    /// Fulfils a wish. True if it is [`Wish::IsReady`] and the target is ready;
+    /// all others have no answer.
     ///
     /// # Errors
-    /// `UnknownBrane`, `StaleEpoch`.
+    /// `UnknownBrane`; `StaleEpoch`, but for [`Wish::Ready`].
+    fn wish(&self, brane: BraneId, wish: Wish) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// [`Wish::Offer`].
     fn offer(
         &self,
         brane: BraneId,
         epoch: Epoch,
         to: NodeId,
-    ) -> BoxFuture<'_, Result<(), StoreError>>;
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move { self.wish(brane, Wish::Offer { epoch, to }).await.map(drop) })
+    }
 
-    /// Says that this node is ready for a brane that is offered to it. Does
-    /// nothing if it is offered no more.
-    fn ready(&self, brane: BraneId) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// [`Wish::Ready`].
+    fn ready(&self, brane: BraneId) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move { self.wish(brane, Wish::Ready).await.map(drop) })
+    }
 
-    /// Whether the node to which this one offers a brane is ready for it;
-    /// false if it is not offered.
-    ///
-    /// # Errors
-    /// `UnknownBrane`, `StaleEpoch`.
-    fn is_ready(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<bool, StoreError>>;
+    /// [`Wish::IsReady`].
+    fn is_ready(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.wish(brane, Wish::IsReady { epoch })
+    }
 
-    /// Takes an offer back; no error if there is none.
-    ///
-    /// # Errors
-    /// `UnknownBrane`, `StaleEpoch`.
-    fn withdraw(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// [`Wish::Withdraw`].
+    fn withdraw(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move { self.wish(brane, Wish::Withdraw { epoch }).await.map(drop) })
+    }
 
-    /// Makes another node the holder of a brane of this one, offered or not.
-    /// That node opens it under the next epoch; until then chunks of this
-    /// epoch are still taken. The same again is no error, also when the other
-    /// has opened it.
-    ///
-    /// # Errors
-    /// `UnknownBrane`, `StaleEpoch`.
+    /// [`Wish::HandOver`].
     fn hand_over(
         &self,
         brane: BraneId,
         epoch: Epoch,
         to: NodeId,
-    ) -> BoxFuture<'_, Result<(), StoreError>>;
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move { self.wish(brane, Wish::HandOver { epoch, to }).await.map(drop) })
+    }
 
-    /// Gives a brane of this node up: whoever opens it next has it. No error
-    /// if nobody holds it.
-    ///
-    /// # Errors
-    /// `UnknownBrane`, `StaleEpoch`.
-    fn release(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// [`Wish::Release`].
+    fn release(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move { self.wish(brane, Wish::Release { epoch }).await.map(drop) })
+    }
 }
 
 /// The answer of a store that was made without a node.

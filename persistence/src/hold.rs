@@ -5,6 +5,7 @@
 use avvy_model::{Epoch, NodeId};
 
 use crate::error::StoreError;
+use crate::fleet::Wish;
 
 /// What a store keeps beside a brane's head. It says who may open the brane;
 /// what its journal takes is a matter of the epoch alone.
@@ -32,17 +33,6 @@ pub(crate) struct Handed {
     pub(crate) to: NodeId,
 }
 
-/// What a node wants of a brane.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Wish {
-    Offer { epoch: Epoch, to: NodeId },
-    Ready,
-    IsReady { epoch: Epoch },
-    Withdraw { epoch: Epoch },
-    HandOver { epoch: Epoch, to: NodeId },
-    Release { epoch: Epoch },
-}
-
 impl Hold {
     /// The holder that has to be over before this node may open the brane;
     /// `None` is a store that is part of no fleet.
@@ -58,8 +48,8 @@ impl Hold {
         self.holder = node;
     }
 
-    /// Fulfils a node's wish; the brane's newest epoch is `newest`. True if
-    /// the target that was asked for is ready.
+    /// Fulfils a node's wish, as [`Fleet::wish`](crate::Fleet::wish) says; the
+    /// brane's newest epoch is `newest`.
     pub(crate) fn fulfil(
         &mut self,
         me: NodeId,

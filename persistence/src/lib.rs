@@ -48,7 +48,7 @@ mod upkeep;
 
 pub use chunk::{AppendRefusal, Chunk, ChunkWrite, MAX_CHUNK_BYTES};
 pub use error::{Place, StoreError};
-pub use fleet::{Fleet, Holder, Holding, MAX_ADDRESS_BYTES, Node, NodeStatus, Renewed};
+pub use fleet::{Fleet, Holder, Holding, MAX_ADDRESS_BYTES, Node, NodeStatus, Renewed, Wish};
 pub use lineage::Lineage;
 pub use record::{
     BraneCursor, BraneFilter, BraneKind, BranePage, BraneRecord, MAX_NAME_BYTES, MAX_PAGE,

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::future::ready;
 
-use avvy_model::{BraneId, Epoch, NodeId};
+use avvy_model::{BraneId, NodeId};
 
 use super::fault::{Fault, Operation};
 use super::state::{Brane, State};
 use super::{MemoryDisk, MemoryStore};
 use crate::error::StoreError;
 use crate::fleet::{
-    Fleet, Holder, Holding, MAX_ADDRESS_BYTES, Node, NodeStatus, Renewed, no_member,
+    Fleet, Holder, Holding, MAX_ADDRESS_BYTES, Node, NodeStatus, Renewed, Wish, no_member,
 };
-use crate::hold::{Hold, Wish};
+use crate::hold::Hold;
 use crate::store::BoxFuture;
 
 /// Several stores at once on one disk, each a node of a fleet. Their time is
@@ -170,13 +170,6 @@ impl MemoryStore {
             None => Box::pin(ready(Err(no_member()))),
         }
     }
-
-    fn wish(&self, brane: BraneId, wish: Wish) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.as_member(Operation::Fleet, move |state, member| {
-            let brane = state.brane_mut(brane)?;
-            brane.hold.fulfil(member.node.id, brane.epoch, wish)
-        })
-    }
 }
 
 impl Fleet for MemoryStore {
@@ -244,37 +237,10 @@ impl Fleet for MemoryStore {
         })
     }
 
-    fn offer(
-        &self,
-        brane: BraneId,
-        epoch: Epoch,
-        to: NodeId,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move { self.wish(brane, Wish::Offer { epoch, to }).await.map(drop) })
-    }
-
-    fn ready(&self, brane: BraneId) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move { self.wish(brane, Wish::Ready).await.map(drop) })
-    }
-
-    fn is_ready(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.wish(brane, Wish::IsReady { epoch })
-    }
-
-    fn withdraw(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move { self.wish(brane, Wish::Withdraw { epoch }).await.map(drop) })
-    }
-
-    fn hand_over(
-        &self,
-        brane: BraneId,
-        epoch: Epoch,
-        to: NodeId,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move { self.wish(brane, Wish::HandOver { epoch, to }).await.map(drop) })
-    }
-
-    fn release(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move { self.wish(brane, Wish::Release { epoch }).await.map(drop) })
+    fn wish(&self, brane: BraneId, wish: Wish) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.as_member(Operation::Fleet, move |state, member| {
+            let brane = state.brane_mut(brane)?;
+            brane.hold.fulfil(member.node.id, brane.epoch, wish)
+        })
     }
 }

@@ -23,9 +23,9 @@ use super::rows::{self, BRANES, HOLDER, Head, NODES, TARGET, damaged, number};
 use super::writes::length;
 use crate::error::{Place, StoreError};
 use crate::fleet::{
-    Fleet, Holder, Holding, MAX_ADDRESS_BYTES, Node, NodeStatus, Renewed, no_member,
+    Fleet, Holder, Holding, MAX_ADDRESS_BYTES, Node, NodeStatus, Renewed, Wish, no_member,
 };
-use crate::hold::{Hold, Wish};
+use crate::hold::Hold;
 use crate::store::BoxFuture;
 
 /// How long a node is known after its lease was over, in milliseconds. What it
@@ -200,11 +200,6 @@ impl Work for Wishing {
 impl MongoStore {
     fn member(&self) -> Result<&Member, StoreError> {
         self.member.as_ref().ok_or(no_member())
-    }
-
-    async fn wish(&self, brane: BraneId, wish: Wish) -> Result<bool, StoreError> {
-        let node = self.member()?.node.id;
-        self.link.transact(&Wishing { brane, node, wish }).await
     }
 
     /// Writes the node's document, also while a process that died holds it.
@@ -388,37 +383,10 @@ impl Fleet for MongoStore {
         Box::pin(self.find_holder(brane))
     }
 
-    fn offer(
-        &self,
-        brane: BraneId,
-        epoch: Epoch,
-        to: NodeId,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move { self.wish(brane, Wish::Offer { epoch, to }).await.map(drop) })
-    }
-
-    fn ready(&self, brane: BraneId) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move { self.wish(brane, Wish::Ready).await.map(drop) })
-    }
-
-    fn is_ready(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<bool, StoreError>> {
-        Box::pin(self.wish(brane, Wish::IsReady { epoch }))
-    }
-
-    fn withdraw(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move { self.wish(brane, Wish::Withdraw { epoch }).await.map(drop) })
-    }
-
-    fn hand_over(
-        &self,
-        brane: BraneId,
-        epoch: Epoch,
-        to: NodeId,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move { self.wish(brane, Wish::HandOver { epoch, to }).await.map(drop) })
-    }
-
-    fn release(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move { self.wish(brane, Wish::Release { epoch }).await.map(drop) })
+    fn wish(&self, brane: BraneId, wish: Wish) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let node = self.member()?.node.id;
+            self.link.transact(&Wishing { brane, node, wish }).await
+        })
     }
 }

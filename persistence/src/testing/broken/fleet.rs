@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use avvy_model::{BraneId, Epoch, NodeId};
+use avvy_model::{BraneId, NodeId};
 
 use super::{Broken, Bug, State};
 use crate::error::StoreError;
-use crate::fleet::{Fleet, Holder, Holding, Node, NodeStatus, Renewed, no_member};
+use crate::fleet::{Fleet, Holder, Holding, Node, NodeStatus, Renewed, Wish, no_member};
 use crate::memory::MemoryFleet;
 use crate::store::BoxFuture;
 use crate::testing::fixture::{Failure, Verdict};
@@ -113,42 +113,41 @@ impl Broken {
         Ok(renewed)
     }
 
-    async fn hand_over_wrongly(
-        &self,
-        brane: BraneId,
-        epoch: Epoch,
-        to: NodeId,
-    ) -> Result<(), StoreError> {
+    async fn wish_wrongly(&self, brane: BraneId, wish: Wish) -> Result<bool, StoreError> {
         let member = self.member()?;
-        match self.bug {
-            Bug::HandsNothingOver => Ok(()),
-            Bug::HandsOverToAnybody => member.release(brane, epoch).await,
-            Bug::RefusesHandOversAgain => {
+        match (self.bug, wish) {
+            (Bug::KeepsOffers, Wish::Withdraw { .. })
+            | (Bug::HandsNothingOver, Wish::HandOver { .. })
+            | (Bug::ReleasesNothing, Wish::Release { .. }) => return Ok(false),
+            (Bug::ForgetsReadiness, Wish::Offer { epoch, .. }) => {
+                member.withdraw(brane, epoch).await?;
+            }
+            (_, Wish::Ready) => drop(self.state().ready.insert(brane)),
+            (Bug::HandsOverToAnybody, Wish::HandOver { epoch, .. }) => {
+                return member.wish(brane, Wish::Release { epoch }).await;
+            }
+            (Bug::RefusesHandOversAgain, Wish::HandOver { to, .. }) => {
                 let holder = member.holder(brane).await?;
-                match holder.filter(|holder| holder.node.id == to) {
-                    Some(holder) => Err(StoreError::StaleEpoch { current: holder.epoch }),
-                    None => member.hand_over(brane, epoch, to).await,
+                if let Some(holder) = holder.filter(|holder| holder.node.id == to) {
+                    return Err(StoreError::StaleEpoch { current: holder.epoch });
                 }
             }
-            _ => member.hand_over(brane, epoch, to).await,
+            _ => {}
         }
-    }
-
-    async fn release_wrongly(&self, brane: BraneId, epoch: Epoch) -> Result<(), StoreError> {
-        match (self.bug, self.member()?.release(brane, epoch).await) {
-            (Bug::ReleasesWhatIsNotHeld, Err(StoreError::StaleEpoch { .. })) => Ok(()),
-            (_, answer) => answer,
+        let answer = member.wish(brane, wish).await;
+        match (self.bug, wish, answer) {
+            (Bug::ReadyAtOnce, Wish::IsReady { .. }, Ok(_)) => Ok(true),
+            (Bug::NeverReady, Wish::IsReady { .. }, Ok(_)) => Ok(false),
+            (Bug::KeepsReadiness, Wish::IsReady { .. }, Ok(is_ready)) => {
+                Ok(is_ready || self.state().ready.contains(&brane))
+            }
+            (
+                Bug::ReleasesWhatIsNotHeld,
+                Wish::Release { .. },
+                Err(StoreError::StaleEpoch { .. }),
+            ) => Ok(false),
+            (_, _, answer) => answer,
         }
-    }
-
-    async fn is_ready_wrongly(&self, brane: BraneId, epoch: Epoch) -> Result<bool, StoreError> {
-        let is_ready = self.member()?.is_ready(brane, epoch).await?;
-        Ok(match self.bug {
-            Bug::ReadyAtOnce => true,
-            Bug::NeverReady => false,
-            Bug::KeepsReadiness => is_ready || self.state().ready.contains(&brane),
-            _ => is_ready,
-        })
     }
 }
 
@@ -197,56 +196,7 @@ impl Fleet for Broken {
         Box::pin(async move { self.member()?.holder(brane).await })
     }
 
-    fn offer(
-        &self,
-        brane: BraneId,
-        epoch: Epoch,
-        to: NodeId,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            let member = self.member()?;
-            if self.bug == Bug::ForgetsReadiness {
-                member.withdraw(brane, epoch).await?;
-            }
-            member.offer(brane, epoch, to).await
-        })
-    }
-
-    fn ready(&self, brane: BraneId) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            self.state().ready.insert(brane);
-            self.member()?.ready(brane).await
-        })
-    }
-
-    fn is_ready(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<bool, StoreError>> {
-        Box::pin(self.is_ready_wrongly(brane, epoch))
-    }
-
-    fn withdraw(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            match self.bug {
-                Bug::KeepsOffers => Ok(()),
-                _ => self.member()?.withdraw(brane, epoch).await,
-            }
-        })
-    }
-
-    fn hand_over(
-        &self,
-        brane: BraneId,
-        epoch: Epoch,
-        to: NodeId,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.hand_over_wrongly(brane, epoch, to))
-    }
-
-    fn release(&self, brane: BraneId, epoch: Epoch) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            match self.bug {
-                Bug::ReleasesNothing => Ok(()),
-                _ => self.release_wrongly(brane, epoch).await,
-            }
-        })
+    fn wish(&self, brane: BraneId, wish: Wish) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.wish_wrongly(brane, wish))
     }
 }
