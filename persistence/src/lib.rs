@@ -38,6 +38,7 @@ pub mod powercut;
 mod record;
 mod report;
 mod scan;
+mod share;
 mod snapshot;
 pub mod spool;
 pub mod sqlite;

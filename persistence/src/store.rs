@@ -149,9 +149,9 @@ pub trait Store: Send + Sync + 'static {
     /// Each chunk is judged alone: it is stored if its epoch is the brane's
     /// newest and it begins at the brane's head, counting the chunks before
     /// it in the group; otherwise it is refused, as it is when the brane's own
-    /// entries are damaged, and the others are stored all the same. A chunk that is stored already, with the same brane,
-    /// epoch, range and checksum, counts as done. So a call whose outcome is
-    /// unknown can be repeated as it was.
+    /// entries are damaged, and the others are stored all the same. A chunk that
+    /// is stored already, with the same brane, epoch, range and checksum, counts
+    /// as done. So a call whose outcome is unknown can be repeated as it was.
     ///
     /// # Errors
     /// If the call as a whole fails, any of its chunks may be stored or not,
@@ -226,6 +226,10 @@ pub trait Store: Send + Sync + 'static {
     /// be opened from. Never deletes the newest snapshot. Each bite is bounded
     /// in time, the whole is not; a caller that drops the future stops after a
     /// bite.
+    ///
+    /// Each node of a fleet does its part alone: the branes that it holds, and
+    /// some of those that nobody whose lease lasts holds. One sees to
+    /// [`CompactPolicy::max_journal_bytes`].
     fn compact(&self, policy: CompactPolicy) -> BoxFuture<'_, Result<Compaction, StoreError>>;
 
     /// Reads everything of a brane and says what is there and what is not

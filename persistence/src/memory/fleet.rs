@@ -13,6 +13,7 @@ use crate::fleet::{
     Fleet, Holder, Holding, MAX_ADDRESS_BYTES, Node, NodeStatus, Renewed, Wish, no_member,
 };
 use crate::hold::Hold;
+use crate::share::Share;
 use crate::store::BoxFuture;
 
 /// Several stores at once on one disk, each a node of a fleet. Their time is
@@ -129,6 +130,12 @@ impl State {
         }
         self.brane_mut(id)?.hold.take(to);
         Ok(())
+    }
+
+    /// The part of the branes that is this node's to see to.
+    pub(super) fn share(&self, member: &Member) -> Share {
+        let known = self.fleet.known.keys().copied();
+        Share::new(member.node.id, known.filter(|node| self.fleet.remaining_ms(*node) > 0))
     }
 
     fn renewed(&mut self, member: &Member, held: &[Holding]) -> Renewed {

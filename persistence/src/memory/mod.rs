@@ -308,7 +308,10 @@ impl Store for MemoryStore {
     }
 
     fn compact(&self, policy: CompactPolicy) -> BoxFuture<'_, Result<Compaction, StoreError>> {
-        self.run(Operation::Compact, |state, _| Ok(state.compact(policy)))
+        self.run(Operation::Compact, |state, _| {
+            let share = self.member.as_ref().map(|member| state.share(member));
+            Ok(state.compact(policy, share.as_ref()))
+        })
     }
 
     fn verify_brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneReport, StoreError>> {

@@ -8,13 +8,19 @@ use super::state::{Brane, SPOILED, State};
 use crate::error::{Place, StoreError};
 use crate::inspection::Walk;
 use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
+use crate::share::Share;
 
 impl State {
-    pub(super) fn compact(&mut self, policy: CompactPolicy) -> Compaction {
+    /// Deletes what the policy lets go, of the part of a fleet's branes that
+    /// is this node's.
+    pub(super) fn compact(&mut self, policy: CompactPolicy, share: Option<&Share>) -> Compaction {
         let mut done = Compaction::default();
         let oldest_ms = policy.now_ms.saturating_sub(policy.retention_ms);
         let keep = policy.keep_snapshots.max(1) as usize;
-        for brane in self.branes.values_mut() {
+        for (id, brane) in &mut self.branes {
+            if share.is_some_and(|share| !share.has(*id, brane.hold.holder)) {
+                continue;
+            }
             if brane.spoiled().is_some() {
                 done.skipped += 1;
                 continue;
@@ -24,7 +30,8 @@ impl State {
                 drop_oldest(brane, &mut done);
             }
         }
-        if let Some(cap) = policy.max_journal_bytes {
+        let cap = policy.max_journal_bytes;
+        if let Some(cap) = cap.filter(|_| share.is_none_or(Share::has_the_whole)) {
             self.cut_to(cap, keep, &mut done);
         }
         done

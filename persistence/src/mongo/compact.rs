@@ -1,19 +1,21 @@
 //! Retention: a long walk in short steps.
 //!
 //! Any process may do it, also several at once: what may go is judged from
-//! what is stored, and each bite is a transaction of its own.
+//! what is stored, and each bite is a transaction of its own. The nodes of a
+//! fleet share the branes out, see [`Share`].
 
-use avvy_model::{BraneId, Seq};
+use avvy_model::{BraneId, NodeId, Seq};
 use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 
 use super::fault::Failure;
 use super::link::{Link, Query, Work};
 use super::reader::{self, Snapshots};
-use super::rows::{self, BRANES, CHUNK_RESTS, CHUNKS, Head, chunks_from};
+use super::rows::{self, BRANES, CHUNK_RESTS, CHUNKS, HOLDER, Head, chunks_from};
 use super::snapshots::{delete, doom, sweep};
 use crate::error::StoreError;
 use crate::report::{CompactPolicy, Compaction};
+use crate::share::Share;
 use crate::upkeep::{self, Bite, Bites, Bitten, skip_damaged};
 
 /// Branes listed in one step.
@@ -23,15 +25,22 @@ const BITE_CHUNKS: u32 = 256;
 /// Bytes of chunks deleted in one bite.
 const BITE_BYTES: u64 = 1 << 20;
 
-/// Deletes what the policy lets go.
-pub(super) async fn compact(link: &Link, policy: CompactPolicy) -> Result<Compaction, StoreError> {
+/// Deletes what the policy lets go, of the part of a fleet's branes that is
+/// this node's.
+pub(super) async fn compact(
+    link: &Link,
+    policy: CompactPolicy,
+    share: Option<&Share>,
+) -> Result<Compaction, StoreError> {
     let mut done = Compaction::default();
     let before_ms = policy.now_ms.saturating_sub(policy.retention_ms);
     let mut after = String::new();
     loop {
-        let (ids, last) = some_branes(link, &after).await?;
-        for id in ids {
-            let result = match id {
+        let (some, last) = some_branes(link, &after).await?;
+        for Listed { brane, holder } in some {
+            let is_ours = |brane| share.is_none_or(|share| share.has(brane, holder));
+            let result = match brane {
+                Some(brane) if !is_ours(brane) => continue,
                 Some(brane) => compact_brane(link, brane, policy, before_ms, &mut done).await,
                 None => Err(rows::damaged(
                     crate::error::Place::File(BRANES.into()),
@@ -43,24 +52,36 @@ pub(super) async fn compact(link: &Link, policy: CompactPolicy) -> Result<Compac
         let Some(last) = last else { break };
         after = last;
     }
-    if let Some(cap) = policy.max_journal_bytes {
+    let cap = policy.max_journal_bytes;
+    if let Some(cap) = cap.filter(|_| share.is_none_or(Share::has_the_whole)) {
         upkeep::cut_to(link, cap, policy.keep_snapshots, &mut done).await?;
     }
     Ok(done)
 }
 
-/// Some branes after a key, and the last key if there may be more. A key that
-/// is no id is `None`.
+/// A brane, and who holds it.
+pub(super) struct Listed {
+    /// `None`: its key is no id.
+    pub(super) brane: Option<BraneId>,
+    holder: Option<NodeId>,
+}
+
+/// Some branes after a key, and the last key if there may be more.
 pub(super) async fn some_branes(
     link: &Link,
     after: &str,
-) -> Result<(Vec<Option<BraneId>>, Option<String>), StoreError> {
+) -> Result<(Vec<Listed>, Option<String>), StoreError> {
     let (filter, sort) = (doc! {"_id": {"$gt": after}}, doc! {"_id": 1});
-    let query = Query { filter, sort, fields: doc! {"_id": 1}, limit: STEP, ..Query::default() };
+    let fields = doc! {"_id": 1, HOLDER: 1};
+    let query = Query { filter, sort, fields, limit: STEP, ..Query::default() };
     let found = link.many(BRANES, query).await?;
-    let keys: Vec<&str> = found.iter().filter_map(|brane| brane.get_str("_id").ok()).collect();
-    let last = keys.last().filter(|_| keys.len() == STEP as usize).map(|last| (*last).to_owned());
-    Ok((keys.iter().map(|key| key.parse().ok()).collect(), last))
+    let key = |found: &Document| found.get_str("_id").ok().map(str::to_owned);
+    let last = found.last().filter(|_| found.len() == STEP as usize).and_then(key);
+    let listed = |found: &Document| Listed {
+        brane: found.get_str("_id").ok().and_then(|id| id.parse().ok()),
+        holder: found.get_str(HOLDER).ok().and_then(|id| id.parse().ok()),
+    };
+    Ok((found.iter().map(listed).collect(), last))
 }
 
 async fn compact_brane(

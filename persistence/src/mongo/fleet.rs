@@ -26,6 +26,7 @@ use crate::fleet::{
     Fleet, Holder, Holding, MAX_ADDRESS_BYTES, Node, NodeStatus, Renewed, Wish, no_member,
 };
 use crate::hold::Hold;
+use crate::share::Share;
 use crate::store::BoxFuture;
 
 /// How long a node is known after its lease was over, in milliseconds. What it
@@ -325,6 +326,20 @@ impl MongoStore {
             }
             link.learn(&session);
             Ok(nodes)
+        })
+        .await
+    }
+
+    /// The part of the branes that is this node's to see to; `None`: all, as
+    /// this is no fleet.
+    pub(super) async fn share(&self) -> Result<Option<Share>, StoreError> {
+        let (link, Some(member)) = (&self.link, &self.member) else { return Ok(None) };
+        link.step(async {
+            let mut session = link.session().await?;
+            let live = doc! {"$expr": {"$gt": ["$expires", "$$NOW"]}};
+            let living = statuses(link, &mut session, live).await?;
+            let living = living.into_iter().map(|status| status.node.id);
+            Ok(Some(Share::new(member.node.id, living)))
         })
         .await
     }

@@ -75,8 +75,8 @@ pub(super) async fn store(link: &Link) -> Result<StoreReport, StoreError> {
     let mut report = StoreReport { schema: VERSION, device_bytes, ..StoreReport::default() };
     let mut after = String::new();
     loop {
-        let (ids, last) = some_branes(link, &after).await?;
-        for brane in ids.into_iter().flatten() {
+        let (some, last) = some_branes(link, &after).await?;
+        for brane in some.into_iter().filter_map(|listed| listed.brane) {
             match reader::brane(link, brane).await {
                 Ok(_) => report.branes += 1,
                 Err(StoreError::Damaged { place, why }) => add(&mut report, place, why),

@@ -131,7 +131,10 @@ impl Store for MongoStore {
     }
 
     fn compact(&self, policy: CompactPolicy) -> BoxFuture<'_, Result<Compaction, StoreError>> {
-        Box::pin(compact::compact(&self.link, policy))
+        Box::pin(async move {
+            let share = self.share().await?;
+            compact::compact(&self.link, policy, share.as_ref()).await
+        })
     }
 
     fn verify_brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneReport, StoreError>> {

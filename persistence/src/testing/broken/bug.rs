@@ -119,11 +119,13 @@ pub enum Bug {
     HidesDraining,
     /// Lists nodes whose leases are over as if they lasted.
     ListsTheDeadAsLiving,
+    /// Compacts what is another node's to see to.
+    CompactsForOthers,
 }
 
 impl Bug {
     /// Every bug of a fleet, and those of a store that matter most there.
-    pub const FLEET: [Self; 26] = [
+    pub const FLEET: [Self; 28] = [
         Self::AcceptsOldEpochs,
         Self::FailsAGroupForAStaleChunk,
         Self::TakesFromTheLiving,
@@ -150,6 +152,8 @@ impl Bug {
         Self::NeverLeaves,
         Self::HidesDraining,
         Self::ListsTheDeadAsLiving,
+        Self::CompactsForOthers,
+        Self::NeverCompacts,
     ];
 
     /// Every bug of a store.

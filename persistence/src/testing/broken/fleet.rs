@@ -8,7 +8,8 @@ use super::{Broken, Bug, State};
 use crate::error::StoreError;
 use crate::fleet::{Fleet, Holder, Holding, Node, NodeStatus, Renewed, Wish, no_member};
 use crate::memory::MemoryFleet;
-use crate::store::BoxFuture;
+use crate::report::{CompactPolicy, Compaction};
+use crate::store::{BoxFuture, Store};
 use crate::testing::fixture::{Failure, Verdict};
 use crate::testing::fleet_fixture::{FleetFixture, LEASE_MS, Member, MemoryFleetFixture};
 
@@ -78,6 +79,20 @@ impl Broken {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Deletes what is each node's to delete.
+    pub(super) async fn compact_for_all(
+        &self,
+        policy: CompactPolicy,
+    ) -> Result<Compaction, StoreError> {
+        let Some(ways) = &self.ways else { return self.inner.compact(policy).await };
+        let mut all = Compaction::default();
+        for status in ways.member.nodes().await? {
+            let done = ways.all.store(status.node).compact(policy).await?;
+            all.chunks += done.chunks;
+        }
+        Ok(all)
     }
 
     async fn renew_wrongly(&self, held: Vec<Holding>) -> Result<Renewed, StoreError> {

@@ -228,6 +228,7 @@ impl Store for Broken {
         Box::pin(async move {
             match self.bug {
                 Bug::NeverCompacts => return Ok(Compaction::default()),
+                Bug::CompactsForOthers => return self.compact_for_all(policy).await,
                 Bug::CompactsTooMuch => policy.retention_ms = 0,
                 Bug::LeavesNothingToFallBackOn => self.delete_up_to_the_newest().await?,
                 Bug::DropsASnapshotTooMany => {

@@ -5,10 +5,11 @@ use avvy_model::{BraneId, Epoch, NodeId};
 use crate::chunk::AppendRefusal;
 use crate::error::StoreError;
 use crate::fleet::{Holding, NodeStatus, Renewed};
+use crate::report::CompactPolicy;
 use crate::store::BoxFuture;
 use crate::testing::fixture::{Failure, Verdict};
 use crate::testing::fleet_fixture::{FleetFixture, LEASE_MS, Member};
-use crate::testing::samples::{brane, chunk, ensure, ensure_eq, fill, opened};
+use crate::testing::samples::{brane, chunk, ensure, ensure_eq, fill, opened, snapshot};
 
 /// One demand on a fleet.
 #[derive(Clone, Copy)]
@@ -53,6 +54,7 @@ pub const FLEET_CASES: &[FleetCase] = list![
     lets_anybody_have_what_was_handed_to_the_dead,
     refuses_to_give_away_what_is_not_held,
     lists_nodes,
+    shares_out_what_is_compacted,
     knows_no_brane_that_is_not_there,
 ];
 
@@ -390,3 +392,42 @@ async fn knows_no_brane_that_is_not_there(fixture: &mut dyn FleetFixture) -> Ver
     ensure_eq!(one.fleet.renew(held).await?.lost, vec![id], "what it thinks it holds");
     Ok(())
 }
+
+async fn shares_out_what_is_compacted(fixture: &mut dyn FleetFixture) -> Verdict {
+    let (one, other) = two(fixture).await?;
+    // Of the first four each node holds two, of the last four nobody any.
+    for nth in 1..=8 {
+        let member = if nth % 2 == 1 { &one } else { &other };
+        let epoch = opened(&member.store, nth).await?.epoch;
+        fill(&member.store, nth, epoch, 0..4).await?;
+        snapshot(&member.store, nth, epoch, 4, 1).await?;
+        if nth > 4 {
+            member.fleet.release(brane(nth), epoch).await?;
+        }
+    }
+    let first = one.store.compact(EVERYTHING).await?.chunks;
+    for nth in 1..=4 {
+        let left = one.store.verify_brane(brane(nth)).await?.chunks;
+        ensure_eq!(left, if nth % 2 == 1 { 0 } else { 4 }, "chunks left of brane {nth}");
+    }
+    let second = other.store.compact(EVERYTHING).await?.chunks;
+    ensure_eq!(first + second, 8 * 4, "chunks deleted by both, {first} by one");
+    ensure_eq!(one.store.compact(EVERYTHING).await?.chunks, 0, "chunks left to the first");
+
+    // What a node held that is dead is the other's to see to.
+    let epoch = open(&one, 1).await?;
+    fill(&one.store, 1, epoch, 4..6).await?;
+    snapshot(&one.store, 1, epoch, 6, 1).await?;
+    fixture.lapse(one.node.id).await?;
+    ensure_eq!(one.store.compact(EVERYTHING).await?.chunks, 0, "chunks deleted by the dead");
+    ensure_eq!(other.store.compact(EVERYTHING).await?.chunks, 2, "chunks deleted for the dead");
+    Ok(())
+}
+
+/// Nothing is kept that need not be.
+const EVERYTHING: CompactPolicy = CompactPolicy {
+    now_ms: 1_000_000,
+    retention_ms: 0,
+    max_journal_bytes: None,
+    keep_snapshots: 1,
+};
