@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/load.rs"]
+mod load;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,13 +11,11 @@ use std::time::{Duration, Instant};
 
 use avvy_client::machine::MachineOptions;
 use avvy_client::net::{Brane, Client, ClientOptions, Pending};
-use avvy_model::{
-    BraneId, Edit, Handle, Kind, ObjectId, Operation, Position, Props, Target, Transform,
-};
+use avvy_model::{BraneId, Position};
 use avvy_persistence::testing::mongod::{fresh_database, shared};
 use common::Server;
+use load::{block, count};
 use tokio::time::timeout;
-use uuid::Uuid;
 
 /// The binary of these tests: the release is built without MongoDB.
 const BINARY: &str = env!("CARGO_BIN_EXE_avvyland");
@@ -62,23 +62,6 @@ impl Pair {
     }
 }
 
-/// How many objects a node says that a brane has, or where it is.
-fn count(node: &Server, brane: BraneId) -> Result<usize, (u16, String)> {
-    let (mut count, mut after) = (0, String::new());
-    loop {
-        let path = format!("/api/v1/brane/{brane}/objects?limit=1000{after}");
-        let (status, page) = node.get(&path);
-        if status != 200 {
-            return Err((status, page["address"].as_str().unwrap_or_default().to_owned()));
-        }
-        count += page["objects"].as_array().unwrap().len();
-        match page["next"].as_u64() {
-            Some(next) => after = format!("&after={next}"),
-            None => return Ok(count),
-        }
-    }
-}
-
 fn node(directory: &Path, name: &str, database: &str, objects: u32) -> Server {
     let (key, lease_ms) = (directory.join("key.pem"), LEASE.as_millis().to_string());
     let settings = [
@@ -96,16 +79,6 @@ fn node(directory: &Path, name: &str, database: &str, objects: u32) -> Server {
         ("AVVY_SERVER_DEMO_OBJECTS", &objects.to_string()),
     ];
     Server::start_program(BINARY.as_ref(), &directory.join(name), &settings)
-}
-
-fn block() -> Edit {
-    Edit::One(Operation::Create {
-        id: ObjectId::new(Uuid::new_v4()),
-        parent: Target::Handle(Handle::ROOT),
-        kind: Kind::Block,
-        transform: Transform::IDENTITY,
-        props: Props::default(),
-    })
 }
 
 /// Edits one after another until it is told to stop: the edits, on their way

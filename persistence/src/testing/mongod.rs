@@ -116,6 +116,15 @@ impl MongoSet {
         self.members.iter().position(|member| member.host() == me).expect("the primary is a member")
     }
 
+    /// Has the primary give its place to another member.
+    ///
+    /// # Panics
+    /// When no other can take it.
+    pub fn step_down(&self) {
+        // For so many seconds it is not elected again.
+        command(&self.uri(), doc! {"replSetStepDown": 60, "secondaryCatchUpPeriodSecs": 30});
+    }
+
     /// Kills a member, as a crash of its machine would.
     pub fn kill(&mut self, nth: usize) {
         self.members[nth].process = None;

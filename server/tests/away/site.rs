@@ -1,0 +1,121 @@
+//! Two nodes, each with a way of its own to one database.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use avvy_client::machine::MachineOptions;
+use avvy_client::net::{Brane, Client, ClientOptions};
+use avvy_model::BraneId;
+use avvy_persistence::testing::mongod::{MongoSet, fresh_database};
+use avvy_persistence::testing::proxy::Proxy;
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use crate::LOOK;
+use crate::common::Server;
+use crate::load::Load;
+
+/// The binary of these tests: the release is built without MongoDB.
+const BINARY: &str = env!("CARGO_BIN_EXE_avvyland");
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a lease lasts.
+pub const LEASE: Duration = Duration::from_millis(1_000);
+
+/// A node, and its way to the database.
+pub struct Node {
+    pub server: Server,
+    pub way: Proxy,
+}
+
+/// A node of a fleet.
+pub fn serve(uri: &str, directory: &Path, database: &str, more: &[(&str, &str)]) -> Server {
+    let key = directory.with_file_name("key.pem");
+    let lease_ms = LEASE.as_millis().to_string();
+    let own = [
+        ("AVVY_STORE_KIND", "mongodb"),
+        ("AVVY_STORE_URI", uri),
+        ("AVVY_STORE_DATABASE", database),
+        ("AVVY_STORE_OPERATION_TIMEOUT_MS", "2000"),
+        ("AVVY_STORE_RETRY_MAX_MS", "500"),
+        ("AVVY_FLEET_ADDRESS", "http://127.0.0.1:0"),
+        ("AVVY_FLEET_LEASE_MS", &lease_ms),
+        // Tokens of one are good at the other.
+        ("AVVY_AUTH_KEY_FILE", key.to_str().unwrap()),
+    ];
+    Server::start_program(BINARY.as_ref(), directory, &[&own[..], more].concat())
+}
+
+/// Somebody who builds in a brane; `others` is where else it may be.
+pub async fn join(node: &Server, brane: BraneId, others: &[&Server]) -> Brane {
+    let options = ClientOptions {
+        reconnect_first_ms: 20,
+        reconnect_max_ms: 200,
+        other_addresses: others.iter().map(|node| node.url.clone()).collect(),
+        machine: MachineOptions { answer_timeout_ms: 60_000, ..MachineOptions::default() },
+        ..ClientOptions::default()
+    };
+    let connecting = Client::connect(&node.url, &node.token, options);
+    let client = timeout(PATIENCE, connecting).await.unwrap().unwrap();
+    timeout(PATIENCE, client.join(brane)).await.unwrap().unwrap()
+}
+
+impl Node {
+    /// A number of `/metrics`.
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = self.server.text("/metrics");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    }
+
+    /// Waits until a number of `/metrics` is as it should be.
+    pub fn until(&self, name: &str, wanted: impl Fn(u64) -> bool) {
+        let began = Instant::now();
+        while !wanted(self.metric(name)) {
+            assert!(began.elapsed() < PATIENCE, "{name} is {}", self.metric(name));
+            // Who asks all the time is sent away.
+            std::thread::park_timeout(LOOK);
+        }
+    }
+
+    /// How many files are in its archive.
+    pub fn archived(&self) -> usize {
+        let archive = std::fs::read_dir(self.server.data.join("spool/archive"));
+        archive.map_or(0, Iterator::count)
+    }
+}
+
+/// Two nodes; the demo brane is the first one's.
+pub struct Pair {
+    pub one: Node,
+    pub two: Node,
+    pub brane: BraneId,
+    _set: MongoSet,
+    _directory: TempDir,
+}
+
+impl Pair {
+    /// Two nodes with these settings.
+    pub fn start(more: &[(&str, &str)]) -> Self {
+        let (set, directory) = (MongoSet::start(1), tempfile::tempdir().unwrap());
+        let database = fresh_database();
+        let node = |name| {
+            let way = Proxy::start(SocketAddr::from(([127, 0, 0, 1], set.ports()[0])));
+            let directory = directory.path().join(name);
+            Node { server: serve(&way.direct_mongodb(), &directory, &database, more), way }
+        };
+        let (one, two) = (node("one"), node("two"));
+        let brane = one.server.demo_brane.parse().unwrap();
+        Self { one, two, brane, _set: set, _directory: directory }
+    }
+
+    /// So many builders who come to this node.
+    pub async fn build(&self, node: &Node, builders: usize) -> Load {
+        let mut branes = Vec::new();
+        for _ in 0..builders {
+            let both = [&self.one.server, &self.two.server];
+            branes.push(join(&node.server, self.brane, &both).await);
+        }
+        Load::start(branes)
+    }
+}
