@@ -54,6 +54,8 @@ pub(crate) enum DirectoryMsg {
     Overdue { brane: BraneId, channel: Channel },
     /// The branes that are open.
     List(OneshotSender<Vec<BraneHandle>>),
+    /// The branes that are not closed, and how far each is.
+    NotClosed(OneshotSender<Vec<(BraneId, &'static str)>>),
     /// Close every brane and answer when all are closed.
     Drain(OneshotSender<()>),
     /// Another node has taken this brane.
@@ -124,6 +126,18 @@ enum Entry {
     Departing(Vec<OpenReply>),
 }
 
+impl Entry {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Opening(_) => "opening",
+            Self::Open(_) => "open",
+            Self::Closing { desk: None, .. } => "closing",
+            Self::Closing { desk: Some(_), .. } => "stopping for another node",
+            Self::Departing(_) => "stopped for another node",
+        }
+    }
+}
+
 impl Actor for DirectoryActor {
     type Msg = DirectoryMsg;
     type State = Directory;
@@ -167,6 +181,10 @@ impl Actor for DirectoryActor {
             DirectoryMsg::Overdue { brane, channel } => directory.on_overdue(brane, channel),
             DirectoryMsg::List(reply) => {
                 let _ = reply.send(directory.open().cloned().collect());
+            }
+            DirectoryMsg::NotClosed(reply) => {
+                let all = directory.branes.iter().map(|(brane, entry)| (*brane, entry.name()));
+                let _ = reply.send(all.collect());
             }
             DirectoryMsg::Drain(reply) => directory.on_drain(reply),
             DirectoryMsg::Lost { brane, epoch } => directory.on_lost(brane, epoch),

@@ -23,6 +23,7 @@ use ractor::concurrency::{OneshotSender, oneshot};
 use ractor::{Actor, ActorRef, Message};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::Denied;
@@ -372,6 +373,9 @@ impl System {
         let (reply, drained) = oneshot();
         let asked = inner.directory.send_message(DirectoryMsg::Drain(reply)).is_ok();
         let drained = asked && matches!(timeout(patience, drained).await, Ok(Ok(())));
+        if !drained {
+            self.warn_of_open_branes().await;
+        }
         let close = Duration::from_millis(inner.session_config.close_timeout_ms) + 2 * SWEEP_EVERY;
         let left = patience.saturating_sub(began.elapsed());
         // Whoever is still there then had the time to take the last word.
@@ -379,8 +383,20 @@ impl System {
         self.leave(patience).await;
         inner.supervisor.stop(None);
         // A store that does not close in time has its own journal to trust.
-        let closed = timeout(patience, inner.store.close()).await;
-        drained && matches!(closed, Ok(Ok(())))
+        let closed = matches!(timeout(patience, inner.store.close()).await, Ok(Ok(())));
+        if !closed {
+            warn!("the store was not closed in time");
+        }
+        drained && closed
+    }
+
+    /// Says what a drain has waited for in vain.
+    async fn warn_of_open_branes(&self) {
+        let inner = &self.inner;
+        let branes = self.ask(&inner.directory, DirectoryMsg::NotClosed).await.unwrap_or_default();
+        let queue = self.ask(&inner.persistence, PersistenceMsg::Status).await.ok();
+        let waiting = queue.map_or(0, |queue| queue.chunks);
+        warn!(?branes, waiting, "branes are not closed, and so many chunks are not stored");
     }
 
     /// Returns when the system has ended, which it does by itself only when an

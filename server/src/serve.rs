@@ -210,6 +210,9 @@ async fn drain(
         }
         None => true,
     };
+    if !answered {
+        warn!("requests are not answered, or connections not ended, in time");
+    }
     system.drain(patience.saturating_sub(began.elapsed())).await && answered
 }
 
