@@ -31,7 +31,7 @@ use crate::loading::Loaded;
 use crate::members::Members;
 use crate::metrics::count;
 use crate::persistence::PersistenceMsg;
-use crate::snapshots;
+use crate::snapshots::{self, Pace};
 use crate::system::View;
 use crate::wire::Wire;
 use entry::Knock;
@@ -152,6 +152,7 @@ pub(crate) struct Brane {
     tick_us: Option<u64>,
     idle: Arc<Idle>,
     closing: bool,
+    snapshot_pace: Pace,
     /// Kept, so that handling a message allocates nothing.
     effects: Vec<BraneEffect>,
 }
@@ -189,6 +190,7 @@ impl Actor for BraneActor {
         let opened = PersistenceMsg::Opened { brane: record.id, owner: myself.clone() };
         context.persistence.send_message(opened)?;
         let config: BraneConfig = context.config.brane;
+        let snapshot_pace = Pace::new(context.config.snapshot_share_percent);
         let core = BraneCore::open(record.id, channel, recovered, config, now());
         let admission = Admission::new(context.config.admission);
         let brane = Brane {
@@ -206,6 +208,7 @@ impl Actor for BraneActor {
             tick_us: None,
             idle,
             closing: false,
+            snapshot_pace,
             effects: Vec::new(),
         };
         brane.watch_idleness(&myself);
@@ -279,14 +282,8 @@ impl Actor for BraneActor {
             BraneMsg::AdmissionStatus(reply) => {
                 let _ = reply.send(brane.admission.status());
             }
-            BraneMsg::Close => {
-                brane.closing = true;
-                brane.feed(&myself, BraneInput::Drain);
-            }
-            BraneMsg::Depart => {
-                brane.closing = true;
-                brane.feed(&myself, BraneInput::Depart);
-            }
+            BraneMsg::Close => brane.close(&myself, BraneInput::Drain),
+            BraneMsg::Depart => brane.close(&myself, BraneInput::Depart),
             #[cfg(test)]
             BraneMsg::Fail => panic!("a test wants to see this"),
         }
@@ -384,12 +381,19 @@ impl Brane {
         self.tell_fan_out(FanOutMsg::Attach { attach, join, principal, wire });
     }
 
+    fn close(&mut self, myself: &ActorRef<BraneMsg>, input: BraneInput) {
+        self.closing = true;
+        self.snapshot_pace.hurry();
+        self.feed(myself, input);
+    }
+
     fn store_snapshot(&self, myself: &ActorRef<BraneMsg>, job: SnapshotJob) {
         let (store, brane, myself) =
             (Arc::clone(&self.context.store), self.record.id, myself.clone());
+        let pace = self.snapshot_pace.clone();
         tokio::spawn(async move {
             let at = job.at;
-            let result = snapshots::store(store.as_ref(), brane, job).await;
+            let result = snapshots::store(store.as_ref(), brane, job, &pace).await;
             if let Err(error) = &result {
                 warn!(%brane, %error, "a snapshot was not stored");
             }

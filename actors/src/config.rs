@@ -57,6 +57,9 @@ pub struct SystemConfig {
     pub answer_timeout_ms: u64,
     /// The longest that a request waits for its edits to be durable, in milliseconds.
     pub durable_timeout_ms: u64,
+    /// The share of the time that writing a brane's snapshot may take while the
+    /// brane is open, in percent (1 to 100).
+    pub snapshot_share_percent: u32,
 }
 
 /// Options of a session.
@@ -149,6 +152,7 @@ impl Default for SystemConfig {
             idle_close_ms: 300_000,
             answer_timeout_ms: 10_000,
             durable_timeout_ms: 10_000,
+            snapshot_share_percent: 20,
         }
     }
 }

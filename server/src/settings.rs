@@ -296,6 +296,7 @@ pub fn system(config: &Config) -> SystemConfig {
         answer_timeout_ms: limits.answer_timeout_ms,
         // Answered before the request's own time is over.
         durable_timeout_ms: limits.request_timeout_ms / 4 * 3,
+        snapshot_share_percent: brane.snapshot_share_percent,
     }
 }
 

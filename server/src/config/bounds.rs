@@ -132,6 +132,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("brane.journal_pending_bytes", KIB, 16 * GIB),
     ("brane.snapshot_every_events", 1, 1_000_000_000_000),
     ("brane.snapshot_every_bytes", KIB, 1_024 * GIB),
+    ("brane.snapshot_share_percent", 1, 100),
     ("people.roster_interval_ms", 1, HOUR_MS),
     ("people.roster_ring_changes", 1, 1_000_000),
     ("people.max_page_people", 1, 10_000),

@@ -299,6 +299,8 @@ section! {
         snapshot_every_events: u64 = 100_000,
         /// Bytes of journal after which a snapshot is stored.
         snapshot_every_bytes: u64 = 64 * MIB,
+        /// The share of the time that writing a snapshot may take, in percent.
+        snapshot_share_percent: u32 = 20,
         /// The pause after a snapshot that could not be stored, in milliseconds.
         snapshot_retry_ms: u64 = 30_000,
     }
