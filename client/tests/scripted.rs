@@ -4,13 +4,14 @@
 #![cfg(feature = "net")]
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use avvy_client::machine::MachineOptions;
-use avvy_client::net::{Brane, Client, ClientError, ClientOptions};
+use avvy_client::net::{Brane, Client, ClientError, ClientOptions, WorldChange};
+use avvy_client::replica::Replica;
 use avvy_model::{
-    BraneId, Code, DeleteMode, Edit, Epoch, Handle, Kind, Object, ObjectAt, ObjectId, Operation,
-    Position, Props, Role, Seq, Target, TraceId, Transform, UserId,
+    BraneId, Code, Counter, DeleteMode, Edit, Epoch, Handle, Kind, Object, ObjectAt, ObjectId,
+    Operation, Position, Props, Role, Seq, Target, TraceId, Transform, UserId,
 };
 use avvy_protocol::codec::{DecodeLimits, decode_client, encode_server};
 use avvy_protocol::{
@@ -26,6 +27,7 @@ use tokio_tungstenite::{WebSocketStream, accept_async};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const BRANE: BraneId = BraneId::from_bytes([5; 16]);
+const OTHER: BraneId = BraneId::from_bytes([6; 16]);
 const USER: UserId = UserId::from_bytes([7; 16]);
 
 /// The server's end of one connection.
@@ -61,11 +63,14 @@ impl Peer {
 
     /// Lets the client in, with a world of the root alone.
     async fn let_in(&mut self, channel: Channel, epoch: u64) {
-        assert!(matches!(self.hear().await, ClientMessage::Join(_)));
+        let brane = match self.hear().await {
+            ClientMessage::Join(join) => join.brane,
+            other => panic!("a join is due, not {other:?}"),
+        };
         let at = Position { epoch: Epoch(epoch), seq: Seq(0) };
         let joined = Joined {
             channel,
-            brane: BRANE,
+            brane,
             role: Role::Owner,
             head: at,
             durable: Seq(0),
@@ -75,7 +80,7 @@ impl Peer {
         };
         self.say(ServerMessage::Joined(joined)).await;
         let object = Object {
-            id: ObjectId::from_bytes(BRANE.to_bytes()),
+            id: ObjectId::from_bytes(brane.to_bytes()),
             parent: Handle::ROOT,
             kind: Kind::Group,
             owner: USER,
@@ -85,6 +90,14 @@ impl Peer {
         let objects = vec![ObjectAt { handle: Handle::ROOT, object }];
         let part = SnapshotPart { channel, at, index: 0, last: true, objects, gone: Vec::new() };
         self.say(ServerMessage::Snapshot(part)).await;
+    }
+
+    /// The next edit: on which channel, and its number.
+    async fn edited(&mut self) -> (Channel, Counter) {
+        match self.hear().await {
+            ClientMessage::Update(update) => (update.channel, update.edits[0].counter),
+            other => panic!("an edit is due, not {other:?}"),
+        }
     }
 
     async fn asked_for_hash(&mut self, of: Channel) {
@@ -203,6 +216,161 @@ async fn goes_where_the_brane_is_and_back_when_nobody_is_there() {
         timeout(PATIENCE, changes.recv()).await.unwrap().unwrap();
     }
     drop((brane, changes));
+    timeout(PATIENCE, serving).await.unwrap().unwrap();
+}
+
+/// A node: its listener and its address.
+async fn node() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    (listener, address)
+}
+
+async fn next(listener: &TcpListener) -> Peer {
+    let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    let mut peer = Peer(accept_async(stream).await.unwrap());
+    peer.welcome().await;
+    peer
+}
+
+fn edit() -> Edit {
+    Edit::One(Operation::Delete { target: Target::Handle(Handle(1)), mode: DeleteMode::Subtree })
+}
+
+#[tokio::test]
+async fn branes_of_two_nodes_are_served_side_by_side() {
+    let ((home, home_url), (other, other_url)) = (node().await, node().await);
+    let back = home_url.clone();
+    let serving = tokio::spawn(async move {
+        let mut at_home = next(&home).await;
+        at_home.let_in(Channel(3), 1).await;
+        assert!(matches!(at_home.hear().await, ClientMessage::Join(join) if join.brane == OTHER));
+        at_home.say(moved_to(&other_url)).await;
+        let mut at_other = next(&other).await;
+        at_other.let_in(Channel(3), 7).await;
+        assert_eq!(at_home.edited().await, (Channel(3), Counter(1)));
+        assert_eq!(at_other.edited().await, (Channel(3), Counter(1)));
+        // It comes home, with its edit, and over the connection that is there.
+        let (code, address) = (Some(Code::Moved), Some(back));
+        at_other.say(ServerMessage::Left { channel: Channel(3), code, address }).await;
+        let gone = async { while at_other.0.next().await.is_some() {} };
+        timeout(PATIENCE, gone).await.unwrap();
+        at_home.let_in(Channel(4), 8).await;
+        assert_eq!(at_home.edited().await, (Channel(4), Counter(1)));
+        // The client is left alone with one connection, and closes that.
+        while at_home.0.next().await.is_some() {}
+    });
+    let client = timeout(PATIENCE, Client::connect(&home_url, "token", ClientOptions::default()));
+    let client = client.await.unwrap().unwrap();
+    let here = timeout(PATIENCE, client.join(BRANE)).await.unwrap().unwrap();
+    let there = timeout(PATIENCE, client.join(OTHER)).await.unwrap().unwrap();
+    let epoch = |copy: &mut Replica| copy.position().epoch.0;
+    assert_eq!((here.read(epoch).await.unwrap(), there.read(epoch).await.unwrap()), (1, 7));
+    let mut changes = there.subscribe().await.unwrap();
+    let _edits = (here.submit(edit()).await.unwrap(), there.submit(edit()).await.unwrap());
+    while there.read(epoch).await.unwrap_or(0) < 8 {
+        timeout(PATIENCE, changes.recv()).await.unwrap().unwrap();
+    }
+    assert_eq!(here.read(epoch).await.unwrap(), 1, "nobody has touched that");
+    drop((client, here, there, changes));
+    timeout(PATIENCE, serving).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_has_nothing_to_do_is_closed() {
+    let ((home, home_url), (other, other_url)) = (node().await, node().await);
+    let serving = tokio::spawn(async move {
+        let mut at_home = next(&home).await;
+        at_home.let_in(Channel(3), 1).await;
+        for round in 0..2 {
+            assert!(
+                matches!(at_home.hear().await, ClientMessage::Join(join) if join.brane == OTHER)
+            );
+            at_home.say(moved_to(&other_url)).await;
+            let mut at_other = next(&other).await;
+            at_other.let_in(Channel(5), 7 + round).await;
+            assert!(matches!(at_other.hear().await, ClientMessage::Leave { .. }));
+            at_other
+                .say(ServerMessage::Left { channel: Channel(5), code: None, address: None })
+                .await;
+            let gone = async { while at_other.0.next().await.is_some() {} };
+            timeout(PATIENCE, gone).await.unwrap();
+        }
+        while at_home.0.next().await.is_some() {}
+    });
+    let client = timeout(PATIENCE, Client::connect(&home_url, "token", ClientOptions::default()));
+    let client = client.await.unwrap().unwrap();
+    let here = timeout(PATIENCE, client.join(BRANE)).await.unwrap().unwrap();
+    for _ in 0..2 {
+        let there = timeout(PATIENCE, client.join(OTHER)).await.unwrap().unwrap();
+        let mut changes = there.subscribe().await.unwrap();
+        there.leave().await.unwrap();
+        while !matches!(changes.recv().await, Some(WorldChange::Closed { .. }) | None) {}
+    }
+    drop((client, here));
+    timeout(PATIENCE, serving).await.unwrap().unwrap();
+}
+
+/// The node is dead: the other one serves its brane, a little later.
+#[tokio::test]
+async fn a_brane_comes_back_if_nobody_is_there() {
+    let ((home, home_url), (dead, dead_url)) = (node().await, node().await);
+    drop(dead);
+    let serving = tokio::spawn(async move {
+        let mut at_home = next(&home).await;
+        at_home.let_in(Channel(3), 1).await;
+        assert!(matches!(at_home.hear().await, ClientMessage::Join(join) if join.brane == OTHER));
+        at_home.say(moved_to(&dead_url)).await;
+        at_home.let_in(Channel(4), 2).await;
+        while at_home.0.next().await.is_some() {}
+    });
+    let options = ClientOptions { reconnect_first_ms: 1, ..ClientOptions::default() };
+    let client = timeout(PATIENCE, Client::connect(&home_url, "token", options)).await.unwrap();
+    let client = client.unwrap();
+    let here = timeout(PATIENCE, client.join(BRANE)).await.unwrap().unwrap();
+    let there = timeout(PATIENCE, client.join(OTHER)).await.unwrap().unwrap();
+    assert_eq!(there.read(|copy| copy.position().epoch.0).await.unwrap(), 2);
+    drop((client, here, there));
+    timeout(PATIENCE, serving).await.unwrap().unwrap();
+}
+
+/// Each says that the other has it: it is asked for again, but not at once.
+#[tokio::test]
+async fn nodes_that_send_one_to_each_other_are_asked_with_pauses() {
+    let ((home, home_url), (other, other_url)) = (node().await, node().await);
+    let back = home_url.clone();
+    let serving = tokio::spawn(async move {
+        let sent_on = async {
+            loop {
+                let mut peer = next(&other).await;
+                if let Some(Ok(_)) = peer.0.next().await {
+                    peer.say(moved_to(&back)).await;
+                }
+            }
+        };
+        let at_home = async {
+            let mut peer = next(&home).await;
+            peer.let_in(Channel(3), 1).await;
+            for _ in 0..8 {
+                assert!(
+                    matches!(peer.hear().await, ClientMessage::Join(join) if join.brane == OTHER)
+                );
+                peer.say(moved_to(&other_url)).await;
+            }
+            peer.let_in(Channel(4), 9).await;
+            while peer.0.next().await.is_some() {}
+        };
+        tokio::select! { () = sent_on => {}, () = at_home => {} }
+    });
+    let machine = MachineOptions { join_retry_ms: 100, ..MachineOptions::default() };
+    let options = ClientOptions { machine, ..ClientOptions::default() };
+    let client = timeout(PATIENCE, Client::connect(&home_url, "token", options)).await.unwrap();
+    let client = client.unwrap();
+    let here = timeout(PATIENCE, client.join(BRANE)).await.unwrap().unwrap();
+    let began = Instant::now();
+    let there = timeout(PATIENCE, client.join(OTHER)).await.unwrap().unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(200), "eight times with two pauses");
+    drop((client, here, there));
     timeout(PATIENCE, serving).await.unwrap().unwrap();
 }
 

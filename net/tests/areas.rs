@@ -79,7 +79,9 @@ impl Seer {
                 Output::Notify(Notify::Broken { error, .. }) => panic!("{error}"),
                 Output::Notify(notify) => self.notes.push(notify),
                 Output::Close(reason) => panic!("{reason:?}"),
-                Output::Go { address, .. } => panic!("sent to {address}"),
+                Output::Go { address, .. } | Output::Part { address, .. } => {
+                    panic!("sent to {address}")
+                }
             }
         }
     }

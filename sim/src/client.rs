@@ -247,7 +247,7 @@ impl Person {
                     outside.env.count("client gives its connection up");
                     self.disconnected(outside, None);
                 }
-                Output::Go { .. } => {
+                Output::Go { .. } | Output::Part { .. } => {
                     outside.env.fail(|| "there is no other node to go to".to_owned());
                 }
             }

@@ -198,6 +198,8 @@ impl Bot {
                 add(&counters.reconnects, u64::from(self.built));
                 self.shared.note_trouble(ended.to_string());
             }
+            // It has one brane alone.
+            Event::Part { .. } => {}
             Event::Moving => tracing::debug!(bot = self.number, "bot goes to another node"),
             Event::Notify(Notify::Live { resynced, .. }) => {
                 add(&counters.resyncs, u64::from(resynced));

@@ -13,6 +13,8 @@ mod copy;
 mod edits;
 mod membership;
 mod moved;
+#[cfg(feature = "net")]
+mod parting;
 mod people;
 mod predict;
 mod types;
@@ -290,9 +292,9 @@ impl ClientMachine {
                 self.look_around(joined.brane, out);
             }
             ServerMessage::Left { channel, code, address } => {
-                self.on_left(now_ms, channel, code, out);
+                let brane = self.on_left(now_ms, channel, code, out);
                 self.lose_sight();
-                self.go_where(Moved::new(code, address, None), out);
+                self.go_where(brane, Moved::new(code, address, None), out);
             }
             ServerMessage::Snapshot(part) => {
                 self.on_channel(now_ms, part.channel, out, |m, out| m.snapshot(now_ms, part, out));
@@ -368,6 +370,7 @@ impl ClientMachine {
         }
         // Joins go one by one, so the answer is to the one under way.
         let joining = self.branes.iter_mut().find(|m| about_join && m.is_joining());
+        let brane = joining.as_ref().map(|m| m.brane);
         if let Some(membership) = joining {
             let code = error.code;
             membership.join_failed(code, retry_at_ms, &mut self.draw, out);
@@ -377,7 +380,7 @@ impl ClientMachine {
         }
         let moved = Moved::of_error(&error).filter(|_| about_join);
         out.push(Output::Notify(Notify::ServerError(error)));
-        self.go_where(moved, out);
+        self.go_where(brane, moved, out);
     }
 
     fn on_left(
@@ -386,15 +389,17 @@ impl ClientMachine {
         channel: Channel,
         code: Option<Code>,
         out: &mut Vec<Output>,
-    ) {
+    ) -> Option<BraneId> {
         let retry_at_ms = now_ms + self.options.join_retry_ms;
         if let Some(membership) = self.branes.iter_mut().find(|m| m.has_channel(channel)) {
             membership.left(code, retry_at_ms, out);
-        } else if let Some(joining) = self.branes.iter_mut().find(|m| m.is_joining()) {
-            // A brane that ended before it answered: its channel is not known here.
-            let code = code.unwrap_or(Code::Unavailable);
-            joining.join_failed(code, retry_at_ms, &mut self.draw, out);
+            return Some(membership.brane);
         }
+        let joining = self.branes.iter_mut().find(|m| m.is_joining())?;
+        // A brane that ended before it answered: its channel is not known here.
+        let code = code.unwrap_or(Code::Unavailable);
+        joining.join_failed(code, retry_at_ms, &mut self.draw, out);
+        Some(joining.brane)
     }
 
     fn on_refused(

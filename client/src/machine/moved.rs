@@ -1,6 +1,6 @@
 //! Branes that are at another node of the fleet.
 
-use avvy_model::Code;
+use avvy_model::{BraneId, Code};
 use avvy_protocol::ErrorMessage;
 
 use super::membership::Membership;
@@ -33,13 +33,23 @@ impl Moved {
 impl ClientMachine {
     /// A brane is elsewhere: the connection goes there, unless another brane
     /// is still served here. Then the one that moved waits, and is asked for
-    /// again.
-    pub(super) fn go_where(&mut self, moved: Option<Moved>, out: &mut Vec<Output>) {
+    /// again if nobody takes it there.
+    pub(super) fn go_where(
+        &mut self,
+        brane: Option<BraneId>,
+        moved: Option<Moved>,
+        out: &mut Vec<Output>,
+    ) {
         let Some(Moved { address, retry_after_ms }) = moved else { return };
+        if !matches!(self.link, Link::Up(_)) {
+            return;
+        }
         let is_here = |m: &Membership| m.channel().is_some() || m.is_joining();
-        if matches!(self.link, Link::Up(_)) && !self.branes.iter().any(is_here) {
+        if !self.branes.iter().any(is_here) {
             self.link = Link::Closing;
             out.push(Output::Go { address, retry_after_ms });
+        } else if let Some(brane) = brane {
+            out.push(Output::Part { brane, address, retry_after_ms });
         }
     }
 }

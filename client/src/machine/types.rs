@@ -96,6 +96,16 @@ pub enum Output {
         /// many milliseconds.
         retry_after_ms: Option<u64>,
     },
+    /// The brane is at another node, and others are served here: it can be had
+    /// by another machine there. Without one it is asked for again here.
+    Part {
+        /// Which.
+        brane: BraneId,
+        /// As in [`Self::Go`].
+        address: String,
+        /// As in [`Self::Go`].
+        retry_after_ms: Option<u64>,
+    },
 }
 
 /// Why a machine wants its connection closed.

@@ -147,7 +147,8 @@ pub struct HashCheck {
     pub ours: Option<[u8; 16]>,
 }
 
-/// A connection that keeps itself up. Cloning shares it; the task ends when
+/// A connection that keeps itself up. In a fleet it goes where its branes are,
+/// and there is one to each node that serves any of them. Cloning shares it; the task ends when
 /// all clones and [`Brane`]s are dropped.
 #[derive(Clone, Debug)]
 pub struct Client {

@@ -1,4 +1,5 @@
-//! The machine over a real WebSocket: one task per connection.
+//! The machine over a real WebSocket: one task per client, with a connection
+//! to each node of a fleet that serves a brane of it.
 //!
 //! ```no_run
 //! # use avvy_client::net::{Client, ClientOptions};
@@ -12,6 +13,7 @@
 //! ```
 
 mod client;
+mod links;
 mod route;
 pub(crate) mod session;
 mod task;

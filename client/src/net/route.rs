@@ -7,7 +7,7 @@ const MAX_HOPS: u32 = 3;
 
 /// The way to a brane: the addresses that are known, and where the server says
 /// that the brane is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Route {
     /// Never empty.
     known: Vec<String>,
@@ -29,6 +29,13 @@ impl Route {
         let known = std::iter::once(address).chain(others);
         let known = known.map(|address| websocket(&address)).collect();
         Self { known, at: 0, told: None, back_at_ms: 0, hops: 0, failures: 0 }
+    }
+
+    /// The way to another brane, which is there.
+    pub(super) fn beside(&self, address: &str, back_at_ms: u64) -> Self {
+        let mut route = Self { hops: 0, failures: 0, ..self.clone() };
+        route.go(address, back_at_ms);
+        route
     }
 
     /// What to connect to.
@@ -81,7 +88,7 @@ impl Route {
 }
 
 /// The WebSocket of a node.
-fn websocket(address: &str) -> String {
+pub(super) fn websocket(address: &str) -> String {
     let base = match address.split_once("://") {
         Some(("http", host)) => format!("ws://{host}"),
         Some(("https", host)) => format!("wss://{host}"),

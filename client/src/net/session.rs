@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use avvy_model::BraneId;
 use avvy_protocol::codec::{DecodeError, decode_server, encode_client};
 use tokio::time::{Instant, Sleep};
 
@@ -13,7 +14,7 @@ use super::ClientOptions;
 use super::route::Route;
 use super::transport::{ConnectError, Ended, Socket};
 use crate::backoff::Backoff;
-use crate::machine::{ClientMachine, Input, Notify, Output};
+use crate::machine::{ClientMachine, Input, MachineOptions, Notify, Output};
 
 /// Turns the bytes of a message into what the machine is told.
 pub(crate) trait Reader: Send {
@@ -39,6 +40,8 @@ pub(crate) enum Event {
     Down(Ended),
     /// The connection was ended to go to another node.
     Moving,
+    /// This brane is at another node, and others are served here.
+    Part { brane: BraneId, address: String, retry_after_ms: Option<u64> },
 }
 
 /// Milliseconds since the first call in this process, of a clock that never
@@ -103,6 +106,42 @@ impl<R: Reader> Session<R> {
         self.route.has_tried_all()
     }
 
+    /// One that has nothing to do yet, and goes to this node first. If nobody
+    /// is there it goes to the addresses that are known here, not before then.
+    pub(crate) fn beside(
+        &self,
+        machine: ClientMachine,
+        reader: R,
+        address: &str,
+        back_at_ms: u64,
+    ) -> Self {
+        let route = self.route.beside(address, back_at_ms);
+        Self { route, ..Self::new(machine, reader, String::new(), self.options.clone()) }
+    }
+
+    /// The machine's options.
+    pub(crate) fn machine_options(&self) -> &MachineOptions {
+        &self.options.machine
+    }
+
+    /// Where it is connected to, or going to.
+    pub(crate) fn address(&self) -> &str {
+        self.route.address()
+    }
+
+    /// Until when it makes no attempt.
+    pub(crate) fn waits_until(&self) -> u64 {
+        match self.link {
+            Link::Waiting { until_ms } => until_ms,
+            Link::Connecting(_) | Link::Up(_) | Link::Over => 0,
+        }
+    }
+
+    /// Whether there is a connection.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.link, Link::Up(_))
+    }
+
     /// Lets the machine do something; what it has to say comes with the next
     /// [`Self::turn`].
     pub(crate) fn act<T>(
@@ -129,7 +168,8 @@ impl<R: Reader> Session<R> {
         }
     }
 
-    fn poll_turn(
+    /// As [`Self::turn`].
+    pub(crate) fn poll_turn(
         &mut self,
         cx: &mut Context<'_>,
         events: &mut Vec<Event>,
@@ -194,6 +234,9 @@ impl<R: Reader> Session<R> {
                         self.route.arrived();
                     }
                     events.push(Event::Notify(notify));
+                }
+                (Output::Part { brane, address, retry_after_ms }, _) => {
+                    events.push(Event::Part { brane, address, retry_after_ms });
                 }
                 (Output::Close(reason), _) => {
                     let ended_by = Ended { code: None, reason: format!("{reason:?}") };

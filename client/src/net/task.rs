@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::client::{ClientError, EditError, HashCheck, Progress, WorldChange};
+use super::links::Links;
 use super::session::{Event, ReadAll, Session};
 use super::transport::{ConnectError, Ended};
 use crate::machine::{Notify, Say, Ticket};
@@ -39,7 +40,7 @@ pub(super) enum Command {
 
 /// Who waits for what.
 struct Task {
-    session: Session<ReadAll>,
+    links: Links,
     expires: watch::Sender<Option<u64>>,
     ready: Option<oneshot::Sender<Result<(), ConnectError>>>,
     edits: FxHashMap<Ticket, watch::Sender<Progress>>,
@@ -66,7 +67,7 @@ pub(super) async fn run(
     ready: oneshot::Sender<Result<(), ConnectError>>,
 ) {
     let mut task = Task {
-        session,
+        links: Links::new(session),
         expires,
         ready: Some(ready),
         edits: FxHashMap::default(),
@@ -78,7 +79,7 @@ pub(super) async fn run(
     let mut reply = None;
     loop {
         tokio::select! {
-            turned = task.session.turn(&mut events) => {
+            turned = task.links.turn(&mut events) => {
                 let flow = events.drain(..).try_for_each(|event| task.on_event(event));
                 task.forget_hashes();
                 if let Err(ended) = turned {
@@ -99,7 +100,7 @@ pub(super) async fn run(
             }
         }
     }
-    task.session.close().await;
+    task.links.close().await;
     drop(task);
     if let Some(reply) = reply {
         // Nobody waits any more: fine.
@@ -111,11 +112,12 @@ impl Task {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Look { brane, area } => {
-                self.session.act(|machine, now_ms, out| machine.look(now_ms, brane, area, out));
+                self.links
+                    .act(brane, |machine, now_ms, out| machine.look(now_ms, brane, area, out));
             }
             Command::Join { brane, reply } => {
-                self.session.act(|machine, now_ms, out| machine.join(now_ms, brane, out));
-                if self.session.machine.is_live(brane) {
+                self.links.act(brane, |machine, now_ms, out| machine.join(now_ms, brane, out));
+                if self.links.machine(brane).is_live(brane) {
                     // Whoever asked may be gone.
                     let _ = reply.send(Ok(()));
                 } else {
@@ -123,12 +125,12 @@ impl Task {
                 }
             }
             Command::Leave { brane } => {
-                self.session.act(|machine, now_ms, out| machine.leave(now_ms, brane, out));
+                self.links.act(brane, |machine, now_ms, out| machine.leave(now_ms, brane, out));
             }
             Command::Submit { brane, edit, progress } => {
                 let taken = self
-                    .session
-                    .act(|machine, now_ms, out| machine.submit(now_ms, brane, edit, out));
+                    .links
+                    .act(brane, |machine, now_ms, out| machine.submit(now_ms, brane, edit, out));
                 match taken {
                     Ok(ticket) => {
                         self.edits.insert(ticket, progress);
@@ -139,13 +141,13 @@ impl Task {
                 }
             }
             Command::Subscribe { brane, sender } => self.subscribers.push((brane, sender)),
-            Command::Read { brane, read } => read(self.session.machine.replica_mut(brane)),
+            Command::Read { brane, read } => read(self.links.machine(brane).replica_mut(brane)),
             Command::Predict { brane, target, reply } => {
                 // Whoever asked may be gone.
-                let _ = reply.send(self.session.machine.predicted(brane, target));
+                let _ = reply.send(self.links.machine(brane).predicted(brane, target));
             }
             Command::Hash { brane, reply } => {
-                if let Some(channel) = self.session.machine.channel(brane) {
+                if let Some(channel) = self.links.machine(brane).channel(brane) {
                     let is_first = self.hashes.iter().all(|asked| asked.brane != brane);
                     self.hashes.push(AskedHash { brane, channel, reply });
                     if is_first {
@@ -154,14 +156,14 @@ impl Task {
                 }
             }
             Command::Follow { brane } => {
-                self.session.act(|machine, _, out| machine.follow(brane, out));
+                self.links.act(brane, |machine, _, out| machine.follow(brane, out));
             }
             Command::Say { brane, say } => {
-                self.session.act(|machine, _, out| machine.say(brane, say, out));
+                self.links.act(brane, |machine, _, out| machine.say(brane, say, out));
             }
-            Command::Roster { brane, read } => read(self.session.machine.roster(brane)),
+            Command::Roster { brane, read } => read(self.links.machine(brane).roster(brane)),
             Command::Refresh { token } => {
-                self.session.act(|machine, now_ms, out| machine.refresh(now_ms, token, out));
+                self.links.refresh(&token);
             }
             Command::Close { .. } => {}
         }
@@ -173,14 +175,9 @@ impl Task {
                 self.on_notify(notify);
                 ControlFlow::Continue(())
             }
-            Event::Moving => {
-                self.hashes.clear();
-                ControlFlow::Continue(())
-            }
+            Event::Moving | Event::Part { .. } => ControlFlow::Continue(()),
             Event::Down(ended) => {
-                // Another connection may give its channel the same number.
-                self.hashes.clear();
-                if self.ready.is_none() || !(ended.code.is_some() || self.session.has_tried_all()) {
+                if self.ready.is_none() || !(ended.code.is_some() || self.links.has_tried_all()) {
                     return ControlFlow::Continue(());
                 }
                 self.refuse_connection(ended);
@@ -254,7 +251,7 @@ impl Task {
     }
 
     fn ask_hash(&mut self, brane: BraneId) {
-        self.session.act(|machine, now_ms, out| machine.ask_hash(now_ms, brane, out));
+        self.links.act(brane, |machine, now_ms, out| machine.ask_hash(now_ms, brane, out));
     }
 
     /// Answers who asked first, and asks again for the next.
@@ -271,8 +268,9 @@ impl Task {
     /// Lets go of those whose answer will not come: the brane was left, is
     /// paused, or is joined anew.
     fn forget_hashes(&mut self) {
-        let machine = &self.session.machine;
-        self.hashes.retain(|asked| machine.channel(asked.brane) == Some(asked.channel));
+        let Self { links, hashes, .. } = self;
+        hashes
+            .retain(|asked| links.machine(asked.brane).channel(asked.brane) == Some(asked.channel));
     }
 
     fn settle(&mut self, ticket: Ticket, last: Progress) {

@@ -12,9 +12,18 @@ impl Talk {
     fn goes(&self) -> Vec<(&str, Option<u64>)> {
         let goes = self.out.iter().filter_map(|output| match output {
             Output::Go { address, retry_after_ms } => Some((address.as_str(), *retry_after_ms)),
-            Output::Send(_) | Output::Notify(_) | Output::Close(_) => None,
+            Output::Send(_) | Output::Notify(_) | Output::Close(_) | Output::Part { .. } => None,
         });
         goes.collect()
+    }
+
+    /// What it would let another machine have, and where.
+    fn parts(&self) -> Vec<(BraneId, &str)> {
+        let parts = self.out.iter().filter_map(|output| match output {
+            Output::Part { brane, address, .. } => Some((*brane, address.as_str())),
+            Output::Send(_) | Output::Notify(_) | Output::Close(_) | Output::Go { .. } => None,
+        });
+        parts.collect()
     }
 }
 
@@ -59,7 +68,7 @@ fn a_brane_that_moves_waits_while_another_is_served_here() {
     talk.machine.join(talk.now_ms, OTHER, &mut talk.out);
     talk.out.clear();
     talk.hear(moved(Some("http://two")));
-    assert_eq!(talk.goes(), []);
+    assert_eq!((talk.goes(), talk.parts()), (vec![], vec![(OTHER, "http://two")]));
     talk.now_ms += 700;
     talk.tell(Input::Tick);
     assert_eq!(talk.joins().len(), 1, "it is asked for again");

@@ -136,6 +136,19 @@ impl Membership {
         matches!(self.stage, Stage::Joining { .. })
     }
 
+    /// It is to be joined from then on, if it waits for that.
+    #[cfg(feature = "net")]
+    pub(in crate::machine) fn wait_until(&mut self, at_ms: u64) {
+        if let Stage::Wanted { not_before_ms } = &mut self.stage {
+            *not_before_ms = at_ms;
+        }
+    }
+
+    #[cfg(feature = "net")]
+    pub(in crate::machine) fn is_closed(&self) -> bool {
+        matches!(self.stage, Stage::Closed)
+    }
+
     /// Whether the copy follows the log.
     pub(in crate::machine) fn is_live(&self) -> bool {
         matches!(&self.stage, Stage::Joined(live) if live.catching_up.is_none())
