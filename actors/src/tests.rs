@@ -87,7 +87,7 @@ impl World {
             issued_s: now_s,
             expires_s: now_s + 600,
         };
-        let parts = Parts { store: Arc::clone(&store), fleet, spool };
+        let parts = Parts { store: Arc::clone(&store), fleet, spool, predecessor: None };
         let starting = System::start_on(parts, issuer.verifier(), config);
         let system = starting.await.unwrap();
         let brane = BraneId::new(Uuid::new_v4());

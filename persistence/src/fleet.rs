@@ -148,6 +148,12 @@ pub trait Fleet: Send + Sync + 'static {
     /// Ends the node: nothing is held by it any more, and it is forgotten.
     fn leave(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 
+    /// Ends the lease of the node that was here before this one, which is dead,
+    /// so that what it held is taken at once by whoever opens it. No error if
+    /// nothing is known of it, or its lease is over. If it lived all the same it
+    /// would be as one whose lease lapsed, and store nothing of what it lost.
+    fn succeed(&self, before: NodeId) -> BoxFuture<'_, Result<(), StoreError>>;
+
     /// Lets others see that this node gives its branes away.
     fn set_draining(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 

@@ -14,6 +14,7 @@ pub mod inspect;
 mod logging;
 pub mod migrate;
 mod output;
+mod place;
 #[cfg(feature = "powercut")]
 mod powercut;
 #[cfg(feature = "mongodb")]

@@ -26,6 +26,7 @@ use crate::config::StoreKind;
 use crate::config::{Config, Sources};
 use crate::data_dir::{self, Running};
 use crate::hints::Hints;
+use crate::place::Place;
 use crate::{clock, demo_brane, logging, migrate, output, settings, upkeep};
 
 /// Runs the server until it is told to stop.
@@ -53,8 +54,16 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     // A node of a fleet says where it is before anything else.
     let early = if config.fleet.address.is_empty() { None } else { Some(listen(config).await?) };
     let node = early.as_ref().map(|listener| node(config, listener)).transpose()?;
+    let place = match &node {
+        Some(node) => {
+            let wait = Duration::from_millis(config.store.lock_wait_ms);
+            Some(Place::take(data_dir, node, wait).await?)
+        }
+        None => None,
+    };
+    let predecessor = place.as_ref().and_then(|place| place.predecessor);
     // Before anything that writes there: it takes the lock on the data directory.
-    let settings::OpenStore { store, fleet } = settings::open_store(config, node.clone()).await?;
+    let settings::OpenStore { store, fleet } = settings::open_store(config, node).await?;
     migrate::refuse_unfinished(store.as_ref()).await?;
     let caches = settings::caches(config)?;
     let store: Arc<dyn Store> = Arc::new(CachedStore::new(store, &caches));
@@ -71,7 +80,8 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     let address = listener.local_addr()?;
 
     let (verifier, actors) = (issuer.verifier(), settings::system(config));
-    let parts = Parts { store: Arc::clone(&store), fleet, spool: settings::spool(config)? };
+    let parts =
+        Parts { store: Arc::clone(&store), fleet, spool: settings::spool(config)?, predecessor };
     let system = System::start_on(parts, verifier, actors).await?;
     if let Some(set) = caches.set(REVOKED) {
         system.share_revocations(set).await;

@@ -63,12 +63,23 @@ impl Pair {
 }
 
 fn node(directory: &Path, name: &str, database: &str, objects: u32) -> Server {
-    let (key, lease_ms) = (directory.join("key.pem"), LEASE.as_millis().to_string());
+    node_at(directory, name, database, objects, "http://127.0.0.1:0", LEASE)
+}
+
+fn node_at(
+    directory: &Path,
+    name: &str,
+    database: &str,
+    objects: u32,
+    address: &str,
+    lease: Duration,
+) -> Server {
+    let (key, lease_ms) = (directory.join("key.pem"), lease.as_millis().to_string());
     let settings = [
         ("AVVY_STORE_KIND", "mongodb"),
         ("AVVY_STORE_URI", shared()),
         ("AVVY_STORE_DATABASE", database),
-        ("AVVY_FLEET_ADDRESS", "http://127.0.0.1:0"),
+        ("AVVY_FLEET_ADDRESS", address),
         ("AVVY_FLEET_LEASE_MS", &lease_ms),
         // A busy machine is no reason to fail.
         ("AVVY_STORE_OPERATION_TIMEOUT_MS", "60000"),
@@ -129,6 +140,52 @@ async fn a_client_finds_the_node_of_a_brane_and_the_one_after_its_death() {
     assert_eq!(after.seq, before.seq.next());
     assert!(after.epoch > before.epoch);
     assert_eq!(pair.objects(two), Ok(objects + 2));
+}
+
+/// The lease would last for an hour: whoever has the branes did not wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_comes_back_after_its_death_has_its_branes_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = fresh_database();
+    let start = |name: &str, address: &str| {
+        node_at(directory.path(), name, &database, 50, address, Duration::from_secs(3_600))
+    };
+    // The address is what others are told; these clients know the port.
+    let (here, elsewhere) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
+    let mut one = start("one", here);
+    let brane = one.demo_brane.parse().unwrap();
+    let two = start("two", elsewhere);
+    let before = count(&one, brane).unwrap();
+    let mut seen = BTreeSet::new();
+    for round in 1..=3_usize {
+        let client = Client::connect(&one.url, &one.token, ClientOptions::default());
+        let client = timeout(PATIENCE, client).await.unwrap().unwrap();
+        let world = timeout(PATIENCE, client.join(brane)).await.unwrap().unwrap();
+        let mut edits = Vec::new();
+        for _ in 0..20 {
+            edits.push(world.submit(block()).await.unwrap());
+        }
+        all_durable(edits, &mut seen).await;
+        // In the middle of what it writes.
+        for _ in 0..20 {
+            world.submit(block()).await.unwrap();
+        }
+        one.signal("-KILL");
+        one.wait();
+        drop((world, client));
+        assert_eq!(count(&two, brane), Err((421, here.to_owned())), "nobody else has it");
+        one = start("one", here);
+        let found = count(&one, brane).unwrap();
+        assert!((before + 20 * round..=before + 40 * round).contains(&found), "{found} objects");
+        assert_eq!(count(&two, brane), Err((421, here.to_owned())));
+    }
+    let epochs: BTreeSet<_> = seen.iter().map(|at| at.epoch).collect();
+    assert_eq!(epochs.len(), 3, "an opening after each death: {epochs:?}");
+    // What is not known to be the same place waits for the lease.
+    one.signal("-KILL");
+    one.wait();
+    let one = start("one", "http://127.0.0.1:3");
+    assert_eq!(count(&one, brane), Err((421, here.to_owned())));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,6 +27,7 @@ const KINDS: &[&str] = &[
     "kept edit archived",
     "kept edit stored",
     "lease lapsed",
+    "lease of the dead ended",
     "node asleep",
     "node cut off",
     "node ended",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use avvy_auth::Verifier;
 use avvy_flow::admission::Appointments;
+use avvy_model::NodeId;
 use avvy_persistence::cache::MetaSet;
 use avvy_persistence::spool::{Drained, Spool};
 use avvy_persistence::{Fleet, Store, StoreError};
@@ -45,6 +46,8 @@ pub struct Parts {
     pub fleet: Option<Arc<dyn Fleet>>,
     /// Where what waits for the store is kept while that is away.
     pub spool: Option<Spool>,
+    /// The node that was here before this one, if it is known to be dead.
+    pub predecessor: Option<NodeId>,
 }
 
 impl System {
@@ -57,7 +60,8 @@ impl System {
         verifier: Verifier,
         config: SystemConfig,
     ) -> Result<Self, StartError> {
-        Self::start_on(Parts { store, fleet: None, spool: None }, verifier, config).await
+        let parts = Parts { store, fleet: None, spool: None, predecessor: None };
+        Self::start_on(parts, verifier, config).await
     }
 
     /// Starts the actors on more than a store. Returns when the node has
@@ -68,12 +72,15 @@ impl System {
     /// When an actor does not start, the store refuses the probe brane, or the
     /// fleet does not let the node in within the time of an opening.
     pub async fn start_on(
-        Parts { store, fleet, spool }: Parts,
+        Parts { store, fleet, spool, predecessor }: Parts,
         verifier: Verifier,
         config: SystemConfig,
     ) -> Result<Self, StartError> {
         if let Some(spool) = &spool {
             settle_spool(spool, store.as_ref()).await?;
+        }
+        if let (Some(fleet), Some(before)) = (&fleet, predecessor) {
+            succeed(fleet.as_ref(), before).await;
         }
         let metrics = Arc::new(Metrics::default());
         let registry = Arc::new(Registry::default());
@@ -162,6 +169,16 @@ async fn settle_spool(spool: &Spool, store: &dyn Store) -> Result<(), StoreError
         tracing::warn!(stored, archived, "an earlier process had left edits on local disk");
     }
     Ok(())
+}
+
+/// Ends the lease of the node that was here before, after what it has left is
+/// stored: from then on others may open its branes. Without it they wait until
+/// the lease ends by itself.
+async fn succeed(fleet: &dyn Fleet, before: NodeId) {
+    match fleet.succeed(before).await {
+        Ok(()) => tracing::info!(%before, "the lease of the node before this one is over"),
+        Err(error) => tracing::warn!(%before, %error, "the lease of the dead was not ended"),
+    }
 }
 
 /// Enters the fleet.

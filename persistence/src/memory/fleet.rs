@@ -217,6 +217,16 @@ impl Fleet for MemoryStore {
         })
     }
 
+    fn succeed(&self, before: NodeId) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.as_member(Operation::Fleet, move |state, _| {
+            let now_ms = state.fleet.now_ms;
+            if let Some(known) = state.fleet.known.get_mut(&before) {
+                known.expires_ms = known.expires_ms.min(now_ms);
+            }
+            Ok(())
+        })
+    }
+
     fn set_draining(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         self.as_member(Operation::Fleet, |state, member| {
             if let Some(known) = state.fleet.known.get_mut(&member.node.id) {

@@ -380,6 +380,17 @@ impl Fleet for MongoStore {
         Box::pin(self.leave_fleet())
     }
 
+    fn succeed(&self, before: NodeId) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.member()?;
+            let filter = doc! {"_id": before.to_string()};
+            let over = vec![doc! {"$set": {"expires": {"$min": ["$expires", "$$NOW"]}}}];
+            let nodes = self.link.collection(NODES);
+            let put = async { Ok(nodes.update_one(filter, over).await.map(drop)?) };
+            self.link.step(put).await
+        })
+    }
+
     fn set_draining(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             let filter = doc! {"_id": self.member()?.key()};

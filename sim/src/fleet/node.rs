@@ -42,6 +42,7 @@ pub(super) enum Op {
     HandOver(BraneId, Epoch, NodeId),
     Withdraw(BraneId, Epoch),
     Release(BraneId, Epoch),
+    Succeed(NodeId),
     Leave,
 }
 

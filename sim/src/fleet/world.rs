@@ -1,6 +1,7 @@
 //! The nodes, the database between them, and the time.
 
 mod database;
+mod lives;
 mod local_disk;
 
 use std::cmp::Reverse;
@@ -8,8 +9,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use avvy_flow::group_commit::QueuedChunk;
+use avvy_flow::lease::LeaseInput;
 use avvy_flow::lease::hand_over::{HandOverConfig, HandOverInput};
-use avvy_flow::lease::{LeaseConfig, LeaseInput};
 use avvy_model::{BraneId, Epoch, Grid, NodeId, UserId, Visibility};
 use avvy_persistence::memory::{MemoryDisk, MemoryFleet, MemoryStore};
 use avvy_persistence::{BraneKind, BraneRecord, Fleet, Store, StoreError};
@@ -65,6 +66,8 @@ struct Slot {
     provisional: bool,
     /// What is kept on the machine's own disk.
     spool: Vec<QueuedChunk>,
+    /// Who was killed here, if the next one knows.
+    predecessor: Option<NodeId>,
 }
 
 pub(super) struct World {
@@ -105,6 +108,7 @@ impl World {
             cut_until_us: 0,
             provisional: true,
             spool: Vec::new(),
+            predecessor: None,
         });
         let slots: Vec<Slot> = slots.collect();
         let builders = (0..rng.range(1, 5) as u32).map(|number| {
@@ -367,74 +371,6 @@ impl World {
     fn delay(&mut self) -> u64 {
         let spike = !self.is_quiet && self.rng.below(100) == 0;
         self.rng.exponential(if spike { LEASE_US / 2 } else { 3_000 })
-    }
-
-    fn boot(&mut self, nth: usize) {
-        let id = NodeId::from_bytes(self.rng.brane_id().to_bytes());
-        let node = avvy_persistence::Node { id, address: nth.to_string() };
-        let store = Arc::new(self.fleet.store(node));
-        if self.slots[nth].node.is_some() {
-            return;
-        }
-        if !self.settle_at_boot(nth, &store) {
-            return self.boot_later(nth);
-        }
-        let slot = &mut self.slots[nth];
-        slot.life += 1;
-        (slot.booted_us, slot.provisional) = (self.now_us, true);
-        let mut node = Node::new(id, store, LeaseConfig { lease_ms: LEASE_MS as u32 });
-        node.feed(self.clock(nth), LeaseInput::Tick);
-        self.slots[nth].node = Some(node);
-        self.judge.count("node started");
-        self.perform(nth);
-    }
-
-    fn kill(&mut self, slot: usize) {
-        if self.slots[slot].node.take().is_some() {
-            self.judge.count("node killed");
-            self.tell(|| format!("node {slot} is killed"));
-            self.boot_later(slot);
-        }
-    }
-
-    fn boot_later(&mut self, slot: usize) {
-        let pause_us = self.rng.range(1_000, 2 * LEASE_US);
-        self.plan(self.now_us + pause_us, slot, 0, Event::Boot);
-    }
-
-    /// A node is told to end.
-    fn end(&mut self, nth: usize) {
-        let takers = self.slots.iter().enumerate().filter_map(|(slot, other)| {
-            let node = other.node.as_ref().filter(|node| slot != nth && node.ends.is_none())?;
-            Some((slot, node.id))
-        });
-        let takers: Vec<_> = takers.collect();
-        let Some((to, id)) = self.rng.pick(&takers).copied() else { return };
-        let (now_us, slot) = (self.clock(nth), &mut self.slots[nth]);
-        if slot.asleep_until_us > self.now_us {
-            return;
-        }
-        if let Some(node) = slot.node.as_mut().filter(|node| node.ends.is_none()) {
-            node.end(now_us, id, to, HAND_OVER);
-            self.judge.count("node ends");
-            self.tell(|| format!("node {nth} ends, {to} takes its branes"));
-            self.perform(nth);
-        }
-    }
-
-    /// A node that ends is gone when it has given everything away.
-    fn end_what_ends(&mut self, nth: usize) {
-        let slot = &mut self.slots[nth];
-        if slot.asleep_until_us > self.now_us {
-            return;
-        }
-        let Some(node) = slot.node.as_mut().filter(|node| node.ends.is_some()) else { return };
-        if node.close_rest() {
-            self.perform(nth);
-            self.slots[nth].node = None;
-            self.judge.count("node ended");
-            self.boot_later(nth);
-        }
     }
 
     /// A node's own clock.

@@ -115,6 +115,10 @@ pub enum Bug {
     ReleasesWhatIsNotHeld,
     /// Says that the node has left.
     NeverLeaves,
+    /// Does not end the lease of a node that is dead.
+    SucceedsNobody,
+    /// Ends all leases for that of a node that is dead.
+    SucceedsAll,
     /// Does not say that a node gives its branes away.
     HidesDraining,
     /// Lists nodes whose leases are over as if they lasted.
@@ -125,7 +129,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug of a fleet, and those of a store that matter most there.
-    pub const FLEET: [Self; 28] = [
+    pub const FLEET: [Self; 30] = [
         Self::AcceptsOldEpochs,
         Self::FailsAGroupForAStaleChunk,
         Self::TakesFromTheLiving,
@@ -150,6 +154,8 @@ impl Bug {
         Self::ReleasesNothing,
         Self::ReleasesWhatIsNotHeld,
         Self::NeverLeaves,
+        Self::SucceedsNobody,
+        Self::SucceedsAll,
         Self::HidesDraining,
         Self::ListsTheDeadAsLiving,
         Self::CompactsForOthers,

@@ -188,6 +188,22 @@ impl Fleet for Broken {
         })
     }
 
+    fn succeed(&self, before: NodeId) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            if self.bug == Bug::SucceedsAll
+                && let Some(ways) = &self.ways
+            {
+                for status in ways.member.nodes().await? {
+                    ways.all.lapse(status.node.id);
+                }
+            }
+            match self.bug {
+                Bug::SucceedsNobody => Ok(()),
+                _ => self.member()?.succeed(before).await,
+            }
+        })
+    }
+
     fn set_draining(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async {
             match self.bug {

@@ -47,6 +47,7 @@ pub const FLEET_CASES: &[FleetCase] = list![
     refuses_only_the_chunks_of_the_lost_brane,
     frees_what_is_released,
     frees_all_when_a_node_leaves,
+    lets_a_successor_have_what_the_dead_held,
     hands_a_brane_over,
     hands_over_once,
     takes_offers_back,
@@ -238,6 +239,34 @@ async fn frees_all_when_a_node_leaves(fixture: &mut dyn FleetFixture) -> Verdict
     open(&other, 1).await?;
     open(&other, 2).await?;
     ensure_eq!(holder(&other, 3).await?, Some(other.node.id), "the holder of another's");
+    Ok(())
+}
+
+async fn lets_a_successor_have_what_the_dead_held(fixture: &mut dyn FleetFixture) -> Verdict {
+    let (dead, other) = two(fixture).await?;
+    let held = hold(&dead, 2).await?;
+    fill(&dead.store, 1, held[0].epoch, 0..2).await?;
+    opened(&other.store, 3).await?;
+    let next = fixture.member(3).await?;
+    for _ in 0..2 {
+        next.fleet.succeed(dead.node.id).await?;
+    }
+    next.fleet.succeed(NodeId::from_bytes([77; 16])).await?;
+    next.fleet.enter().await?;
+    let nodes = other.fleet.nodes().await?;
+    let lasting = |member: &Member| {
+        nodes.iter().any(|status| status.node == member.node && status.remaining_ms > 0)
+    };
+    ensure_eq!([&dead, &other, &next].map(lasting), [false, true, true], "whose leases last");
+    ensure!(open(&next, 1).await? > held[0].epoch, "the epoch rises");
+    expect_held(&next, 3, &other).await?;
+    expect_held(&other, 1, &next).await?;
+    // Whoever comes first has it.
+    open(&other, 2).await?;
+    // It was dead, was it not? If it was not, it stores nothing and is told.
+    let late = dead.store.append(vec![chunk(1, held[0].epoch, 2, 3)]).await?;
+    ensure!(matches!(late[..], [Err(AppendRefusal::StaleEpoch { .. })]), "late: {late:?}");
+    ensure_eq!(dead.fleet.renew(held).await?, lost(&[1, 2], true), "the renewal of the dead");
     Ok(())
 }
 

@@ -99,6 +99,11 @@ impl World {
                 let _ = now(store.release(brane, epoch));
                 Reply::Nothing
             }
+            Op::Succeed(before) => {
+                self.judge.count("lease of the dead ended");
+                let _ = now(store.succeed(before));
+                Reply::Nothing
+            }
             Op::Leave => {
                 let _ = now(store.leave());
                 Reply::Nothing
@@ -184,6 +189,8 @@ fn no_answer(op: &Op) -> Reply {
         Op::Offer(brane, ..) => Reply::HandOver(*brane, HandOverInput::Offered(Said::Failed)),
         Op::AskReady(brane, _) => Reply::HandOver(*brane, HandOverInput::Ready(Said::Failed)),
         Op::HandOver(brane, ..) => Reply::HandOver(*brane, HandOverInput::HandedOver(Said::Failed)),
-        Op::Ready(_) | Op::Withdraw(..) | Op::Release(..) | Op::Leave => Reply::Nothing,
+        Op::Ready(_) | Op::Withdraw(..) | Op::Release(..) | Op::Succeed(_) | Op::Leave => {
+            Reply::Nothing
+        }
     }
 }
