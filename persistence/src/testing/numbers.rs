@@ -68,8 +68,10 @@ impl Truth {
 
     /// Gives a key its next value.
     pub fn change(&self, key: u8) -> u64 {
+        // Drawn under the lock: whoever draws later also puts it later.
+        let mut values = self.values();
         let value = 1 + self.next.fetch_add(1, Ordering::SeqCst);
-        self.values().entry(key).or_default().push((value, Instant::now()));
+        values.entry(key).or_default().push((value, Instant::now()));
         value
     }
 
