@@ -23,6 +23,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 /// Buffers handed to the kernel in one call.
 const MAX_SLICES: usize = 16;
 
+/// The first byte of a close frame (RFC 6455, section 5.2).
+const CLOSE: u8 = 0x88;
+
 /// Bounds of a connection's queue.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxLimits {
@@ -80,15 +83,19 @@ impl Socket {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// Queues bytes that are already framed, or part of a frame's bytes.
-    /// Nothing follows a close frame.
+    /// Queues a frame's bytes. Nothing follows a close frame.
     pub(crate) fn send_raw(&self, bytes: &[u8]) {
-        if !self.is_closing() {
-            self.send_bytes(std::iter::once(&Bytes::copy_from_slice(bytes)));
+        let outbox = self.outbox();
+        if self.is_closing() {
+            return;
         }
+        if bytes.first() == Some(&CLOSE) {
+            self.closing.store(true, Ordering::Release);
+        }
+        self.send_bytes(outbox, std::iter::once(&Bytes::copy_from_slice(bytes)));
     }
 
-    /// The close frame is among what was queued as raw bytes: nothing follows.
+    /// Nothing follows what was queued.
     pub(crate) fn end(&self) {
         self.closing.store(true, Ordering::Release);
     }
@@ -153,11 +160,14 @@ impl Socket {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send_bytes<'a>(&self, frames: impl ExactSizeIterator<Item = &'a Bytes> + Clone) -> Backlog {
-        if self.gone.load(Ordering::Acquire) {
+    fn send_bytes<'a>(
+        &self,
+        mut outbox: MutexGuard<'_, Outbox>,
+        frames: impl ExactSizeIterator<Item = &'a Bytes> + Clone,
+    ) -> Backlog {
+        if self.is_gone() {
             return Backlog::Gone;
         }
-        let mut outbox = self.outbox();
         let mut taken = 0;
         if let (true, Some(direct)) = (outbox.queue.is_empty(), &self.direct) {
             taken = match try_write(direct, frames.clone()) {
@@ -213,10 +223,12 @@ pub(crate) struct Drained {
 
 impl Wire for Socket {
     fn send(&self, frames: &[Frame]) -> Backlog {
+        // Under the lock, or one that closes could come between.
+        let outbox = self.outbox();
         if self.is_closing() {
             return Backlog::Gone;
         }
-        self.send_bytes(frames.iter().map(Frame::as_wire))
+        self.send_bytes(outbox, frames.iter().map(Frame::as_wire))
     }
 
     fn is_full(&self) -> bool {
@@ -228,9 +240,10 @@ impl Wire for Socket {
     }
 
     fn close(&self, code: CloseCode) {
+        let outbox = self.outbox();
         if !self.closing.swap(true, Ordering::AcqRel) {
             let frame = Frame::close(code, code.name());
-            self.send_bytes(std::iter::once(frame.as_wire()));
+            self.send_bytes(outbox, std::iter::once(frame.as_wire()));
             self.task.wake();
         }
     }
@@ -288,4 +301,54 @@ fn try_write<'a>(
         }
     };
     Ok(written?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const LIMITS: OutboxLimits =
+        OutboxLimits { high_water_bytes: 1 << 20, low_water_bytes: 1 << 10, max_bytes: 1 << 24 };
+
+    /// What a peer reads up to the end.
+    async fn read_by_the_peer(talk: impl FnOnce(Arc<Socket>)) -> Vec<u8> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (_reader, writer) = listener.accept().await.unwrap().0.into_split();
+        let socket = Arc::new(Socket::new(Some(writer), LIMITS));
+        talk(Arc::clone(&socket));
+        socket.shut_down().unwrap();
+        let mut read = Vec::new();
+        peer.read_to_end(&mut read).await.unwrap();
+        read
+    }
+
+    #[tokio::test]
+    async fn nothing_follows_a_close_frame_whoever_sends_meanwhile() {
+        let (data, raw_close) = (Frame::binary(b"x"), [CLOSE, 2, 3, 0xe8]);
+        for round in 0..200 {
+            let frame = data.clone();
+            let read = read_by_the_peer(|socket| {
+                let sender = Arc::clone(&socket);
+                let sender = std::thread::spawn(move || {
+                    while sender.send(std::slice::from_ref(&frame)) != Backlog::Gone {}
+                });
+                match round % 2 {
+                    0 => socket.close(CloseCode::GoingAway),
+                    _ => socket.send_raw(&raw_close),
+                }
+                sender.join().unwrap();
+            })
+            .await;
+            let closes = read.chunks(3).position(|frame| frame[0] == CLOSE).unwrap() * 3;
+            let payload = usize::from(read[closes + 1]);
+            assert_eq!(read.len(), closes + 2 + payload, "round {round}");
+        }
+    }
 }
