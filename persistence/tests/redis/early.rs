@@ -85,7 +85,8 @@ async fn a_renewal_that_a_write_overtakes_puts_nothing_back() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    a.truth.began.notified().await;
+    let began = tokio::time::timeout(Duration::from_secs(60), a.truth.began.notified());
+    began.await.expect("it is renewed");
     asking.await.unwrap();
     truth.is_held.store(false, Ordering::SeqCst);
     let new = b.write(1).await;
