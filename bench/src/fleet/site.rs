@@ -90,6 +90,8 @@ impl Site {
             .set("AVVY_REDIS_NAMESPACE", &self.database)
             .set("AVVY_BRANE_SNAPSHOT_EVERY_EVENTS", 500)
             .set("AVVY_SERVER_DEMO_OBJECTS", 0)
+            // What is tried is that nothing is lost, not how fast a busy machine is.
+            .set("AVVY_SERVER_DRAIN_TIMEOUT_MS", 25_000)
     }
 
     /// The database's address.
