@@ -15,7 +15,7 @@ use clap::Parser;
 #[command(name = "crash", version)]
 struct Cli {
     /// How often it is killed
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Take everything that was not synced with it; needs a server that was
     /// built with `--features powercut`
