@@ -4,7 +4,7 @@
 //! those that it was told to be durable have to be answered with the place
 //! that they had.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -250,8 +250,16 @@ impl Connection {
     /// Reads some bytes; false at the end.
     fn read(&mut self) -> Result<bool> {
         let mut buffer = [0; 16 * 1024];
-        let count = self.stream.read(&mut buffer)?;
-        self.bytes.extend_from_slice(&buffer[..count]);
-        Ok(count > 0)
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(count) => {
+                    self.bytes.extend_from_slice(&buffer[..count]);
+                    return Ok(count > 0);
+                }
+                // This process was stopped and goes on.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
