@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use avvy_actors::REVOKED;
+use avvy_persistence::cache::{MetaSet, SharedSet};
 use avvy_persistence::import::{self, Import};
 use avvy_persistence::sqlite::SqliteStore;
 use avvy_persistence::{BraneFilter, BraneRecord, MAX_PAGE, Store};
@@ -11,7 +13,7 @@ use bytes::Bytes;
 
 use crate::cli::{self, Place};
 use crate::config::{Config, Sources};
-use crate::{data_dir, demo_brane, inspect, output, settings};
+use crate::{clock, data_dir, demo_brane, inspect, output, settings};
 
 /// Where a store says that something was to come into it and is not all there.
 const MARK: &str = "migration";
@@ -31,7 +33,7 @@ pub fn run(arguments: &cli::Migrate) -> Result<()> {
     runtime.block_on(async {
         let from = open(&config, &arguments.from, Side::Source).await?;
         let to = open(&config, &arguments.to, Side::Target).await?;
-        let count = migrate(from.as_ref(), to.as_ref(), &config).await?;
+        let count = migrate(&from, &to, &config).await?;
         from.close().await?;
         to.close().await?;
         let what = if count == 1 { "brane" } else { "branes" };
@@ -94,7 +96,12 @@ async fn open_mongodb(_: &Config, _: Side) -> Result<Arc<dyn Import>> {
     bail!("this program was built without MongoDB: build it with `--features mongodb`")
 }
 
-async fn migrate(from: &dyn Import, to: &dyn Import, config: &Config) -> Result<usize> {
+async fn migrate(
+    source: &Arc<dyn Import>,
+    target: &Arc<dyn Import>,
+    config: &Config,
+) -> Result<usize> {
+    let (from, to) = (source.as_ref(), target.as_ref());
     refuse_unfinished(from).await.context("--from")?;
     let there = to.branes(BraneFilter::All, None, 1).await?;
     ensure!(there.branes.is_empty(), "the target holds branes already; it has to be empty");
@@ -109,8 +116,20 @@ async fn migrate(from: &dyn Import, to: &dyn Import, config: &Config) -> Result<
     if let Some(brane) = from.meta(demo_brane::META_KEY).await? {
         to.put_meta(demo_brane::META_KEY, brane).await?;
     }
+    copy_revoked(source, target).await.context("copying which tokens are revoked")?;
     to.put_meta(MARK, Bytes::new()).await?;
     Ok(records.len())
+}
+
+/// The key that signs stays the same, so a token that was revoked would be good
+/// again.
+async fn copy_revoked(from: &Arc<dyn Import>, to: &Arc<dyn Import>) -> Result<()> {
+    let set = |store: &Arc<dyn Import>| MetaSet::new(Arc::<dyn Import>::clone(store), REVOKED);
+    let revoked = set(from).all().await?;
+    if !revoked.is_empty() {
+        set(to).add(revoked, clock::unix_s()).await?;
+    }
+    Ok(())
 }
 
 async fn all_branes(store: &dyn Store) -> Result<Vec<BraneRecord>> {

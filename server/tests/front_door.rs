@@ -356,3 +356,26 @@ fn a_brane_is_the_same_after_every_restart() {
         if round == 1 { server.kill() } else { assert_eq!(server.drain().code(), Some(0)) }
     }
 }
+
+#[test]
+fn a_token_that_is_revoked_stays_so_when_everything_is_moved() {
+    let directory = tempfile::tempdir().unwrap();
+    let (first, second) = (directory.path().join("first"), directory.path().join("second"));
+    let status = |server: &Server| server.get("/api/v1/brane").0;
+    let mut server = Server::start(&first);
+    let revoked = avvyland(&["token", "--role", "visitor"], &first);
+    let revoked = String::from_utf8(revoked.stdout).unwrap().trim().to_owned();
+    server.token.clone_from(&revoked);
+    assert_eq!(status(&server), 200);
+    assert!(avvyland(&["revoke", "--token", &revoked], &first).status.success());
+    assert_eq!(status(&server), 401);
+    assert_eq!(server.drain().code(), Some(0));
+    let mut migrate = Command::new(binary());
+    migrate.arg("migrate").arg("--from").arg(&first).arg("--to").arg(&second);
+    assert!(migrate.current_dir(directory.path()).status().unwrap().success());
+    std::fs::copy(first.join("auth-key.pem"), second.join("auth-key.pem")).unwrap();
+    let mut server = Server::start(&second);
+    assert_eq!(status(&server), 200, "others are as good as before");
+    server.token = revoked;
+    assert_eq!(status(&server), 401);
+}
