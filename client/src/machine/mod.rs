@@ -352,7 +352,8 @@ impl ClientMachine {
     }
 
     fn on_error(&mut self, now_ms: u64, error: ErrorMessage, out: &mut Vec<Output>) {
-        let retry_at_ms = now_ms + error.retry_after_ms.unwrap_or(self.options.join_retry_ms);
+        let pause_ms = error.retry_after_ms.unwrap_or(self.options.join_retry_ms);
+        let retry_at_ms = now_ms.saturating_add(pause_ms);
         if error.operation.as_deref() == Some("people.list") {
             self.page_refused(&error, retry_at_ms);
         }

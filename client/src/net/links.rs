@@ -139,7 +139,7 @@ impl Links {
             let (options, token) = (beside.machine_options().clone(), beside.machine.token());
             let machine = ClientMachine::new(options, token.to_owned(), Box::new(draw_client_id));
             let machine = machine.tickets_from(self.opened * TICKETS);
-            let back_at_ms = retry_after_ms.map_or(0, |after_ms| now_ms() + after_ms);
+            let back_at_ms = retry_after_ms.map_or(0, |after_ms| now_ms().saturating_add(after_ms));
             let link = beside.beside(machine, ReadAll, address, back_at_ms);
             self.opened += 1;
             self.links.push(link);

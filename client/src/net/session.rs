@@ -313,7 +313,7 @@ impl<R: Reader> Session<R> {
             tokio::spawn(tokio::time::timeout(limit, socket.close()));
         }
         self.machine.handle(now_ms(), Input::Disconnected, &mut self.outputs);
-        let back_at_ms = retry_after_ms.map_or(0, |after_ms| now_ms() + after_ms);
+        let back_at_ms = retry_after_ms.map_or(0, |after_ms| now_ms().saturating_add(after_ms));
         let is_lost = self.route.go(address, back_at_ms);
         // Nodes that send one to each other will agree in a moment.
         let pause_ms = is_lost.then(|| self.backoff.pause_ms(None, rand::random())).flatten();

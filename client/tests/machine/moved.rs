@@ -89,3 +89,15 @@ fn a_brane_that_moved_nobody_says_where_is_asked_for_again() {
     talk.tell(Input::Tick);
     assert_eq!(talk.joins().len(), 1);
 }
+
+/// Nobody counts beyond the end of time for a server that says so.
+#[test]
+fn a_join_that_is_put_off_for_ever_is() {
+    let mut talk = Talk::new(MachineOptions::default());
+    talk.connect();
+    talk.machine.join(talk.now_ms, BRANE, &mut talk.out);
+    talk.out.clear();
+    let ServerMessage::Error(error) = join_error(Code::Unavailable) else { unreachable!() };
+    talk.hear(ServerMessage::Error(ErrorMessage { retry_after_ms: Some(u64::MAX), ..error }));
+    assert_eq!(talk.joins().len(), 0, "not at once");
+}
