@@ -79,6 +79,7 @@ impl Hints<'_> {
     /// A path as a shell takes it; from where the server was started, if it is below.
     fn path(&self, path: &Path) -> String {
         let path = path.strip_prefix(self.directory).unwrap_or(path);
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let text = path.to_string_lossy();
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%:,=".contains(c);
         if !text.is_empty() && text.chars().all(is_plain) {
@@ -103,6 +104,12 @@ mod tests {
             has_token: true,
             demo_brane: Some(Uuid::from_u128(7)),
         }
+    }
+
+    #[test]
+    fn where_it_was_started_has_a_name() {
+        let text = hints("/usr/bin/avvyland", "/srv/avvyland").text();
+        assert!(text.contains("  /usr/bin/avvyland demo --data . --users 200\n"), "{text}");
     }
 
     #[test]
