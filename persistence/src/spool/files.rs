@@ -150,7 +150,8 @@ impl Files {
                 // What cannot be cut now is cut when the spool is next opened.
                 let _ = file.set_len(newest.bytes).and_then(|()| file.sync_all());
             }
-            if self.waiting.back().is_some_and(|newest| newest.chunks == 0) {
+            if let Some(Waiting { number, chunks: 0, .. }) = self.waiting.back() {
+                self.remove(*number);
                 self.waiting.pop_back();
             }
         }
@@ -186,9 +187,10 @@ impl Files {
         let new = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path);
         let mut file = new?;
         let (number, bytes) = (self.last_number, HEADER_BYTES as u64);
+        // Should the next steps fail, it is removed with all that is in none.
+        self.waiting.push_back(Waiting { number, bytes, chunks: 0 });
         file.write_all(&header(number))?;
         self.sync_directory()?;
-        self.waiting.push_back(Waiting { number, bytes, chunks: 0 });
         self.open = Some(file);
         Ok(())
     }
@@ -284,6 +286,10 @@ impl Files {
             self.open = None;
         }
         // What stays is drained again, which changes nothing.
+        self.remove(number);
+    }
+
+    fn remove(&self, number: u64) {
         if let Err(error) = fs::remove_file(self.path(number)) {
             tracing::warn!(%error, number, "a file of the spool cannot be removed");
         }
