@@ -181,10 +181,12 @@ fn redis(config: &Config) -> Result<avvy_persistence::cache::redis::RedisOptions
 /// As the spool says, such as that another process has it.
 pub fn spool(config: &Config) -> Result<Option<Spool>> {
     let store = &config.store;
-    if store.kind != StoreKind::Mongodb || store.when_away == WhenAway::Refuse {
+    let directory = config.server.data_dir.join("spool");
+    // What was kept before edits were to be refused still has to go to the store.
+    let is_of_use = store.when_away == WhenAway::Provisional || directory.is_dir();
+    if store.kind != StoreKind::Mongodb || !is_of_use {
         return Ok(None);
     }
-    let directory = config.server.data_dir.join("spool");
     let options = SpoolOptions { max_bytes: store.spool_bytes, ..SpoolOptions::at(directory) };
     Spool::open(&options).map(Some).context("the spool in the data directory did not open")
 }
