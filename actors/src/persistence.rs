@@ -114,7 +114,7 @@ impl Actor for PersistenceActor {
             PersistenceMsg::Drained(result) => state.on_drained(result, &mut effects),
             PersistenceMsg::Tick => state.on_tick(&mut effects),
             PersistenceMsg::Settle { brane, reply } => state.settling.push((brane, reply)),
-            PersistenceMsg::Provisional(on) => state.commits.provisional(on, &mut effects.commits),
+            PersistenceMsg::Provisional(on) => state.on_provisional(on, &mut effects),
             PersistenceMsg::Status(reply) => {
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(state.commits.status());
@@ -159,7 +159,7 @@ impl Persistence {
                 count(&self.metrics.commit_failures, 1);
                 warn!(%error, chunks = batch.len(), "a group commit failed and will be repeated");
                 self.commits.failed(now_us, &mut effects.commits);
-                self.on_failed(effects);
+                self.on_away(effects);
             }
             Err(error) => {
                 count(&self.metrics.commit_failures, 1);
@@ -175,15 +175,31 @@ impl Persistence {
         count(&self.metrics.commits, 1);
         self.metrics.chunks.store(status.stored_chunks, Ordering::Relaxed);
         self.metrics.chunk_bytes.store(status.stored_bytes, Ordering::Relaxed);
+        self.on_back(now_us, effects);
+    }
+
+    fn on_back(&mut self, now_us: u64, effects: &mut Effects) {
         let (gone, waiting) = (self.commits.gone(), self.commits.len());
         if self.spooling.stored(now_us, gone, waiting, &mut effects.spooling) {
             info!(chunks = waiting, "the store is back");
         }
     }
 
-    fn on_failed(&mut self, effects: &mut Effects) {
+    /// A commit that is under way may take long to fail; what waits is kept
+    /// from here on.
+    fn on_provisional(&mut self, on: bool, effects: &mut Effects) {
+        self.commits.provisional(on, &mut effects.commits);
+        if on {
+            self.on_away(effects);
+        } else if self.commits.is_empty() {
+            // No commit is going to say that the store is back.
+            self.on_back(clock::monotonic_us(), effects);
+        }
+    }
+
+    fn on_away(&mut self, effects: &mut Effects) {
         let queued = self.commits.queued();
-        if self.spool.is_some() && self.spooling.failed(queued, &mut effects.spooling) {
+        if self.spool.is_some() && self.spooling.away(queued, &mut effects.spooling) {
             warn!("the store is away; what waits for it is kept on local disk");
         }
     }

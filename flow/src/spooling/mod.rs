@@ -2,9 +2,9 @@
 //! process does not lose it.
 //!
 //! What waits stays in the journal's queue as well, and goes to the store from
-//! there ([`crate::group_commit`]). From the first commit that fails to the
-//! next that does not, every chunk is written to the spool, too, a write at a
-//! time. When the store has all that was written, it is asked for each of these
+//! there ([`crate::group_commit`]). From when a commit fails, or the node is not
+//! sure of its branes any more, to the next commit that succeeds, every chunk is
+//! written to the spool, too, a write at a time. When the store has all that was written, it is asked for each of these
 //! chunks once more: those that it has are let go of, those that it will never
 //! take are archived. A process that starts does the same with what an earlier
 //! one has left, before it opens any brane.
@@ -76,9 +76,9 @@ impl Spooling {
         Self::default()
     }
 
-    /// A commit has failed; all of these wait. True if the store was not away
-    /// before.
-    pub fn failed<'a>(
+    /// The store is away: a commit has failed, or the node cannot renew its
+    /// lease. All of these wait. True if it was not away before.
+    pub fn away<'a>(
         &mut self,
         queued: impl Iterator<Item = &'a QueuedChunk>,
         effects: &mut Vec<SpoolingEffect>,
@@ -100,8 +100,9 @@ impl Spooling {
         }
     }
 
-    /// A commit has succeeded: `gone` chunks have left the queue since it was
-    /// made, and `waiting` are in it. True if the store was away before.
+    /// A commit has succeeded, or the node is sure again and nothing waits:
+    /// `gone` chunks have left the queue since it was made, and `waiting` are in
+    /// it. True if the store was away before.
     pub fn stored(
         &mut self,
         now_us: u64,

@@ -33,7 +33,7 @@ impl Bench {
     }
 
     fn failed(&mut self, waiting: std::ops::RangeInclusive<u64>) -> Vec<SpoolingEffect> {
-        self.machine.failed(chunks(waiting).iter(), &mut self.effects);
+        self.machine.away(chunks(waiting).iter(), &mut self.effects);
         std::mem::take(&mut self.effects)
     }
 
@@ -74,7 +74,7 @@ fn nothing_is_written_while_the_store_takes_it() {
 #[test]
 fn what_waits_and_what_comes_is_written_a_write_at_a_time() {
     let mut bench = Bench::default();
-    assert!(bench.machine.failed(chunks(1..=2).iter(), &mut bench.effects), "it is news");
+    assert!(bench.machine.away(chunks(1..=2).iter(), &mut bench.effects), "it is news");
     assert_eq!(std::mem::take(&mut bench.effects), [Write(chunks(1..=2))]);
     assert_eq!((bench.push(3), bench.push(4)), (vec![], vec![]), "one is under way");
     assert!(!bench.machine.is_kept());

@@ -76,5 +76,18 @@ async fn what_a_node_kept_of_a_brane_that_another_took_is_archived() {
     assert_eq!(count(&pair.one.server, pair.brane), elsewhere, "it has let go of it");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_on_disk_as_soon_as_the_lease_is_not_sure() {
+    // A commit under way fails only long after the lease is over.
+    let pair = Pair::start(&[("AVVY_STORE_OPERATION_TIMEOUT_MS", "30000")]);
+    let load = pair.build(&pair.one, 2).await;
+    load.apply(20).await;
+    pair.one.way.set(Way::Swallowing);
+    load.apply(20).await;
+    pair.one.until("avvy_spool_chunks", |chunks| chunks > 0);
+    assert_eq!(pair.one.metric("avvy_commit_failures_total"), 0, "it is not known to be away");
+    pair.one.way.set(Way::CLEAR);
+}
+
 /// How often a number is looked at.
 const LOOK: Duration = Duration::from_millis(50);

@@ -151,7 +151,16 @@ impl Node {
             match effect {
                 LeaseEffect::Enter { number } => self.ask(Op::Enter { number }),
                 LeaseEffect::Renew { number, held } => self.ask(Op::Renew { number, held }),
-                LeaseEffect::Provisional(on) => self.does.push_back(Does::Provisional(on)),
+                LeaseEffect::Provisional(on) => {
+                    self.does.push_back(Does::Provisional(on));
+                    let mut keeps = Vec::new();
+                    if on {
+                        self.spooling.away(self.commits.queued(), &mut keeps);
+                    } else if self.commits.is_empty() {
+                        self.spooling.stored(now_us, self.commits.gone(), 0, &mut keeps);
+                    }
+                    self.keep(keeps);
+                }
                 LeaseEffect::Lost { brane, epoch } => {
                     self.does.push_back(Does::Lost(brane, epoch));
                     self.drop_brane(now_us, brane, epoch);
@@ -301,7 +310,7 @@ impl Node {
             }
             None => {
                 self.commits.failed(now_us, &mut effects);
-                self.spooling.failed(self.commits.queued(), &mut keeps);
+                self.spooling.away(self.commits.queued(), &mut keeps);
             }
         }
         self.keep(keeps);
