@@ -47,6 +47,10 @@ use crate::wire::Wire;
 
 pub use start::{Parts, StartError};
 
+/// What leaving the fleet and closing the store may take at least, each, when
+/// the time for draining is over.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// A running system. Cloning shares it.
 #[derive(Clone)]
 pub struct System {
@@ -380,10 +384,11 @@ impl System {
         let left = patience.saturating_sub(began.elapsed());
         // Whoever is still there then had the time to take the last word.
         let _ = timeout(left.min(close), inner.registry.emptied()).await;
-        self.leave(patience).await;
+        let left = || patience.saturating_sub(began.elapsed()).max(LAST_WORD);
+        self.leave(left()).await;
         inner.supervisor.stop(None);
         // A store that does not close in time has its own journal to trust.
-        let closed = matches!(timeout(patience, inner.store.close()).await, Ok(Ok(())));
+        let closed = matches!(timeout(left(), inner.store.close()).await, Ok(Ok(())));
         if !closed {
             warn!("the store was not closed in time");
         }
