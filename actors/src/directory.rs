@@ -450,7 +450,9 @@ impl Directory {
         };
         match failure {
             Some(error) => {
-                if let Some(code) = for_good(&error) {
+                if is_superseded(&error) {
+                    warn!(%brane, %epoch, "a brane ended here: it was opened elsewhere");
+                } else if let Some(code) = for_good(&error) {
                     error!(%brane, %error, "a brane's actor failed; the brane stays closed");
                     self.broken.insert(brane, code);
                 } else {
@@ -478,6 +480,12 @@ impl Directory {
 
 fn refuse(waiting: &mut Vec<OpenReply>) {
     waiting.drain(..).for_each(|reply| reply(Err(Code::Unavailable.into())));
+}
+
+/// Whether the brane was opened again since, as by another node.
+fn is_superseded(error: &ActorProcessingErr) -> bool {
+    let rejected = error.downcast_ref();
+    rejected.is_some_and(|RejectedError(opening)| opening.why == Rejection::Superseded)
 }
 
 /// Why the brane would fail again in the same way, if it would.
