@@ -12,6 +12,7 @@ use avvy_model::{BraneId, Epoch};
 use avvy_persistence::{BoxFuture, Fleet, Holding, Renewed, StoreError};
 use ractor::concurrency::OneshotSender;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::clock;
@@ -95,6 +96,8 @@ pub(crate) struct Membership {
     metrics: Arc<Metrics>,
     directory: Option<ActorRef<DirectoryMsg>>,
     entering: Vec<OneshotSender<()>>,
+    /// Questions to the store under way.
+    asking: JoinSet<()>,
     has_left: bool,
 }
 
@@ -116,6 +119,7 @@ impl Actor for FleetActor {
             metrics,
             directory: None,
             entering: Vec::new(),
+            asking: JoinSet::new(),
             has_left: false,
         })
     }
@@ -192,13 +196,14 @@ impl Membership {
 
     /// Asks the store and brings its answer back.
     fn ask(
-        &self,
+        &mut self,
         myself: &ActorRef<FleetMsg>,
         number: u64,
         question: impl FnOnce(Arc<dyn Fleet>) -> BoxFuture<'static, Result<Answer, StoreError>>,
     ) {
         let (asked, myself) = (question(Arc::clone(&self.fleet)), myself.clone());
-        tokio::spawn(async move {
+        while self.asking.try_join_next().is_some() {}
+        self.asking.spawn(async move {
             let answer = asked.await;
             if let Err(error) = &answer {
                 warn!(%error, "the lease was not renewed");
@@ -219,8 +224,10 @@ impl Membership {
 
     fn on_leave(&mut self, reply: OneshotSender<()>) {
         self.has_left = true;
-        let fleet = Arc::clone(&self.fleet);
+        let (fleet, mut asking) = (Arc::clone(&self.fleet), std::mem::take(&mut self.asking));
         tokio::spawn(async move {
+            // A renewal behind it would bring the node back.
+            while asking.join_next().await.is_some() {}
             match fleet.leave().await {
                 Ok(()) => info!("left the fleet"),
                 Err(error) => warn!(%error, "the fleet was not told that this node ends"),
