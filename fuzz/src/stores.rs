@@ -78,8 +78,8 @@ async fn read(store: &dyn Store) {
     }
 }
 
-/// The chunks of a spool, and the bytes of its file.
-static SPOOL: LazyLock<(Vec<ChunkWrite>, Vec<u8>)> = LazyLock::new(|| {
+/// The chunks of a spool, the bytes of its file, and where its checksums are.
+static SPOOL: LazyLock<(Vec<ChunkWrite>, Vec<u8>, Vec<usize>)> = LazyLock::new(|| {
     let chunk = |at: u64| ChunkWrite {
         brane: BraneId::from_bytes([(at % 3) as u8; 16]),
         epoch: Epoch(7),
@@ -90,15 +90,21 @@ static SPOOL: LazyLock<(Vec<ChunkWrite>, Vec<u8>)> = LazyLock::new(|| {
     };
     let chunks: Vec<ChunkWrite> = (0..12).map(chunk).collect();
     let bytes = write_segment(3, &chunks);
-    (chunks, bytes)
+    // A checksum is the end of the header, and of each record before its body.
+    let ends =
+        (0..chunks.len()).map(|n| write_segment(3, &chunks[..=n]).len() - chunks[n].body.len());
+    let sums = std::iter::once(24).chain(ends).map(|end| end - 8).collect();
+    (chunks, bytes, sums)
 });
 
 /// Reads a file of a spool. The input is patches to a good one: where (two
 /// bytes, big endian; beyond the end it is cut there), how many bytes (one),
-/// the bytes. What comes back is a beginning of what was written. The input is
-/// read as a file, too: what is good of that is written again as the same.
+/// the bytes. Checksums stay as they are: they find what went wrong, and not
+/// who writes another file on purpose. What comes back is a beginning of what
+/// was written. The input is read as a file, too: what is good of that is
+/// written again as the same.
 pub fn spool(bytes: &[u8]) {
-    let (chunks, image) = &*SPOOL;
+    let (chunks, image, sums) = &*SPOOL;
     let mut spoiled = image.clone();
     let mut rest = bytes;
     while let Some((&[a, b, length], behind)) = rest.split_first_chunk::<3>() {
@@ -111,6 +117,11 @@ pub fn spool(bytes: &[u8]) {
             spoiled[at..at + patch.len()].copy_from_slice(patch);
         }
         rest = behind;
+    }
+    for sum in sums.iter().map(|sum| *sum..sum + 8) {
+        if let Some(bytes) = spoiled.get_mut(sum.clone()) {
+            bytes.copy_from_slice(&image[sum]);
+        }
     }
     let found = read_segment(&spoiled);
     assert_eq!(found.chunks, chunks[..found.chunks.len()], "chunks that were not written");
