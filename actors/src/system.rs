@@ -47,8 +47,8 @@ use crate::wire::Wire;
 
 pub use start::{Parts, StartError};
 
-/// What leaving the fleet and closing the store may take at least, each, when
-/// the time for draining is over.
+/// What asking for what is left, leaving the fleet and closing the store may
+/// take, each, when the time for draining is over.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// A running system. Cloning shares it.
@@ -378,7 +378,8 @@ impl System {
         let asked = inner.directory.send_message(DirectoryMsg::Drain(reply)).is_ok();
         let drained = asked && matches!(timeout(patience, drained).await, Ok(Ok(())));
         if !drained {
-            self.warn_of_open_branes().await;
+            // Who does not answer may be what was waited for.
+            let _ = timeout(LAST_WORD, self.warn_of_open_branes()).await;
         }
         let close = Duration::from_millis(inner.session_config.close_timeout_ms) + 2 * SWEEP_EVERY;
         let left = patience.saturating_sub(began.elapsed());
