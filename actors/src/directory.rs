@@ -449,17 +449,7 @@ impl Directory {
             }
         };
         match failure {
-            Some(error) => {
-                if is_superseded(&error) {
-                    warn!(%brane, %epoch, "a brane ended here: it was opened elsewhere");
-                } else if let Some(code) = for_good(&error) {
-                    error!(%brane, %error, "a brane's actor failed; the brane stays closed");
-                    self.broken.insert(brane, code);
-                } else {
-                    error!(%brane, %error, "a brane's actor failed; it restarts from the journal");
-                    self.context.metrics.brane_restarted();
-                }
-            }
+            Some(error) => self.on_failure(brane, epoch, &error),
             None => info!(%brane, "closed a brane"),
         }
         self.release(brane, epoch);
@@ -468,6 +458,23 @@ impl Directory {
             self.on_admitted(myself, brane, reply);
         }
         self.finish_draining();
+    }
+
+    /// A brane's actor has failed. One that would fail again stays closed.
+    fn on_failure(&mut self, brane: BraneId, epoch: Epoch, error: &ActorProcessingErr) {
+        let code = match rejection(error) {
+            Some(Rejection::Damaged) => Code::Damaged,
+            Some(Rejection::Broken) => Code::Internal,
+            Some(Rejection::Superseded) => {
+                return warn!(%brane, %epoch, "a brane ended here: it was opened elsewhere");
+            }
+            None => {
+                error!(%brane, %error, "a brane's actor failed; it restarts from the journal");
+                return self.context.metrics.brane_restarted();
+            }
+        };
+        error!(%brane, %error, "a brane's actor failed; the brane stays closed");
+        self.broken.insert(brane, code);
     }
 
     fn open(&self) -> impl Iterator<Item = &BraneHandle> {
@@ -482,18 +489,7 @@ fn refuse(waiting: &mut Vec<OpenReply>) {
     waiting.drain(..).for_each(|reply| reply(Err(Code::Unavailable.into())));
 }
 
-/// Whether the brane was opened again since, as by another node.
-fn is_superseded(error: &ActorProcessingErr) -> bool {
-    let rejected = error.downcast_ref();
-    rejected.is_some_and(|RejectedError(opening)| opening.why == Rejection::Superseded)
-}
-
-/// Why the brane would fail again in the same way, if it would.
-fn for_good(error: &ActorProcessingErr) -> Option<Code> {
-    let RejectedError(Rejected { why, .. }) = error.downcast_ref()?;
-    match why {
-        Rejection::Superseded => None,
-        Rejection::Damaged => Some(Code::Damaged),
-        Rejection::Broken => Some(Code::Internal),
-    }
+/// Why the store will never take the brane's chunks, if it has failed of that.
+fn rejection(error: &ActorProcessingErr) -> Option<Rejection> {
+    error.downcast_ref().map(|RejectedError(Rejected { why, .. })| *why)
 }
