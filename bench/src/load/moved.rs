@@ -32,7 +32,8 @@ impl Session {
         self.hops += 1;
         ensure!(self.hops <= MAX_HOPS, "is sent about without arriving, to {address} at last");
         let pause_us = if self.hops > 1 { PAUSE_US } else { 0 };
-        self.back.1 = now_us + retry_after_ms.map_or(PAUSE_US, |after_ms| after_ms * 1_000);
+        self.back.1 =
+            now_us.saturating_add(retry_after_ms.map_or(PAUSE_US, |ms| ms.saturating_mul(1_000)));
         self.phase = Phase::Moved { to: node(address)?, at_us: now_us + pause_us };
         shared.tally.moved += 1;
         shared.moving += 1;

@@ -4,10 +4,11 @@
 //! What waits stays in the journal's queue as well, and goes to the store from
 //! there ([`crate::group_commit`]). From when a commit fails, or the node is not
 //! sure of its branes any more, to the next commit that succeeds, every chunk is
-//! written to the spool, too, a write at a time. When the store has all that was written, it is asked for each of these
-//! chunks once more: those that it has are let go of, those that it will never
-//! take are archived. A process that starts does the same with what an earlier
-//! one has left, before it opens any brane.
+//! written to the spool, too, a write at a time. When the store has all that was
+//! written, it is asked for each of these chunks once more: those that it has
+//! are let go of, those that it will never take are archived. A process that
+//! starts does the same with what an earlier one has left, before it opens any
+//! brane.
 //!
 //! Bound: what is to be written is part of the queue, and has its bound. What
 //! is on disk has one of the spool's own; once that is reached the driver is
