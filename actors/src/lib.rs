@@ -21,6 +21,7 @@ mod directory;
 mod fan_out;
 mod fleet;
 mod idle;
+mod judge;
 mod limit;
 mod loading;
 mod members;

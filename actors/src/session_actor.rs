@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use avvy_auth::rate::{Bucket, RetryAfterMs};
-use avvy_auth::{Claims, Verifier, role_for};
+use avvy_auth::{Claims, role_for};
 use avvy_flow::admission::Appointments;
 use avvy_flow::people::Rate;
 use avvy_model::{Area, BraneId, Code, Principal};
@@ -22,6 +22,7 @@ use crate::clock;
 use crate::credits::Permit;
 use crate::directory::DirectoryMsg;
 use crate::fan_out::FanOutMsg;
+use crate::judge::Judge;
 use crate::limit::Limit;
 use crate::people::PeopleMsg;
 use crate::registry::Registry;
@@ -49,7 +50,7 @@ pub(crate) enum SessionMsg {
 /// What every session actor is given.
 #[derive(Clone)]
 pub(crate) struct SessionContext {
-    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) judge: Arc<Judge>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) directory: ActorRef<DirectoryMsg>,
     pub(crate) registry: Arc<Registry>,
@@ -174,7 +175,7 @@ impl Session {
             return;
         };
         if let Some(token) = &hello.token {
-            match self.context.verifier.verify(token, clock::unix_s()) {
+            match self.context.judge.verify(token) {
                 Ok(claims) => self.claims = Some(Box::new(claims)),
                 Err(error) => return self.not_authenticated(error.code(), "hello"),
             }
@@ -220,7 +221,7 @@ impl Session {
         if !self.is_within(Verb::Refresh, "auth.refresh", None) {
             return;
         }
-        let claims = match self.context.verifier.verify(token, clock::unix_s()) {
+        let claims = match self.context.judge.verify(token) {
             Ok(claims) => claims,
             Err(error) => {
                 return self.shared.refuse(error.code(), Some("auth.refresh"), None, None);

@@ -29,11 +29,11 @@ use uuid::Uuid;
 use crate::Denied;
 use crate::accounts::{Account, Accounts};
 use crate::brane::{BraneHandle, BraneMsg, Write};
-use crate::clock;
 use crate::config::SystemConfig;
 use crate::directory::DirectoryMsg;
 use crate::fan_out::FanOutMsg;
 use crate::fleet::{FleetLink, FleetMsg};
+use crate::judge::Judge;
 use crate::limit::Limit;
 use crate::metrics::{Metrics, count};
 use crate::persistence::PersistenceMsg;
@@ -59,7 +59,7 @@ pub struct System {
 
 struct Inner {
     store: Arc<dyn Store>,
-    verifier: Arc<Verifier>,
+    judge: Arc<Judge>,
     revocations: Arc<Revocations>,
     config: Arc<SystemConfig>,
     session_config: Arc<crate::SessionConfig>,
@@ -130,7 +130,18 @@ impl System {
     /// # Errors
     /// `not_authenticated`, `token_invalid` or `token_expired`.
     pub fn read_token(&self, token: &str) -> Result<Claims, Code> {
-        self.inner.verifier.verify(token, clock::unix_s()).map_err(|error| error.code())
+        self.inner.judge.verify(token).map_err(|error| error.code())
+    }
+
+    /// Judges tokens by other keys from now on, as when keys take turns.
+    /// Sessions that are there stay.
+    pub fn replace_verifier(&self, verifier: Verifier) {
+        self.inner.judge.replace(verifier);
+    }
+
+    /// The public keys by which tokens are judged now, as a JWK Set.
+    pub fn jwks(&self) -> String {
+        self.inner.judge.verifier().jwks()
     }
 
     /// Revokes tokens that have not ended yet: their sessions are closed, and
@@ -187,11 +198,11 @@ impl System {
             wire,
             Arc::clone(&inner.session_config),
             Arc::clone(&inner.metrics),
-            inner.verifier.leeway_s(),
+            inner.judge.verifier().leeway_s(),
             wake_reader,
         ));
         let context = SessionContext {
-            verifier: Arc::clone(&inner.verifier),
+            judge: Arc::clone(&inner.judge),
             revocations: Arc::clone(&inner.revocations),
             directory: inner.directory.clone(),
             registry: Arc::clone(registry),

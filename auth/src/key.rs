@@ -4,13 +4,16 @@ use std::fmt;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
+use ed25519_dalek::pkcs8::{
+    DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, KeypairBytes,
+};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-/// The text is not an Ed25519 private key in PEM (PKCS #8).
+/// The text or the bytes are not a key of Ed25519 of the kind that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an Ed25519 private key in PEM (PKCS #8, \"BEGIN PRIVATE KEY\")")]
+#[error("not an Ed25519 key (in PEM: PKCS #8, \"BEGIN PRIVATE KEY\" or \"BEGIN PUBLIC KEY\")")]
 pub struct InvalidKey;
 
 /// A private key and its public half. Forgets the secret when dropped, and
@@ -66,6 +69,17 @@ impl fmt::Debug for Keys {
     }
 }
 
+/// A public key as JSON.
+#[derive(Serialize)]
+pub(crate) struct Jwk<'a> {
+    kty: &'static str,
+    crv: &'static str,
+    x: String,
+    kid: &'a str,
+    alg: &'static str,
+    r#use: &'static str,
+}
+
 /// A public key under its name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PublicKey {
@@ -82,6 +96,26 @@ impl PublicKey {
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, InvalidKey> {
         let key = VerifyingKey::from_bytes(bytes).map_err(|_| InvalidKey)?;
         if key.is_weak() { Err(InvalidKey) } else { Ok(Self::new(key)) }
+    }
+
+    /// Reads a key in PEM (SubjectPublicKeyInfo, RFC 8410).
+    ///
+    /// # Errors
+    /// [`InvalidKey`] for anything else, and for a key of small order.
+    pub fn from_pem(text: &str) -> Result<Self, InvalidKey> {
+        let key = VerifyingKey::from_public_key_pem(text).map_err(|_| InvalidKey)?;
+        Self::from_bytes(key.as_bytes())
+    }
+
+    /// Writes the key in PEM.
+    pub fn to_pem(&self) -> String {
+        self.key.to_public_key_pem(LineEnding::LF).expect("32 bytes always have a PEM form")
+    }
+
+    /// The key as a member of a JWK Set (RFC 7517, RFC 8037 section 2).
+    pub(crate) fn to_jwk(&self) -> Jwk<'_> {
+        let x = Base64UrlUnpadded::encode_string(self.key.as_bytes());
+        Jwk { kty: "OKP", crv: "Ed25519", x, kid: &self.kid, alg: "EdDSA", r#use: "sig" }
     }
 
     /// The 32 bytes of RFC 8032.
@@ -147,6 +181,17 @@ mod tests {
     fn reads_what_it_wrote() {
         let keys = Keys::generate([7; 32]);
         assert_eq!(Keys::from_pem(&keys.to_pem()).unwrap().public(), keys.public());
+    }
+
+    /// RFC 8410, section 10.1.
+    #[test]
+    fn reads_the_public_pem_of_rfc_8410() {
+        let text = "-----BEGIN PUBLIC KEY-----\n\
+            MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n\
+            -----END PUBLIC KEY-----\n";
+        let key = PublicKey::from_pem(text).unwrap();
+        assert_eq!((key.to_bytes()[0], key.to_pem().as_str()), (0x19, text));
+        assert_eq!(PublicKey::from_pem(&Keys::generate([7; 32]).to_pem()).err(), Some(InvalidKey));
     }
 
     #[test]

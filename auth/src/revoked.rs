@@ -20,7 +20,7 @@ pub const MAX_LIFETIME_S: u64 = 366 * 24 * 3_600;
 
 /// How much longer than a token counts its revocation is kept, in seconds: the
 /// most that clocks are let differ by.
-const SLACK_S: u64 = 3_600;
+pub(crate) const SLACK_S: u64 = 3_600;
 
 /// What is revoked. Always of one user: nobody's token is revoked by another
 /// one who knows its name.

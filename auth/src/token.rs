@@ -1,8 +1,11 @@
 //! Making tokens, and judging them.
 
+use serde::Serialize;
+
 use crate::claims::Payload;
 use crate::jws::{self, Compact};
-use crate::{Claims, Keys, MAX_LIFETIME_S, PublicKey, TokenError};
+use crate::key::Jwk;
+use crate::{Claims, KeyRing, MAX_LIFETIME_S, PublicKey, TokenError};
 
 /// Bytes of the longest token that is looked at.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -22,14 +25,14 @@ pub struct Policy {
 /// Makes tokens.
 #[derive(Clone, Debug)]
 pub struct Issuer {
-    keys: Keys,
+    ring: KeyRing,
     policy: Policy,
 }
 
 impl Issuer {
-    /// Makes tokens of `policy`, signed by `keys`.
-    pub const fn new(keys: Keys, policy: Policy) -> Self {
-        Self { keys, policy }
+    /// Makes tokens of `policy`, signed by the present key of a ring.
+    pub fn new(ring: impl Into<KeyRing>, policy: Policy) -> Self {
+        Self { ring: ring.into(), policy }
     }
 
     /// Makes the token that says this. Says nothing about whether it is true:
@@ -37,12 +40,12 @@ impl Issuer {
     pub fn issue(&self, claims: &Claims) -> String {
         let payload = Payload::new(claims, &self.policy.issuer, &self.policy.audience);
         let json = serde_json::to_vec(&payload).expect("texts and numbers always have a JSON form");
-        jws::sign(&self.keys, &json)
+        jws::sign(self.ring.present(), &json)
     }
 
-    /// What judges this issuer's tokens.
+    /// What judges this issuer's tokens, by every key of the ring.
     pub fn verifier(&self) -> Verifier {
-        Verifier::new(self.policy.clone(), vec![self.keys.public().clone()])
+        Verifier::new(self.policy.clone(), self.ring.public_keys())
     }
 }
 
@@ -54,8 +57,8 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Accepts tokens of `policy` signed by one of `keys`: the current one
-    /// and, while keys rotate, the ones before.
+    /// Accepts tokens of `policy` signed by one of `keys`, such as those of
+    /// [`KeyRing::public_keys`].
     pub const fn new(policy: Policy, keys: Vec<PublicKey>) -> Self {
         Self { policy, keys }
     }
@@ -80,6 +83,17 @@ impl Verifier {
         let payload: Payload = serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)?;
         self.judge(&payload, now_s)?;
         payload.claims()
+    }
+
+    /// The public keys as a JWK Set (RFC 7517, section 5), for others who
+    /// judge these tokens.
+    pub fn jwks(&self) -> String {
+        #[derive(Serialize)]
+        struct JwkSet<'a> {
+            keys: Vec<Jwk<'a>>,
+        }
+        let keys = self.keys.iter().map(PublicKey::to_jwk).collect();
+        serde_json::to_string(&JwkSet { keys }).expect("texts always have a JSON form")
     }
 
     /// How much longer than it says a token counts, in seconds.

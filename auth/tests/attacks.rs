@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use avvy_auth::{
-    Claims, Issuer, Keys, MAX_LIFETIME_S, MAX_TOKEN_BYTES, Policy, Revocation, TokenError, Verifier,
+    Claims, Issuer, KeyRing, Keys, MAX_LIFETIME_S, MAX_TOKEN_BYTES, Policy, Revocation, TokenError,
+    Verifier,
 };
 use avvy_model::{BraneId, Code, Role, UserId};
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -311,6 +312,40 @@ fn keys_can_rotate() {
         assert_eq!(both.verify(&token, NOW_S), Ok(claims()));
     }
     assert_eq!(Verifier::new(policy(), vec![]).verify("a.b.c", 0), Err(TokenError::Malformed));
+}
+
+/// Through all turns of a ring, a token counts until its own end.
+#[test]
+fn a_token_outlives_the_key_that_signed_it() {
+    const WEEK_S: u64 = 7 * 24 * 3_600;
+    let mut ring = KeyRing::new(Keys::generate(SECRET), NOW_S);
+    let longest = Claims { expires_s: NOW_S + MAX_LIFETIME_S, ..claims() };
+    let token = Issuer::new(ring.clone(), policy()).issue(&longest);
+    let mut turns = 0_u8;
+    for now_s in (NOW_S..longest.expires_s).step_by(3_600 * 12) {
+        if !ring.advance(now_s, WEEK_S, [turns; 32]) {
+            continue;
+        }
+        turns += 1;
+        let verifier = Issuer::new(ring.clone(), policy()).verifier();
+        assert_eq!(verifier.verify(&token, now_s).as_ref(), Ok(&longest), "{now_s}");
+    }
+    assert!(turns > 100);
+    assert_ne!(ring.present().public().kid(), kid());
+}
+
+/// RFC 8037, appendices A.2 and A.3.
+#[test]
+fn the_public_keys_are_a_jwk_set() {
+    let secret = Base64UrlUnpadded::decode_vec("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A");
+    let keys = Keys::generate(secret.unwrap().try_into().unwrap());
+    let jwks = Issuer::new(keys, policy()).verifier().jwks();
+    let expected = concat!(
+        r#"{"keys":[{"kty":"OKP","crv":"Ed25519","#,
+        r#""x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","#,
+        r#""kid":"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k","alg":"EdDSA","use":"sig"}]}"#
+    );
+    assert_eq!(jwks, expected);
 }
 
 proptest! {

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
-use avvy_auth::{Claims, Issuer, Keys, Policy};
+use avvy_auth::{Claims, Issuer, KeyRing, Policy};
 use avvy_model::{Role, UserId};
 
 use crate::draw::Draw;
@@ -148,10 +148,10 @@ impl Server {
     /// When the key cannot be read.
     pub fn tokens(&self, draw: &mut Draw, count: usize, role: Role) -> Result<Vec<String>> {
         let file = self.options.data.join("auth-key.pem");
-        let pem = fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
+        let text = fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
         let policy =
             Policy { issuer: "avvyland".to_owned(), audience: "avvyland".to_owned(), leeway_s: 5 };
-        let issuer = Issuer::new(Keys::from_pem(&pem)?, policy);
+        let issuer = Issuer::new(KeyRing::from_text(&text, 0)?, policy);
         let issued_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let claims = |draw: &mut Draw| Claims {
             user: UserId::new(draw.uuid()),

@@ -6,8 +6,10 @@ mod common;
 
 use std::time::Duration;
 
+use avvy_auth::{Keys, Policy, Verifier};
 use avvy_net::NetConfig;
 use avvy_persistence::memory::{Fault, Operation};
+use base64ct::{Base64UrlUnpadded, Encoding};
 use common::{PATIENCE, TestServer};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,6 +34,40 @@ async fn a_well_server_says_so() {
     // The answer stands for a moment: asking again makes no edit.
     assert_eq!(client.ask("GET", "/healthz", &[JSON], b"").await.as_json(), body);
     assert_eq!(client.ask("HEAD", "/livez", &[], b"").await.status, 200);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn the_keys_of_tokens_are_there_for_everybody() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    client.token = None;
+    let published = |answer: common::Answer| {
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("content-type"), Some("application/jwk-set+json"));
+        assert_eq!(answer.header("cache-control"), Some("public, max-age=3600"));
+        let set: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let kid = |key: &serde_json::Value| key["kid"].as_str().unwrap().to_owned();
+        set["keys"].as_array().unwrap().iter().map(kid).collect::<Vec<_>>()
+    };
+    let path = "/.well-known/jwks.json";
+    let before = published(client.ask("GET", path, &[], b"").await);
+    let head = server.token();
+    let head = Base64UrlUnpadded::decode_vec(head.split('.').next().unwrap()).unwrap();
+    assert!(String::from_utf8(head).unwrap().contains(&before[0]));
+    // While the server runs, another key takes its turn.
+    let policy = Policy { issuer: "test".into(), audience: "test".into(), leeway_s: 0 };
+    let next = Keys::generate([8; 32]);
+    let mut keys = vec![next.public().clone()];
+    server.system.replace_verifier(Verifier::new(policy.clone(), keys.clone()));
+    assert_eq!(published(client.ask("GET", path, &[], b"").await), [keys[0].kid()]);
+    client.token = Some(server.token());
+    let answer = client.ask("GET", "/api/v1/brane", &[], b"").await;
+    assert_eq!((answer.status, answer.code().as_str()), (401, "token_invalid"));
+    keys.push(Keys::generate([7; 32]).public().clone());
+    server.system.replace_verifier(Verifier::new(policy, keys));
+    assert_eq!(client.ask("GET", "/api/v1/brane", &[], b"").await.status, 200);
+    assert_eq!(client.ask("POST", path, &[], b"").await.status, 405);
     server.end().await;
 }
 

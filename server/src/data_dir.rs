@@ -6,7 +6,6 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use avvy_auth::Keys;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -73,13 +72,13 @@ pub fn prepare(data_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Reads the key that signs tokens; makes it if there is none.
+/// Reads a file that only its owner may read; `None`: there is none.
 ///
 /// # Errors
-/// When the file cannot be read or written, is not a key, or others may read it.
-pub fn keys(file: &Path) -> Result<Keys> {
+/// When the file cannot be read, or others may read it.
+pub fn read_secret(file: &Path) -> Result<Option<String>> {
     match fs::read_to_string(file) {
-        Ok(pem) => {
+        Ok(text) => {
             let mode = fs::metadata(file)?.permissions().mode();
             if mode & 0o077 != 0 {
                 bail!(
@@ -88,25 +87,28 @@ pub fn keys(file: &Path) -> Result<Keys> {
                     mode & 0o777
                 );
             }
-            Keys::from_pem(&pem).with_context(|| format!("{} is no key", file.display()))
+            Ok(Some(text))
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let keys = Keys::generate(random()?);
-            write_secret(file, &keys.to_pem())?;
-            Ok(keys)
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
     }
 }
 
-fn random() -> Result<[u8; 32]> {
+/// 32 random bytes for a secret.
+///
+/// # Errors
+/// When the system has none.
+pub fn random() -> Result<[u8; 32]> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).context("the system has no random numbers")?;
     Ok(bytes)
 }
 
 /// Writes a file whole or not at all, mode 0600.
-fn write_secret(file: &Path, text: &str) -> Result<()> {
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_secret(file: &Path, text: &str) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let temporary = file.with_extension("new");
         let _ = fs::remove_file(&temporary);

@@ -11,6 +11,7 @@ mod find_brane;
 mod hints;
 mod http;
 pub mod inspect;
+mod key_file;
 mod logging;
 pub mod migrate;
 mod output;

@@ -26,6 +26,7 @@ use crate::config::StoreKind;
 use crate::config::{Config, Sources};
 use crate::data_dir::{self, Running};
 use crate::hints::Hints;
+use crate::key_file::{self, KeyFile};
 use crate::place::Place;
 use crate::{clock, demo_brane, logging, migrate, output, settings, upkeep};
 
@@ -67,7 +68,9 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     migrate::refuse_unfinished(store.as_ref()).await?;
     let caches = settings::caches(config)?;
     let store: Arc<dyn Store> = Arc::new(CachedStore::new(store, &caches));
-    let issuer = Issuer::new(data_dir::keys(&config.auth_key_file())?, config.token_policy());
+    let (period_s, policy) = (config.key_rotation_s(), config.token_policy());
+    let keys = KeyFile::open(&config.auth_key_file(), period_s)?;
+    let issuer = Issuer::new(keys.ring().clone(), policy.clone());
     let tls = match config.tls_files() {
         Some((certificate, key)) => Some(avvy_net::tls::acceptor(&certificate, &key)?),
         None => None,
@@ -104,6 +107,7 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     running.write(data_dir)?;
     let upkeep = tokio::spawn(upkeep::run(Arc::clone(&store), settings::upkeep(config)));
     let read_model = read_model(config, &store, &system);
+    let rotation = tokio::spawn(key_file::rotate(keys, policy, period_s, system.clone()));
 
     // Before anybody is told that Ctrl-C drains.
     let mut signals = Signals::catch()?;
@@ -118,6 +122,7 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     }
     upkeep.abort();
     read_model.abort();
+    rotation.abort();
     let serving = (end != End::Deaf).then_some(serving);
     let patience = Duration::from_millis(config.server.drain_timeout_ms);
     let drained = tokio::select! {

@@ -6,7 +6,8 @@ use avvy_model::UserId;
 use uuid::Uuid;
 
 use crate::config::{Config, Sources};
-use crate::{cli, clock, data_dir, output};
+use crate::key_file::KeyFile;
+use crate::{cli, clock, output};
 
 /// Prints a token.
 ///
@@ -41,5 +42,5 @@ pub(crate) fn issuer(config: &Config) -> Result<Issuer> {
         "there is no key at {}; `avvyland serve` makes one at its first start",
         key_file.display()
     );
-    Ok(Issuer::new(data_dir::keys(&key_file)?, config.token_policy()))
+    Ok(Issuer::new(KeyFile::read(&key_file)?.ring().clone(), config.token_policy()))
 }

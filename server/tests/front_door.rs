@@ -379,3 +379,65 @@ fn a_token_that_is_revoked_stays_so_when_everything_is_moved() {
     server.token = revoked;
     assert_eq!(status(&server), 401);
 }
+
+/// The ids of the published keys.
+fn published(server: &Server) -> Vec<String> {
+    let (status, set) = server.get("/.well-known/jwks.json");
+    assert_eq!(status, 200);
+    let kid = |key: &Value| key["kid"].as_str().unwrap().to_owned();
+    set["keys"].as_array().unwrap().iter().map(kid).collect()
+}
+
+#[test]
+fn keys_take_turns_and_no_token_ends_by_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let file = data.join("auth-key.pem");
+    let mut server = Server::start(&data);
+    let (first, token) = (published(&server), server.token.clone());
+    assert_eq!((first.len(), server.drain().code()), (1, Some(0)));
+    // As if it had signed for long.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let since = text.split("Since: ").nth(1).unwrap().lines().next().unwrap();
+    std::fs::write(&file, text.replace(since, "1000000000")).unwrap();
+    server = Server::start(&data);
+    let both = published(&server);
+    assert_eq!((both.len(), &both[0]), (2, &first[0]));
+    assert_eq!(server.drain().code(), Some(0));
+    // As if the next one had been published for long, too.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let next = text.split("Use: next").nth(1).unwrap();
+    let since = next.split("Since: ").nth(1).unwrap().lines().next().unwrap();
+    std::fs::write(&file, text.replace(since, "1000000000")).unwrap();
+    server = Server::start(&data);
+    assert_eq!(published(&server), [both[1].clone(), both[0].clone()]);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(text.matches("PRIVATE KEY").count(), 2, "the former one's is forgotten");
+    assert_eq!(server.get("/api/v1/brane").0, 200);
+    let made = avvyland(&["token", "--role", "visitor"], &data);
+    let made = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    for token in [token, made] {
+        server.token = token;
+        assert_eq!(server.get("/api/v1/brane").0, 200);
+    }
+    assert_eq!(server.drain().code(), Some(0));
+}
+
+#[test]
+fn a_key_that_openssl_made_will_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let file = data.join("auth-key.pem");
+    // RFC 8410, section 10.3.
+    let pem = "-----BEGIN PRIVATE KEY-----\n\
+        MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
+        -----END PRIVATE KEY-----\n";
+    std::fs::write(&file, pem).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let server = Server::start(&data);
+    assert_eq!((published(&server).len(), server.get("/api/v1/brane").0), (1, 200));
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(pem) && text.contains("Since: "), "it is known since when it signs");
+    assert_eq!(server.drain().code(), Some(0));
+}

@@ -20,6 +20,7 @@ use crate::accounts::Accounts;
 use crate::config::SystemConfig;
 use crate::directory::{DirectoryActor, DirectoryContext, probe_brane};
 use crate::fleet::{FleetActor, FleetArguments, FleetLink, FleetMsg};
+use crate::judge::Judge;
 use crate::metrics::Metrics;
 use crate::persistence::{PersistenceActor, PersistenceArguments};
 use crate::probe::Probe;
@@ -140,7 +141,7 @@ impl System {
         Ok(Self {
             inner: Arc::new(Inner {
                 store,
-                verifier: Arc::new(verifier),
+                judge: Arc::new(Judge::new(verifier)),
                 revocations,
                 session_config: Arc::new(config.session.clone()),
                 config,

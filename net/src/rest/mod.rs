@@ -13,6 +13,7 @@ mod edits;
 mod failure;
 mod front;
 mod health;
+mod jwks;
 mod metrics;
 mod negotiate;
 mod objects;
@@ -105,6 +106,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/readyz", get(health::ready))
         .route("/healthz", get(health::probe))
         .route("/metrics", get(metrics::page))
+        .route("/.well-known/jwks.json", get(jwks::keys))
         .nest("/api/v1", api)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)

@@ -186,6 +186,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("redis.max_in_flight", 1, 1_000_000),
     ("redis.lease_ms", 1, HOUR_MS),
     ("redis.retry_ms", 1, HOUR_MS),
+    ("auth.key_rotation_days", 0, 366),
     ("auth.token_lifetime_s", 1, avvy_auth::MAX_LIFETIME_S as i64),
     ("auth.clock_leeway_s", 0, 3_600),
     ("auth.revocation_poll_ms", 10, HOUR_MS),

@@ -106,9 +106,17 @@ impl Config {
         is_set.then(|| (tls_cert_file.clone(), tls_key_file.clone()))
     }
 
-    /// The file of the issuer's private key; a relative one is in the data
-    /// directory.
+    /// The file of the issuer's keys; a relative one is in the data directory.
     pub fn auth_key_file(&self) -> PathBuf {
         self.server.data_dir.join(&self.auth.key_file)
+    }
+
+    /// How long a key signs before the next one does, in seconds; 0: for ever.
+    /// Servers that share a database or Redis have copies of one file, and none
+    /// of them could change it for the others.
+    pub const fn key_rotation_s(&self) -> u64 {
+        let is_alone =
+            !matches!(self.store.kind, StoreKind::Mongodb) && self.redis.url.0.is_empty();
+        if is_alone { self.auth.key_rotation_days as u64 * 86_400 } else { 0 }
     }
 }

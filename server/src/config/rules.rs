@@ -6,6 +6,9 @@ use super::bounds::BOUNDS;
 use super::cache_rules::{cache, redis};
 use super::{Config, StoreKind};
 
+/// The fewest days for which a key signs tokens.
+const MIN_KEY_DAYS: u32 = (avvy_auth::MIN_PERIOD_S / 86_400) as u32;
+
 /// Every broken rule: the key to change (the one that a reader would look at
 /// first) and the reason.
 pub(super) fn broken(config: &Config, settings: &Table) -> Vec<(String, String)> {
@@ -439,6 +442,11 @@ fn auth(config: &Config) -> Broken {
         (auth.issuer.is_empty(), "auth.issuer", no_text.clone()),
         (auth.audience.is_empty(), "auth.audience", no_text.clone()),
         (auth.key_file.as_os_str().is_empty(), "auth.key_file", no_text),
+        (
+            (1..MIN_KEY_DAYS).contains(&auth.key_rotation_days),
+            "auth.key_rotation_days",
+            format!("is {}, must be 0 (never) or at least {MIN_KEY_DAYS}", auth.key_rotation_days),
+        ),
         (
             auth.development_tokens && !config.server.bind.ip().is_loopback(),
             "auth.development_tokens",

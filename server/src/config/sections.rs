@@ -450,8 +450,10 @@ section! {
         issuer: String = "avvyland".to_owned(),
         /// `aud` of the tokens.
         audience: String = "avvyland".to_owned(),
-        /// PEM file of the issuer's private key.
+        /// File of the issuer's keys.
         key_file: PathBuf = PathBuf::from("auth-key.pem"),
+        /// How long a key signs before the next one does, in days; 0: for ever.
+        key_rotation_days: u32 = 30,
         /// Whether a start writes a token that lets anybody who can read it in.
         development_tokens: bool = true,
         /// How long a new token counts, in seconds.

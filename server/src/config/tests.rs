@@ -283,6 +283,8 @@ fn contradictions_are_refused_at_the_line_of_the_key() {
         "[auth]\nissuer = ''",
         "[auth]\naudience = ''",
         "[auth]\nkey_file = ''",
+        "[auth]\nkey_rotation_days = 6",
+        "[auth]\nkey_rotation_days = 367",
         "[log]\nlevel = ''",
         "[log]\nlevel = 'loud=loud'",
     ];
@@ -368,6 +370,7 @@ fn files_are_where_they_are_said_to_be() {
     let config = file("[server]\ndata_dir = '/var/avvy'\ntls_cert_file = 'c'\ntls_key_file = 'k'");
     let config = config.load().unwrap();
     assert_eq!(config.auth_key_file(), PathBuf::from("/var/avvy/auth-key.pem"));
+    assert_eq!(config.key_rotation_s(), 30 * 86_400);
     assert_eq!(config.tls_files(), Some((PathBuf::from("c"), PathBuf::from("k"))));
     assert_eq!(Config::default().tls_files(), None);
     let missing = Sources::gather(Some(std::path::Path::new("/no/such.toml")), vec![]);

@@ -1,0 +1,114 @@
+//! The file of the keys that sign tokens, and how they take turns while the
+//! server runs.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use avvy_actors::System;
+use avvy_auth::{Issuer, KeyRing, Keys, Policy};
+use tokio::task::spawn_blocking;
+use tracing::{error, info};
+
+use crate::{clock, data_dir};
+
+/// The longest pause between two looks at the time, which may be set anew.
+const MAX_PAUSE_S: u64 = 3_600;
+
+/// A ring of keys and the file that holds it.
+#[derive(Clone)]
+pub struct KeyFile {
+    file: PathBuf,
+    ring: KeyRing,
+}
+
+impl KeyFile {
+    /// Reads the keys that others have made.
+    ///
+    /// # Errors
+    /// When there is no such file, it holds no keys, or others may read it.
+    pub fn read(file: &Path) -> Result<Self> {
+        let text = data_dir::read_secret(file)?
+            .with_context(|| format!("there is no key at {}", file.display()))?;
+        Self::parse(file, &text)
+    }
+
+    /// Reads the keys, or makes the first one, and does what is due.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, holds no keys, or others may
+    /// read it.
+    pub fn open(file: &Path, period_s: u64) -> Result<Self> {
+        let mut this = match data_dir::read_secret(file)? {
+            Some(text) => {
+                let this = Self::parse(file, &text)?;
+                // A key without times has the time of the first look.
+                if period_s > 0 && this.ring.to_text() != text {
+                    this.write()?;
+                }
+                this
+            }
+            None => {
+                let first = Keys::generate(data_dir::random()?);
+                let ring = KeyRing::new(first, clock::unix_s());
+                let this = Self { file: file.to_owned(), ring };
+                this.write()?;
+                this
+            }
+        };
+        this.advance(period_s)?;
+        Ok(this)
+    }
+
+    /// The keys.
+    pub const fn ring(&self) -> &KeyRing {
+        &self.ring
+    }
+
+    fn parse(file: &Path, text: &str) -> Result<Self> {
+        let ring = KeyRing::from_text(text, clock::unix_s());
+        let ring = ring.with_context(|| format!("{} holds no keys", file.display()))?;
+        Ok(Self { file: file.to_owned(), ring })
+    }
+
+    /// Does what is due. Nothing is used that is not in the file.
+    fn advance(&mut self, period_s: u64) -> Result<bool> {
+        let mut next = self.clone();
+        let changed = next.ring.advance(clock::unix_s(), period_s, data_dir::random()?);
+        if changed {
+            next.write()?;
+            *self = next;
+        }
+        Ok(changed)
+    }
+
+    fn write(&self) -> Result<()> {
+        data_dir::write_secret(&self.file, &self.ring.to_text())
+    }
+}
+
+/// Has keys take turns. Runs until it is aborted.
+pub async fn rotate(mut keys: KeyFile, policy: Policy, period_s: u64, system: System) {
+    loop {
+        let now_s = clock::unix_s();
+        let due_s = keys.ring.due_s(period_s).unwrap_or(u64::MAX);
+        let pause_s = due_s.saturating_sub(now_s).clamp(1, MAX_PAUSE_S);
+        tokio::time::sleep(Duration::from_secs(pause_s)).await;
+        let mut next = keys.clone();
+        let turn = spawn_blocking(move || next.advance(period_s).map(|changed| (next, changed)));
+        match turn.await {
+            Ok(Ok((_, false))) => {}
+            Ok(Ok((next, true))) => {
+                keys = next;
+                system.replace_verifier(Issuer::new(keys.ring.clone(), policy.clone()).verifier());
+                info!(kid = keys.ring.present().public().kid(), "the keys of tokens have changed");
+            }
+            Ok(Err(error)) => {
+                // The keys that there are go on.
+                error!(error = format!("{error:#}"), "keys could not take turns");
+                tokio::time::sleep(Duration::from_secs(MAX_PAUSE_S)).await;
+            }
+            Err(error) => error!(%error, "keys could not take turns"),
+        }
+    }
+}
