@@ -11,6 +11,7 @@ mod error;
 mod jws;
 mod key;
 mod key_ring;
+pub mod lockout;
 pub mod rate;
 mod revoked;
 mod rights;
