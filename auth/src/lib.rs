@@ -8,6 +8,7 @@
 mod bearer;
 mod claims;
 mod error;
+pub mod family;
 mod jws;
 mod key;
 mod key_ring;

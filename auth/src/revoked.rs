@@ -148,6 +148,11 @@ impl Revoked {
         self.tokens.iter().map(token).chain(self.before.iter().map(before))
     }
 
+    /// Before when all of a user's tokens are revoked, in Unix seconds.
+    pub(crate) fn signed_out_s(&self, user: UserId) -> Option<u64> {
+        self.before.get(&user).copied()
+    }
+
     /// Whether this token is revoked by its name.
     pub fn has_token(&self, user: UserId, token: Uuid) -> bool {
         self.tokens.contains_key(&(user, token))
