@@ -17,6 +17,7 @@ pub mod rate;
 mod revoked;
 mod rights;
 mod token;
+pub mod wallet;
 
 pub use bearer::bearer;
 pub use claims::Claims;

@@ -99,6 +99,8 @@ codes! {
     Moved = 1024, "moved";
     /// The token was revoked before its end.
     TokenRevoked = 1025, "token_revoked";
+    /// The signed message does not prove what it is for; sign a new one.
+    ProofInvalid = 1026, "proof_invalid";
 
     /// The object is not in the brane.
     ObjectNotFound = 2000, "object_not_found";

@@ -34,6 +34,7 @@ const GIVEN: &[(u16, &str)] = &[
     (1023, "too_many_sessions"),
     (1024, "moved"),
     (1025, "token_revoked"),
+    (1026, "proof_invalid"),
     (2000, "object_not_found"),
     (2001, "object_exists"),
     (2002, "parent_not_found"),

@@ -122,7 +122,9 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         Code::NotAuthenticated | Code::TokenInvalid | Code::TokenExpired | Code::TokenRevoked => {
             StatusCode::UNAUTHORIZED
         }
-        Code::Forbidden | Code::NotPermitted | Code::RootProtected => StatusCode::FORBIDDEN,
+        Code::Forbidden | Code::NotPermitted | Code::RootProtected | Code::ProofInvalid => {
+            StatusCode::FORBIDDEN
+        }
         Code::NotFound | Code::ObjectNotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::NotJoined

@@ -1,0 +1,113 @@
+//! The wallets of one user.
+
+use std::collections::BTreeSet;
+
+use avvy_model::Code;
+
+use super::Address;
+
+/// Wallets of one user. More would let one account hoard addresses.
+pub const MAX_WALLETS: usize = 16;
+
+/// Why a wallet is not attached or detached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum WalletError {
+    /// It is the user's already.
+    #[error("the wallet is attached already")]
+    Attached,
+    /// It is not the user's.
+    #[error("the wallet is not attached")]
+    NotAttached,
+    /// The user has [`MAX_WALLETS`] of them.
+    #[error("the user has as many wallets as one may have")]
+    TooMany,
+    /// Without it the user could not sign in any more.
+    #[error("the wallet is the user's only way to sign in")]
+    OnlyWay,
+}
+
+impl WalletError {
+    /// The code that the asker is told.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::Attached => Code::Exists,
+            Self::NotAttached => Code::NotFound,
+            Self::TooMany | Self::OnlyWay => Code::Forbidden,
+        }
+    }
+}
+
+/// The wallets by which a user signs in. That no other user has one of them is
+/// for the store to see to, which knows all users.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Wallets(BTreeSet<Address>);
+
+impl Wallets {
+    /// Adds one whose owner has proved that it is theirs
+    /// ([`super::Purpose::Attach`]).
+    ///
+    /// # Errors
+    /// When it is there, or there are too many.
+    pub fn attach(&mut self, address: Address) -> Result<(), WalletError> {
+        if self.0.contains(&address) {
+            return Err(WalletError::Attached);
+        }
+        if self.0.len() >= MAX_WALLETS {
+            return Err(WalletError::TooMany);
+        }
+        self.0.insert(address);
+        Ok(())
+    }
+
+    /// Takes one away whose owner has proved that it is theirs
+    /// ([`super::Purpose::Detach`]). `has_other_way`: the user can sign in
+    /// without wallets.
+    ///
+    /// # Errors
+    /// When it is not there, or nothing else lets the user in.
+    pub fn detach(&mut self, address: Address, has_other_way: bool) -> Result<(), WalletError> {
+        if !self.0.contains(&address) {
+            return Err(WalletError::NotAttached);
+        }
+        if self.0.len() == 1 && !has_other_way {
+            return Err(WalletError::OnlyWay);
+        }
+        self.0.remove(&address);
+        Ok(())
+    }
+
+    /// All of them, in the order of their bytes.
+    pub fn iter(&self) -> impl Iterator<Item = Address> {
+        self.0.iter().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_keeps_a_way_to_sign_in() {
+        let [one, two] = [1, 2].map(|n| Address::new([n; 20]));
+        let mut wallets = Wallets::default();
+        assert_eq!(wallets.attach(one), Ok(()));
+        assert_eq!(wallets.attach(one), Err(WalletError::Attached));
+        assert_eq!(wallets.detach(two, true), Err(WalletError::NotAttached));
+        assert_eq!(wallets.detach(one, false), Err(WalletError::OnlyWay));
+        assert_eq!(wallets.attach(two), Ok(()));
+        assert_eq!(wallets.detach(one, false), Ok(()));
+        assert_eq!(wallets.iter().collect::<Vec<_>>(), [two]);
+        assert_eq!(wallets.detach(two, true), Ok(()));
+    }
+
+    #[test]
+    fn nobody_hoards_wallets() {
+        let mut wallets = Wallets::default();
+        for n in 0..MAX_WALLETS {
+            assert_eq!(wallets.attach(Address::new([n as u8; 20])), Ok(()));
+        }
+        let refused = wallets.attach(Address::new([99; 20]));
+        assert_eq!(refused, Err(WalletError::TooMany));
+        assert_eq!(WalletError::TooMany.code(), Code::Forbidden);
+    }
+}
