@@ -132,6 +132,12 @@ pub enum StoreError {
     /// The store's queue is full: nothing was begun.
     #[error("the store's queue is full")]
     Overloaded,
+    /// Others changed what was to be changed, each time that it was tried.
+    #[error("others changed it at the same time, {tries} times in a row")]
+    Contended {
+        /// How often it was tried.
+        tries: u32,
+    },
     /// No answer within `store_timeout_ms`: the outcome is unknown.
     #[error("no answer from the store within {after_ms} ms")]
     Timeout {
@@ -180,7 +186,11 @@ impl StoreError {
     /// the operator's: time-outs, a busy store, a failing or full device.
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Overloaded | Self::Timeout { .. } | Self::Io(_) | Self::Full(_) => true,
+            Self::Overloaded
+            | Self::Contended { .. }
+            | Self::Timeout { .. }
+            | Self::Io(_)
+            | Self::Full(_) => true,
             Self::UnknownBrane(_)
             | Self::BraneExists(_)
             | Self::UnknownSnapshot { .. }

@@ -23,6 +23,17 @@ pub const MAX_META_KEY_BYTES: usize = 64;
 /// The longest value of [`Store::put_meta`], in bytes.
 pub const MAX_META_VALUE_BYTES: usize = 64 << 10;
 
+/// Holds a value of the server's own to its bounds.
+///
+/// # Errors
+/// `Invalid`.
+pub(crate) fn check_meta(key: &str, value: &[u8]) -> Result<(), StoreError> {
+    if key.len() > MAX_META_KEY_BYTES || value.len() > MAX_META_VALUE_BYTES {
+        return Err(StoreError::Invalid("the meta entry is too long"));
+    }
+    Ok(())
+}
+
 /// The end of a journal that was not whole and was cut off.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TornTail {
@@ -251,6 +262,24 @@ pub trait Store: Send + Sync + 'static {
     /// `Invalid` if key or value is longer than [`MAX_META_KEY_BYTES`] and
     /// [`MAX_META_VALUE_BYTES`].
     fn put_meta(&self, key: &str, value: Bytes) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Sets a value of the server's own if what is there is `was`; `None`: if
+    /// nothing is there. Of several who replace the same value at once, in
+    /// whatever processes, one does.
+    ///
+    /// False, and nothing is changed, if something else is there. A value that
+    /// is there already counts as done, so a call whose outcome is unknown can
+    /// be repeated as it was; who has to know that it was not another one's
+    /// writes a value that no other one writes.
+    ///
+    /// # Errors
+    /// As [`Store::put_meta`]; `Damaged`.
+    fn replace_meta(
+        &self,
+        key: &str,
+        was: Option<Bytes>,
+        value: Bytes,
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Finishes what is queued and lets go of the data. Every later call
     /// answers `Closed`.

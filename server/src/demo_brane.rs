@@ -30,13 +30,9 @@ pub async fn ensure(
     objects: u32,
     now_ms: u64,
 ) -> Result<Option<BraneId>> {
-    if let Some(bytes) = store.meta(META_KEY).await? {
-        let bytes =
-            <[u8; 16]>::try_from(bytes.as_ref()).context("the demo brane's id is damaged")?;
-        return Ok(Some(BraneId::from_bytes(bytes)));
-    }
-    if objects == 0 {
-        return Ok(None);
+    let there = found(store).await?;
+    if there.is_some() || objects == 0 {
+        return Ok(there);
     }
     let brane = BraneId::new(Uuid::new_v4());
     let record = BraneRecord {
@@ -50,8 +46,18 @@ pub async fn ensure(
     };
     system.create_brane(record).await.map_err(|code| anyhow!("creating the demo brane: {code}"))?;
     build(system, brane, owner, objects).await?;
-    store.put_meta(META_KEY, Bytes::copy_from_slice(&brane.to_bytes())).await?;
-    Ok(Some(brane))
+    let bytes = Bytes::copy_from_slice(&brane.to_bytes());
+    if store.replace_meta(META_KEY, None, bytes).await? {
+        return Ok(Some(brane));
+    }
+    // Another server has made one at the same time: that is it.
+    found(store).await
+}
+
+async fn found(store: &dyn Store) -> Result<Option<BraneId>> {
+    let Some(bytes) = store.meta(META_KEY).await? else { return Ok(None) };
+    let bytes = <[u8; 16]>::try_from(bytes.as_ref()).context("the demo brane's id is damaged")?;
+    Ok(Some(BraneId::from_bytes(bytes)))
 }
 
 async fn build(system: &System, brane: BraneId, owner: &Claims, objects: u32) -> Result<()> {

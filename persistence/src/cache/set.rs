@@ -1,7 +1,7 @@
 //! Sets of small names that each have an end, known to several processes.
 //!
-//! A set only grows until its members end, so nothing is lost when two write
-//! at once, as long as whoever knows a member puts it back where it lacks.
+//! A set only grows until its members end, so places that know parts of it can
+//! be put together in any order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,10 +50,17 @@ pub trait SharedSet: Send + Sync + 'static {
 /// Values of the server's own that one set takes at most.
 const MAX_PAGES: usize = 16;
 
+/// How often adding is tried while others change the same pages. Of those who
+/// write at once one comes through each time, and of each process one writes.
+const MAX_TRIES: u32 = 256;
+
 /// A set among the store's values of the server's own, in pages without a gap.
 ///
-/// Two processes that add at once can lose what one of them added, until it
-/// puts it back.
+/// Several processes can add at once: each page is replaced only as it was
+/// read. Nothing that was added is on no page for a moment, either. A page
+/// lets go of a member only when that has ended, or an earlier page has it for
+/// as long; so what is once on one of the first pages stays on one of those.
+/// A page stays when nothing is left on it, so that no later one is missed.
 pub struct MetaSet {
     store: Arc<dyn Store>,
     name: &'static str,
@@ -70,13 +77,11 @@ impl MetaSet {
         format!("{}.{page}", self.name)
     }
 
-    /// The pages that there are. The last may be an empty one, which others
-    /// that were there before have been cut off at.
+    /// The pages that there are, of which some may be empty.
     async fn pages(&self) -> Result<Vec<Bytes>, StoreError> {
         let mut pages = Vec::new();
         while pages.len() < MAX_PAGES {
-            let page = self.store.meta(&self.key(pages.len())).await?;
-            match page.filter(|page| !page.is_empty()) {
+            match self.store.meta(&self.key(pages.len())).await? {
                 Some(page) => pages.push(page),
                 None => break,
             }
@@ -95,41 +100,71 @@ impl MetaSet {
         Ok(members)
     }
 
+    /// What a page lets go of is on an earlier one: pages are read upwards to
+    /// find the last, and downwards to miss nothing that moves meanwhile.
+    async fn members(&self) -> Result<Vec<Member>, StoreError> {
+        let mut pages = self.pages().await?;
+        for nth in (0..pages.len().saturating_sub(1)).rev() {
+            if let Some(page) = self.store.meta(&self.key(nth)).await? {
+                pages[nth] = page;
+            }
+        }
+        Ok(joined(self.read(&pages)?, &[]))
+    }
+
     async fn put(&self, added: Vec<Member>, now_s: u64) -> Result<(), StoreError> {
         if added.iter().any(|member| member.name.len() > MAX_MEMBER_BYTES) {
             return Err(StoreError::Invalid("the member's name is too long"));
         }
         let _writing = self.writing.lock().await;
-        let before = self.pages().await?;
-        // In the order in which they are there, so that most pages stay.
-        let mut members: Vec<Member> = Vec::new();
-        let mut at: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
-        for member in self.read(&before)?.into_iter().chain(added) {
-            match at.get(&member.name) {
-                Some(at) => members[*at].until_s = members[*at].until_s.max(member.until_s),
-                None => {
-                    at.insert(member.name.clone(), members.len());
-                    members.push(member);
-                }
+        for _ in 0..MAX_TRIES {
+            if self.try_put(&added, now_s).await? {
+                return Ok(());
             }
         }
+        Err(StoreError::Contended { tries: MAX_TRIES })
+    }
+
+    /// False if somebody else has changed a page meanwhile.
+    async fn try_put(&self, added: &[Member], now_s: u64) -> Result<bool, StoreError> {
+        let before = self.pages().await?;
+        let mut members = joined(self.read(&before)?, added);
         members.retain(|member| now_s < member.until_s);
         let mut after = encode(&members);
         if after.len() > MAX_PAGES {
             return Err(StoreError::Full(format!("the set {} has as many as it may", self.name)));
         }
-        if after.len() < before.len() {
-            after.push(Bytes::new());
-        }
+        after.resize(after.len().max(before.len()), Bytes::new());
         // From the first on: what moves to an earlier page is on both for a
         // moment, never on none.
         for (nth, page) in after.into_iter().enumerate() {
-            if before.get(nth) != Some(&page) {
-                self.store.put_meta(&self.key(nth), page).await?;
+            let was = before.get(nth);
+            if was == Some(&page) {
+                continue;
+            }
+            if !self.store.replace_meta(&self.key(nth), was.cloned(), page).await? {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
+}
+
+/// Each member once, with the later of its ends, in the order in which they are
+/// there, so that most pages stay as they are.
+fn joined(there: Vec<Member>, added: &[Member]) -> Vec<Member> {
+    let mut members: Vec<Member> = Vec::new();
+    let mut at: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+    for member in there.into_iter().chain(added.iter().cloned()) {
+        match at.get(&member.name) {
+            Some(at) => members[*at].until_s = members[*at].until_s.max(member.until_s),
+            None => {
+                at.insert(member.name.clone(), members.len());
+                members.push(member);
+            }
+        }
+    }
+    members
 }
 
 impl SharedSet for MetaSet {
@@ -142,7 +177,7 @@ impl SharedSet for MetaSet {
     }
 
     fn all(&self) -> BoxFuture<'_, Result<Vec<Member>, StoreError>> {
-        Box::pin(async move { self.read(&self.pages().await?) })
+        Box::pin(self.members())
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {
@@ -215,10 +250,14 @@ mod tests {
         let disk = MemoryDisk::new();
         let set = MetaSet::new(Arc::new(disk.mount()), "revoked");
         let many: Vec<_> = (0..6_000).map(|nth| member(nth, 10 + nth % 2)).collect();
+        let filled = async || {
+            let pages = set.pages().await.unwrap();
+            (pages.iter().filter(|page| !page.is_empty()).count(), all(&set).await.len())
+        };
         set.add(many.clone(), 0).await.unwrap();
-        assert_eq!((set.pages().await.unwrap().len(), all(&set).await.len()), (4, 6_000));
+        assert_eq!(filled().await, (4, 6_000));
         set.add(vec![member(6_000, 50)], 10).await.unwrap();
-        assert_eq!((set.pages().await.unwrap().len(), all(&set).await.len()), (2, 3_001));
+        assert_eq!(filled().await, (2, 3_001));
         set.add(many.iter().map(|one| Member { until_s: 60, ..one.clone() }).collect(), 11)
             .await
             .unwrap();
@@ -226,6 +265,31 @@ mod tests {
         let more = (0..40_000).map(|nth| member(nth, 60)).collect();
         assert!(matches!(set.add(more, 0).await, Err(StoreError::Full(_))));
         assert_eq!(all(&set).await.len(), 6_001);
+    }
+
+    /// Several processes add while members end and others move to their places.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn what_several_add_at_once_is_all_kept() {
+        const STEPS: u64 = 30;
+        let store: Arc<dyn Store> = Arc::new(MemoryDisk::new().mount());
+        let fresh = || MetaSet::new(Arc::clone(&store), "revoked");
+        // More than one page, of which some end with each step.
+        let some = (1_000..3_500).map(|nth| member(nth, 2 + nth % STEPS)).collect();
+        fresh().add(some, 0).await.unwrap();
+        let mut writers = tokio::task::JoinSet::new();
+        for writer in 0..4 {
+            let set = fresh();
+            writers.spawn(async move {
+                for now_s in 1..=STEPS {
+                    let lasting = member(writer * STEPS + now_s, 1_000);
+                    set.add(vec![lasting.clone()], now_s).await.unwrap();
+                    assert!(set.all().await.unwrap().contains(&lasting), "{writer} at {now_s}");
+                }
+            });
+        }
+        writers.join_all().await;
+        let lasting = all(&fresh()).await.into_iter().filter(|member| member.until_s == 1_000);
+        assert_eq!(lasting.count() as u64, 4 * STEPS);
     }
 
     #[tokio::test]

@@ -152,6 +152,15 @@ impl Store for CachedStore {
         self.store.put_meta(key, value)
     }
 
+    fn replace_meta(
+        &self,
+        key: &str,
+        was: Option<Bytes>,
+        value: Bytes,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.store.replace_meta(key, was, value)
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             let closed = self.store.close().await;

@@ -27,7 +27,7 @@ pub enum Operation {
     Compact,
     /// `verify_brane`, `verify_store`.
     Verify,
-    /// `put_meta`.
+    /// `put_meta`, `replace_meta`.
     PutMeta,
     /// `enter`, `renew`.
     Renew,

@@ -27,7 +27,7 @@ use crate::error::{Place, StoreError};
 use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_NAME_BYTES, MAX_PAGE};
 use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
 use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
-use crate::store::{BoxFuture, MAX_META_KEY_BYTES, MAX_META_VALUE_BYTES, Opened, Store};
+use crate::store::{BoxFuture, Opened, Store, check_meta};
 use fleet::Member;
 use state::State;
 
@@ -328,11 +328,26 @@ impl Store for MemoryStore {
 
     fn put_meta(&self, key: &str, value: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {
         self.run(Operation::PutMeta, |state, _| {
-            if key.len() > MAX_META_KEY_BYTES || value.len() > MAX_META_VALUE_BYTES {
-                return Err(StoreError::Invalid("the meta entry is too long"));
-            }
+            check_meta(key, &value)?;
             state.meta.insert(key.to_owned(), value);
             Ok(())
+        })
+    }
+
+    fn replace_meta(
+        &self,
+        key: &str,
+        was: Option<Bytes>,
+        value: Bytes,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.run(Operation::PutMeta, |state, _| {
+            check_meta(key, &value)?;
+            let found = state.meta.get(key);
+            if found != was.as_ref() {
+                return Ok(found == Some(&value));
+            }
+            state.meta.insert(key.to_owned(), value);
+            Ok(true)
         })
     }
 

@@ -455,6 +455,11 @@ fn snapshot_checksum(brane: BraneId, info: &SnapshotInfo) -> u64 {
         .seal(&[])
 }
 
+/// The document of a value of the server's own.
+pub(super) fn meta(key: &str, value: &[u8]) -> Document {
+    doc! {"_id": key, "value": binary(value), "checksum": long(meta_checksum(key, value))}
+}
+
 /// The checksum of a value of the server's own.
 pub(super) fn meta_checksum(key: &str, value: &[u8]) -> u64 {
     Header::new(b"AVVYmeta").bytes(key.as_bytes()).seal(value)

@@ -3,15 +3,17 @@
 use avvy_model::{BraneId, Seq};
 use bytes::Bytes;
 use mongodb::bson::doc;
+use mongodb::results::InsertOneResult;
 
-use super::rows::{self, BRANES, META, binary, long};
+use super::fault::Failure;
+use super::rows::{self, BRANES, META, binary};
 use super::{MongoStore, compact, fault, inspection, journal, opening, reader};
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite, MAX_CHUNK_BYTES};
 use crate::error::StoreError;
 use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_NAME_BYTES};
 use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport, WriteCounts};
 use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
-use crate::store::{BoxFuture, MAX_META_KEY_BYTES, MAX_META_VALUE_BYTES, Opened, Outline, Store};
+use crate::store::{BoxFuture, Opened, Outline, Store, check_meta};
 
 impl MongoStore {
     async fn create(&self, record: BraneRecord) -> Result<(), StoreError> {
@@ -22,16 +24,40 @@ impl MongoStore {
             return Err(StoreError::Invalid("the time of creation is too far away"));
         }
         let is_new = self.link.step(async {
-            match self.link.collection(BRANES).insert_one(rows::new_brane(&record)).await {
-                Ok(_) => Ok(true),
-                Err(error) if fault::is_duplicate(&error) => Ok(false),
-                Err(error) => Err(error.into()),
-            }
+            inserted(self.link.collection(BRANES).insert_one(rows::new_brane(&record)).await)
         });
         if is_new.await? || reader::brane(&self.link, record.id).await? == record {
             return Ok(());
         }
         Err(StoreError::BraneExists(record.id))
+    }
+
+    /// One document, found by what it was and changed in one step of the
+    /// database's.
+    async fn replace(
+        &self,
+        key: String,
+        was: Option<Bytes>,
+        value: Bytes,
+    ) -> Result<bool, StoreError> {
+        check_meta(&key, &value)?;
+        let document = rows::meta(&key, &value);
+        let replacing = self.link.step(async {
+            let meta = self.link.collection(META);
+            let Some(was) = was else { return inserted(meta.insert_one(document).await) };
+            let found = doc! {"_id": &key, "value": binary(&was)};
+            Ok(meta.replace_one(found, document).await?.matched_count == 1)
+        });
+        Ok(replacing.await? || reader::meta(&self.link, &key).await? == Some(value))
+    }
+}
+
+/// Whether a document is there since now; false if one was before.
+fn inserted(outcome: mongodb::error::Result<InsertOneResult>) -> Result<bool, Failure> {
+    match outcome {
+        Ok(_) => Ok(true),
+        Err(error) if fault::is_duplicate(&error) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -153,11 +179,8 @@ impl Store for MongoStore {
     fn put_meta(&self, key: &str, value: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {
         let key = key.to_owned();
         Box::pin(async move {
-            if key.len() > MAX_META_KEY_BYTES || value.len() > MAX_META_VALUE_BYTES {
-                return Err(StoreError::Invalid("the meta entry is too long"));
-            }
-            let sum = long(rows::meta_checksum(&key, &value));
-            let document = doc! {"_id": &key, "value": binary(&value), "checksum": sum};
+            check_meta(&key, &value)?;
+            let document = rows::meta(&key, &value);
             self.link
                 .step(async {
                     let meta = self.link.collection(META);
@@ -166,6 +189,15 @@ impl Store for MongoStore {
                 })
                 .await
         })
+    }
+
+    fn replace_meta(
+        &self,
+        key: &str,
+        was: Option<Bytes>,
+        value: Bytes,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.replace(key.to_owned(), was, value))
     }
 
     fn writes(&self) -> Option<WriteCounts> {

@@ -408,4 +408,18 @@ impl Write<'_> {
         let row = params![key, value, rows::meta_checksum(key, value)];
         self.transaction.execute(sql, row).map(drop).map_err(fault::of(JOURNAL))
     }
+
+    /// Sets it if it was this, and says whether it is this now.
+    pub(super) fn replace_meta(
+        &self,
+        key: &str,
+        was: Option<&[u8]>,
+        value: &[u8],
+    ) -> Result<bool, StoreError> {
+        let found = rows::meta(&self.transaction, key)?;
+        if found.as_deref() != was {
+            return Ok(found.as_deref() == Some(value));
+        }
+        self.put_meta(key, value).map(|()| true)
+    }
 }

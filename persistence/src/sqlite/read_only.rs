@@ -175,6 +175,15 @@ impl Store for SqliteReader {
         refuse()
     }
 
+    fn replace_meta(
+        &self,
+        _: &str,
+        _: Option<Bytes>,
+        _: Bytes,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        refuse()
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             self.readers.ended().await;

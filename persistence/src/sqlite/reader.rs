@@ -185,17 +185,7 @@ impl Reader {
 
     /// A value of the server's own.
     pub(super) fn meta(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
-        let broken = fault::of(JOURNAL);
-        let sql = "SELECT value, checksum FROM meta WHERE key = ?1";
-        let mut statement = self.journal.prepare_cached(sql).map_err(&broken)?;
-        let row = statement.query_row([name], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)));
-        match row.optional().map_err(&broken)? {
-            None => Ok(None),
-            Some((value, sum)) if rows::meta_checksum(name, &value) == sum => {
-                Ok(Some(Bytes::from(value)))
-            }
-            Some(_) => Err(damaged(Place::Meta(name.to_owned()), "its checksum is wrong")),
-        }
+        rows::meta(&self.journal, name)
     }
 
     /// A brane's epoch.

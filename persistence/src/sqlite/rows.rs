@@ -2,7 +2,8 @@
 //! keeps a brane's chunks together.
 
 use avvy_model::{BraneId, Epoch, Grid, Seq, UserId, Visibility};
-use rusqlite::{OptionalExtension, Row, Statement, params};
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use super::directory::JOURNAL;
 use super::fault;
@@ -233,6 +234,19 @@ pub(super) fn snapshot_checksum(no: i64, info: &SnapshotInfo) -> i64 {
 /// The checksum of a value of the server's own.
 pub(super) fn meta_checksum(key: &str, value: &[u8]) -> i64 {
     Header::new(b"AVVYmeta").bytes(key.as_bytes()).seal(value).cast_signed()
+}
+
+/// A value of the server's own.
+pub(super) fn meta(db: &Connection, key: &str) -> Result<Option<Bytes>, StoreError> {
+    let broken = fault::of(JOURNAL);
+    let sql = "SELECT value, checksum FROM meta WHERE key = ?1";
+    let mut statement = db.prepare_cached(sql).map_err(&broken)?;
+    let row = statement.query_row([key], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)));
+    match row.optional().map_err(&broken)? {
+        None => Ok(None),
+        Some((value, sum)) if meta_checksum(key, &value) == sum => Ok(Some(Bytes::from(value))),
+        Some(_) => Err(damaged(Place::Meta(key.to_owned()), "its checksum is wrong")),
+    }
 }
 
 /// The error of something that is not what was written.

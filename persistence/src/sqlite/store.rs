@@ -12,7 +12,7 @@ use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_NAME_B
 use crate::report::{BraneReport, CompactPolicy, Compaction, Damage, StoreReport};
 use crate::scan::{Scan, Verdict};
 use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
-use crate::store::{BoxFuture, MAX_META_KEY_BYTES, MAX_META_VALUE_BYTES, Opened, Store};
+use crate::store::{BoxFuture, Opened, Store, check_meta};
 
 impl SqliteStore {
     async fn open_brane(&self, brane: BraneId) -> Result<Opened, StoreError> {
@@ -183,12 +183,28 @@ impl Store for SqliteStore {
     fn put_meta(&self, key: &str, value: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {
         let key = key.to_owned();
         Box::pin(async move {
-            if key.len() > MAX_META_KEY_BYTES || value.len() > MAX_META_VALUE_BYTES {
-                return Err(StoreError::Invalid("the meta entry is too long"));
-            }
+            check_meta(&key, &value)?;
             self.journal
                 .call(Lane::Urgent, value.len(), move |journal| {
                     journal.write(|write| write.put_meta(&key, &value))
+                })
+                .await
+        })
+    }
+
+    fn replace_meta(
+        &self,
+        key: &str,
+        was: Option<Bytes>,
+        value: Bytes,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let key = key.to_owned();
+        Box::pin(async move {
+            check_meta(&key, &value)?;
+            let bytes = value.len() + was.as_ref().map_or(0, Bytes::len);
+            self.journal
+                .call(Lane::Urgent, bytes, move |journal| {
+                    journal.write(|write| write.replace_meta(&key, was.as_deref(), &value))
                 })
                 .await
         })

@@ -196,6 +196,18 @@ impl Store for Failing {
         Box::pin(async move { self.insist(|| self.inner.put_meta(&key, value.clone())).await })
     }
 
+    fn replace_meta(
+        &self,
+        key: &str,
+        was: Option<Bytes>,
+        value: Bytes,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let key = key.to_owned();
+        Box::pin(async move {
+            self.insist(|| self.inner.replace_meta(&key, was.clone(), value.clone())).await
+        })
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         self.inner.close()
     }

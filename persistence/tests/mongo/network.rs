@@ -47,6 +47,7 @@ fn operations(store: &MongoStore, epoch: Epoch) -> Vec<(&'static str, BoxFuture<
         of("verify_store", store.verify_store()),
         of("meta", store.meta("key")),
         of("put_meta", store.put_meta("key", Bytes::from_static(b"value"))),
+        of("replace_meta", store.replace_meta("key", None, Bytes::from_static(b"value"))),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! Several processes on one database.
 
 use avvy_model::Seq;
+use avvy_persistence::cache::{Member, MetaSet, SharedSet};
 use avvy_persistence::mongo::MongoOptions;
 use avvy_persistence::{
     AppendRefusal, ChunkWrite, CompactPolicy, SnapshotStart, Store, StoreError,
@@ -122,6 +123,32 @@ async fn what_a_dead_process_was_writing_goes_and_what_a_live_one_is_stays() {
     let unknown = Err(StoreError::UnknownSnapshot { brane: brane(1), snapshot: id });
     assert_eq!(dead.finish_snapshot(brane(1), id, 2).await, unknown);
     assert_eq!(live.verify_brane(brane(1)).await.unwrap().damage_count, 0);
+}
+
+/// What each of two processes is told is kept is kept, also when both add to
+/// the same page and the first members end.
+#[tokio::test(flavor = "multi_thread")]
+async fn sets_to_which_two_add_at_once_keep_all() {
+    let options = options();
+    let set = async || MetaSet::new(store(&options).await, "revoked");
+    let member = |nth: u16, until_s| {
+        let name = [&nth.to_be_bytes()[..], &[7; 31]].concat();
+        Member { name, until_s }
+    };
+    let (one, other) = (set().await, set().await);
+    one.add((0..2_000).map(|nth| member(nth, 10 + u64::from(nth % 20))).collect(), 0)
+        .await
+        .unwrap();
+    for round in 0..20 {
+        let mine = |side: u16| vec![member(2_000 + 2 * round + side, 1_000)];
+        let now_s = 10 + u64::from(round);
+        let added = tokio::join!(one.add(mine(0), now_s), other.add(mine(1), now_s));
+        assert_eq!(added, (Ok(()), Ok(())), "round {round}");
+    }
+    let mut kept = set().await.all().await.unwrap();
+    kept.retain(|member| member.until_s == 1_000);
+    kept.sort();
+    assert_eq!(kept, (2_000..2_040).map(|nth| member(nth, 1_000)).collect::<Vec<_>>());
 }
 
 /// A group that continues what this store has stored is an insertion, a change

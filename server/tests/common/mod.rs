@@ -154,13 +154,17 @@ impl Server {
     }
 
     fn ask(&self, path: &str) -> (u16, String) {
+        self.request("GET", path, &self.token)
+    }
+
+    /// A request without a body by whoever has this token: status and body.
+    pub fn request(&self, method: &str, path: &str, token: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nhost: test\r\naccept: application/json\r\n\
-             authorization: Bearer {}\r\nconnection: close\r\n\r\n",
-            self.token
+            "{method} {path} HTTP/1.1\r\nhost: test\r\naccept: application/json\r\n\
+             authorization: Bearer {token}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         )
         .unwrap();
         let mut answer = Vec::new();

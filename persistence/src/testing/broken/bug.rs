@@ -65,6 +65,12 @@ pub enum Bug {
     IgnoresBudgets,
     /// Keeps the server's values in memory.
     ForgetsValues,
+    /// Sets a value of the server's, whatever was there.
+    ReplacesWhateverIsThere,
+    /// Looks what a value is, and sets it later.
+    ReplacesInTwoSteps,
+    /// Refuses to set a value that is there already.
+    RefusesWhatIsReplaced,
     /// Lists every brane to everyone.
     ListsEverything,
     /// Says that the first page of a listing is the last.
@@ -163,7 +169,7 @@ impl Bug {
     ];
 
     /// Every bug of a store.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 37] = [
         Self::AcknowledgesWithoutStoring,
         Self::LosesTheLastChunkInACrash,
         Self::DropsTheEndOfAGroup,
@@ -195,6 +201,9 @@ impl Bug {
         Self::DropsASnapshotTooMany,
         Self::IgnoresBudgets,
         Self::ForgetsValues,
+        Self::ReplacesWhateverIsThere,
+        Self::ReplacesInTwoSteps,
+        Self::RefusesWhatIsReplaced,
         Self::ListsEverything,
         Self::EndsListingsEarly,
         Self::AcceptsSecondRecords,

@@ -70,6 +70,29 @@ impl Broken {
         Ok(())
     }
 
+    async fn replace_wrongly(
+        &self,
+        key: String,
+        was: Option<Bytes>,
+        value: Bytes,
+    ) -> Result<bool, StoreError> {
+        match self.bug {
+            Bug::ReplacesWhateverIsThere => {}
+            Bug::ReplacesInTwoSteps => {
+                let found = self.meta(&key).await?;
+                if found != was {
+                    return Ok(found == Some(value));
+                }
+                tokio::task::yield_now().await;
+            }
+            Bug::RefusesWhatIsReplaced if self.meta(&key).await?.as_ref() == Some(&value) => {
+                return Ok(false);
+            }
+            _ => return self.inner.replace_meta(&key, was, value).await,
+        }
+        self.put_meta(&key, value).await.map(|()| true)
+    }
+
     /// The epoch that a brane was last opened under.
     fn epoch(&self, brane: BraneId) -> Epoch {
         self.state().epochs.get(&brane).copied().unwrap_or_default()
@@ -272,6 +295,15 @@ impl Store for Broken {
             return Box::pin(async { Ok(()) });
         }
         self.inner.put_meta(key, value)
+    }
+
+    fn replace_meta(
+        &self,
+        key: &str,
+        was: Option<Bytes>,
+        value: Bytes,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.replace_wrongly(key.to_owned(), was, value))
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {

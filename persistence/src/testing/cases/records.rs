@@ -2,6 +2,7 @@
 
 use avvy_model::{BraneId, Visibility};
 use bytes::Bytes;
+use tokio::task::JoinSet;
 
 use super::Case;
 use super::list;
@@ -18,6 +19,8 @@ pub(super) const CASES: &[Case] = list![
     lists_what_a_filter_shows,
     pages_through_a_listing,
     keeps_values,
+    replaces_a_value_that_is_what_it_was,
+    lets_one_of_many_replace_a_value,
     refuses_what_is_too_long,
 ];
 
@@ -140,6 +143,61 @@ async fn keeps_values(fixture: &mut dyn Fixture) -> Verdict {
     Ok(())
 }
 
+async fn replaces_a_value_that_is_what_it_was(fixture: &mut dyn Fixture) -> Verdict {
+    let store = fixture.store();
+    let bytes = |value: &'static str| Bytes::from_static(value.as_bytes());
+    store.put_meta("empty", Bytes::new()).await?;
+    // Key, what it was, what it shall be, whether it is, what there is then.
+    let steps = [
+        ("new", None, "1", true, Some("1")),
+        ("new", None, "1", true, Some("1")),
+        ("new", None, "2", false, Some("1")),
+        ("new", Some("2"), "3", false, Some("1")),
+        ("new", Some("1"), "2", true, Some("2")),
+        ("new", Some("1"), "2", true, Some("2")),
+        ("new", Some("1"), "3", false, Some("2")),
+        ("new", Some("2"), "", true, Some("")),
+        ("nothing", Some(""), "1", false, None),
+        ("empty", None, "1", false, Some("")),
+        ("empty", Some(""), "1", true, Some("1")),
+    ];
+    for (nth, (key, was, shall, is_done, then)) in steps.into_iter().enumerate() {
+        let done = store.replace_meta(key, was.map(bytes), bytes(shall)).await?;
+        ensure_eq!(done, is_done, "step {nth} of {key}");
+        ensure_eq!(store.meta(key).await?, then.map(bytes), "{key} after step {nth}");
+    }
+    fixture.crash().await?;
+    let store = fixture.store();
+    ensure_eq!(store.meta("new").await?, Some(bytes("")), "the new value");
+    ensure_eq!(store.meta("nothing").await?, None, "the value that was refused");
+    ensure_eq!(store.meta("empty").await?, Some(bytes("1")), "the value that was empty");
+    Ok(())
+}
+
+async fn lets_one_of_many_replace_a_value(fixture: &mut dyn Fixture) -> Verdict {
+    let store = fixture.store();
+    let mut was = None;
+    for round in 0..4_u8 {
+        let mut writers = JoinSet::new();
+        for nth in 0..8_u8 {
+            let (store, was) = (store.clone(), was.clone());
+            let value = Bytes::copy_from_slice(&[round, nth]);
+            writers.spawn(async move {
+                let done = store.replace_meta("value", was, value.clone()).await?;
+                Ok::<_, StoreError>(done.then_some(value))
+            });
+        }
+        let mut winners = Vec::new();
+        for answer in writers.join_all().await {
+            winners.extend(answer?);
+        }
+        ensure_eq!(winners.len(), 1, "who replaced it in round {round}: {winners:?}");
+        was = winners.pop();
+        ensure_eq!(store.meta("value").await?, was, "the value after round {round}");
+    }
+    Ok(())
+}
+
 async fn refuses_what_is_too_long(fixture: &mut dyn Fixture) -> Verdict {
     let store = fixture.store();
     let name = |length| BraneRecord { name: "x".repeat(length), ..record(1) };
@@ -152,10 +210,14 @@ async fn refuses_what_is_too_long(fixture: &mut dyn Fixture) -> Verdict {
     let most = Bytes::from(vec![7; MAX_META_VALUE_BYTES]);
     store.put_meta(&longest, most.clone()).await?;
     ensure_eq!(store.meta(&longest).await?, Some(most.clone()), "the longest value");
-    let answer = store.put_meta(&(longest + "x"), Bytes::new()).await;
+    let answer = store.put_meta(&(longest.clone() + "x"), Bytes::new()).await;
     ensure!(is_invalid(&answer), "a long key: {answer:?}");
-    let answer = store.put_meta("x", [&most[..], b"x"].concat().into()).await;
+    let more = Bytes::from([&most[..], b"x"].concat());
+    let answer = store.put_meta("x", more.clone()).await;
     ensure!(is_invalid(&answer), "a long value: {answer:?}");
+    let answer = store.replace_meta("x", None, more).await.map(drop);
+    ensure!(is_invalid(&answer), "a long value that replaces: {answer:?}");
+    ensure!(store.replace_meta(&longest, Some(most.clone()), most).await?, "the longest again");
     let answer = store.meta("x").await.map_err(Failure::from)?;
     ensure_eq!(answer, None, "the value that was refused");
     Ok(())

@@ -1,9 +1,11 @@
 //! Two servers on one MongoDB, as nodes of a fleet.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "common/load.rs"]
+#[path = "../common/load.rs"]
 mod load;
+mod revoked;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -43,18 +45,7 @@ impl Pair {
 
     /// A client that knows both nodes, this one first.
     async fn join(&self, first: &Server, other: &Server) -> Brane {
-        let options = ClientOptions {
-            // A node that is stopped takes connections and says nothing.
-            connect_timeout_ms: 500,
-            reconnect_first_ms: 20,
-            reconnect_max_ms: 200,
-            other_addresses: vec![other.url.clone()],
-            machine: MachineOptions { answer_timeout_ms: 120_000, ..MachineOptions::default() },
-            ..ClientOptions::default()
-        };
-        let connecting = Client::connect(&first.url, &first.token, options);
-        let client = timeout(PATIENCE, connecting).await.unwrap().unwrap();
-        timeout(PATIENCE, client.join(self.brane)).await.unwrap().unwrap()
+        join(self.brane, first, other).await
     }
 
     fn objects(&self, node: &Server) -> Result<usize, (u16, String)> {
@@ -62,8 +53,41 @@ impl Pair {
     }
 }
 
+/// A client that knows both nodes, this one first.
+async fn join(brane: BraneId, first: &Server, other: &Server) -> Brane {
+    let options = ClientOptions {
+        // A node that is stopped takes connections and says nothing.
+        connect_timeout_ms: 500,
+        reconnect_first_ms: 20,
+        reconnect_max_ms: 200,
+        other_addresses: vec![other.url.clone()],
+        machine: MachineOptions { answer_timeout_ms: 120_000, ..MachineOptions::default() },
+        ..ClientOptions::default()
+    };
+    let connecting = Client::connect(&first.url, &first.token, options);
+    let client = timeout(PATIENCE, connecting).await.unwrap().unwrap();
+    timeout(PATIENCE, client.join(brane)).await.unwrap().unwrap()
+}
+
 fn node(directory: &Path, name: &str, database: &str, objects: u32) -> Server {
-    node_at(directory, name, database, objects, "http://127.0.0.1:0", LEASE)
+    node_with(directory, name, database, objects, &[])
+}
+
+/// A node with these settings, too.
+fn node_with(
+    directory: &Path,
+    name: &str,
+    database: &str,
+    objects: u32,
+    more: &[(&str, &str)],
+) -> Server {
+    let (lease_ms, objects) = (LEASE.as_millis().to_string(), objects.to_string());
+    let own = [
+        ("AVVY_FLEET_ADDRESS", "http://127.0.0.1:0"),
+        ("AVVY_FLEET_LEASE_MS", &lease_ms),
+        ("AVVY_SERVER_DEMO_OBJECTS", &objects),
+    ];
+    start(directory, name, database, &[&own[..], more].concat())
 }
 
 fn node_at(
@@ -74,22 +98,26 @@ fn node_at(
     address: &str,
     lease: Duration,
 ) -> Server {
-    let (key, lease_ms) = (directory.join("key.pem"), lease.as_millis().to_string());
+    let lease_ms = lease.as_millis().to_string();
+    let more = [("AVVY_FLEET_ADDRESS", address), ("AVVY_FLEET_LEASE_MS", &lease_ms)];
+    node_with(directory, name, database, objects, &more)
+}
+
+fn start(directory: &Path, name: &str, database: &str, more: &[(&str, &str)]) -> Server {
+    let key = directory.join("key.pem");
     let settings = [
         ("AVVY_STORE_KIND", "mongodb"),
         ("AVVY_STORE_URI", shared()),
         ("AVVY_STORE_DATABASE", database),
-        ("AVVY_FLEET_ADDRESS", address),
-        ("AVVY_FLEET_LEASE_MS", &lease_ms),
         // A busy machine is no reason to fail.
         ("AVVY_STORE_OPERATION_TIMEOUT_MS", "60000"),
         ("AVVY_FLEET_HAND_OVER_TIMEOUT_MS", "60000"),
         ("AVVY_SERVER_DRAIN_TIMEOUT_MS", "120000"),
         // Tokens of one are good at the other.
         ("AVVY_AUTH_KEY_FILE", key.to_str().unwrap()),
-        ("AVVY_SERVER_DEMO_OBJECTS", &objects.to_string()),
     ];
-    Server::start_program(BINARY.as_ref(), &directory.join(name), &settings)
+    // What comes later counts.
+    Server::start_program(BINARY.as_ref(), &directory.join(name), &[&settings, more].concat())
 }
 
 /// Edits one after another until it is told to stop: the edits, on their way
