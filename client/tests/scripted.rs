@@ -4,112 +4,26 @@
 #![cfg(feature = "net")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/peer.rs"]
+mod peer;
+
 use std::time::{Duration, Instant};
 
 use avvy_client::machine::MachineOptions;
 use avvy_client::net::{Brane, Client, ClientError, ClientOptions, WorldChange};
 use avvy_client::replica::Replica;
 use avvy_model::{
-    BraneId, Code, Counter, DeleteMode, Edit, Epoch, Handle, Kind, Object, ObjectAt, ObjectId,
-    Operation, Position, Props, Role, Seq, Target, TraceId, Transform, UserId,
+    BraneId, Code, Counter, DeleteMode, Edit, Epoch, Handle, Operation, Target, TraceId,
 };
-use avvy_protocol::codec::{DecodeLimits, decode_client, encode_server};
-use avvy_protocol::{
-    CatchUp, Channel, ClientMessage, ErrorMessage, Joined, ServerMessage, SnapshotPart, VERSION,
-    Welcome,
-};
-use futures_util::{SinkExt, StreamExt};
-use tokio::net::{TcpListener, TcpStream};
+use avvy_protocol::{Channel, ClientMessage, ErrorMessage, ServerMessage};
+use futures_util::StreamExt;
+use peer::{BRANE, PATIENCE, Peer};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{WebSocketStream, accept_async};
+use tokio_tungstenite::accept_async;
 
-const PATIENCE: Duration = Duration::from_secs(30);
-const BRANE: BraneId = BraneId::from_bytes([5; 16]);
 const OTHER: BraneId = BraneId::from_bytes([6; 16]);
-const USER: UserId = UserId::from_bytes([7; 16]);
-
-/// The server's end of one connection.
-struct Peer(WebSocketStream<TcpStream>);
-
-impl Peer {
-    async fn say(&mut self, message: ServerMessage) {
-        let bytes = encode_server(&message, 1_000);
-        self.0.send(Message::Binary(bytes.into())).await.unwrap();
-    }
-
-    /// The next message.
-    async fn hear(&mut self) -> ClientMessage {
-        let message = timeout(PATIENCE, self.0.next()).await.unwrap().unwrap().unwrap();
-        decode_client(&message.into_data(), &DecodeLimits::default()).unwrap()
-    }
-
-    async fn welcome(&mut self) {
-        assert!(matches!(self.hear().await, ClientMessage::Hello(_)));
-        self.say(ServerMessage::Welcome(Welcome {
-            version: VERSION,
-            session: TraceId::from_bytes([1; 16]),
-            user: USER,
-            heartbeat_ms: 600_000,
-            max_message_bytes: 1_000_000,
-            max_edits_in_flight: 100,
-            max_channels: 4,
-            expires: 4_000_000_000,
-            ms: 1_000_000,
-        }))
-        .await;
-    }
-
-    /// Lets the client in, with a world of the root alone.
-    async fn let_in(&mut self, channel: Channel, epoch: u64) {
-        let brane = match self.hear().await {
-            ClientMessage::Join(join) => join.brane,
-            other => panic!("a join is due, not {other:?}"),
-        };
-        let at = Position { epoch: Epoch(epoch), seq: Seq(0) };
-        let joined = Joined {
-            channel,
-            brane,
-            role: Role::Owner,
-            head: at,
-            durable: Seq(0),
-            catch_up: CatchUp::Snapshot,
-            scope: None,
-            client_memory_s: 60,
-        };
-        self.say(ServerMessage::Joined(joined)).await;
-        let object = Object {
-            id: ObjectId::from_bytes(brane.to_bytes()),
-            parent: Handle::ROOT,
-            kind: Kind::Group,
-            owner: USER,
-            transform: Transform::IDENTITY,
-            props: Props::default(),
-        };
-        let objects = vec![ObjectAt { handle: Handle::ROOT, object }];
-        let part = SnapshotPart { channel, at, index: 0, last: true, objects, gone: Vec::new() };
-        self.say(ServerMessage::Snapshot(part)).await;
-    }
-
-    /// The next edit: on which channel, and its number.
-    async fn edited(&mut self) -> (Channel, Counter) {
-        match self.hear().await {
-            ClientMessage::Update(update) => (update.channel, update.edits[0].counter),
-            other => panic!("an edit is due, not {other:?}"),
-        }
-    }
-
-    async fn asked_for_hash(&mut self, of: Channel) {
-        let asked = self.hear().await;
-        assert!(matches!(asked, ClientMessage::Hash { channel } if channel == of), "{asked:?}");
-    }
-
-    async fn tell_hash(&mut self, channel: Channel, epoch: u64, hash: u8) {
-        let at = Position { epoch: Epoch(epoch), seq: Seq(0) };
-        self.say(ServerMessage::Hash { channel, at, hash: [hash; 16] }).await;
-    }
-}
 
 /// A client whose server follows the script.
 async fn joined<F>(script: impl FnOnce(Peer) -> F + Send + 'static) -> (Brane, JoinHandle<()>)

@@ -60,11 +60,11 @@ pub fn server_says(bytes: &[u8]) {
     let brane = BraneId::from_bytes([1; 16]);
     machine.join(0, brane, &mut out);
     machine.follow(brane, &mut out);
-    machine.handle(0, Input::Connected, &mut out);
+    machine.handle(0, Input::Connected { is_secure: false }, &mut out);
     for (now_ms, piece) in (1..).zip(pieces(bytes)) {
         match piece {
             [] => machine.handle(now_ms, Input::Disconnected, &mut out),
-            [0] => machine.handle(now_ms, Input::Connected, &mut out),
+            [0] => machine.handle(now_ms, Input::Connected { is_secure: false }, &mut out),
             [1] => machine.handle(now_ms * 60_000, Input::Tick, &mut out),
             message => {
                 let Ok(message) = decode_server(message) else { continue };

@@ -42,7 +42,7 @@ impl Seer {
         let ws = Ws::open(server).await;
         let mut seer = Self { ws, machine, brane, notes: Vec::new(), sizes: Vec::new() };
         let mut out = Vec::new();
-        seer.machine.handle(NOW_MS, Input::Connected, &mut out);
+        seer.machine.handle(NOW_MS, Input::Connected { is_secure: false }, &mut out);
         seer.machine.look(NOW_MS, brane, area, &mut out);
         seer.machine.join(NOW_MS, brane, &mut out);
         seer.say(out).await;
@@ -61,7 +61,7 @@ impl Seer {
     async fn come_back(&mut self, server: &TestServer) {
         self.ws = Ws::open(server).await;
         let mut out = Vec::new();
-        self.machine.handle(NOW_MS, Input::Connected, &mut out);
+        self.machine.handle(NOW_MS, Input::Connected { is_secure: false }, &mut out);
         self.say(out).await;
         self.until(|seer| seer.machine.is_live(seer.brane)).await;
     }

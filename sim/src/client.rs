@@ -157,7 +157,7 @@ impl Person {
                 for brane in self.wants.clone() {
                     self.act(outside, |machine, now_ms, out| machine.join(now_ms, brane, out));
                 }
-                self.feed(outside, Input::Connected);
+                self.feed(outside, Input::Connected { is_secure: false });
             }
             None => self.come_back(outside, None),
         }

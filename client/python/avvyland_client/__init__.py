@@ -5,7 +5,7 @@ from .brane import Brane, Edit
 from .fleet import join_anywhere, websocket_url
 from .people import People
 from .replica import Broken, Object, Replica
-from .session import Closed, Refused, Session
+from .session import Closed, Downgrade, Refused, Session
 from .wire import (
     IDENTITY,
     batch,
@@ -23,6 +23,7 @@ __all__ = [
     "Brane",
     "Broken",
     "Closed",
+    "Downgrade",
     "Edit",
     "IDENTITY",
     "Object",

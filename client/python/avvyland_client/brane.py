@@ -62,6 +62,8 @@ class Brane:
         # The node where it goes on, and how long nobody may be there.
         self.moved_to = None
         self.moved_wait_s = 0.0
+        # Whether whoever said so was reached over TLS.
+        self.over_tls = False
         self._session = None
         self._channel = None
         self._client_memory_s = float("inf")

@@ -21,6 +21,14 @@ class Refused(Exception):
         self.code = error["code"]
 
 
+class Downgrade(Exception):
+    """A brane that was served over TLS is said to be where there is none."""
+
+    def __init__(self, address):
+        super().__init__(f"the brane is at {address}, where what is said could be read on the way")
+        self.address = address
+
+
 class Closed(Exception):
     """The connection ended; `code` says why, and so whether to come back."""
 

@@ -6,7 +6,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from avvyland_client import Brane, Refused, create, join_anywhere, websocket_url
+from avvyland_client import Brane, Downgrade, Refused, create, join_anywhere, websocket_url
 
 JOINED = {"ch": 5, "role": "owner", "catch_up": "replay", "client_memory_s": 9}
 
@@ -85,6 +85,21 @@ class Fleet(unittest.IsolatedAsyncioTestCase):
         session = await join_anywhere(brane, ["http://one"], "token", 10, connect)
         self.assertIs(session.node, self.nodes["ws://one/ws"])
         self.assertEqual(len(self.nodes["ws://one/ws"].joins), 3)
+
+    async def test_stays_with_tls(self):
+        plain = {"address": "http://two"}
+        self.nodes = {"wss://one/ws": Node(sends_to=plain), "ws://two/ws": Node()}
+        addresses = ["https://one"]
+        with self.assertRaises(Downgrade) as refused:
+            await self.find(Brane("b"), addresses)
+        self.assertEqual(refused.exception.address, "http://two")
+        self.nodes["wss://one/ws"].sends_to = None
+        brane = Brane("b")
+        await self.find(brane, addresses)
+        brane.on_gone({"ch": 5, "code": "moved", "address": "http://two"})
+        with self.assertRaises(Downgrade):
+            await self.find(brane, addresses)
+        self.assertEqual((self.nodes["ws://two/ws"].visits, addresses), ([], ["https://one"]))
 
     def test_the_websocket_of_a_node(self):
         self.assertEqual(websocket_url("http://a:1"), "ws://a:1/ws")

@@ -235,6 +235,10 @@ impl Bot {
                 tracing::warn!(bot = self.number, %error, "the stream does not fit");
                 add(&counters.gaps, 1);
             }
+            Event::Notify(Notify::Downgrade { address, .. }) => {
+                let why = format!("the brane is at {address}, which has no TLS as this server has");
+                self.report(Report::Failed(why));
+            }
             Event::Notify(Notify::Closed { code, .. }) => {
                 let why = code.map_or("left", |code| code.meaning());
                 self.report(Report::Failed(format!("the brane cannot be joined: {why}")));

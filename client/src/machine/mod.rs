@@ -50,6 +50,8 @@ pub struct ClientMachine {
     user: UserId,
     draw: DrawClientId,
     link: Link,
+    /// Whether the last connection had TLS.
+    is_secure: bool,
     branes: Vec<Membership>,
     /// Who is in those that are followed.
     rosters: Vec<(BraneId, Roster)>,
@@ -80,6 +82,7 @@ impl ClientMachine {
             user: UserId::from_bytes([0; 16]),
             draw,
             link: Link::Down,
+            is_secure: false,
             branes: Vec::new(),
             rosters: Vec::new(),
             next_ticket: 1,
@@ -92,7 +95,7 @@ impl ClientMachine {
     /// not go backwards.
     pub fn handle(&mut self, now_ms: u64, input: Input, out: &mut Vec<Output>) {
         match input {
-            Input::Connected => self.on_connected(now_ms, out),
+            Input::Connected { is_secure } => self.on_connected(now_ms, is_secure, out),
             Input::Disconnected => self.on_disconnected(out),
             Input::Tick => self.on_tick(now_ms, out),
             Input::Message(_) | Input::FlushHead(_) | Input::SnapshotHead(_)
@@ -258,7 +261,8 @@ impl ClientMachine {
         self.branes.iter().find(|m| m.brane == brane)
     }
 
-    fn on_connected(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+    fn on_connected(&mut self, now_ms: u64, is_secure: bool, out: &mut Vec<Output>) {
+        self.is_secure = is_secure;
         self.link = Link::Greeting { since_ms: now_ms };
         self.heard_ms = now_ms;
         out.push(Output::Send(ClientMessage::Hello(Hello {

@@ -4,7 +4,7 @@ use avvy_model::{BraneId, Code};
 use avvy_protocol::ErrorMessage;
 
 use super::membership::Membership;
-use super::{ClientMachine, Link, Output};
+use super::{ClientMachine, Link, Notify, Output};
 
 /// Where a brane is, by the server's words.
 #[derive(Debug)]
@@ -44,6 +44,9 @@ impl ClientMachine {
         if !matches!(self.link, Link::Up(_)) {
             return;
         }
+        if self.is_secure && !is_secure(&address) {
+            return self.stay(brane, address, out);
+        }
         let is_here = |m: &Membership| m.channel().is_some() || m.is_joining();
         if !self.branes.iter().any(is_here) {
             self.link = Link::Closing;
@@ -52,4 +55,19 @@ impl ClientMachine {
             out.push(Output::Part { brane, address, retry_after_ms });
         }
     }
+
+    /// Whoever came by TLS trusts that nobody reads along: better without the
+    /// brane than without TLS.
+    fn stay(&mut self, brane: Option<BraneId>, address: String, out: &mut Vec<Output>) {
+        let membership = self.branes.iter_mut().find(|m| Some(m.brane) == brane);
+        if let Some(membership) = membership.filter(|m| m.is_open()) {
+            out.push(Output::Notify(Notify::Downgrade { brane: membership.brane, address }));
+            membership.give_up(Code::Moved, out);
+        }
+    }
+}
+
+/// Whether what is sent to this address cannot be read on the way.
+fn is_secure(address: &str) -> bool {
+    address.starts_with("https://") || address.starts_with("wss://")
 }

@@ -62,7 +62,10 @@ impl Default for MachineOptions {
 #[derive(Debug)]
 pub enum Input {
     /// It is open; nothing was sent on it.
-    Connected,
+    Connected {
+        /// Whether nobody on the way can read it: by TLS.
+        is_secure: bool,
+    },
     /// It is gone.
     Disconnected,
     /// A message came.
@@ -276,6 +279,15 @@ pub enum Notify {
         brane: BraneId,
         /// Why.
         code: Code,
+    },
+    /// The brane is at a node to which the server gives an address without
+    /// TLS, while the connection here has it: the client does not go there,
+    /// as token and edits could be read on the way. `Closed` follows.
+    Downgrade {
+        /// Which.
+        brane: BraneId,
+        /// The node's URL.
+        address: String,
     },
     /// The brane is left for good: asked for, or not to be joined.
     Closed {

@@ -26,6 +26,10 @@ pub enum ClientError {
     /// The brane cannot be joined.
     #[error("the brane cannot be joined: {0}")]
     Join(Code),
+    /// The brane is at another node, to which the server gives this address
+    /// without TLS, while the client came by TLS: it does not go there.
+    #[error("the brane is at {0}, where what is said could be read on the way")]
+    Downgrade(String),
     /// There is no copy of the brane that follows it, for now.
     #[error("there is no copy for now")]
     NoCopy,
@@ -129,6 +133,12 @@ pub enum WorldChange {
     },
     /// News of the people who are there: see [`crate::people::Roster`].
     People(PeopleNews),
+    /// The brane went to a node to which the server gives an address without
+    /// TLS, while the client came by TLS: it does not follow. `Closed` follows.
+    Downgrade {
+        /// The node's URL.
+        address: String,
+    },
     /// The brane is left for good.
     Closed {
         /// Why, if it was not asked for.

@@ -271,7 +271,9 @@ impl<R: Reader> Session<R> {
             Ok(socket) => {
                 self.route.reached();
                 self.link = Link::Up(Box::new(socket));
-                self.machine.handle(now_ms(), Input::Connected, &mut self.outputs);
+                let is_secure = self.route.address().starts_with("wss://");
+                let connected = Input::Connected { is_secure };
+                self.machine.handle(now_ms(), connected, &mut self.outputs);
                 Ok(())
             }
             Err(error) => {

@@ -219,6 +219,10 @@ impl Task {
             Notify::Rewound { brane, to, .. } => {
                 self.publish(brane, || WorldChange::Rewound { to });
             }
+            Notify::Downgrade { brane, address } => {
+                self.answer_joins(brane, || Err(ClientError::Downgrade(address.clone())));
+                self.publish(brane, || WorldChange::Downgrade { address: address.clone() });
+            }
             Notify::Closed { brane, code } => {
                 let code_or = code.unwrap_or(avvy_model::Code::NotJoined);
                 self.answer_joins(brane, || Err(ClientError::Join(code_or)));

@@ -51,8 +51,22 @@ impl Talk {
         talk
     }
 
+    /// The same over TLS.
+    fn joined_by_tls() -> Self {
+        let mut talk = Self::joined();
+        talk.tell(Input::Disconnected);
+        talk.connect_by(true);
+        talk.let_in(at(1, 0), 0, CatchUp::Replay);
+        talk.out.clear();
+        talk
+    }
+
     fn connect(&mut self) {
-        self.tell(Input::Connected);
+        self.connect_by(false);
+    }
+
+    fn connect_by(&mut self, is_secure: bool) {
+        self.tell(Input::Connected { is_secure });
         self.hear(welcome());
     }
 

@@ -25,6 +25,17 @@ impl Talk {
         });
         parts.collect()
     }
+
+    /// What it does not go to, as others could read along.
+    fn downgrades(&self) -> Vec<(BraneId, &str)> {
+        let told = self.out.iter().filter_map(|output| match output {
+            Output::Notify(Notify::Downgrade { brane, address }) => {
+                Some((*brane, address.as_str()))
+            }
+            _ => None,
+        });
+        told.collect()
+    }
 }
 
 #[test]
@@ -76,6 +87,40 @@ fn a_brane_that_moves_waits_while_another_is_served_here() {
     talk.hear(ServerMessage::Left { channel: Channel(5), code: None, address: None });
     talk.hear(moved(Some("http://two")));
     assert_eq!(talk.goes(), [("http://two", Some(700))]);
+}
+
+/// What came by TLS goes nowhere without it: the brane is given up, and what
+/// becomes of its edits is told.
+#[test]
+fn a_brane_that_goes_where_others_can_read_is_given_up() {
+    let mut talk = Talk::joined_by_tls();
+    for _ in 0..5 {
+        talk.submit();
+    }
+    assert_eq!(talk.sent(), [1, 2, 3, 4], "the last one waits");
+    let (code, address) = (Some(Code::Moved), Some("http://two".to_owned()));
+    talk.hear(ServerMessage::Left { channel: Channel(5), code, address });
+    assert_eq!((talk.goes(), talk.parts()), (vec![], vec![]));
+    assert_eq!(talk.downgrades(), [(BRANE, "http://two")]);
+    let unknown = (1..5).map(|n| (n, "unknown"));
+    assert_eq!(talk.news(), unknown.chain([(5, "refused")]).collect::<Vec<_>>());
+    talk.now_ms += 60_000;
+    talk.tell(Input::Tick);
+    assert_eq!(talk.joins().len(), 0, "it is not asked for again");
+}
+
+#[test]
+fn what_came_by_tls_follows_to_tls_alone() {
+    for (address, follows) in [("https://two", true), ("wss://two/ws", true), ("ws://two", false)] {
+        let mut talk = Talk::joined_by_tls();
+        talk.machine.join(talk.now_ms, OTHER, &mut talk.out);
+        talk.out.clear();
+        talk.hear(moved(Some(address)));
+        let (parts, downgrades) = (talk.parts(), talk.downgrades());
+        let told = vec![(OTHER, address)];
+        let expected = if follows { (told, vec![]) } else { (vec![], told) };
+        assert_eq!((parts, downgrades), expected);
+    }
 }
 
 #[test]

@@ -43,8 +43,13 @@ pub(super) fn list<const N: usize>(rules: [(bool, &'static str, String); N]) -> 
     rules.into_iter().filter(|(is_broken, ..)| *is_broken).map(|(_, k, r)| (k, r)).collect()
 }
 
+/// Whether this process speaks TLS itself.
+fn has_tls(config: &Config) -> bool {
+    !config.server.tls_cert_file.as_os_str().is_empty()
+}
+
 fn server(config: &Config) -> Broken {
-    let has_cert = !config.server.tls_cert_file.as_os_str().is_empty();
+    let has_cert = has_tls(config);
     let has_key = !config.server.tls_key_file.as_os_str().is_empty();
     list([
         (
@@ -431,6 +436,11 @@ fn fleet(config: &Config) -> Broken {
             is_node && (!is_base || address.len() > 1_024),
             "fleet.address",
             format!("is {address:?}, must be http://host:port or https://host:port and no more"),
+        ),
+        (
+            has_tls(config) && address.starts_with("http://"),
+            "fleet.address",
+            format!("is {address:?}, must begin with https:// as server.tls_cert_file is set"),
         ),
     ])
 }

@@ -340,6 +340,22 @@ fn redis_has_an_address_that_nobody_is_shown() {
 }
 
 #[test]
+fn a_node_with_a_certificate_is_reached_by_tls() {
+    let told = |address: &str, tls: &str| {
+        let text = format!("[fleet]\naddress = '{address}'\n[server]\n{tls}");
+        file(&text).load().unwrap_err().to_string()
+    };
+    let (with, without) = ("tls_cert_file = 'c'\ntls_key_file = 'k'", "");
+    let why = "must begin with https:// as server.tls_cert_file is set";
+    assert!(told("http://a:1", with).contains(why));
+    // TLS may end before this process.
+    for (address, tls) in [("https://a:1", with), ("https://a:1", without), ("http://a:1", without)]
+    {
+        assert!(!told(address, tls).contains(why), "{address}");
+    }
+}
+
+#[test]
 fn development_tokens_stay_on_the_loopback() {
     let open = "[auth]\ndevelopment_tokens = true\n[server]\nbind = '0.0.0.0:7878'";
     let problem = only_problem(open);

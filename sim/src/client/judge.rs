@@ -154,6 +154,9 @@ impl Person {
             }
             Notify::Level { .. } => outside.env.count("level told"),
             Notify::Paused { .. } => outside.env.count("brane paused for a client"),
+            Notify::Downgrade { address, .. } => {
+                outside.env.fail(|| format!("client {index} is sent to {address}, without TLS"));
+            }
             Notify::Closed { brane, code } => outside
                 .env
                 .check(code.is_none(), || format!("client {index} cannot join {brane}: {code:?}")),

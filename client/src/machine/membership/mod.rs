@@ -389,6 +389,12 @@ impl Membership {
         self.hashes.clear();
     }
 
+    /// It cannot be had, and is not asked for again.
+    pub(in crate::machine) fn give_up(&mut self, code: Code, out: &mut Vec<Output>) {
+        self.close(Some(code), out);
+        self.hashes.clear();
+    }
+
     fn start_leaving(&mut self, now_ms: u64, channel: Channel, again: bool, out: &mut Vec<Output>) {
         self.stage = Stage::Leaving { channel, since_ms: now_ms, again };
         out.push(Output::Send(ClientMessage::Leave { channel }));
