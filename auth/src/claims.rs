@@ -96,7 +96,8 @@ impl Payload {
     }
 }
 
-fn version_4(text: &str) -> Result<Uuid, TokenError> {
+/// The UUID of version 4 that a text is.
+pub fn version_4(text: &str) -> Result<Uuid, TokenError> {
     let uuid = UserId::from_str(text).map_err(|_| TokenError::Malformed)?.uuid();
     let is_v4 = uuid.get_version_num() == 4 && uuid.get_variant() == Variant::RFC4122;
     if is_v4 { Ok(uuid) } else { Err(TokenError::Malformed) }

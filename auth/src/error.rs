@@ -18,8 +18,8 @@ pub enum TokenError {
     /// Not three parts of base64url that hold the JSON objects of a JWT.
     #[error("the token is not a well-formed JWT")]
     Malformed,
-    /// Signed by an algorithm other than EdDSA, or by none.
-    #[error("the token is not signed with EdDSA")]
+    /// Signed by an algorithm other than that of its key, or by none.
+    #[error("the token is not signed with the algorithm of its key")]
     WrongAlgorithm,
     /// Names no key, or one that is not ours.
     #[error("the token names a key that is not known")]

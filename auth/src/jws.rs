@@ -3,14 +3,14 @@
 //!
 //! Own code, as a token needs little of it, and the general JWT libraries
 //! read the system's clock, keep a global provider of cryptography, and bring
-//! RSA and ECDSA with them. The algorithm is fixed here, so a token has no
+//! RSA and ECDSA with them. The algorithm is that of the key, so a token has no
 //! way to choose another one.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::{Keys, PublicKey, TokenError};
+use crate::{Keys, MAX_TOKEN_BYTES, TokenError};
 
 /// Signs a payload. The header holds `alg`, `kid` and `typ`.
 pub fn sign(keys: &Keys, payload: &[u8]) -> String {
@@ -33,8 +33,14 @@ pub struct Compact<'a> {
 }
 
 impl<'a> Compact<'a> {
-    /// Cuts a token at its dots.
-    pub fn split(token: &'a str) -> Result<Self, TokenError> {
+    /// Cuts a token at its dots, if it is not too long to be looked at.
+    pub fn read(token: &'a str) -> Result<Self, TokenError> {
+        if token.is_empty() {
+            return Err(TokenError::Missing);
+        }
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::TooLong);
+        }
         let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(TokenError::Malformed)?;
         if payload.contains('.') {
@@ -43,37 +49,43 @@ impl<'a> Compact<'a> {
         Ok(Self { signed, header, payload, signature })
     }
 
-    /// Reads the header and gives the name of the key; refuses every
-    /// algorithm but EdDSA and every extension that would have to be
-    /// understood. Keys and addresses of keys in the header (`jwk`, `jku`,
-    /// `x5c`, `x5u`) are never looked at.
-    pub fn kid(&self) -> Result<Option<String>, TokenError> {
+    /// Reads the header; refuses every type but these and every extension that
+    /// would have to be understood. Keys and addresses of keys in the header
+    /// (`jwk`, `jku`, `x5c`, `x5u`) are never looked at.
+    pub fn header(&self, types: &[&str]) -> Result<Header, TokenError> {
         let header: Header = json(self.header)?;
-        if header.alg != "EdDSA" {
-            return Err(TokenError::WrongAlgorithm);
-        }
-        let is_jwt = header.typ.is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"));
-        if header.crit.is_some() || !is_jwt {
+        let is_of = |typ: &String| types.iter().any(|of| typ.eq_ignore_ascii_case(of));
+        if header.crit.is_some() || !header.typ.as_ref().is_none_or(is_of) {
             return Err(TokenError::Malformed);
         }
-        Ok(header.kid)
+        Ok(header)
     }
 
-    /// Gives the payload if the signature over it fits the key.
-    pub fn verify(&self, key: &PublicKey) -> Result<Vec<u8>, TokenError> {
-        let signature = base64url(self.signature)?.try_into().map_err(|_| TokenError::Malformed)?;
-        if !key.verifies(self.signed.as_bytes(), &signature) {
+    /// Gives the payload if what is signed and the signature are as they
+    /// should be.
+    pub fn payload_if(
+        &self,
+        is_good: impl FnOnce(&[u8], &[u8]) -> bool,
+    ) -> Result<Vec<u8>, TokenError> {
+        if !is_good(self.signed.as_bytes(), &base64url(self.signature)?) {
             return Err(TokenError::BadSignature);
         }
         base64url(self.payload)
+    }
+
+    /// What is signed: header and payload.
+    pub const fn signed(&self) -> &'a str {
+        self.signed
     }
 }
 
 /// What is looked at in a header. A member that is there twice is refused.
 #[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
+pub struct Header {
+    /// The algorithm that it says it is signed with.
+    pub alg: String,
+    /// The name of the key.
+    pub kid: Option<String>,
     typ: Option<String>,
     crit: Option<IgnoredAny>,
 }
@@ -91,10 +103,15 @@ fn base64url(part: &str) -> Result<Vec<u8>, TokenError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::PublicKey;
 
     /// RFC 8037, appendix A.4: the header is `{"alg":"EdDSA"}`.
     const RFC_TOKEN: &str = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.\
         hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+
+    fn verify(token: &Compact<'_>, key: &PublicKey) -> Result<Vec<u8>, TokenError> {
+        token.payload_if(|message, signature| key.verifies(message, signature))
+    }
 
     fn rfc_keys() -> Keys {
         let secret = base64url("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap();
@@ -103,9 +120,9 @@ mod tests {
 
     #[test]
     fn verifies_the_example_of_rfc_8037() {
-        let token = Compact::split(RFC_TOKEN).unwrap();
-        assert_eq!(token.kid(), Ok(None));
-        let payload = token.verify(rfc_keys().public()).unwrap();
+        let token = Compact::read(RFC_TOKEN).unwrap();
+        assert_eq!(token.header(&["JWT"]).unwrap().kid, None);
+        let payload = verify(&token, rfc_keys().public()).unwrap();
         assert_eq!(payload, b"Example of Ed25519 signing");
     }
 
@@ -120,9 +137,11 @@ mod tests {
     fn reads_what_it_signed() {
         let keys = Keys::generate([3; 32]);
         let token = sign(&keys, b"payload");
-        let token = Compact::split(&token).unwrap();
-        assert_eq!(token.kid().unwrap().as_deref(), Some(keys.public().kid()));
-        assert_eq!(token.verify(keys.public()).unwrap(), b"payload");
+        let token = Compact::read(&token).unwrap();
+        let header = token.header(&["jwt"]).unwrap();
+        assert_eq!((&*header.alg, header.kid.as_deref()), ("EdDSA", Some(keys.public().kid())));
+        assert_eq!(verify(&token, keys.public()).unwrap(), b"payload");
+        assert_eq!(token.header(&["at+jwt"]).err(), Some(TokenError::Malformed));
     }
 
     #[test]
@@ -135,14 +154,15 @@ mod tests {
             let mut changed = token.clone();
             changed.pop();
             changed.push(other);
-            assert!(Compact::split(&changed).unwrap().verify(keys.public()).is_err());
+            assert!(verify(&Compact::read(&changed).unwrap(), keys.public()).is_err());
         }
     }
 
     #[test]
     fn refuses_what_is_not_three_parts() {
-        for text in ["", ".", "a", "a.b", "a.b.c.d", "....."] {
-            let refused = Compact::split(text).err();
+        assert_eq!(Compact::read("").err(), Some(TokenError::Missing));
+        for text in [".", "a", "a.b", "a.b.c.d", "....."] {
+            let refused = Compact::read(text).err();
             assert_eq!(refused, Some(TokenError::Malformed), "{text:?}");
         }
     }

@@ -132,8 +132,9 @@ impl PublicKey {
 
     /// Whether the signature fits. Strict (`verify_strict` of the library):
     /// no second encoding of one signature counts.
-    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        self.key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        let signature = Signature::from_slice(signature);
+        signature.is_ok_and(|signature| self.key.verify_strict(message, &signature).is_ok())
     }
 
     fn new(key: VerifyingKey) -> Self {

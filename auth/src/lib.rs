@@ -1,13 +1,14 @@
 //! Who somebody is, what that lets them do, and how often they may ask.
 //!
-//! Tokens are JSON Web Tokens (RFC 7519) in the compact form (RFC 7515),
-//! signed with Ed25519 (RFC 8037) and nothing else. Pure: the time is an
-//! argument, and the 32 random bytes of a new key are, too. Nothing here
+//! Tokens are JSON Web Tokens (RFC 7519) in the compact form (RFC 7515). Ours
+//! are signed with Ed25519 (RFC 8037) and nothing else; [`external`] is about
+//! those of others. Pure: the time and random bytes are arguments. Nothing here
 //! knows HTTP, sockets, files or stores.
 
 mod bearer;
 mod claims;
 mod error;
+pub mod external;
 pub mod family;
 mod jws;
 mod key;

@@ -7,6 +7,7 @@ pub mod config;
 mod data_dir;
 pub mod demo;
 mod demo_brane;
+pub mod external_signatures;
 mod find_brane;
 mod hints;
 mod http;
