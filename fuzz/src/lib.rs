@@ -7,6 +7,7 @@
 //! (big endian). The tests replay them, and `cargo xtask fuzz NAME` goes on
 //! from there.
 
+mod identity;
 mod log;
 mod messages;
 mod served;
@@ -50,6 +51,8 @@ pub const TARGETS: &[Target] = &[
     quick("value", values::value),
     quick("props", values::props),
     quick("token", tokens::token),
+    quick("sign-in", identity::sign_in),
+    quick("jwks", identity::jwks),
     quick("journal", log::journal),
     quick("snapshot", log::snapshot),
     quick("world", worlds::world),
