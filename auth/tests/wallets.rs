@@ -251,7 +251,8 @@ fn challenge() -> Challenge {
 #[test]
 fn a_signed_message_proves_the_account() {
     let owner = key(1);
-    for purpose in [Purpose::SignIn, Purpose::Attach(USER), Purpose::Detach(USER)] {
+    let lost = Address::new([7; 20]);
+    for purpose in [Purpose::SignIn, Purpose::Attach(USER), Purpose::Detach(USER, lost)] {
         let challenge = Challenge::new(purpose, [9; 16], NOW_S, 300);
         for chain in [1, 137] {
             let message = challenge.message(&site(), account(&owner), chain).unwrap();

@@ -97,8 +97,9 @@ pub enum Purpose {
     SignIn,
     /// To let the wallet sign in as this user.
     Attach(UserId),
-    /// To have the wallet sign in as this user no more.
-    Detach(UserId),
+    /// To have a wallet sign in as this user no more. Any wallet of the user
+    /// can ask for it, as the one that goes may be lost, or another's by now.
+    Detach(UserId, Address),
 }
 
 impl Purpose {
@@ -107,8 +108,8 @@ impl Purpose {
         match self {
             Self::SignIn => "Sign in to Avvyland.".to_owned(),
             Self::Attach(user) => format!("Let this wallet sign in to Avvyland as user {user}."),
-            Self::Detach(user) => {
-                format!("This wallet will not sign in to Avvyland as user {user} any more.")
+            Self::Detach(user, wallet) => {
+                format!("Have {wallet} sign in to Avvyland as user {user} no more.")
             }
         }
     }

@@ -49,7 +49,7 @@ impl Wallets {
     /// # Errors
     /// When it is there, or there are too many.
     pub fn attach(&mut self, address: Address) -> Result<(), WalletError> {
-        if self.0.contains(&address) {
+        if self.has(address) {
             return Err(WalletError::Attached);
         }
         if self.0.len() >= MAX_WALLETS {
@@ -59,14 +59,14 @@ impl Wallets {
         Ok(())
     }
 
-    /// Takes one away whose owner has proved that it is theirs
+    /// Takes one away, as one of the user's wallets has asked for
     /// ([`super::Purpose::Detach`]). `has_other_way`: the user can sign in
     /// without wallets.
     ///
     /// # Errors
     /// When it is not there, or nothing else lets the user in.
     pub fn detach(&mut self, address: Address, has_other_way: bool) -> Result<(), WalletError> {
-        if !self.0.contains(&address) {
+        if !self.has(address) {
             return Err(WalletError::NotAttached);
         }
         if self.0.len() == 1 && !has_other_way {
@@ -74,6 +74,11 @@ impl Wallets {
         }
         self.0.remove(&address);
         Ok(())
+    }
+
+    /// Whether it is the user's.
+    pub fn has(&self, address: Address) -> bool {
+        self.0.contains(&address)
     }
 
     /// All of them, in the order of their bytes.
@@ -93,6 +98,7 @@ mod tests {
         assert_eq!(wallets.attach(one), Ok(()));
         assert_eq!(wallets.attach(one), Err(WalletError::Attached));
         assert_eq!(wallets.detach(two, true), Err(WalletError::NotAttached));
+        assert!(wallets.has(one) && !wallets.has(two));
         assert_eq!(wallets.detach(one, false), Err(WalletError::OnlyWay));
         assert_eq!(wallets.attach(two), Ok(()));
         assert_eq!(wallets.detach(one, false), Ok(()));
