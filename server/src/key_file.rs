@@ -96,19 +96,18 @@ pub async fn rotate(mut keys: KeyFile, policy: Policy, period_s: u64, system: Sy
         tokio::time::sleep(Duration::from_secs(pause_s)).await;
         let mut next = keys.clone();
         let turn = spawn_blocking(move || next.advance(period_s).map(|changed| (next, changed)));
-        match turn.await {
-            Ok(Ok((_, false))) => {}
-            Ok(Ok((next, true))) => {
+        match turn.await.context("a turn has panicked").flatten() {
+            Ok((_, false)) => {}
+            Ok((next, true)) => {
                 keys = next;
                 system.replace_verifier(Issuer::new(keys.ring.clone(), policy.clone()).verifier());
                 info!(kid = keys.ring.present().public().kid(), "the keys of tokens have changed");
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 // The keys that there are go on.
                 error!(error = format!("{error:#}"), "keys could not take turns");
                 tokio::time::sleep(Duration::from_secs(MAX_PAUSE_S)).await;
             }
-            Err(error) => error!(%error, "keys could not take turns"),
         }
     }
 }

@@ -7,6 +7,7 @@ mod common;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::{Server, avvyland, binary};
 use serde_json::Value;
@@ -420,6 +421,30 @@ fn keys_take_turns_and_no_token_ends_by_it() {
         server.token = token;
         assert_eq!(server.get("/api/v1/brane").0, 200);
     }
+    assert_eq!(server.drain().code(), Some(0));
+}
+
+#[test]
+fn keys_take_turns_while_the_server_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let file = data.join("auth-key.pem");
+    assert_eq!(Server::start(&data).drain().code(), Some(0));
+    // The next key is due in a moment: a day before thirty are over.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let since = text.split("Since: ").nth(1).unwrap().lines().next().unwrap();
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let due = (now_s - 29 * 86_400 + 4).to_string();
+    std::fs::write(&file, text.replace(since, &due)).unwrap();
+    let server = Server::start(&data);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while published(&server).len() < 2 {
+        assert!(Instant::now() < deadline, "no key is published");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("Use: next"), "what is published is in the file");
+    assert_eq!(server.get("/api/v1/brane").0, 200);
     assert_eq!(server.drain().code(), Some(0));
 }
 
