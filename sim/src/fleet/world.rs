@@ -5,7 +5,7 @@ mod lives;
 mod local_disk;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use avvy_flow::group_commit::QueuedChunk;
@@ -80,6 +80,8 @@ pub(super) struct World {
     builders: Vec<Builder>,
     /// When what a builder or a node said last arrives.
     wires: BTreeMap<(usize, bool), u64>,
+    /// Nodes whose successor has ended their lease.
+    over: BTreeSet<NodeId>,
     events: BinaryHeap<Reverse<(u64, u64, usize, u64)>>,
     waiting: BTreeMap<u64, Event>,
     next: u64,
@@ -130,6 +132,7 @@ impl World {
             next: 0,
             away_until_us: 0,
             is_quiet: false,
+            over: BTreeSet::new(),
             trace,
         };
         (0..count).for_each(|slot| world.boot(slot));

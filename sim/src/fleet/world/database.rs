@@ -55,10 +55,12 @@ impl World {
     fn execute(&mut self, slot: usize, store: &MemoryStore, op: Op) -> Reply {
         match op {
             Op::Enter { number } => {
+                self.is_heard_of(store);
                 let answer = now(store.enter()).ok().map(|()| Answer::default());
                 Reply::Lease { number, answer }
             }
             Op::Renew { number, held } => {
+                self.is_heard_of(store);
                 let held = held.into_iter().map(|(brane, epoch)| Holding { brane, epoch });
                 let renewed = now(store.renew(held.collect())).ok();
                 let answer = renewed.map(|renewed| {
@@ -101,13 +103,23 @@ impl World {
             }
             Op::Succeed(before) => {
                 self.judge.count("lease of the dead ended");
-                let _ = now(store.succeed(before));
+                if now(store.succeed(before)).is_ok() {
+                    self.over.insert(before);
+                }
                 Reply::Nothing
             }
             Op::Leave => {
                 let _ = now(store.leave());
                 Reply::Nothing
             }
+        }
+    }
+
+    /// A lease lasts from now on, also that of a node whose last question comes
+    /// after its successor.
+    fn is_heard_of(&mut self, store: &MemoryStore) {
+        if let Some(node) = store.node() {
+            self.over.remove(&node.id);
         }
     }
 
@@ -146,6 +158,12 @@ impl World {
                 Some(Opened::Here { epoch: opened.epoch, journal: self.journal(brane) })
             }
             Err(StoreError::Held { address, remaining_ms }) => {
+                let waits = before.map(|holder| holder.node.id).filter(|id| self.over.contains(id));
+                self.judge.check(waits.is_none(), || {
+                    format!(
+                        "node {slot} waits for the lease of {waits:?}, whose successor is there"
+                    )
+                });
                 let slot = address.parse().unwrap_or(slot);
                 let retry_after_us = (remaining_ms < LEASE_MS / 2).then_some(remaining_ms * 1_000);
                 self.judge.count("sent to another node");
