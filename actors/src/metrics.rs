@@ -51,6 +51,9 @@ pub struct Metrics {
     pub branes_not_moved: AtomicU64,
     /// Branes that other nodes have taken.
     pub branes_taken: AtomicU64,
+    /// Branes of which something that waited for the store could not be kept on
+    /// local disk.
+    pub branes_unkept: AtomicU64,
     closes: Mutex<BTreeMap<&'static str, u64>>,
 }
 

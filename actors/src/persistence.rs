@@ -175,10 +175,6 @@ impl Persistence {
         count(&self.metrics.commits, 1);
         self.metrics.chunks.store(status.stored_chunks, Ordering::Relaxed);
         self.metrics.chunk_bytes.store(status.stored_bytes, Ordering::Relaxed);
-        self.on_back(now_us, effects);
-    }
-
-    fn on_back(&mut self, now_us: u64, effects: &mut Effects) {
         let (gone, waiting) = (self.commits.gone(), self.commits.len());
         if self.spooling.stored(now_us, gone, waiting, &mut effects.spooling) {
             info!(chunks = waiting, "the store is back");
@@ -192,8 +188,10 @@ impl Persistence {
         if on {
             self.on_away(effects);
         } else if self.commits.is_empty() {
-            // No commit is going to say that the store is back.
-            self.on_back(clock::monotonic_us(), effects);
+            let (now_us, gone) = (clock::monotonic_us(), self.commits.gone());
+            if self.spooling.sure(now_us, gone, &mut effects.spooling) {
+                info!("the store is back");
+            }
         }
     }
 
@@ -205,18 +203,14 @@ impl Persistence {
     }
 
     fn on_spooled(&mut self, result: Result<(), StoreError>, effects: &mut Effects) {
-        let written = match result {
-            Ok(()) => Written::Kept,
+        match &result {
+            Ok(()) => {}
             Err(StoreError::Full(why)) => {
                 warn!(why, "no more room on local disk for what waits for the store");
-                Written::NoRoom
             }
-            Err(error) => {
-                error!(%error, "what waits for the store is not kept on local disk");
-                Written::Failed
-            }
-        };
-        self.spooling.written(clock::monotonic_us(), written, &mut effects.spooling);
+            Err(error) => error!(%error, "what waits for the store is not kept on local disk"),
+        }
+        self.spooling.written(clock::monotonic_us(), written(&result), &mut effects.spooling);
     }
 
     fn on_drained(&mut self, result: Result<Drained, StoreError>, effects: &mut Effects) {
@@ -241,6 +235,10 @@ impl Persistence {
             match effect {
                 SpoolingEffect::Write(chunks) => self.write(myself, &chunks),
                 SpoolingEffect::Drain => self.drain(myself),
+                SpoolingEffect::CutOff(branes) => {
+                    count(&self.metrics.branes_unkept, branes.len() as u64);
+                    warn!(?branes, "what waits of these branes is not kept any further");
+                }
                 SpoolingEffect::Full(on) => self.commits.spool_full(on, &mut commits),
                 SpoolingEffect::WakeAt(at_us) => wake(myself, at_us),
             }
@@ -324,7 +322,16 @@ fn wake(myself: &ActorRef<PersistenceMsg>, at_us: u64) {
     myself.send_after(Duration::from_micros(pause), || PersistenceMsg::Tick);
 }
 
-fn chunk_writes(chunks: &[QueuedChunk]) -> Vec<ChunkWrite> {
+/// What the end of a write to local disk means.
+pub(crate) fn written(result: &Result<(), StoreError>) -> Written {
+    match result {
+        Ok(()) => Written::Kept,
+        Err(StoreError::Full(_)) => Written::NoRoom,
+        Err(_) => Written::Failed,
+    }
+}
+
+pub(crate) fn chunk_writes(chunks: &[QueuedChunk]) -> Vec<ChunkWrite> {
     let chunk_write = |QueuedChunk { brane, chunk }: &QueuedChunk| {
         let JournalChunk { epoch, from, to, at_ms, ref body } = *chunk;
         ChunkWrite { brane: *brane, epoch, from, to, at_ms, body: body.clone() }

@@ -1,8 +1,12 @@
 //! Edits that wait for a store that is away.
 
+use avvy_flow::group_commit::{JournalChunk, QueuedChunk};
+use avvy_flow::spooling::{Spooling, SpoolingEffect};
+use avvy_model::{PropKey, Value, ValueLimits};
 use avvy_persistence::spool::{SpoolOptions, SpoolStatus};
 
 use super::*;
+use crate::persistence::{chunk_writes, written};
 
 fn spool(directory: &tempfile::TempDir) -> Spool {
     Spool::open(&SpoolOptions::at(directory.path().join("spool"))).unwrap()
@@ -117,4 +121,74 @@ async fn what_somebody_else_has_gone_past_is_archived() {
     until(&spool, |status| status.chunks == 0).await;
     assert!(spool.status().archived >= 1);
     assert_eq!(world.opened().await, Ok((1, Seq(1))));
+}
+
+fn small(directory: &tempfile::TempDir) -> Spool {
+    let mut options = SpoolOptions::at(directory.path().join("spool"));
+    options.max_bytes = 4_096;
+    Spool::open(&options).unwrap()
+}
+
+#[tokio::test]
+async fn what_there_is_no_room_for_is_told_and_stored_when_the_store_is_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = small(&directory);
+    let world = World::with_spool(&spool).await;
+    let mut session = world.connect().await;
+    let (channel, _) = session.join(world.brane, client(), None).await;
+    session.create(channel, 1).await;
+    world.lose_store();
+    apply(&mut session, channel, 2).await;
+    until(&spool, |status| status.chunks == 1).await;
+    let limits = ValueLimits::default();
+    let long = (PropKey::new("long", &limits).unwrap(), Value::text(&"x".repeat(3_000)));
+    let two = ["a", "b"].map(|name| (PropKey::new(name, &limits).unwrap(), long.1.clone()));
+    let props = Props::from_entries(two.to_vec(), &limits).unwrap();
+    session.submit(channel, 3, create(Kind::Block, props));
+    session.until(|m| matches!(m, ServerMessage::Applied { .. })).await;
+    let unkept = || world.system.metrics().branes_unkept.load(Ordering::Relaxed);
+    let told = async {
+        while unkept() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, told).await.unwrap();
+    assert_eq!((unkept(), spool.status().chunks), (1, 1));
+    world.disk.heal();
+    let is_durable = |m: &ServerMessage| matches!(m, ServerMessage::Durable { durable, .. } if durable.seq == Seq(3));
+    session.until(is_durable).await;
+    until(&spool, |status| status.chunks == 0).await;
+    assert_eq!(spool.status().archived, 0);
+    session.create(channel, 4).await;
+}
+
+/// Without what there was no room for the journal has no place for what follows:
+/// a process that dies leaves what the next one can store, and no more.
+#[tokio::test]
+async fn nothing_is_kept_behind_what_there_was_no_room_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = small(&directory);
+    let world = World::with_spool(&spool).await;
+    let epoch = world.store.open(world.brane).await.unwrap().epoch;
+    let chunk = |to: u64, length: usize| {
+        let body = vec![7; length].into();
+        let chunk = JournalChunk { epoch, from: Seq(to - 1), to: Seq(to), at_ms: 1, body };
+        QueuedChunk { brane: world.brane, chunk }
+    };
+    let (mut machine, mut effects) = (Spooling::new(), Vec::new());
+    machine.away([chunk(1, 100)].iter(), &mut effects);
+    let mut told = Vec::new();
+    for next in [chunk(2, 8_000), chunk(3, 100), chunk(4, 100)] {
+        // It comes while what was before it is written.
+        machine.push(&next, &mut effects);
+        if let Some(SpoolingEffect::Write(chunks)) = effects.pop() {
+            let result = spool.append(chunk_writes(&chunks)).await;
+            machine.written(0, written(&result), &mut effects);
+        }
+        told.extend(effects.extract_if(.., |effect| !matches!(effect, SpoolingEffect::Write(_))));
+    }
+    assert_eq!(told, [SpoolingEffect::CutOff(vec![world.brane]), SpoolingEffect::Full(true)]);
+    assert_eq!((effects, spool.status().chunks), (vec![], 1));
+    let drained = spool.drain(world.store.as_ref()).await.unwrap();
+    assert_eq!((drained.stored, drained.archived), (1, 0));
 }

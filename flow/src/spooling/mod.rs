@@ -12,10 +12,16 @@
 //!
 //! Bound: what is to be written is part of the queue, and has its bound. What
 //! is on disk has one of the spool's own; once that is reached the driver is
-//! told to take no more edits until the store is back.
+//! told to take no more edits until the store is back. Of a brane of which
+//! something could not be written, nothing that follows is either: without what
+//! is missing a later process could only archive it.
 
 #[cfg(test)]
 mod tests;
+
+use std::collections::BTreeSet;
+
+use avvy_model::BraneId;
 
 use crate::group_commit::QueuedChunk;
 
@@ -32,6 +38,9 @@ pub enum SpoolingEffect {
     /// Settle all that is there with the store; then say
     /// [`Spooling::drained`].
     Drain,
+    /// Of these branes something could not be written: until the store is back,
+    /// what follows waits in memory alone. Told once of each.
+    CutOff(Vec<BraneId>),
     /// Have no more edits taken, as what waits cannot be kept any more (true),
     /// or let them be taken again (false).
     Full(bool),
@@ -59,6 +68,10 @@ pub struct Spooling {
     pending: Vec<QueuedChunk>,
     /// A write or a drain is under way.
     busy: bool,
+    /// The branes of that write, if the store was away all the time.
+    writing: BTreeSet<BraneId>,
+    /// The branes of which something that waits is not in the spool.
+    cut_off: BTreeSet<BraneId>,
     /// Something is in the spool.
     dirty: bool,
     /// Its bound is reached.
@@ -95,16 +108,32 @@ impl Spooling {
 
     /// A chunk comes into the queue.
     pub fn push(&mut self, queued: &QueuedChunk, effects: &mut Vec<SpoolingEffect>) {
-        if self.active {
+        if self.active && !self.cut_off.contains(&queued.brane) {
             self.pending.push(queued.clone());
             self.write(effects);
         }
     }
 
-    /// A commit has succeeded, or the node is sure again and nothing waits:
-    /// `gone` chunks have left the queue since it was made, and `waiting` are in
-    /// it. True if the store was away before.
+    /// A commit has succeeded: `gone` chunks have left the queue since it was
+    /// made, and `waiting` are in it. True if the store was away before.
     pub fn stored(
+        &mut self,
+        now_us: u64,
+        gone: u64,
+        waiting: usize,
+        effects: &mut Vec<SpoolingEffect>,
+    ) -> bool {
+        self.back(now_us, gone, waiting, effects)
+    }
+
+    /// The node is sure of its branes again and nothing waits, so no commit is
+    /// going to say that the store is back: `gone` chunks have left the queue
+    /// since it was made. True if the store was away before.
+    pub fn sure(&mut self, now_us: u64, gone: u64, effects: &mut Vec<SpoolingEffect>) -> bool {
+        self.back(now_us, gone, 0, effects)
+    }
+
+    fn back(
         &mut self,
         now_us: u64,
         gone: u64,
@@ -115,6 +144,8 @@ impl Spooling {
         let ends = std::mem::take(&mut self.active);
         if ends {
             self.pending.clear();
+            self.writing.clear();
+            self.cut_off.clear();
             self.until = gone + waiting as u64;
             if std::mem::take(&mut self.full) {
                 effects.push(SpoolingEffect::Full(false));
@@ -127,6 +158,10 @@ impl Spooling {
     /// The write that was under way has ended.
     pub fn written(&mut self, now_us: u64, written: Written, effects: &mut Vec<SpoolingEffect>) {
         (self.busy, self.dirty) = (false, true);
+        let writing = std::mem::take(&mut self.writing);
+        if written != Written::Kept && !writing.is_empty() {
+            self.cut_off(writing, effects);
+        }
         if written == Written::NoRoom && self.active && !self.full {
             self.full = true;
             effects.push(SpoolingEffect::Full(true));
@@ -151,10 +186,15 @@ impl Spooling {
         self.drain(now_us, effects);
     }
 
-    /// Whether the store is away and all that waits for it is on disk, as far
-    /// as it could be written.
+    /// Whether the store is away and all that waits for it is on disk, but for
+    /// branes that are [cut off](Self::is_cut_off).
     pub fn is_kept(&self) -> bool {
         self.active && self.pending.is_empty() && !self.busy
+    }
+
+    /// Whether something of a brane that waits could not be written.
+    pub fn is_cut_off(&self, brane: BraneId) -> bool {
+        self.cut_off.contains(&brane)
     }
 
     /// Whether nothing is on disk, nor on its way there.
@@ -162,9 +202,18 @@ impl Spooling {
         !self.active && !self.busy && !self.dirty
     }
 
+    /// Writes nothing more of these branes. None was cut off before: nothing
+    /// of such a one is written.
+    fn cut_off(&mut self, branes: BTreeSet<BraneId>, effects: &mut Vec<SpoolingEffect>) {
+        self.pending.retain(|queued| !branes.contains(&queued.brane));
+        effects.push(SpoolingEffect::CutOff(branes.iter().copied().collect()));
+        self.cut_off.extend(branes);
+    }
+
     fn write(&mut self, effects: &mut Vec<SpoolingEffect>) {
         if !self.busy && !self.pending.is_empty() {
             self.busy = true;
+            self.writing = self.pending.iter().map(|queued| queued.brane).collect();
             effects.push(SpoolingEffect::Write(std::mem::take(&mut self.pending)));
         }
     }

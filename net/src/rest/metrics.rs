@@ -128,6 +128,11 @@ fn process(metrics: &Metrics, out: &mut Exposition) {
             &metrics.branes_not_moved,
         ),
         ("avvy_branes_taken_total", "Branes that other nodes have taken.", &metrics.branes_taken),
+        (
+            "avvy_branes_unkept_total",
+            "Branes of which something that waited could not be kept on local disk.",
+            &metrics.branes_unkept,
+        ),
     ];
     for (name, help, counter) in counters {
         out.counter(name, help, load(counter));

@@ -157,7 +157,7 @@ impl Node {
                     if on {
                         self.spooling.away(self.commits.queued(), &mut keeps);
                     } else if self.commits.is_empty() {
-                        self.spooling.stored(now_us, self.commits.gone(), 0, &mut keeps);
+                        self.spooling.sure(now_us, self.commits.gone(), &mut keeps);
                     }
                     self.keep(keeps);
                 }
@@ -223,13 +223,14 @@ impl Node {
             SpoolingEffect::Write(chunks) => Does::Writes(chunks),
             SpoolingEffect::Drain => Does::Drains,
             SpoolingEffect::Full(_) => Does::Counts("spool full"),
+            SpoolingEffect::CutOff(_) => Does::Counts("branes not kept any further"),
             SpoolingEffect::WakeAt(at_us) => Does::TickCommits(at_us),
         }));
     }
 
-    pub(super) fn written(&mut self, now_us: u64) {
+    pub(super) fn written(&mut self, now_us: u64, written: Written) {
         let mut keeps = Vec::new();
-        self.spooling.written(now_us, Written::Kept, &mut keeps);
+        self.spooling.written(now_us, written, &mut keeps);
         self.keep(keeps);
     }
 

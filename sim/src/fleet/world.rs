@@ -11,6 +11,7 @@ use std::sync::Arc;
 use avvy_flow::group_commit::QueuedChunk;
 use avvy_flow::lease::LeaseInput;
 use avvy_flow::lease::hand_over::{HandOverConfig, HandOverInput};
+use avvy_flow::spooling::Written;
 use avvy_model::{BraneId, Epoch, Grid, NodeId, UserId, Visibility};
 use avvy_persistence::memory::{MemoryDisk, MemoryFleet, MemoryStore};
 use avvy_persistence::{BraneKind, BraneRecord, Fleet, Store, StoreError};
@@ -66,6 +67,8 @@ struct Slot {
     provisional: bool,
     /// What is kept on the machine's own disk.
     spool: Vec<QueuedChunk>,
+    /// The most chunks that there is room for.
+    room: usize,
     /// Who was killed here, if the next one knows.
     predecessor: Option<NodeId>,
 }
@@ -77,11 +80,11 @@ pub(super) struct World {
     fleet: MemoryFleet,
     slots: Vec<Slot>,
     branes: Vec<BraneId>,
+    /// Nodes whose successor has ended their lease.
+    over: BTreeSet<NodeId>,
     builders: Vec<Builder>,
     /// When what a builder or a node said last arrives.
     wires: BTreeMap<(usize, bool), u64>,
-    /// Nodes whose successor has ended their lease.
-    over: BTreeSet<NodeId>,
     events: BinaryHeap<Reverse<(u64, u64, usize, u64)>>,
     waiting: BTreeMap<u64, Event>,
     next: u64,
@@ -101,6 +104,9 @@ impl World {
             let _ = now(store.create_brane(record(*brane)));
         }
         let count = rng.range(2, 3) as usize;
+        // Drawn apart, so that the rest of a seed's run is another only where
+        // there is too little room.
+        let mut disks = Rng::new(seed ^ 0xd15c_0000);
         let slots = (0..count).map(|_| Slot {
             life: 0,
             node: None,
@@ -110,6 +116,7 @@ impl World {
             cut_until_us: 0,
             provisional: true,
             spool: Vec::new(),
+            room: if disks.below(4) == 0 { disks.range(1, 12) as usize } else { usize::MAX },
             predecessor: None,
         });
         let slots: Vec<Slot> = slots.collect();
@@ -125,6 +132,7 @@ impl World {
             fleet,
             slots,
             branes,
+            over: BTreeSet::new(),
             builders,
             wires: BTreeMap::new(),
             events: BinaryHeap::new(),
@@ -132,7 +140,6 @@ impl World {
             next: 0,
             away_until_us: 0,
             is_quiet: false,
-            over: BTreeSet::new(),
             trace,
         };
         (0..count).for_each(|slot| world.boot(slot));
@@ -239,7 +246,7 @@ impl World {
     }
 
     fn on_event(&mut self, slot: usize, life: u64, event: Event) {
-        let is_written = matches!(event, Event::Written(_));
+        let mut is_written = false;
         match event {
             Event::Does(store, op, fate) => return self.serve(slot, life, &store, op, fate),
             Event::Hears(builder, link, hears) => return self.hear(builder, link, hears),
@@ -253,16 +260,20 @@ impl World {
                 if let Event::Answers(Reply::Settled(Some(answers))) = &event {
                     self.settle(slot, answers);
                 }
-                if let Event::Written(chunks) = &event {
-                    self.slots[slot].spool.extend(chunks.iter().cloned());
-                }
+                let written = match &event {
+                    Event::Written(chunks) => self.keep(slot, chunks),
+                    _ => Written::Kept,
+                };
                 let Some(node) = &mut self.slots[slot].node else { return };
                 match event {
                     Event::Lease => node.feed(now_us, LeaseInput::Tick),
                     Event::Commits => node.tick_commits(now_us),
                     Event::HandOver(brane) => node.hand(now_us, brane, HandOverInput::Tick),
                     Event::Answers(reply) => node.reply(now_us, reply),
-                    Event::Written(_) => node.written(now_us),
+                    Event::Written(_) => {
+                        node.written(now_us, written);
+                        is_written = true;
+                    }
                     Event::Says(from, brane, says) => node.say(now_us, from, brane, &says),
                     Event::Does(..) | Event::Hears(..) | Event::Boot => {}
                 }

@@ -1,6 +1,8 @@
 //! The machines' own disks: what a node keeps there while the database is away
 //! outlives it.
 
+use avvy_flow::group_commit::QueuedChunk;
+use avvy_flow::spooling::Written;
 use avvy_persistence::AppendRefusal;
 use avvy_persistence::memory::MemoryStore;
 use avvy_persistence::spool::Settled;
@@ -9,11 +11,25 @@ use super::World;
 use super::database::settled;
 
 impl World {
+    /// A node writes to its disk: all of it, or nothing.
+    pub(super) fn keep(&mut self, nth: usize, chunks: &[QueuedChunk]) -> Written {
+        let slot = &mut self.slots[nth];
+        if slot.room - slot.spool.len() < chunks.len() {
+            self.judge.count("no room on local disk");
+            return Written::NoRoom;
+        }
+        slot.spool.extend_from_slice(chunks);
+        Written::Kept
+    }
+
     /// A node says that it has kept all that waits.
     pub(super) fn judge_kept(&mut self, nth: usize) {
         let slot = &self.slots[nth];
         let Some(node) = slot.node.as_ref().filter(|node| node.spooling.is_kept()) else { return };
-        let missing = node.commits.queued().find(|queued| !slot.spool.contains(queued));
+        let missing = node
+            .commits
+            .queued()
+            .find(|queued| !node.spooling.is_cut_off(queued.brane) && !slot.spool.contains(queued));
         let missing = missing.map(|queued| (queued.brane, queued.chunk.to));
         self.judge.check(missing.is_none(), || {
             format!("node {nth} says that it has kept all, but not {missing:?}")
