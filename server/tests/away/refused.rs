@@ -121,3 +121,44 @@ async fn edits_are_refused_when_no_more_can_be_kept_on_local_disk() {
     pair.one.until("avvy_spool_chunks", |chunks| chunks == 0);
     assert_eq!(pair.one.archived(), 0);
 }
+
+/// What was taken before the settings were changed is stored all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_life_has_kept_is_stored_by_one_that_keeps_nothing() {
+    const KEPT: usize = 20;
+    let mut pair = Pair::start(&[]);
+    let before = count(&pair.one.server, pair.brane).unwrap();
+    let brane = join(&pair.one.server, pair.brane, &[]).await;
+    let first = until_taken(&brane).await;
+    timeout(PATIENCE, first.durable()).await.unwrap().unwrap();
+    pair.one.way.set(Way::Cut);
+    for _ in 0..KEPT {
+        until_taken(&brane).await;
+    }
+    // Each was applied before the next was made: a window for each.
+    pair.one.until("avvy_spool_chunks", |chunks| chunks == KEPT as u64);
+    drop(brane);
+    pair.kill_and_start_one(&[("AVVY_STORE_WHEN_AWAY", "refuse")]);
+    let kept = || {
+        let files = std::fs::read_dir(pair.one.server.data.join("spool")).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".spool")).count()
+    };
+    assert_eq!((kept(), pair.one.archived()), (0, 0));
+    let found = async {
+        // Until the lease of the one before is over.
+        loop {
+            match count(&pair.one.server, pair.brane) {
+                Ok(found) => return found,
+                Err((status, _)) => assert_eq!(status, 421),
+            }
+            tokio::time::sleep(crate::LOOK).await;
+        }
+    };
+    let found = timeout(PATIENCE, found).await.unwrap();
+    assert_eq!(found, before + 1 + KEPT, "each edit once");
+    refuses_and_goes_on(&pair, Duration::from_millis(20), |_| {
+        assert_eq!(kept(), 0, "what is refused is not kept");
+    })
+    .await;
+}

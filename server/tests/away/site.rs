@@ -8,7 +8,7 @@ use avvy_client::machine::MachineOptions;
 use avvy_client::net::{Brane, Client, ClientOptions};
 use avvy_model::BraneId;
 use avvy_persistence::testing::mongod::{MongoSet, fresh_database};
-use avvy_persistence::testing::proxy::Proxy;
+use avvy_persistence::testing::proxy::{Proxy, Way};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -90,6 +90,7 @@ pub struct Pair {
     pub one: Node,
     pub two: Node,
     pub brane: BraneId,
+    database: String,
     _set: MongoSet,
     _directory: TempDir,
 }
@@ -106,7 +107,18 @@ impl Pair {
         };
         let (one, two) = (node("one"), node("two"));
         let brane = one.server.demo_brane.parse().unwrap();
-        Self { one, two, brane, _set: set, _directory: directory }
+        Self { one, two, brane, database, _set: set, _directory: directory }
+    }
+
+    /// Kills the first node, and starts it again where it was, with the database
+    /// there and these settings.
+    pub fn kill_and_start_one(&mut self, more: &[(&str, &str)]) {
+        let Node { server, way } = &mut self.one;
+        server.signal("-KILL");
+        server.wait();
+        way.set(Way::CLEAR);
+        let data = server.data.clone();
+        *server = serve(&way.direct_mongodb(), &data, &self.database, more);
     }
 
     /// So many builders who come to this node.
