@@ -1,5 +1,6 @@
-//! The place of a node: its data directory, which one process has at a time,
-//! and who had it before.
+//! The place of a process whose store is elsewhere: its data directory, which
+//! one has at a time, and which node had it before. The embedded store has a
+//! lock of its own.
 //!
 //! A process that has the lock knows that every earlier one which had it is
 //! dead: the system lets go of a lock only when the process is gone. So the
@@ -35,12 +36,13 @@ pub struct Place {
 }
 
 impl Place {
-    /// Takes the place for this node, and waits so long for whoever has it: a
-    /// process that was killed keeps it until the system has cleared it away.
+    /// Takes the place for this process, a node of a fleet or not, and waits so
+    /// long for whoever has it: a process that was killed keeps it until the
+    /// system has cleared it away.
     ///
     /// # Errors
     /// When another process has it, or it cannot be read and written.
-    pub async fn take(data_dir: &Path, node: &Node, wait: Duration) -> Result<Self> {
+    pub async fn take(data_dir: &Path, node: Option<&Node>, wait: Duration) -> Result<Self> {
         let path = data_dir.join(FILE);
         let wrong = || format!("cannot use {}", path.display());
         let mut options = File::options();
@@ -54,19 +56,20 @@ impl Place {
                     tokio::time::sleep(POLL).await;
                 }
                 Err(TryLockError::WouldBlock) => {
-                    bail!("another process is a node on {}", data_dir.display())
+                    bail!("{} is in use by another process", data_dir.display())
                 }
                 Err(TryLockError::Error(error)) => return Err(error).with_context(wrong),
             }
         }
         let mut before = Vec::new();
         (&file).take(MAX_BYTES).read_to_end(&mut before).with_context(wrong)?;
-        let before = read(&before).filter(|before| before.address == node.address);
+        let is_here = |before: &Node| node.is_some_and(|node| node.address == before.address);
+        let before = read(&before).filter(is_here);
         // After a power cut it may be torn or an earlier one: then there is no
         // node before, or one that is dead as well.
         file.set_len(0).with_context(wrong)?;
         file.rewind().with_context(wrong)?;
-        file.write_all(line(node).as_bytes()).with_context(wrong)?;
+        file.write_all(node.map(line).unwrap_or_default().as_bytes()).with_context(wrong)?;
         Ok(Self { _file: file, predecessor: before.map(|before| before.id) })
     }
 }
@@ -92,7 +95,7 @@ mod tests {
     }
 
     async fn take(data: &Path, node: &Node) -> Result<Option<NodeId>> {
-        Place::take(data, node, Duration::ZERO).await.map(|place| place.predecessor)
+        Place::take(data, Some(node), Duration::ZERO).await.map(|place| place.predecessor)
     }
 
     #[tokio::test]
@@ -109,16 +112,19 @@ mod tests {
             assert_eq!(take(data, &nodes[3]).await.unwrap(), None);
         }
         assert_eq!(take(data, &nodes[0]).await.unwrap(), Some(nodes[3].id));
+        // One that is no node had it meanwhile.
+        assert_eq!(Place::take(data, None, Duration::ZERO).await.unwrap().predecessor, None);
+        assert_eq!(take(data, &nodes[1]).await.unwrap(), None);
     }
 
     #[tokio::test]
     async fn nobody_succeeds_who_lives() {
         let data = tempfile::tempdir().unwrap();
         let (one, two) = (node(1, "http://one:1"), node(2, "http://one:1"));
-        let living = Place::take(data.path(), &one, Duration::ZERO).await.unwrap();
+        let living = Place::take(data.path(), Some(&one), Duration::ZERO).await.unwrap();
         let refused = take(data.path(), &two).await.unwrap_err();
-        assert!(refused.to_string().contains("another process"), "{refused}");
-        let patient = Place::take(data.path(), &two, Duration::from_secs(60));
+        assert!(refused.to_string().contains("in use by another process"), "{refused}");
+        let patient = Place::take(data.path(), Some(&two), Duration::from_secs(60));
         let (place, ()) = tokio::join!(patient, async { drop(living) });
         assert_eq!(place.unwrap().predecessor, Some(one.id));
     }

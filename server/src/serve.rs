@@ -21,9 +21,7 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::cli;
-#[cfg(feature = "mongodb")]
-use crate::config::StoreKind;
-use crate::config::{Config, Sources};
+use crate::config::{Config, Sources, StoreKind};
 use crate::data_dir::{self, Running};
 use crate::hints::Hints;
 use crate::key_file::{self, KeyFile};
@@ -55,15 +53,15 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     // A node of a fleet says where it is before anything else.
     let early = if config.fleet.address.is_empty() { None } else { Some(listen(config).await?) };
     let node = early.as_ref().map(|listener| node(config, listener)).transpose()?;
-    let place = match &node {
-        Some(node) => {
+    // Before anything that writes there: one of both takes a lock on the data directory.
+    let place = match config.store.kind {
+        StoreKind::Sqlite => None,
+        StoreKind::Mongodb | StoreKind::Memory => {
             let wait = Duration::from_millis(config.store.lock_wait_ms);
-            Some(Place::take(data_dir, node, wait).await?)
+            Some(Place::take(data_dir, node.as_ref(), wait).await?)
         }
-        None => None,
     };
     let predecessor = place.as_ref().and_then(|place| place.predecessor);
-    // Before anything that writes there: it takes the lock on the data directory.
     let settings::OpenStore { store, fleet } = settings::open_store(config, node).await?;
     migrate::refuse_unfinished(store.as_ref()).await?;
     let caches = settings::caches(config)?;

@@ -5,6 +5,7 @@
 mod common;
 #[path = "../common/load.rs"]
 mod load;
+mod place;
 mod revoked;
 
 use std::collections::BTreeSet;
