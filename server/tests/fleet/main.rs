@@ -7,6 +7,7 @@ mod common;
 mod load;
 mod place;
 mod revoked;
+mod slow;
 
 use std::collections::BTreeSet;
 use std::path::Path;
