@@ -4,6 +4,8 @@
 //! clone starts within seconds.
 
 mod bench;
+mod debian;
+mod faketime;
 mod fleet;
 mod fuzz;
 mod licences;

@@ -21,6 +21,8 @@
 
 mod broken;
 mod cases;
+#[cfg(feature = "mongodb")]
+pub mod faketime;
 mod fixture;
 mod fleet_fixture;
 #[cfg(feature = "mongodb")]

@@ -1,6 +1,7 @@
 //! Two servers on one MongoDB, as nodes of a fleet.
 #![allow(clippy::unwrap_used)]
 
+mod clock;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../common/load.rs"]
