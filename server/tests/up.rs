@@ -5,7 +5,9 @@ mod common;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -27,15 +29,23 @@ impl Fleet {
     }
 
     fn xtask(&self, command: &str, more: &[&str]) -> String {
+        told(&self.command(command, more).output().unwrap())
+    }
+
+    fn command(&self, command: &str, more: &[&str]) -> Command {
         let mut xtask = Command::new(env!("CARGO"));
         xtask.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
         xtask.args(["run", "--quiet", "--locked", "--package", "xtask", "--", command]);
         xtask.arg("--folder").arg(&self.folder).args(more);
-        told(&xtask.output().unwrap())
+        xtask
     }
 
     fn up(&self) -> String {
-        self.xtask("up", &["--port", &self.port.to_string(), "--server", BINARY])
+        told(&self.command_up().output().unwrap())
+    }
+
+    fn command_up(&self) -> Command {
+        self.command("up", &["--port", &self.port.to_string(), "--server", BINARY])
     }
 
     fn down(&self) -> String {
@@ -74,10 +84,12 @@ fn told(output: &Output) -> String {
 }
 
 /// The first of four ports that are free, one after another, below those that
-/// are given to whoever asks for any.
+/// are given to whoever asks for any. Each test of this process has its own.
 fn four_ports() -> u16 {
+    static FLEETS: AtomicU16 = AtomicU16::new(0);
     let is_free = |port: &u16| (0..4).all(|n| TcpListener::bind(("127.0.0.1", port + n)).is_ok());
-    let first = 20_000 + (std::process::id() % 1_000) as u16 * 8;
+    let nth = FLEETS.fetch_add(1, Ordering::Relaxed);
+    let first = 20_000 + (std::process::id() % 1_000) as u16 * 8 + nth * 400;
     (first..32_000).step_by(4).find(is_free).unwrap()
 }
 
@@ -113,4 +125,40 @@ fn a_fleet_comes_up_goes_on_and_goes_down() {
     assert!(ended.contains("ended: node-1, node-2, redis, mongod"), "{ended}");
     assert!(after.iter().all(|process| !lives(process)), "{after:?}");
     assert!(fleet.down().contains("no fleet runs"));
+}
+
+fn signal(name: &str, process: &str) {
+    assert!(Command::new("kill").args([name, process]).status().unwrap().success());
+}
+
+/// Two at once would start everything twice.
+#[test]
+fn a_second_up_leaves_the_first_alone_and_says_so() {
+    let fleet = Fleet::new();
+    let mut first = fleet.command_up();
+    let first = first.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let lock = fleet.folder.join("turn.lock");
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let process = loop {
+        let text = std::fs::read_to_string(&lock).unwrap_or_default();
+        if let Some(process) = text.strip_suffix('\n') {
+            break process.to_owned();
+        }
+        assert!(Instant::now() < deadline, "the first does not begin");
+        std::thread::park_timeout(Duration::from_millis(10));
+    };
+    // In the middle of what it does, for as long as the second takes.
+    signal("-STOP", &process);
+    for command in ["up", "down"] {
+        let second = fleet.command(command, &[]).output().unwrap();
+        let text = String::from_utf8_lossy(&second.stderr).into_owned();
+        assert!(!second.status.success(), "{text}");
+        assert!(text.contains(&format!("started or ended by process {process}:")), "{text}");
+    }
+    signal("-CONT", &process);
+    let text = told(&first.wait_with_output().unwrap());
+    assert!(text.contains("Two nodes run"), "{text}");
+    fleet.play("node-1");
+    assert!(fleet.up().contains("Two nodes run"), "once it is up that is no error");
+    assert!(fleet.down().contains("ended: node-1, node-2, redis, mongod"));
 }

@@ -3,10 +3,11 @@
 //! [`up`] starts what does not run yet, each program in a session of its own
 //! with a log beside its data, and ends when all of them answer. Each writes
 //! down its process before it becomes the program, so [`down`] finds it
-//! whatever became of `up`.
+//! whatever became of `up`. One of both is at work in a folder at a time.
 
 mod mongo;
 mod program;
+mod turn;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -19,6 +20,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{mongod, python, redis, shell};
 use program::Program;
+use turn::Turn;
 
 /// How long a program may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -44,6 +46,7 @@ pub fn up(arguments: &[String]) -> Result<ExitCode> {
     fs::create_dir_all(&site.folder).context("cannot make the fleet's folder")?;
     // What is started must not depend on where this was called.
     site.folder = fs::canonicalize(&site.folder)?;
+    let _turn = Turn::take(&site.folder)?;
     let server = match &site.server {
         Some(server) => fs::canonicalize(server).context("there is no such server")?,
         None => {
@@ -64,8 +67,10 @@ pub fn up(arguments: &[String]) -> Result<ExitCode> {
 /// Ends all that runs; what does not run is no error.
 pub fn down(arguments: &[String]) -> Result<ExitCode> {
     let mut site = Site::of(arguments, &["--folder"])?;
+    let mut turn = None;
     if site.folder.exists() {
         site.folder = fs::canonicalize(&site.folder)?;
+        turn = Some(Turn::take(&site.folder)?);
     }
     let mut ended = Vec::new();
     for name in NAMES {
@@ -73,6 +78,7 @@ pub fn down(arguments: &[String]) -> Result<ExitCode> {
             ended.push(name);
         }
     }
+    drop(turn);
     match ended.as_slice() {
         [] => println!("no fleet runs in {}", site.folder.display()),
         names => {

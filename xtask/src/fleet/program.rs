@@ -65,7 +65,12 @@ impl Program {
             return Ok(());
         }
         let free = TcpListener::bind(address);
-        free.with_context(|| format!("{}: another program listens on {address}", self.name))?;
+        free.with_context(|| {
+            let name = &self.name;
+            format!(
+                "{name}: another program, perhaps another fleet, listens on {address}: give --port"
+            )
+        })?;
         fs::create_dir_all(&self.folder)?;
         let _ = fs::remove_file(&self.pid_file);
         let log = fs::File::options().create(true).append(true).open(&self.log)?;
