@@ -3,6 +3,8 @@
 //! decides. Everything that a brane says to a session goes through here, so
 //! that it arrives in order.
 
+mod session_wire;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use avvy_flow::SessionKey;
 use avvy_flow::admission::Entering;
 use avvy_flow::brane_core::{Attach, Show, Start as BraneStart, Window};
 use avvy_flow::fan_out::{
-    self, Change, FanOut, FanOutConfig, FanOutEffect, FanOutStatus, Level, Room, Sight, Start,
+    Change, FanOut, FanOutConfig, FanOutEffect, FanOutStatus, Level, Sight, Start,
 };
 use avvy_flow::frames::{PartFrames, PartsConfig, SharedParts, WindowFrames};
 use avvy_flow::people::PeopleConfig;
@@ -27,7 +29,8 @@ use crate::clock;
 use crate::credits::Permit;
 use crate::metrics::{Metrics, count};
 use crate::people::{Crowd, PeopleMsg};
-use crate::wire::{Backlog, Wire, frame};
+use crate::wire::{Wire, frame};
+use session_wire::SessionWire;
 
 /// Encoded parts that nobody has started with for as long as this are let go of.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
@@ -235,7 +238,7 @@ impl State {
             self.machine.restart(now_us, session, view, start, effects);
         } else {
             self.entering.push(session);
-            let wire = SessionWire { channel, join, wire, held: Vec::new() };
+            let wire = SessionWire::new(channel, join, wire);
             let sight = Sight { view, goal };
             self.machine.attach(now_us, session, wire, sight, start, effects);
         }
@@ -358,48 +361,6 @@ impl State {
             self.tick_us = Some(deadline_us);
             let pause = Duration::from_micros(deadline_us.saturating_sub(now_us));
             myself.send_after(pause, || FanOutMsg::Tick);
-        }
-    }
-}
-
-/// A session's wire with what is to be sent before the next window.
-struct SessionWire {
-    channel: Channel,
-    /// By which of its joins the session is here.
-    join: u64,
-    wire: Arc<dyn Wire>,
-    held: Vec<Frame>,
-}
-
-impl fan_out::Wire<Frame> for SessionWire {
-    fn send(&mut self, frame: fan_out::Frame<'_, Frame>) -> Room {
-        let backlog = match frame {
-            fan_out::Frame::Windows(windows) if self.held.is_empty() => self.wire.send(windows),
-            fan_out::Frame::Windows(windows) => {
-                let mut frames = std::mem::take(&mut self.held);
-                frames.extend_from_slice(windows);
-                self.wire.send(&frames)
-            }
-            fan_out::Frame::Part(part) => self.wire.send(&[part]),
-            fan_out::Frame::Complete(version) => {
-                let channel = self.channel;
-                self.wire.send(&[self::frame(&ServerMessage::VersionComplete { channel, version })])
-            }
-        };
-        match backlog {
-            Backlog::Low => Room::More,
-            // A wire that is gone is detached soon; until then it gets nothing.
-            Backlog::High | Backlog::Gone => Room::Full,
-        }
-    }
-
-    fn hold(&mut self, frame: Frame) {
-        self.held.push(frame);
-    }
-
-    fn release(&mut self) {
-        if !self.held.is_empty() {
-            self.wire.send(&std::mem::take(&mut self.held));
         }
     }
 }

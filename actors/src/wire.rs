@@ -33,10 +33,17 @@ pub trait Wire: Send + Sync + 'static {
     fn is_full(&self) -> bool;
 
     /// Bytes that are held for the connection: of a message that has not ended
-    /// and of what waits to be sent.
+    /// and of what waits to be sent, here or [elsewhere](Self::hold).
     fn held_bytes(&self) -> usize {
         0
     }
+
+    /// Bytes that are to be sent wait elsewhere: they are held for the
+    /// connection, too.
+    fn hold(&self, _bytes: usize) {}
+
+    /// As many of these do not any more.
+    fn let_go(&self, _bytes: usize) {}
 
     /// Ends the connection with this code, after what is queued.
     fn close(&self, code: CloseCode);

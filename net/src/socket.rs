@@ -45,6 +45,8 @@ pub struct Socket {
     outbox: Mutex<Outbox>,
     /// Bytes of a message that has not ended.
     pub(crate) incoming: AtomicUsize,
+    /// Bytes that wait elsewhere for being sent.
+    elsewhere: AtomicUsize,
     limits: OutboxLimits,
     /// Wakes the connection's task.
     pub(crate) task: AtomicWaker,
@@ -66,6 +68,7 @@ impl Socket {
             direct,
             outbox: Mutex::default(),
             incoming: AtomicUsize::new(0),
+            elsewhere: AtomicUsize::new(0),
             limits,
             task: AtomicWaker::new(),
             closing: AtomicBool::new(false),
@@ -236,7 +239,16 @@ impl Wire for Socket {
     }
 
     fn held_bytes(&self) -> usize {
-        self.outbox().queued_bytes + self.incoming.load(Ordering::Relaxed)
+        let beside = [&self.incoming, &self.elsewhere].map(|bytes| bytes.load(Ordering::Relaxed));
+        self.outbox().queued_bytes + beside.iter().sum::<usize>()
+    }
+
+    fn hold(&self, bytes: usize) {
+        self.elsewhere.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn let_go(&self, bytes: usize) {
+        self.elsewhere.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn close(&self, code: CloseCode) {
@@ -324,6 +336,20 @@ mod tests {
         let socket = Arc::new(Socket::new(Some(writer), LIMITS));
         talk(Arc::clone(&socket));
         socket.shut_down().unwrap();
+    #[tokio::test]
+    async fn what_waits_elsewhere_is_held_too() {
+        let held = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&held);
+        read_by_the_peer(move |socket| {
+            socket.hold(300);
+            socket.let_go(100);
+            socket.incoming.store(7, Ordering::Relaxed);
+            seen.store(socket.held_bytes(), Ordering::Relaxed);
+        })
+        .await;
+        assert_eq!(held.load(Ordering::Relaxed), 207);
+    }
+
         let mut read = Vec::new();
         peer.read_to_end(&mut read).await.unwrap();
         read
