@@ -276,9 +276,11 @@ impl Connection {
             Message::Close(Some(CloseFrame { code: Number::Protocol, .. })) => {
                 session.close(CloseCode::ProtocolError);
             }
-            // The context answers a close frame itself; the next read says
-            // that the connection has ended. Raw frames are not read here.
-            Message::Close(_) | Message::Frame(_) => {}
+            // The context answers it with the next read, and nothing is read
+            // after the answer.
+            Message::Close(_) => session.peer_closes(),
+            // Raw frames are not read here.
+            Message::Frame(_) => {}
         }
     }
 
@@ -290,10 +292,6 @@ impl Connection {
             }
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return true,
             Error::Protocol(_) | Error::Utf8(_) => session.close(CloseCode::ProtocolError),
-            Error::ConnectionClosed => {
-                session.peer_closes();
-                self.socket.end();
-            }
             _ => return true,
         }
         // The server may have begun to end it by itself.

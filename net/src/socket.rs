@@ -98,11 +98,6 @@ impl Socket {
         self.send_bytes(outbox, std::iter::once(&Bytes::copy_from_slice(bytes)));
     }
 
-    /// Nothing follows what was queued.
-    pub(crate) fn end(&self) {
-        self.closing.store(true, Ordering::Release);
-    }
-
     /// Tells the peer that nothing follows; for a connection without TLS.
     pub(crate) fn shut_down(&self) -> io::Result<()> {
         let Some(direct) = &self.direct else { return Ok(()) };
@@ -336,6 +331,11 @@ mod tests {
         let socket = Arc::new(Socket::new(Some(writer), LIMITS));
         talk(Arc::clone(&socket));
         socket.shut_down().unwrap();
+        let mut read = Vec::new();
+        peer.read_to_end(&mut read).await.unwrap();
+        read
+    }
+
     #[tokio::test]
     async fn what_waits_elsewhere_is_held_too() {
         let held = Arc::new(AtomicUsize::new(0));
@@ -348,11 +348,6 @@ mod tests {
         })
         .await;
         assert_eq!(held.load(Ordering::Relaxed), 207);
-    }
-
-        let mut read = Vec::new();
-        peer.read_to_end(&mut read).await.unwrap();
-        read
     }
 
     #[tokio::test]

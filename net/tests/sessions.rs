@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use avvy_model::{BraneId, Code, Role, Visibility};
 use avvy_net::NetConfig;
 use avvy_protocol::close::CloseCode;
@@ -67,6 +69,30 @@ async fn a_stranger_cannot_make_the_server_keep_much() {
     pieces.frame(0, &[0; 12 * 1024]).await;
     assert_eq!(pieces.closed().await, Some(CloseCode::TooLarge));
     drop((whole, pieces));
+    server.end().await;
+}
+
+/// Who says goodbye and stays gets the time of a close to go, and no more: not
+/// until the silence of a client that is there would be noticed.
+#[tokio::test]
+async fn who_says_goodbye_and_stays_is_cut() {
+    let server = TestServer::with_sessions(|system| {
+        system.session.close_timeout_ms = 100;
+        system.session.heartbeat_ms = 3_600_000;
+    })
+    .await;
+    let mut ws = Ws::welcomed(&server, 1).await;
+    ws.frame(FIN | CLOSE, &1_000_u16.to_be_bytes()).await;
+    assert!(matches!(ws.hear().await, Heard::Closed(1_000)));
+    // The server has said all that it had to say; this side stays open.
+    assert!(matches!(ws.hear().await, Heard::End));
+    let gone = async {
+        while server.system.status().await.unwrap().sessions > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, gone).await.unwrap();
+    drop(ws);
     server.end().await;
 }
 
