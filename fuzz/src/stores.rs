@@ -4,6 +4,9 @@ use std::fs;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use avvy_model::{BraneId, Epoch, Grid, Seq, UserId, Visibility};
+use avvy_persistence::records::{
+    Collection, Commit, CommitId, Draft, Fields, Index, IndexKey, RecordKey, RecordWrite, Records,
+};
 use avvy_persistence::spool::{read_segment, write_segment};
 use avvy_persistence::sqlite::{SqliteOptions, SqliteReader, SqliteStore};
 use avvy_persistence::{
@@ -12,6 +15,7 @@ use avvy_persistence::{
 use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
+use uuid::Uuid;
 
 /// The files that are spoiled: journal and parts.
 const FILES: [&str; 2] = ["avvyland.sqlite", "snapshots.sqlite"];
@@ -181,5 +185,16 @@ async fn fill(folder: &std::path::Path) -> Result<(), StoreError> {
         }
         store.finish_snapshot(brane, snapshot, 2).await?;
     }
+    // What reads all of them is the inspection.
+    let write = |nth: u128| {
+        let body = Fields::new().with("list", vec![1_i64.into(), "two".into()]);
+        let draft = Draft::new(body).found_by("by_number", IndexKey::new().number(nth as u64));
+        RecordWrite::create(&THINGS, RecordKey::from(Uuid::from_u128(nth)), draft)
+    };
+    let commit = Commit { id: CommitId(Uuid::from_u128(9)), writes: (0..3).map(write).collect() };
+    let done = store.commit(commit, 1).await?;
+    assert!(done.is_ok(), "a new store takes what it is given: {done:?}");
     store.close().await
 }
+
+static THINGS: Collection = Collection { name: "things", indexes: &[Index::unique("by_number")] };

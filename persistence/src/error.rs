@@ -40,6 +40,13 @@ pub enum Place {
     Brane(BraneId),
     /// An entry of the small table of the server's own values.
     Meta(String),
+    /// A record, or an entry by which it is found.
+    Record {
+        /// Its collection.
+        of: String,
+        /// Its key.
+        key: String,
+    },
     /// A write-ahead log: the frame (from 1), or 0 for its header.
     Wal {
         /// The file.
@@ -61,6 +68,7 @@ impl fmt::Display for Place {
             Self::Snapshot { brane, snapshot } => write!(f, "brane {brane}, snapshot {snapshot}"),
             Self::Brane(brane) => write!(f, "brane {brane}, its entry"),
             Self::Meta(key) => write!(f, "meta entry {key:?}"),
+            Self::Record { of, key } => write!(f, "record {key:?} of {of}"),
             Self::Wal { file, frame } => write!(f, "{}, frame {frame}", file.display()),
             Self::File(name) => f.write_str(name),
         }

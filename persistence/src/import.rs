@@ -1,4 +1,4 @@
-//! Moves branes from one store to another.
+//! Moves branes and records from one store to another.
 //!
 //! A brane comes with its whole past: the journal that is kept, under the
 //! epochs under which it was written, its openings, and its snapshots. So a
@@ -9,6 +9,7 @@ use avvy_model::{BraneId, Epoch, Seq};
 use crate::chunk::{Chunk, ChunkWrite};
 use crate::error::{Place, StoreError};
 use crate::lineage::Lineage;
+use crate::records::{self, Records, RecordsDigest, StoredRecord};
 use crate::snapshot::SnapshotStart;
 use crate::store::{BoxFuture, Opened, Store};
 
@@ -26,8 +27,8 @@ pub struct Inheritance {
     pub lineage: Lineage,
 }
 
-/// A store that takes branes from others.
-pub trait Import: Store {
+/// A store that takes branes and records from others.
+pub trait Import: Store + Records {
     /// Puts chunks, in order and joined, into the journal of a brane that was
     /// created and has never been opened. They count once the brane has been
     /// given what it [inherits](Import::inherit).
@@ -50,6 +51,33 @@ pub trait Import: Store {
         brane: BraneId,
         inheritance: Inheritance,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Puts records as they were elsewhere, with their versions, in one
+    /// transaction. The same again is no error.
+    ///
+    /// # Errors
+    /// `Invalid` if a record is there already and another, or another record
+    /// has one of its unique keys.
+    fn import_records(&self, records: Vec<StoredRecord>) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+/// Copies all records, those that have expired included, and says what was
+/// copied. Commits of before cannot be repeated at the copy.
+///
+/// # Errors
+/// Those of both stores; `Damaged` at the first record that is.
+pub async fn copy_records(
+    from: &dyn Records,
+    to: &dyn Import,
+) -> Result<RecordsDigest, StoreError> {
+    let mut after = None;
+    loop {
+        let some = from.scan(after).await?;
+        let Some(last) = some.last() else { break };
+        after = Some((last.of.clone(), last.record.key.clone()));
+        to.import_records(some).await?;
+    }
+    records::digest(from).await
 }
 
 /// Copies a brane. Where it comes from it is opened once more, so that nobody
@@ -107,3 +135,7 @@ pub(crate) fn check(chunks: &[ChunkWrite], brane: BraneId) -> Result<(), StoreEr
 
 /// The refusal of a brane that has a past already.
 pub(crate) const WAS_OPENED: StoreError = StoreError::Invalid("the brane has been opened here");
+
+/// The refusal of a record that is there already and another.
+pub(crate) const IS_THERE: StoreError =
+    StoreError::Invalid("there is another record with its key, or one of its unique keys");

@@ -7,6 +7,9 @@
 //! chunk or a snapshot part says is the business of others: here it is bytes
 //! with a checksum and a place.
 //!
+//! Beside branes a store keeps [`records`]: small documents with versions and
+//! indexes, under a contract of their own that the same stores fulfil.
+//!
 //! - [`memory`]: a store without a disk, deterministic, with planned faults,
 //!   for simulation and tests.
 //! - [`sqlite`]: the embedded store.
@@ -36,6 +39,7 @@ pub mod mongo;
 #[cfg(feature = "powercut")]
 pub mod powercut;
 mod record;
+pub mod records;
 mod report;
 mod scan;
 mod share;

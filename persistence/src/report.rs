@@ -119,6 +119,8 @@ pub struct StoreReport {
     pub schema: u32,
     /// Branes whose records are whole.
     pub branes: u64,
+    /// Records that are whole, those that have expired included.
+    pub records: u64,
     /// Space taken on the device, in bytes, as far as the store knows.
     pub device_bytes: u64,
     /// Pages of a commit that was never acknowledged, found and dropped when
@@ -126,4 +128,13 @@ pub struct StoreReport {
     pub dropped: u64,
     /// The first [`MAX_DAMAGES`] damages.
     pub damages: Vec<Damage>,
+}
+
+impl StoreReport {
+    /// Spells a damage out while there is room.
+    pub(crate) fn add(&mut self, place: Place, why: String) {
+        if self.damages.len() < MAX_DAMAGES {
+            self.damages.push(Damage { place, why });
+        }
+    }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use avvy_persistence::testing::{
-    self, BrokenFixture, BrokenFleetFixture, Bug, Fixture, MemoryFixture, MemoryFleetFixture,
-    SqliteFixture,
+    self, BrokenFixture, BrokenFleetFixture, BrokenRecordsFixture, Bug, Fixture, MemoryFixture,
+    MemoryFleetFixture, RecordsBug, RecordsFixture, SqliteFixture,
 };
 use common::failing::FailingFixture;
 
@@ -85,4 +85,57 @@ async fn every_bug_is_found() {
         }
     }
     assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+#[tokio::test]
+async fn records_in_memory_conform() {
+    let failures = testing::run_records(|| Box::new(MemoryFixture::new())).await;
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// The suite of records can fail, too.
+#[tokio::test]
+async fn every_bug_of_records_is_found() {
+    let mut missed = Vec::new();
+    for bug in RecordsBug::ALL {
+        let fresh = || -> Box<dyn RecordsFixture> {
+            Box::new(BrokenRecordsFixture::new(Box::new(MemoryFixture::new()), bug))
+        };
+        let failures = testing::run_records(fresh).await;
+        let names: Vec<&str> = failures.iter().map(|(name, _)| *name).collect();
+        println!("{bug:?}: found by {}", names.join(", "));
+        if names.is_empty() {
+            missed.push(bug);
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+#[tokio::test]
+async fn records_in_sqlite_conform() {
+    let root = tempfile::tempdir().unwrap();
+    let next = AtomicU32::new(0);
+    let fresh = || -> Box<dyn RecordsFixture> {
+        let nth = next.fetch_add(1, Ordering::Relaxed);
+        Box::new(SqliteFixture::new(root.path().join(nth.to_string())).unwrap())
+    };
+    let failures = testing::run_records(fresh).await;
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// A commit whose outcome is unknown is repeated as it was, and is done once.
+#[tokio::test]
+async fn records_in_sqlite_conform_on_a_failing_device() {
+    let root = tempfile::tempdir().unwrap();
+    let next = AtomicU32::new(0);
+    let met = Arc::new(AtomicU64::new(0));
+    let fresh = || -> Box<dyn RecordsFixture> {
+        let nth = next.fetch_add(1, Ordering::Relaxed);
+        let directory = root.path().join(nth.to_string());
+        Box::new(FailingFixture::new(directory, u64::from(nth), Arc::clone(&met)))
+    };
+    let failures = testing::run_records(fresh).await;
+    assert!(failures.is_empty(), "{failures:#?}");
+    let met = met.load(Ordering::Relaxed);
+    assert!(met > 50, "only {met} calls met a failure");
 }

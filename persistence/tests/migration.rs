@@ -32,8 +32,11 @@ const VERSION_2: &str = include_str!("fixtures/journal-v2.sql");
 /// The same file after its migration to version 3.
 const VERSION_3: &str = include_str!("fixtures/journal-v3.sql");
 
+/// The same file after its migration to version 4.
+const VERSION_4: &str = include_str!("fixtures/journal-v4.sql");
+
 /// The version that is written now.
-const CURRENT: u32 = 4;
+const CURRENT: u32 = 5;
 
 #[tokio::test]
 async fn version_1_becomes_the_current_one() {
@@ -48,6 +51,11 @@ async fn version_2_becomes_the_current_one() {
 #[tokio::test]
 async fn version_3_becomes_the_current_one() {
     becomes_the_current_one(VERSION_3).await;
+}
+
+#[tokio::test]
+async fn version_4_becomes_the_current_one() {
+    becomes_the_current_one(VERSION_4).await;
 }
 
 async fn becomes_the_current_one(old: &str) {
@@ -112,7 +120,7 @@ async fn a_damaged_record_stops_the_migration_and_changes_nothing() {
 async fn newer_versions_and_foreign_files_are_refused() {
     let newer = tempfile::tempdir().unwrap();
     drop(SqliteStore::open(&SqliteOptions::at(newer.path())).unwrap());
-    lay(newer.path(), "PRAGMA user_version = 5");
+    lay(newer.path(), "PRAGMA user_version = 6");
     let answer = SqliteStore::open(&SqliteOptions::at(newer.path())).map(drop);
     assert_eq!(answer, Err(StoreError::NewerSchema { found: CURRENT + 1, known: CURRENT }));
 

@@ -27,7 +27,9 @@ fn is_snapshot(operation: StoreOperation) -> bool {
         | StoreOperation::Verify
         | StoreOperation::PutMeta
         | StoreOperation::Renew
-        | StoreOperation::Fleet => false,
+        | StoreOperation::Fleet
+        | StoreOperation::ReadRecords
+        | StoreOperation::WriteRecords => false,
     }
 }
 

@@ -29,6 +29,10 @@ pub enum Operation {
     Verify,
     /// `put_meta`, `replace_meta`.
     PutMeta,
+    /// `get`, `get_many`, `list`, `scan` of records.
+    ReadRecords,
+    /// `commit` and `sweep` of records.
+    WriteRecords,
     /// `enter`, `renew`.
     Renew,
     /// Whatever else a fleet asks for.

@@ -9,6 +9,7 @@
 
 mod fault;
 mod fleet;
+mod records;
 mod state;
 mod upkeep;
 

@@ -8,6 +8,7 @@ use avvy_model::{BraneId, Epoch, Seq};
 use bytes::Bytes;
 
 use super::fleet::Nodes;
+use super::records::RecordTables;
 use crate::chain::Chain;
 use crate::checksum;
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
@@ -108,6 +109,7 @@ pub(super) struct State {
     pub(super) meta: BTreeMap<String, Bytes>,
     pub(super) last_snapshot: u64,
     pub(super) fleet: Nodes,
+    pub(super) records: RecordTables,
 }
 
 impl State {

@@ -86,12 +86,16 @@ impl State {
     }
 
     pub(super) fn verify_store(&self) -> StoreReport {
-        StoreReport { schema: 1, branes: self.branes.len() as u64, ..StoreReport::default() }
+        let branes = self.branes.len() as u64;
+        let mut report = StoreReport { schema: 1, branes, ..StoreReport::default() };
+        self.records.verify(&mut report);
+        report
     }
 
     /// Flips one byte of what is stored at a place; false if nothing is there.
     pub(super) fn damage(&mut self, place: &Place) -> bool {
         match place {
+            Place::Record { of, key } => self.records.damage(of, key),
             Place::Chunk { brane, to, .. } => {
                 let chunk = self.branes.get_mut(brane).and_then(|brane| brane.chunks.get_mut(to));
                 chunk.map(|stored| stored.checksum ^= 1).is_some()

@@ -1,4 +1,4 @@
-//! Branes that come from another store.
+//! Branes and records that come from another store.
 
 use avvy_model::BraneId;
 use mongodb::ClientSession;
@@ -13,6 +13,7 @@ use super::rows::{self, BRANES, CHUNK_RESTS, CHUNKS, Head, LINEAGES};
 use crate::chunk::ChunkWrite;
 use crate::error::StoreError;
 use crate::import::{self, Import, Inheritance, WAS_OPENED};
+use crate::records::StoredRecord;
 use crate::store::BoxFuture;
 
 impl MongoStore {
@@ -50,6 +51,10 @@ impl Import for MongoStore {
         inheritance: Inheritance,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move { self.link.transact(&Inherit { brane, inheritance }).await })
+    }
+
+    fn import_records(&self, records: Vec<StoredRecord>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move { self.put_records(&records).await })
     }
 }
 

@@ -7,11 +7,12 @@ use super::compact::some_branes;
 use super::fleet;
 use super::link::{Link, Query};
 use super::reader::{self, Outline};
+use super::records;
 use super::rows::{BRANES, CHUNKS};
 use super::schema::VERSION;
 use crate::error::{Place, StoreError};
 use crate::inspection::{Walk, note_damage};
-use crate::report::{BraneReport, Damage, MAX_DAMAGES, StoreReport};
+use crate::report::{BraneReport, Damage, StoreReport};
 
 /// Reads everything of a brane.
 pub(super) async fn brane(link: &Link, brane: BraneId) -> Result<BraneReport, StoreError> {
@@ -79,7 +80,7 @@ pub(super) async fn store(link: &Link) -> Result<StoreReport, StoreError> {
         for brane in some.into_iter().filter_map(|listed| listed.brane) {
             match reader::brane(link, brane).await {
                 Ok(_) => report.branes += 1,
-                Err(StoreError::Damaged { place, why }) => add(&mut report, place, why),
+                Err(StoreError::Damaged { place, why }) => report.add(place, why),
                 // Nobody deletes branes; a later reading finds it or does not.
                 Err(StoreError::UnknownBrane(_)) => {}
                 Err(error) => return Err(error),
@@ -95,17 +96,15 @@ pub(super) async fn store(link: &Link) -> Result<StoreReport, StoreError> {
         let query = Query { filter, fields, ..Query::default() };
         if link.one(BRANES, query).await?.is_none() {
             let place = Place::File(format!("{CHUNKS} of {next}"));
-            add(&mut report, place, "there is no such brane".into());
+            report.add(place, "there is no such brane".into());
         }
         journal = next;
     }
-    Ok(report)
-}
-
-fn add(report: &mut StoreReport, place: Place, why: String) {
-    if report.damages.len() < MAX_DAMAGES {
-        report.damages.push(Damage { place, why });
+    match records::verify(link, &mut report).await {
+        Err(StoreError::Damaged { place, why }) => report.add(place, why),
+        other => other?,
     }
+    Ok(report)
 }
 
 /// The next brane, by the keys of the chunks, after one.

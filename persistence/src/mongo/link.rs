@@ -60,6 +60,9 @@ pub(super) struct Query {
 /// Work that is done in one transaction. It may be done several times, until
 /// one of them is committed.
 pub(super) trait Work: Sync {
+    /// Whether it writes; a transaction that only reads is none to count.
+    const WRITES: bool = true;
+
     /// What it finds.
     type Answer: Send;
 
@@ -341,7 +344,9 @@ impl Link {
             }
         };
         self.commit(session).await?;
-        self.writes.commit();
+        if W::WRITES {
+            self.writes.commit();
+        }
         self.learn(session);
         Ok(answer)
     }

@@ -22,6 +22,7 @@ mod objects;
 mod opening;
 mod options;
 mod reader;
+mod records;
 mod rows;
 mod schema;
 mod snapshots;
@@ -36,6 +37,7 @@ use crate::error::StoreError;
 use fleet::Member;
 use journal::Ends;
 use link::Link;
+use records::Made;
 use snapshots::Writing;
 
 /// A store in a MongoDB database.
@@ -44,6 +46,8 @@ pub struct MongoStore {
     writing: Writing,
     /// Where journals are likely to end.
     ends: Ends,
+    /// Collections of records that are there.
+    made: Made,
     /// What it is in a fleet.
     member: Option<Member>,
 }
@@ -74,6 +78,7 @@ impl MongoStore {
     fn through(link: Link, options: &MongoOptions) -> Self {
         let MongoOptions { node, lease_ms, .. } = options;
         let member = node.clone().map(|node| Member::new(node, *lease_ms));
-        Self { link, writing: Writing::default(), ends: Ends::default(), member }
+        let (writing, ends) = (Writing::default(), Ends::default());
+        Self { link, writing, ends, made: Made::default(), member }
     }
 }

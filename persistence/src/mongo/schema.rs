@@ -7,6 +7,7 @@ use mongodb::options::IndexOptions;
 
 use super::fault::{self, Failure};
 use super::link::{Link, Query};
+use super::records::{COMMITS, ENTRIES};
 use super::rows::{
     BRANES, CHUNK_RESTS, CHUNKS, COUNTERS, CUT_CHUNKS, CUTS, HOLDER, LINEAGES, META, NODES,
     OBJECT_VIEWS, OBJECTS, PARTS, SNAPSHOTS, TARGET, damaged, number,
@@ -14,13 +15,13 @@ use super::rows::{
 use crate::error::{Place, StoreError};
 
 /// The version of the documents that this program writes.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// The collection of one document that says the version.
 const SCHEMA: &str = "schema";
 
 /// Every collection. Keys are in `_id`, whose index is unique everywhere.
-const COLLECTIONS: [&str; 13] = [
+const COLLECTIONS: [&str; 15] = [
     NODES,
     BRANES,
     LINEAGES,
@@ -34,13 +35,15 @@ const COLLECTIONS: [&str; 13] = [
     OBJECT_VIEWS,
     META,
     COUNTERS,
+    ENTRIES,
+    COMMITS,
 ];
 
 /// `NamespaceExists`: another start made it at the same time.
 const EXISTS: i32 = 48;
 
-/// The first version knew no fleet. What is of it can be read as it is, and
-/// lacks a collection and indexes.
+/// The first version knew no fleet, the second no records. What is of them can be
+/// read as it is, and lacks collections and indexes.
 const FIRST: u32 = 1;
 
 /// Makes what is missing, and refuses what is newer.
@@ -53,9 +56,7 @@ pub(super) async fn prepare(link: &Link) -> Result<(), StoreError> {
         link.step(create(link, name)).await?;
     }
     for Index { on, name, keys, is_sparse } in indexes() {
-        let options = IndexOptions::builder().name(name.to_owned()).sparse(is_sparse).build();
-        let model = IndexModel::builder().keys(keys).options(options).build();
-        link.step(async { Ok(link.collection(on).create_index(model).await.map(drop)?) }).await?;
+        link.step(create_index(link, on, name, keys, is_sparse)).await?;
     }
     // Last: whoever finds the version finds everything else.
     link.step(async {
@@ -67,6 +68,27 @@ pub(super) async fn prepare(link: &Link) -> Result<(), StoreError> {
         }
     })
     .await
+}
+
+/// Makes a collection of records, where it is missing.
+pub(super) async fn make_records(link: &Link, name: &str) -> Result<(), StoreError> {
+    link.step(async {
+        create(link, name).await?;
+        create_index(link, name, "by_end", doc! {"expires": 1}, true).await
+    })
+    .await
+}
+
+async fn create_index(
+    link: &Link,
+    on: &str,
+    name: &str,
+    keys: Document,
+    is_sparse: bool,
+) -> Result<(), Failure> {
+    let options = IndexOptions::builder().name(name.to_owned()).sparse(is_sparse).build();
+    let model = IndexModel::builder().keys(keys).options(options).build();
+    Ok(link.collection(on).create_index(model).await.map(drop)?)
 }
 
 /// Refuses a database in which there is no store.
@@ -86,7 +108,7 @@ struct Index {
     is_sparse: bool,
 }
 
-fn indexes() -> [Index; 6] {
+fn indexes() -> [Index; 7] {
     let index = |on, name, keys| Index { on, name, keys, is_sparse: false };
     let sparse = |on, name, keys| Index { on, name, keys, is_sparse: true };
     [
@@ -96,6 +118,7 @@ fn indexes() -> [Index; 6] {
         sparse(BRANES, "by_target", doc! {TARGET: 1}),
         index(SNAPSHOTS, "by_brane", doc! {"brane": 1, "at": 1}),
         index(OBJECTS, "by_parent", doc! {"brane": 1, "parent": 1}),
+        index(COMMITS, "by_age", doc! {"at": 1}),
     ]
 }
 

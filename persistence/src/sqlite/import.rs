@@ -1,4 +1,4 @@
-//! Branes that come from another store.
+//! Branes and records that come from another store.
 
 use avvy_model::BraneId;
 use rusqlite::params;
@@ -13,6 +13,7 @@ use crate::chunk::ChunkWrite;
 use crate::error::StoreError;
 use crate::import::{self, Import, Inheritance, WAS_OPENED};
 use crate::lineage;
+use crate::records::StoredRecord;
 use crate::store::BoxFuture;
 
 impl Import for SqliteStore {
@@ -40,6 +41,10 @@ impl Import for SqliteStore {
         Box::pin(self.journal.call(Lane::Urgent, 0, move |journal| {
             journal.write(|write| write.inherit(brane, &inheritance))
         }))
+    }
+
+    fn import_records(&self, records: Vec<StoredRecord>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.put_records(records)
     }
 }
 

@@ -132,6 +132,10 @@ impl Readers {
                 report.damages.push(Damage { place, why: "there is no such brane".into() });
             }
         }
+        match self.inspect_records(&mut report).await {
+            Err(StoreError::Damaged { place, why }) => report.add(place, why),
+            other => other?,
+        }
         Ok(report)
     }
 }

@@ -93,6 +93,11 @@ impl Journal {
         self.log_is_spoiled = true;
     }
 
+    /// Refuses what makes the file larger when there is no room for it.
+    pub(super) fn room(&self) -> Result<(), StoreError> {
+        self.room.check(&self.db)
+    }
+
     /// Runs `work` in a transaction; what it learns of heads is kept only if
     /// the commit succeeds.
     pub(super) fn write<T>(
@@ -144,7 +149,7 @@ impl Journal {
         &mut self,
         chunks: &[ChunkWrite],
     ) -> Result<Vec<Result<(), AppendRefusal>>, StoreError> {
-        self.room.check(&self.db)?;
+        self.room()?;
         self.write(|write| {
             let answers = chunks.iter().map(|chunk| write.append(chunk)).collect::<Result<_, _>>();
             write.write_heads()?;

@@ -3,7 +3,8 @@
 //! ```text
 //! data/                    0700
 //!   avvyland.sqlite        branes, heads, lineages, chunks, snapshot entries, meta,
-//!                          and the tails that openings cut, with their chunks
+//!                          the tails that openings cut, with their chunks, and
+//!                          records
 //!   snapshots.sqlite       the parts of snapshots
 //!   *-wal, *-shm           SQLite's logs and their indices, while it is open
 //!   avvyland.lock          held by the process that has the directory
@@ -19,7 +20,7 @@
 //! the size of their busiest time until somebody runs `VACUUM` on them while
 //! the store is closed.
 //!
-//! One thread writes the journal, one the parts, one folds the journal's log,
+//! One thread writes the journal and records, one the parts, one folds the journal's log,
 //! some read. All of them end, and the directory is let go, when the store is
 //! closed or dropped.
 
@@ -38,6 +39,7 @@ mod parts;
 mod read_only;
 mod reader;
 mod readers;
+mod records;
 mod room;
 mod rows;
 mod schema;

@@ -53,7 +53,7 @@ pub(super) struct Bite {
 
 impl Reader {
     /// Runs `work` on one state of the journal.
-    fn journal<T>(
+    pub(super) fn journal<T>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {

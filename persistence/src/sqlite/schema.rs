@@ -18,7 +18,7 @@ use crate::record::{BraneKind, BraneRecord};
 const APPLICATION_ID: i32 = 0x4156_5659;
 
 /// The version of the journal's schema that this program writes.
-pub(super) const JOURNAL_VERSION: u32 = 4;
+pub(super) const JOURNAL_VERSION: u32 = 5;
 /// The version of the parts' schema that this program writes.
 const PARTS_VERSION: u32 = 1;
 
@@ -73,6 +73,23 @@ const JOURNAL_V4_SQL: &str = "
     ALTER TABLE branes ADD COLUMN cell_size INTEGER NOT NULL DEFAULT 160000;
 ";
 
+/// What version 5 added: records, the entries of their indexes, and what came
+/// of commits. See `records`.
+const JOURNAL_V5_SQL: &str = "
+    CREATE TABLE records (
+        no INTEGER PRIMARY KEY, collection TEXT NOT NULL, key TEXT NOT NULL,
+        version INTEGER NOT NULL, expires INTEGER, content BLOB NOT NULL,
+        checksum INTEGER NOT NULL, UNIQUE (collection, key)) STRICT;
+    CREATE INDEX records_by_end ON records (expires) WHERE expires IS NOT NULL;
+    CREATE TABLE record_entries (
+        collection TEXT NOT NULL, name TEXT NOT NULL, key BLOB NOT NULL, record TEXT NOT NULL,
+        PRIMARY KEY (collection, name, key, record)) STRICT, WITHOUT ROWID;
+    CREATE TABLE record_commits (
+        id BLOB PRIMARY KEY, at INTEGER NOT NULL, digest INTEGER NOT NULL,
+        versions BLOB NOT NULL, checksum INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX record_commits_by_age ON record_commits (at);
+";
+
 const PARTS_SQL: &str = "
     CREATE TABLE taken (
         snapshot INTEGER PRIMARY KEY AUTOINCREMENT, brane BLOB NOT NULL,
@@ -86,14 +103,15 @@ const PARTS_SQL: &str = "
 pub(super) fn prepare_journal(db: &mut Connection) -> Result<(), StoreError> {
     match version(db, JOURNAL)? {
         None => {
-            let sql = [JOURNAL_SQL, JOURNAL_V2_SQL, JOURNAL_V3_SQL, JOURNAL_V4_SQL];
+            let sql = [JOURNAL_SQL, JOURNAL_V2_SQL, JOURNAL_V3_SQL, JOURNAL_V4_SQL, JOURNAL_V5_SQL];
             create(db, JOURNAL, &sql, JOURNAL_VERSION)
         }
         Some(found @ 1..=JOURNAL_VERSION) => {
             (found + 1..=JOURNAL_VERSION).try_for_each(|to| match to {
                 2 => to_version_2(db),
                 3 => add(db, JOURNAL_V3_SQL, to),
-                _ => add(db, JOURNAL_V4_SQL, to),
+                4 => add(db, JOURNAL_V4_SQL, to),
+                _ => add(db, JOURNAL_V5_SQL, to),
             })
         }
         Some(found) => Err(StoreError::NewerSchema { found, known: JOURNAL_VERSION }),

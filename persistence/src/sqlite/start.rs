@@ -15,6 +15,7 @@ use super::options::SqliteOptions;
 use super::parts::Parts;
 use super::reader::Reader;
 use super::readers::Readers;
+use super::records::Waiting;
 use super::room::Room;
 use super::rows::damaged;
 use super::schema;
@@ -39,6 +40,8 @@ pub struct SqliteStore {
     pub(super) parts: Worker<Parts>,
     pub(super) readers: Readers,
     folder: Worker<Folder>,
+    /// Commits of records that the writer of the journal is to do.
+    pub(super) waiting: Arc<Waiting>,
     pub(super) dropped_frames: u64,
     /// Let go last, when no thread has a file open any more.
     directory: Mutex<Option<Directory>>,
@@ -98,7 +101,8 @@ impl SqliteStore {
             });
         });
         let directory = Mutex::new(Some(directory));
-        Ok(Self { journal, parts, readers, folder, dropped_frames, directory })
+        let waiting = Waiting::new(options);
+        Ok(Self { journal, parts, readers, folder, waiting, dropped_frames, directory })
     }
 
     /// The length of all files, in bytes.

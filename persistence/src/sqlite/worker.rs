@@ -21,9 +21,9 @@ const PATIENCE: u32 = 32;
 /// How soon a call is made.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// Journal commits, openings, reads that somebody waits for.
+    /// Commits, openings, reads that somebody waits for.
     Urgent,
-    /// Compaction, folding, inspection.
+    /// Compaction, sweeping, folding, inspection.
     Patient,
 }
 
@@ -146,10 +146,25 @@ impl<C> Drop for Worker<C> {
 /// Hands a worker things to do without waiting for them.
 pub(super) struct Poster<C>(Arc<Shared<C>>);
 
+impl<C> Clone for Poster<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl<C> Poster<C> {
     /// Queues patient work; false if the queue is full or closed.
     pub(super) fn post(&self, work: impl FnOnce(&mut C) + Send + 'static) -> bool {
-        self.0.push(Lane::Patient, 0, Box::new(work)).is_ok()
+        self.post_in(Lane::Patient, work).is_ok()
+    }
+
+    /// Queues work.
+    pub(super) fn post_in(
+        &self,
+        lane: Lane,
+        work: impl FnOnce(&mut C) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        self.0.push(lane, 0, Box::new(work))
     }
 }
 

@@ -50,9 +50,9 @@ pub trait Fixture: Send + Sync {
     /// Opens the store on the data as a process that was killed left it.
     fn crash(&mut self) -> BoxFuture<'_, Verdict>;
 
-    /// Spoils what is stored at a place, that of a chunk, a part, a
-    /// snapshot's entry or a brane's, so that its checksum does not fit any more, and opens the store again. A chunk is
-    /// found by its last edit.
+    /// Spoils what is stored at a place, that of a chunk, a part, a snapshot's
+    /// entry, a brane's or a record, so that its checksum does not fit any more,
+    /// and opens the store again. A chunk is found by its last edit.
     fn damage(&mut self, place: Place) -> BoxFuture<'_, Verdict>;
 }
 
@@ -68,6 +68,11 @@ impl MemoryFixture {
         let disk = MemoryDisk::new();
         let store = Arc::new(disk.mount());
         Self { disk, store }
+    }
+
+    /// The store, by its own type.
+    pub(super) fn memory(&self) -> Arc<MemoryStore> {
+        Arc::clone(&self.store)
     }
 }
 
@@ -145,6 +150,11 @@ impl SqliteFixture {
         &self.options.directory
     }
 
+    /// The store by its own type, if it is open.
+    pub(super) fn sqlite(&self) -> Option<Arc<SqliteStore>> {
+        self.store.clone()
+    }
+
     fn open(&mut self) -> Verdict {
         self.store = Some(Arc::new(SqliteStore::open(&self.options)?));
         Ok(())
@@ -191,6 +201,11 @@ impl SqliteFixture {
             Place::Snapshot { snapshot, .. } => {
                 let sql = "UPDATE snapshots SET taken_ms = taken_ms + 1 WHERE snapshot = ?1";
                 open("avvyland.sqlite")?.execute(sql, [snapshot.0 as i64])
+            }
+            Place::Record { of, key } => {
+                let sql = "UPDATE records SET checksum = checksum + 1 \
+                    WHERE collection = ?1 AND key = ?2";
+                open("avvyland.sqlite")?.execute(sql, params![of, key])
             }
             Place::Brane(brane) => {
                 let sql = "UPDATE heads SET checksum = checksum + 1 \
@@ -239,7 +254,7 @@ impl Fixture for SqliteFixture {
 }
 
 /// A store that answers `Closed`: what is left when opening failed.
-fn closed() -> MemoryStore {
+pub(super) fn closed() -> MemoryStore {
     let disk = MemoryDisk::new();
     let store = disk.mount();
     disk.cut_power();

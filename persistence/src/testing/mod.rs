@@ -16,6 +16,8 @@
 //! The nodes of a fleet take part by a [`FleetFixture`], and [`run_fleet`] says
 //! what is wrong with them.
 //!
+//! Records are a contract of their own: [`RecordsFixture`], [`run_records`].
+//!
 //! [`Broken`] wraps any store and adds one deliberate bug; a test asserts that
 //! the suite finds each of them.
 
@@ -33,6 +35,7 @@ mod numbers;
 #[cfg(any(feature = "mongodb", feature = "redis"))]
 mod program;
 pub mod proxy;
+mod records;
 #[cfg(feature = "redis")]
 pub mod redis_server;
 mod samples;
@@ -44,6 +47,9 @@ pub use fleet_fixture::{FleetFixture, LEASE_MS, Member, MemoryFleetFixture, nth_
 #[cfg(feature = "mongodb")]
 pub use mongo_fixture::{MongoFixture, MongoFleetFixture};
 pub use numbers::{Numbers, Truth};
+pub use records::{
+    BrokenRecordsFixture, RecordsBug, RecordsCase, RecordsFixture, records_cases, run_records,
+};
 
 /// Runs every case of a fleet, each on a fixture of its own; returns those that
 /// failed with what was wrong.

@@ -9,8 +9,10 @@ use mongodb::{Client, Collection, Database};
 
 use super::fixture::{Failure, Fixture, Verdict};
 use super::fleet_fixture::{FleetFixture, LEASE_MS, Member, nth_node};
+use super::records::RecordsFixture;
 use crate::error::Place;
 use crate::mongo::{MongoOptions, MongoStore};
+use crate::records::Records;
 use crate::store::{BoxFuture, Store};
 
 /// The MongoDB store, in a database of its own.
@@ -47,9 +49,22 @@ impl MongoFixture {
             Place::Snapshot { snapshot, .. } => {
                 ("snapshots", doc! {"_id": snapshot.0.cast_signed()}, "bytes")
             }
+            Place::Record { of, key } => {
+                let filter = doc! {"_id": key};
+                return self.flip(&format!("records.{of}"), filter, "checksum").await;
+            }
             Place::Brane(brane) => ("branes", doc! {"_id": brane.to_string()}, "head_checksum"),
             _ => return Ok(0),
         };
+        self.flip(collection, filter, field).await
+    }
+
+    async fn flip(
+        &self,
+        collection: &str,
+        filter: Document,
+        field: &str,
+    ) -> mongodb::error::Result<u64> {
         let collection = self.db.collection::<Document>(collection);
         let changed = collection.update_one(filter, doc! {"$bit": bits(field)}).await?;
         Ok(changed.modified_count)
@@ -93,6 +108,12 @@ impl Fixture for MongoFixture {
                 _ => Err(Failure(format!("nothing is stored at {place}"))),
             }
         })
+    }
+}
+
+impl RecordsFixture for MongoFixture {
+    fn records(&self) -> Arc<dyn Records> {
+        self.store.clone()
     }
 }
 

@@ -8,7 +8,11 @@ use std::sync::{Arc, Mutex};
 
 use avvy_model::{BraneId, Seq};
 use avvy_persistence::powercut::{self, Failure};
-use avvy_persistence::testing::{Fixture, SqliteFixture, Verdict};
+use avvy_persistence::records::{
+    Collection, Commit, CommitOutcome, Query, Record, RecordKey, RecordPage, Records, StoredRecord,
+    Swept,
+};
+use avvy_persistence::testing::{Fixture, RecordsFixture, SqliteFixture, Verdict};
 use avvy_persistence::{
     AppendRefusal, BoxFuture, BraneCursor, BraneFilter, BranePage, BraneRecord, BraneReport, Chunk,
     ChunkWrite, CompactPolicy, Compaction, Opened, Place, SnapshotId, SnapshotStart, Store,
@@ -33,16 +37,27 @@ impl FailingFixture {
         let inner = SqliteFixture::through(root, vfs).unwrap();
         Self { inner, draw: Arc::new(Mutex::new(Draw(seed))), met }
     }
+
+    fn failing(&self) -> Failing {
+        Failing {
+            inner: self.inner.store(),
+            records: self.inner.records(),
+            directory: self.inner.directory().to_owned(),
+            draw: Arc::clone(&self.draw),
+            met: Arc::clone(&self.met),
+        }
+    }
+}
+
+impl RecordsFixture for FailingFixture {
+    fn records(&self) -> Arc<dyn Records> {
+        Arc::new(self.failing())
+    }
 }
 
 impl Fixture for FailingFixture {
     fn store(&self) -> Arc<dyn Store> {
-        Arc::new(Failing {
-            inner: self.inner.store(),
-            directory: self.inner.directory().to_owned(),
-            draw: Arc::clone(&self.draw),
-            met: Arc::clone(&self.met),
-        })
+        Arc::new(self.failing())
     }
 
     fn reopen(&mut self) -> BoxFuture<'_, Verdict> {
@@ -60,6 +75,7 @@ impl Fixture for FailingFixture {
 
 struct Failing {
     inner: Arc<dyn Store>,
+    records: Arc<dyn Records>,
     directory: PathBuf,
     draw: Arc<Mutex<Draw>>,
     met: Arc<AtomicU64>,
@@ -210,5 +226,54 @@ impl Store for Failing {
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         self.inner.close()
+    }
+}
+
+impl Records for Failing {
+    fn get(
+        &self,
+        of: &'static Collection,
+        key: RecordKey,
+        now_s: u64,
+    ) -> BoxFuture<'_, Result<Option<Arc<Record>>, StoreError>> {
+        self.records.get(of, key, now_s)
+    }
+
+    fn get_many(
+        &self,
+        of: &'static Collection,
+        keys: Vec<RecordKey>,
+        now_s: u64,
+    ) -> BoxFuture<'_, Result<Vec<Result<Option<Arc<Record>>, StoreError>>, StoreError>> {
+        self.records.get_many(of, keys, now_s)
+    }
+
+    fn list(
+        &self,
+        of: &'static Collection,
+        query: Query,
+        now_s: u64,
+    ) -> BoxFuture<'_, Result<RecordPage, StoreError>> {
+        self.records.list(of, query, now_s)
+    }
+
+    fn commit(
+        &self,
+        commit: Commit,
+        now_s: u64,
+    ) -> BoxFuture<'_, Result<CommitOutcome, StoreError>> {
+        Box::pin(self.insist(move || self.records.commit(commit.clone(), now_s)))
+    }
+
+    /// Not repeated: what a sweep removed is not counted by the next.
+    fn sweep(&self, now_s: u64, limit: u32) -> BoxFuture<'_, Result<Swept, StoreError>> {
+        self.records.sweep(now_s, limit)
+    }
+
+    fn scan(
+        &self,
+        after: Option<(String, RecordKey)>,
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {
+        self.records.scan(after)
     }
 }

@@ -128,9 +128,9 @@ async fn a_newer_database_is_left_alone() {
     store(&options).await.close().await.unwrap();
     assert_eq!(MongoStore::open_existing(&options).await.map(drop), Ok(()));
     let db = database(&options).await;
-    let newer = doc! {"$set": {"version": 3_i64}};
+    let newer = doc! {"$set": {"version": 4_i64}};
     db.collection::<Document>("schema").update_one(doc! {}, newer).await.unwrap();
-    let newer = Err(StoreError::NewerSchema { found: 3, known: 2 });
+    let newer = Err(StoreError::NewerSchema { found: 4, known: 3 });
     assert_eq!(MongoStore::open(&options).await.map(drop), newer);
     assert_eq!(MongoStore::open_existing(&options).await.map(drop), newer);
 }
@@ -143,7 +143,9 @@ async fn a_database_without_a_fleet_becomes_one_with_it() {
     old.close().await.unwrap();
     let db = database(&options).await;
     // What the first version lacks.
-    db.collection::<Document>("nodes").drop().await.unwrap();
+    for name in ["nodes", "record_entries", "record_commits"] {
+        db.collection::<Document>(name).drop().await.unwrap();
+    }
     let branes = db.collection::<Document>("branes");
     branes.drop_index("by_holder").await.unwrap();
     branes.drop_index("by_target").await.unwrap();
@@ -164,8 +166,10 @@ async fn a_database_without_a_fleet_becomes_one_with_it() {
     for name in ["by_holder", "by_target"] {
         assert!(branes.list_index_names().await.unwrap().contains(&name.to_owned()), "{name}");
     }
+    let commits = db.collection::<Document>("record_commits");
+    assert!(commits.list_index_names().await.unwrap().contains(&"by_age".to_owned()));
     let found = schema.find_one(doc! {}).await.unwrap().unwrap();
-    assert_eq!(found.get_i64("version").unwrap(), 2);
+    assert_eq!(found.get_i64("version").unwrap(), 3);
 }
 
 #[tokio::test]

@@ -11,4 +11,5 @@ mod help;
 mod kit;
 mod network;
 mod objects;
+mod records;
 mod writers;
