@@ -2,8 +2,9 @@
 //! (feature `redis`), which the nodes of a fleet share.
 //!
 //! [`Caches`] makes a cache of any [`Model`]. [`CachedStore`] is a
-//! [`Store`](crate::Store) that sees every write of a brane's record, so
-//! invalidation is its own matter. What holds:
+//! [`Store`](crate::Store) that sees every write of a brane's record, and
+//! [`CachedRecords`] are [`Records`](crate::records::Records) that see every
+//! commit, so invalidation is their own matter. What holds:
 //!
 //! - Who has written, and been answered, reads on the same node what was
 //!   written. Other nodes hear of it by a notice. A notice can be lost; then,
@@ -29,6 +30,7 @@ mod model;
 // Without Redis nobody tells anybody, nor shares anything.
 #[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod notice;
+mod records;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod set;
@@ -40,6 +42,7 @@ mod store;
 pub use hub::Caches;
 pub use layer::{Cache, CacheOptions, Write};
 pub use model::{BraneRecords, Model};
+pub use records::{CachedRecords, RecordsByKey};
 pub use set::{MAX_MEMBER_BYTES, Member, MetaSet, SharedSet};
 pub use status::{CacheStatus, SharedStatus, TierStatus};
 pub use store::CachedStore;

@@ -20,7 +20,7 @@ pub trait Model: Send + Sync + 'static {
     /// place in the shared tier, so that programs of two versions do not meet.
     const VERSION: u32;
 
-    /// The key as text of at most 64 visible letters.
+    /// The key as text of at most 192 visible letters.
     fn key_text(key: &Self::Key) -> String;
 
     /// The key of this text.

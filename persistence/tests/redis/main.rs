@@ -9,6 +9,7 @@ mod faults;
 mod help;
 mod history;
 mod notices;
+mod records;
 mod sets;
 mod tiers;
 mod tls;
