@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use avvy_persistence::import::copy_records;
 use avvy_persistence::powercut::{self, Keep};
 use avvy_persistence::records::{
     Collection, Commit, CommitId, CommitOutcome, Draft, Expect, Fields, Index, IndexKey, KeyRange,
@@ -249,6 +250,35 @@ async fn an_inspection_names_entries_that_fit_no_record() {
     let answer = store.commit(commit(9, vec![want]), NOW_S).await;
     assert!(matches!(answer, Err(StoreError::Damaged { .. })), "{answer:?}");
     assert_ne!(digest(&store).await.unwrap(), sum);
+}
+
+#[tokio::test]
+async fn a_copy_is_the_same_and_replaces_nothing() {
+    let roots = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [from, to] =
+        [0, 1].map(|nth| SqliteStore::open(&SqliteOptions::at(roots[nth].path())).unwrap());
+    for nth in 0..300_u64 {
+        let write = RecordWrite::put(&USERS, key(nth), draft(nth).until(nth + 1));
+        from.commit(commit(nth, vec![write]), 0).await.unwrap().unwrap();
+    }
+    for _ in 0..2 {
+        let sum = copy_records(&from, &to).await.unwrap();
+        assert_eq!((sum.count, sum), (300, digest(&to).await.unwrap()));
+    }
+    assert_eq!(to.verify_store().await.unwrap().damages, []);
+    let all = Query::new("by_says", KeyRange::all());
+    assert_eq!(from.list(&USERS, all.clone(), 7).await, to.list(&USERS, all, 7).await);
+    // Another record under a key, and one that wants what another has.
+    for (nth, says) in [(299, 5_000), (900, 5)] {
+        let write = RecordWrite::put(&USERS, key(nth), draft(says));
+        let other = SqliteStore::open(&SqliteOptions::at(roots[0].path().join("other"))).unwrap();
+        other.commit(commit(9_000 + nth, vec![write]), 0).await.unwrap().unwrap();
+        let answer = copy_records(&other, &to).await;
+        assert!(matches!(answer, Err(StoreError::Invalid(_))), "{answer:?}");
+        other.close().await.unwrap();
+        std::fs::remove_dir_all(roots[0].path().join("other")).unwrap();
+    }
+    assert_eq!(digest(&to).await.unwrap(), digest(&from).await.unwrap());
 }
 
 #[tokio::test]

@@ -36,6 +36,8 @@ struct Inspection {
     /// Pages of a commit that nobody was told of.
     dropped: u64,
     damages: Vec<String>,
+    /// Records that are whole.
+    records: u64,
     branes: Vec<Brane>,
     spool: Spooled,
 }
@@ -111,11 +113,11 @@ async fn inspect(store: Arc<dyn Store>, limits: &WorldLimits) -> Result<Inspecti
         }
     }
     store.close().await?;
-    let StoreReport { schema, device_bytes: bytes, dropped, .. } = report;
+    let StoreReport { schema, device_bytes: bytes, dropped, records, .. } = report;
     let damages: Vec<String> = report.damages.iter().map(damage).collect();
     let in_order = damages.is_empty() && branes.iter().all(Brane::is_in_order);
     let spool = Spooled::default();
-    Ok(Inspection { in_order, schema, bytes, dropped, damages, branes, spool })
+    Ok(Inspection { in_order, schema, bytes, dropped, damages, records, branes, spool })
 }
 
 /// Looks into a spool, whether a process has it or not.
@@ -259,8 +261,10 @@ async fn open_pretended(
 
 impl Inspection {
     fn text(&self) -> String {
+        let Self { schema, bytes, records, .. } = self;
+        let branes = self.branes.len();
         let mut text =
-            format!("schema {}, {} bytes, {} branes\n", self.schema, self.bytes, self.branes.len());
+            format!("schema {schema}, {bytes} bytes, {branes} branes, {records} records\n");
         if self.dropped > 0 {
             text += &format!(
                 "{} pages of a commit that was never acknowledged were dropped: nothing is missing\n",

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use avvy_actors::REVOKED;
 use avvy_persistence::cache::{MetaSet, SharedSet};
 use avvy_persistence::import::{self, Import};
+use avvy_persistence::records;
 use avvy_persistence::sqlite::SqliteStore;
 use avvy_persistence::{BraneFilter, BraneRecord, MAX_PAGE, Store};
 use bytes::Bytes;
@@ -33,11 +34,13 @@ pub fn run(arguments: &cli::Migrate) -> Result<()> {
     runtime.block_on(async {
         let from = open(&config, &arguments.from, Side::Source).await?;
         let to = open(&config, &arguments.to, Side::Target).await?;
-        let count = migrate(&from, &to, &config).await?;
+        let (branes, records) = migrate(&from, &to, &config).await?;
         from.close().await?;
         to.close().await?;
-        let what = if count == 1 { "brane" } else { "branes" };
-        output::say(format_args!("\nMoved and verified: {count} {what}."))
+        let count =
+            |count: u64, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let (branes, records) = (count(branes, "brane"), count(records, "record"));
+        output::say(format_args!("\nMoved and verified: {branes} and {records}."))
     })
 }
 
@@ -100,11 +103,13 @@ async fn migrate(
     source: &Arc<dyn Import>,
     target: &Arc<dyn Import>,
     config: &Config,
-) -> Result<usize> {
+) -> Result<(u64, u64)> {
     let (from, to) = (source.as_ref(), target.as_ref());
     refuse_unfinished(from).await.context("--from")?;
     let there = to.branes(BraneFilter::All, None, 1).await?;
     ensure!(there.branes.is_empty(), "the target holds branes already; it has to be empty");
+    let there = to.scan(None).await?;
+    ensure!(there.is_empty(), "the target holds records already; it has to be empty");
     to.put_meta(MARK, Bytes::from_static(UNFINISHED)).await?;
     let records = all_branes(from).await?;
     for record in &records {
@@ -113,12 +118,21 @@ async fn migrate(
         verify(from, to, record, config).await.with_context(|| format!("verifying {name}"))?;
         output::say(format_args!("{name}: moved, its state hash is the same"))?;
     }
+    let moved = copy_records(from, to).await.context("copying the records")?;
     if let Some(brane) = from.meta(demo_brane::META_KEY).await? {
         to.put_meta(demo_brane::META_KEY, brane).await?;
     }
     copy_revoked(source, target).await.context("copying which tokens are revoked")?;
     to.put_meta(MARK, Bytes::new()).await?;
-    Ok(records.len())
+    Ok((records.len() as u64, moved))
+}
+
+/// Copies all records and verifies the copy; how many there are.
+async fn copy_records(from: &dyn Import, to: &dyn Import) -> Result<u64> {
+    let was = import::copy_records(from, to).await?;
+    let is = records::digest(to).await.context("verifying the records")?;
+    ensure!(was == is, "the copy of the records is another: {was:?} became {is:?}");
+    Ok(was.count)
 }
 
 /// The key that signs stays the same, so a token that was revoked would be good

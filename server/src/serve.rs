@@ -9,7 +9,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use avvy_actors::{Parts, REVOKED, System};
 use avvy_auth::{Claims, Issuer};
 use avvy_model::{BraneId, NodeId, Role, UserId};
-use avvy_persistence::cache::CachedStore;
+use avvy_persistence::cache::{CachedRecords, CachedStore};
+use avvy_persistence::records::Records;
 use avvy_persistence::{Node, Store};
 
 use tokio::net::TcpListener;
@@ -62,10 +63,11 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
         }
     };
     let predecessor = place.as_ref().and_then(|place| place.predecessor);
-    let settings::OpenStore { store, fleet } = settings::open_store(config, node).await?;
+    let settings::OpenStore { store, records, fleet } = settings::open_store(config, node).await?;
     migrate::refuse_unfinished(store.as_ref()).await?;
     let caches = settings::caches(config)?;
     let store: Arc<dyn Store> = Arc::new(CachedStore::new(store, &caches));
+    let records: Arc<dyn Records> = Arc::new(CachedRecords::new(records, &caches));
     let (period_s, policy) = (config.key_rotation_s(), config.token_policy());
     let keys = KeyFile::open(&config.auth_key_file(), period_s)?;
     let issuer = Issuer::new(keys.ring().clone(), policy.clone());
@@ -103,7 +105,8 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
         pid: std::process::id(),
     };
     running.write(data_dir)?;
-    let upkeep = tokio::spawn(upkeep::run(Arc::clone(&store), settings::upkeep(config)));
+    let upkeep = upkeep::run(Arc::clone(&store), records, settings::upkeep(config));
+    let upkeep = tokio::spawn(upkeep);
     let read_model = read_model(config, &store, &system);
     let rotation = tokio::spawn(key_file::rotate(keys, policy, period_s, system.clone()));
 

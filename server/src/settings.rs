@@ -16,6 +16,7 @@ use avvy_flow::{AdmissionConfig, LeaseConfig};
 use avvy_net::{NetConfig, OutboxLimits};
 use avvy_persistence::cache::{CacheOptions, Caches};
 use avvy_persistence::memory::MemoryStore;
+use avvy_persistence::records::Records;
 use avvy_persistence::spool::{Spool, SpoolOptions};
 use avvy_persistence::sqlite::{SqliteOptions, SqliteReader, SqliteStore};
 use avvy_persistence::{Fleet, Node, Store, StoreError};
@@ -31,13 +32,16 @@ const LOCK_POLL: Duration = Duration::from_millis(50);
 pub struct OpenStore {
     /// The store.
     pub store: Arc<dyn Store>,
+    /// The records that it keeps beside the branes.
+    pub records: Arc<dyn Records>,
     /// The fleet of which this is a node, if it is one.
     pub fleet: Option<Arc<dyn Fleet>>,
 }
 
 impl OpenStore {
-    fn alone(store: impl Store) -> Self {
-        Self { store: Arc::new(store), fleet: None }
+    fn alone(store: impl Store + Records) -> Self {
+        let store = Arc::new(store);
+        Self { records: store.clone(), store, fleet: None }
     }
 }
 
@@ -113,7 +117,7 @@ async fn open_mongodb(config: &Config, node: Option<Node>) -> Result<OpenStore> 
     let store = avvy_persistence::mongo::MongoStore::open(&options).await;
     let store = Arc::new(store.context("the store on MongoDB did not open")?);
     let fleet = options.node.is_some().then(|| Arc::clone(&store) as Arc<dyn Fleet>);
-    Ok(OpenStore { store, fleet })
+    Ok(OpenStore { records: store.clone(), store, fleet })
 }
 
 #[cfg(not(feature = "mongodb"))]
@@ -212,6 +216,7 @@ pub fn upkeep(config: &Config) -> Upkeep {
         interval: Duration::from_secs(store.compaction_interval_s),
         retention_ms: store.retention_hours * 3_600_000,
         keep_snapshots: store.keep_snapshots,
+        sweep_batch: store.sweep_batch,
         max_journal_bytes: (store.max_journal_bytes > 0).then_some(store.max_journal_bytes),
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use avvy_persistence::records::Records;
 use avvy_persistence::{CompactPolicy, Store};
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
@@ -17,32 +18,93 @@ pub struct Upkeep {
     pub retention_ms: u64,
     /// Snapshots kept of every brane, the newest ones.
     pub keep_snapshots: u32,
+    /// Records that have expired and are removed in one transaction, at most.
+    pub sweep_batch: u32,
     /// Bytes of all journals together; `None`: no bound.
     pub max_journal_bytes: Option<u64>,
 }
 
 /// Runs until it is aborted.
-pub async fn run(store: Arc<dyn Store>, upkeep: Upkeep) {
+pub async fn run(store: Arc<dyn Store>, records: Arc<dyn Records>, upkeep: Upkeep) {
     let mut ticks = tokio::time::interval(upkeep.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let policy = CompactPolicy {
-            now_ms: clock::unix_ms(),
-            retention_ms: upkeep.retention_ms,
-            max_journal_bytes: upkeep.max_journal_bytes,
-            keep_snapshots: upkeep.keep_snapshots,
-        };
-        match store.compact(policy).await {
-            Ok(done) => {
-                if done.skipped > 0 {
-                    warn!(skipped = done.skipped, "damaged branes are not compacted");
-                }
-                if done.chunks + done.snapshots > 0 {
-                    info!(chunks = done.chunks, snapshots = done.snapshots, "compacted the store");
+        sweep(records.as_ref(), upkeep.sweep_batch).await;
+        compact(store.as_ref(), &upkeep).await;
+    }
+}
+
+/// Removes the records that have expired, batch by batch.
+async fn sweep(records: &dyn Records, batch: u32) {
+    let (mut removed, mut commits) = (0, 0);
+    loop {
+        match records.sweep(clock::unix_s(), batch).await {
+            Ok(swept) => {
+                removed += swept.records;
+                commits += swept.commits;
+                if !swept.more {
+                    break;
                 }
             }
-            Err(error) => warn!(%error, "the store could not be compacted"),
+            Err(error) => {
+                warn!(%error, "expired records could not be removed");
+                break;
+            }
         }
+    }
+    if removed + commits > 0 {
+        info!(records = removed, commits, "removed expired records and old commits");
+    }
+}
+
+/// Deletes journal and snapshots that are no longer kept.
+async fn compact(store: &dyn Store, upkeep: &Upkeep) {
+    let policy = CompactPolicy {
+        now_ms: clock::unix_ms(),
+        retention_ms: upkeep.retention_ms,
+        max_journal_bytes: upkeep.max_journal_bytes,
+        keep_snapshots: upkeep.keep_snapshots,
+    };
+    match store.compact(policy).await {
+        Ok(done) => {
+            if done.skipped > 0 {
+                warn!(skipped = done.skipped, "damaged branes are not compacted");
+            }
+            if done.chunks + done.snapshots > 0 {
+                info!(chunks = done.chunks, snapshots = done.snapshots, "compacted the store");
+            }
+        }
+        Err(error) => warn!(%error, "the store could not be compacted"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use avvy_persistence::memory::MemoryStore;
+    use avvy_persistence::records::{
+        Collection, Commit, CommitId, Draft, Fields, RecordKey, RecordWrite,
+    };
+    use uuid::Uuid;
+
+    use super::*;
+
+    static NONCES: Collection = Collection { name: "nonces", indexes: &[] };
+
+    #[tokio::test]
+    async fn a_sweep_goes_on_until_nothing_is_left() {
+        let records = MemoryStore::new();
+        let now_s = clock::unix_s();
+        let nonce = |nth| {
+            let expires_s = if nth < 7 { now_s - 1 } else { now_s + 1_000_000 };
+            let draft = Draft::new(Fields::new()).until(expires_s);
+            RecordWrite::create(&NONCES, RecordKey::from(Uuid::from_u128(nth)), draft)
+        };
+        let commit =
+            Commit { id: CommitId(Uuid::from_u128(1)), writes: (0..9).map(nonce).collect() };
+        records.commit(commit, now_s).await.unwrap().unwrap();
+        sweep(&records, 2).await;
+        assert_eq!(records.scan(None).await.unwrap().len(), 2);
     }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use avvy_persistence::Store;
+use avvy_persistence::import::copy_records;
 use avvy_persistence::mongo::{MongoOptions, MongoStore};
 use avvy_persistence::records::{
-    Collection, Commit, CommitId, CommitOutcome, Draft, Expect, Fields, Index, IndexKey, RecordKey,
-    RecordWrite, Records, RefusalReason, Value,
+    Collection, Commit, CommitId, CommitOutcome, Draft, Expect, Fields, Index, IndexKey, KeyRange,
+    Query, RecordKey, RecordWrite, Records, RefusalReason, Value, digest,
 };
+use avvy_persistence::{Store, StoreError};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use mongodb::bson::{Bson, DateTime, Document, doc};
@@ -107,6 +108,37 @@ async fn an_inspection_names_entries_that_fit_no_record() {
     entries.insert_one(lost).await.unwrap();
     let damages = store.verify_store().await.unwrap().damages;
     assert_eq!(damages.len(), 2, "{damages:?}");
+}
+
+#[tokio::test]
+async fn a_copy_is_the_same_and_replaces_nothing() {
+    let (from, to) = (store(&options()).await, store(&options()).await);
+    let tagged = |nth: u64| {
+        let tag = name(["a", "b"][(nth % 2) as usize]);
+        let draft = draft(nth).found_by("by_tag", tag).found_by("by_name", name(&nth.to_string()));
+        RecordWrite::create(&USERS, key(nth), draft.until(nth + 1))
+    };
+    for nths in [0..100, 100..150] {
+        let nth = nths.start;
+        from.commit(commit(nth, nths.map(tagged).collect()), 0).await.unwrap().unwrap();
+    }
+    for _ in 0..2 {
+        let sum = copy_records(from.as_ref(), to.as_ref()).await.unwrap();
+        assert_eq!((sum.count, sum), (150, digest(to.as_ref()).await.unwrap()));
+    }
+    assert_eq!(to.verify_store().await.unwrap().damages, []);
+    let all = Query::new("by_tag", KeyRange::all());
+    assert_eq!(from.list(&USERS, all.clone(), 7).await, to.list(&USERS, all, 7).await);
+    // Another record under a key, and one that wants what another has.
+    for (nth, called) in [(149, "x"), (900, "5")] {
+        let other = store(&options()).await;
+        let draft = draft(7).found_by("by_name", name(called));
+        let write = RecordWrite::put(&USERS, key(nth), draft);
+        other.commit(commit(nth, vec![write]), 0).await.unwrap().unwrap();
+        let answer = copy_records(other.as_ref(), to.as_ref()).await;
+        assert!(matches!(answer, Err(StoreError::Invalid(_))), "{answer:?}");
+    }
+    assert_eq!(digest(to.as_ref()).await.unwrap(), digest(from.as_ref()).await.unwrap());
 }
 
 /// Two records, of which each may only be taken while the other is free: with

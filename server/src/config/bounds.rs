@@ -173,6 +173,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("store.max_journal_bytes", 0, i64::MAX),
     ("store.keep_snapshots", 1, 1_000),
     ("store.compaction_interval_s", 1, DAY_S),
+    ("store.sweep_batch", 1, 1_000),
     ("fleet.lease_ms", 200, HOUR_MS),
     ("fleet.hand_over_timeout_ms", 1, HOUR_MS),
     ("cache.max_entries", 0, 16_777_216),

@@ -426,6 +426,8 @@ section! {
         keep_snapshots: u32 = 2,
         /// How often what is no longer needed is removed, in seconds.
         compaction_interval_s: u64 = 60,
+        /// Records that have expired and are removed in one transaction.
+        sweep_batch: u32 = 256,
     }
 }
 

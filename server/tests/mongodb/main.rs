@@ -11,9 +11,16 @@ use std::time::{Duration, Instant};
 
 use avvy_bench::crash::{self, Cut, Options};
 use avvy_bench::draw::Draw;
+use avvy_persistence::Store;
+use avvy_persistence::records::{
+    Collection, Commit, CommitId, Draft, Fields, Index, IndexKey, RecordKey, RecordWrite, Records,
+    Value as Field,
+};
+use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
 use avvy_persistence::testing::mongod::{MongoSet, fresh_database, shared, shown};
 use common::Server;
 use serde_json::Value;
+use uuid::Uuid;
 
 /// The binary of these tests: the release is built without MongoDB.
 const BINARY: &str = env!("CARGO_BIN_EXE_avvyland");
@@ -132,6 +139,34 @@ fn the_death_of_a_primary_is_a_pause() {
     assert_eq!(server.drain().code(), Some(0));
 }
 
+static THINGS: Collection =
+    Collection { name: "things", indexes: &[Index::unique("by_number"), Index::plain("by_kind")] };
+
+/// Puts records into a data directory that no server has.
+fn put_records(directory: &Path, count: u64) {
+    let write = |nth: u64| {
+        let body = Fields::new()
+            .with("nth", nth.cast_signed())
+            .with("at", Field::time(nth))
+            .with("bytes", bytes::Bytes::from(nth.to_be_bytes().to_vec()));
+        let draft = Draft::new(body)
+            .until(nth + 1)
+            .found_by("by_number", IndexKey::new().number(nth))
+            .found_by("by_kind", IndexKey::new().number(nth % 7));
+        RecordWrite::create(&THINGS, RecordKey::from(Uuid::from_u128(nth.into())), draft)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = SqliteStore::open(&SqliteOptions::at(directory)).unwrap();
+        for nths in (0..count).collect::<Vec<_>>().chunks(100) {
+            let writes = nths.iter().map(|nth| write(*nth)).collect();
+            let commit = Commit { id: CommitId(Uuid::from_u128(nths[0].into())), writes };
+            store.commit(commit, 0).await.unwrap().unwrap();
+        }
+        store.close().await.unwrap();
+    });
+}
+
 #[test]
 fn moves_a_data_directory_into_mongodb_and_back() {
     let directory = tempfile::tempdir().unwrap();
@@ -145,7 +180,9 @@ fn moves_a_data_directory_into_mongodb_and_back() {
         play(6, 1, &first);
         assert_eq!(server.drain().code(), Some(0));
     }
+    put_records(&first, 300);
     let before = inspected(&first, &[]);
+    assert_eq!(before["records"], 300);
     let settings = settings();
     let migrate = |from: &Path, to: &Path| {
         let mut command = Command::new(BINARY);
@@ -155,7 +192,9 @@ fn moves_a_data_directory_into_mongodb_and_back() {
     let told = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
     let moved = migrate(&first, "mongodb".as_ref());
     assert!(moved.status.success(), "{}", told(&moved));
-    assert!(String::from_utf8_lossy(&moved.stdout).contains("its state hash is the same"));
+    let said = String::from_utf8_lossy(&moved.stdout);
+    assert!(said.contains("its state hash is the same"), "{said}");
+    assert!(said.contains("and 300 records."), "{said}");
     let again = migrate(&first, "mongodb".as_ref());
     assert!(told(&again).contains("it has to be empty"), "{}", told(&again));
     let back = migrate("mongodb".as_ref(), &second);
@@ -163,6 +202,7 @@ fn moves_a_data_directory_into_mongodb_and_back() {
 
     let after = [inspected(&first, &settings), inspected(&second, &[])];
     for after in after {
+        assert_eq!(after["records"], 300);
         let pairs =
             before["branes"].as_array().unwrap().iter().zip(after["branes"].as_array().unwrap());
         for (was, is) in pairs {

@@ -17,6 +17,9 @@ use crate::records::{
 /// Records read in one step: a few megabytes at worst.
 const BITE: usize = 32;
 
+/// Records read in one step of a scan, which nobody waits for.
+const SCAN_BITE: u32 = 128;
+
 /// What is known of each key.
 type ByKey = BTreeMap<RecordKey, Result<StoredRecord, StoreError>>;
 
@@ -176,7 +179,7 @@ async fn bite(link: &Link, of: &str, after: &str) -> Result<Vec<Document>, Store
     let find = Find {
         filter: doc! {"_id": {"$gt": after}},
         sort: doc! {"_id": 1},
-        limit: BITE as u32,
+        limit: SCAN_BITE,
         ..Find::default()
     };
     link.many(&rows::collection(of), find).await

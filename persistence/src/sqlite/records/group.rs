@@ -16,7 +16,7 @@ use super::super::journal::Journal;
 use super::super::options::SqliteOptions;
 use super::super::worker::{Lane, Poster, Worker};
 use super::write::RecordTables;
-use crate::error::{Place, StoreError};
+use crate::error::StoreError;
 use crate::records::{CommitOutcome, Prepared, Weighed, carry_out, weigh};
 
 /// The most commits, and about how many bytes, of one group.
@@ -189,8 +189,7 @@ fn commit_one(db: &Connection, commit: &Prepared) -> Result<Answer, StoreError> 
         Ok(Weighed::Known(committed)) => Ok(Ok(Ok(committed))),
         Ok(Weighed::Refused(refusal)) => Ok(Ok(Err(refusal))),
         Ok(Weighed::Do(plan)) => carry_out(&mut tables, commit, plan).map(|done| Ok(Ok(done))),
-        Err(error @ StoreError::Damaged { place: Place::Record { .. }, .. })
-        | Err(error @ StoreError::Invalid(_)) => Ok(Err(error)),
+        Err(error @ (StoreError::Damaged { .. } | StoreError::Invalid(_))) => Ok(Err(error)),
         Err(error) => Err(error),
     }
 }
