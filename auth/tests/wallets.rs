@@ -402,7 +402,8 @@ proptest! {
         scheme in prop::option::of("[a-z][a-z0-9+.-]{0,8}"),
         domain in "([a-z]{1,5}@)?[a-z0-9.-]{1,20}(:[0-9]{0,5})?",
         statement in prop::option::of("[ -~]{0,60}"),
-        uri in "[a-z]{1,5}:(//[a-z.]{0,9})?(/[a-z%@:]{0,9}){0,3}(\\?[a-z/]{0,5})?(#[a-z/]{0,5})?",
+        // A path that begins with two slashes would be an authority.
+        uri in "[a-z]{1,5}:(//[a-z.]{0,9})?(/[a-z%@:]{1,9}){0,3}(\\?[a-z/]{0,5})?(#[a-z/]{0,5})?",
         chain_id: u64,
         nonce in "[A-Za-z0-9]{6,20}",
         unix_s in 0..253_402_300_800_u64,
