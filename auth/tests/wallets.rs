@@ -11,13 +11,13 @@
 use avvy_auth::rate::RetryAfterMs;
 use avvy_auth::wallet::{
     Address, Challenge, Challenges, InvalidSignature, MAX_MESSAGE_BYTES, MessageError,
-    MessageParts, ProofError, Purpose, SignInMessage, Signature, Site, Timestamp,
+    MessageParts, ProofError, Purpose, SignInMessage, Signature, Site, Timestamp, Wallets,
 };
 use avvy_model::{Code, UserId};
 use k256::ecdsa::signature::hazmat::PrehashSigner;
 use k256::ecdsa::{RecoveryId, SigningKey};
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha3::{Digest, Keccak256};
 use uuid::Uuid;
 
@@ -370,6 +370,26 @@ fn a_challenge_is_answered_once_in_time_and_for_its_purpose() {
     assert_eq!(open.give(more.clone(), NOW_S), Ok(()));
     assert_eq!(open.give(attach, NOW_S + 500), Ok(()));
     assert_eq!(open.len(), 1, "what is over is forgotten");
+}
+
+/// What is stored stays readable: this is its form.
+#[test]
+fn what_is_kept_comes_back() {
+    let wallet = Address::new([0xab; 20]);
+    let detach = Challenge::new(Purpose::Detach(USER, wallet), [9; 16], NOW_S, 300);
+    let kept = json!({
+        "purpose": {"Detach": [USER.to_string(), wallet.to_string()]},
+        "nonce": "09".repeat(16), "issued_s": NOW_S, "expires_s": NOW_S + 300,
+    });
+    assert_eq!(serde_json::to_value(&detach).unwrap(), kept);
+    assert_eq!(serde_json::from_value::<Challenge>(kept).unwrap(), detach);
+    let mut wallets = Wallets::default();
+    wallets.attach(wallet).unwrap();
+    let kept = json!([wallet.to_string()]);
+    assert_eq!(serde_json::to_value(&wallets).unwrap(), kept);
+    assert_eq!(serde_json::from_value::<Wallets>(kept).unwrap(), wallets);
+    let lower = json!([wallet.to_string().to_lowercase()]);
+    assert!(serde_json::from_value::<Wallets>(lower).is_err());
 }
 
 proptest! {

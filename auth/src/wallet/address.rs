@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use k256::ecdsa::VerifyingKey;
+use serde::{Deserialize, Serialize};
 use sha3::{Digest, Keccak256};
 
 /// The text is not an address with its checksum.
@@ -16,7 +17,8 @@ pub struct InvalidAddress;
 /// Its one text is that of EIP-55: `0x` and 40 hexadecimal digits, of whose
 /// letters those are capitals where the hash of the text says so. Another
 /// spelling is refused, as a mistyped address would be.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Address([u8; 20]);
 
 impl Address {
@@ -62,6 +64,20 @@ impl fmt::Display for Address {
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
+        address.to_string()
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = InvalidAddress;
+
+    fn try_from(text: String) -> Result<Self, InvalidAddress> {
+        text.parse()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use avvy_model::{Code, UserId};
+use serde::{Deserialize, Serialize};
 
 use super::{Address, InvalidSignature, MessageError, MessageParts, Signature};
 use super::{SignInMessage, Timestamp};
@@ -91,7 +92,7 @@ impl Site {
 /// What a wallet signs for. The statement that the person reads names it, so
 /// that nobody attaches their wallet to the account of another while they
 /// believe to sign in.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Purpose {
     /// To sign in.
     SignIn,
@@ -116,8 +117,9 @@ impl Purpose {
 }
 
 /// A question to a wallet. Kept under its nonce until it is answered, once, or
-/// over.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// over; by [`Challenges`] on one server, by what several share elsewhere, as
+/// long as that gives it out once.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Challenge {
     purpose: Purpose,
     nonce: String,

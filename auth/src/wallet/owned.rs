@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use avvy_model::Code;
+use serde::{Deserialize, Serialize};
 
 use super::Address;
 
@@ -39,7 +40,7 @@ impl WalletError {
 
 /// The wallets by which a user signs in. That no other user has one of them is
 /// for the store to see to, which knows all users.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Wallets(BTreeSet<Address>);
 
 impl Wallets {
