@@ -3,7 +3,7 @@
 //! The counters come from the compiler itself (SanitizerCoverage), so the
 //! project's own toolchain is enough.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,9 @@ const NOTES: [&str; 2] = ["<!-- runs: begin -->\n", "<!-- runs: end -->"];
 
 /// Seconds for each target, unless told otherwise.
 const SECONDS: u64 = 600;
+/// Inputs that a corpus has, at least; `fuzz/tests/corpora.rs` changes them and
+/// puts them together.
+const LEAST: usize = 30;
 /// Longer inputs teach little and are slow.
 const MAX_BYTES: u32 = 4_096;
 /// What has the compiler count which code was reached and what was compared.
@@ -105,11 +108,32 @@ fn fuzz(fuzzer: &Path, name: &str, seconds: u64) -> Result<u64> {
     ];
     println!("{name}: {seconds} s");
     let runs = run(&[&found, &corpus], &options)?;
-    // A small set of inputs that reaches every place; not how often, too.
-    let cover = ["-set_cover_merge=1", "-use_counters=0", "-verbosity=0"].map(str::to_owned);
-    run(&[&merged, &corpus, &found], &cover)?;
+    // A small set of inputs that reaches every place; not how often, too, unless
+    // that leaves little to change and put together.
+    for counters in [0, 1] {
+        if inputs(&merged)?.len() < LEAST {
+            let cover = ["-set_cover_merge=1".to_owned(), format!("-use_counters={counters}")];
+            run(&[&merged, &corpus, &found], &[&cover[..], &["-verbosity=0".to_owned()]].concat())?;
+        }
+    }
+    fill(&merged, &[&corpus, &found])?;
     pack(&merged, &packed)?;
     Ok(runs)
+}
+
+/// Adds the shortest inputs of these folders that are not there, until there are
+/// enough: a target with little code may be covered by a handful.
+fn fill(folder: &Path, others: &[&Path]) -> Result<()> {
+    let there = inputs(folder)?;
+    let mut more = BTreeSet::new();
+    for other in others {
+        more.extend(inputs(other)?.difference(&there).cloned());
+    }
+    let missing = LEAST.saturating_sub(there.len());
+    for (number, Input(_, bytes)) in more.into_iter().take(missing).enumerate() {
+        fs::write(folder.join(format!("more-{number:05}")), bytes)?;
+    }
+    Ok(())
 }
 
 /// Calls a fuzzer and passes on what it says; the number of runs, if it says
@@ -168,17 +192,27 @@ fn unpack(packed: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The other way round: the shortest first, equal ones by their bytes, so
-/// that the same inputs make the same file.
-fn pack(folder: &Path, packed: &Path) -> Result<()> {
-    let mut inputs = Vec::new();
+/// An input behind its length: the shortest comes first, and the same inputs
+/// always make the same file.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Input(usize, Vec<u8>);
+
+/// The inputs in a folder.
+fn inputs(folder: &Path) -> Result<BTreeSet<Input>> {
+    let mut inputs = BTreeSet::new();
     for entry in fs::read_dir(folder)? {
-        inputs.push(fs::read(entry?.path())?);
+        let bytes = fs::read(entry?.path())?;
+        inputs.insert(Input(bytes.len(), bytes));
     }
-    ensure!(!inputs.is_empty(), "nothing was merged");
-    inputs.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+    Ok(inputs)
+}
+
+/// The other way round, if there are enough of them.
+fn pack(folder: &Path, packed: &Path) -> Result<()> {
+    let inputs = inputs(folder)?;
+    ensure!(inputs.len() >= LEAST, "{} inputs are too few for a corpus", inputs.len());
     let mut bytes = Vec::new();
-    for input in inputs {
+    for Input(_, input) in inputs {
         bytes.extend_from_slice(&u32::try_from(input.len())?.to_be_bytes());
         bytes.extend_from_slice(&input);
     }
@@ -189,6 +223,42 @@ fn pack(folder: &Path, packed: &Path) -> Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    /// Files of these bytes in a folder of its own.
+    fn folder(name: &str, files: &[&[u8]]) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("avvy-xtask-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        for (number, bytes) in files.iter().enumerate() {
+            fs::write(folder.join(number.to_string()), bytes).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn a_corpus_is_never_too_small() {
+        let texts: Vec<String> = (0..40).map(|n| "x".repeat(n + 1)).collect();
+        let texts: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
+        let merged = folder("merged", &[texts[39], texts[3]]);
+        let (corpus, found) = (folder("corpus", &texts[..20]), folder("found", &texts[10..40]));
+        let packed = merged.with_extension("packed");
+        let few = pack(&merged, &packed).unwrap_err().to_string();
+        assert!(few.contains("2 inputs are too few") && !packed.exists(), "{few}");
+        fill(&merged, &[&corpus, &found]).unwrap();
+        pack(&merged, &packed).unwrap();
+        // The shortest, and what was chosen before.
+        let again = folder("again", &[]);
+        unpack(&packed, &again).unwrap();
+        let lengths: Vec<usize> = inputs(&again).unwrap().into_iter().map(|i| i.0).collect();
+        assert_eq!(lengths, (1..30).chain([40]).collect::<Vec<_>>());
+        // Enough is enough.
+        fill(&merged, &[&found]).unwrap();
+        assert_eq!(inputs(&merged).unwrap().len(), LEAST);
+        for folder in [merged, corpus, found, again] {
+            fs::remove_dir_all(folder).unwrap();
+        }
+        fs::remove_file(packed).unwrap();
+    }
 
     #[test]
     fn a_row_takes_the_place_of_the_one_before() {
