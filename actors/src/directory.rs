@@ -341,7 +341,7 @@ impl Directory {
         brane: BraneId,
         waiting: Vec<OpenReply>,
     ) {
-        let preloaded = self.take_preloaded(brane);
+        let preloaded = self.preloaded(brane);
         self.branes.insert(brane, Entry::Opening(waiting));
         let channel = Channel(self.next_channel);
         self.next_channel = self.next_channel.wrapping_add(1).max(1);
@@ -379,6 +379,7 @@ impl Directory {
         if let Ok(handle) = &opened {
             self.actors.insert(handle.actor.get_id(), (brane, handle.epoch));
             self.branes.insert(brane, Entry::Open(handle.clone()));
+            self.coming.remove(&brane);
         }
         for reply in waiting {
             reply(opened.clone());

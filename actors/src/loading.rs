@@ -1,7 +1,7 @@
 //! Opening a brane: reads from the store what the [`Loading`] machine asks for.
 
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -44,12 +44,27 @@ pub(crate) struct Loaded {
     pub(crate) windows: Vec<Flush>,
 }
 
+/// What was read of a brane before it could be opened, until whoever opens it
+/// takes it.
+#[derive(Clone)]
+pub(crate) struct Preloaded(Arc<Mutex<Option<Box<Recovery>>>>);
+
+impl Preloaded {
+    pub(crate) fn new(recovery: Box<Recovery>) -> Self {
+        Self(Arc::new(Mutex::new(Some(recovery))))
+    }
+
+    fn take(&self) -> Option<Box<Recovery>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// Reads a brane under a new epoch, or what is not `preloaded` of it.
 pub(crate) async fn load(
     context: &DirectoryContext,
     brane: BraneId,
     channel: Channel,
-    preloaded: Option<Box<Recovery>>,
+    preloaded: Option<Preloaded>,
 ) -> Result<Loaded, Denied> {
     let patience = Duration::from_millis(context.config.open_timeout_ms);
     let opening = open(context, brane, channel, preloaded);
@@ -75,7 +90,7 @@ async fn open(
     context: &DirectoryContext,
     brane: BraneId,
     channel: Channel,
-    preloaded: Option<Box<Recovery>>,
+    preloaded: Option<Preloaded>,
 ) -> Result<Loaded, Denied> {
     settle(context, brane).await?;
     let store = context.store.as_ref();
@@ -86,6 +101,8 @@ async fn open(
         error!(%brane, from = %torn.kept, to = %torn.claimed, chunks = torn.chunks,
             why = torn.why, "the end of a journal is not whole and has been cut off");
     }
+    // Only now: who was refused has to be able to come again.
+    let preloaded = preloaded.and_then(|preloaded| preloaded.take());
     let usable = preloaded.filter(|read| opened.torn.is_none() && read.head() <= opened.head);
     let recovery = match usable {
         Some(read) => catch_up(store, brane, *read, opened.head).await?,

@@ -13,7 +13,7 @@ use super::{Directory, DirectoryMsg, Entry, OpenReply};
 use crate::Denied;
 use crate::brane::BraneMsg;
 use crate::fleet::hand_over::{self, Desk};
-use crate::loading;
+use crate::loading::{self, Preloaded};
 use crate::metrics::count;
 use crate::probe;
 
@@ -26,7 +26,7 @@ pub(super) enum Coming {
     Waiting,
     Loading,
     /// Up to what was durable then.
-    Loaded(Box<Recovery>),
+    Loaded(Preloaded),
 }
 
 impl Directory {
@@ -47,7 +47,8 @@ impl Directory {
         if self.is_draining || self.going_to.is_some() || !has_room {
             return info!(%brane, "a brane is offered that has no room here");
         }
-        if !self.branes.contains_key(&brane) {
+        // Who asks for it meanwhile is sent to where it is.
+        if matches!(self.branes.get(&brane), None | Some(Entry::Opening(_))) {
             self.coming.entry(brane).or_insert(Coming::Waiting);
             self.preload_next(myself);
         }
@@ -83,7 +84,7 @@ impl Directory {
         if let Some(coming) = self.coming.get_mut(&brane) {
             match loaded {
                 Ok(recovery) => {
-                    *coming = Coming::Loaded(recovery);
+                    *coming = Coming::Loaded(Preloaded::new(recovery));
                     self.say_ready(brane);
                 }
                 Err(code) => {
@@ -113,10 +114,11 @@ impl Directory {
         self.coming.remove(&brane);
     }
 
-    /// What is loaded of a brane that was offered.
-    pub(super) fn take_preloaded(&mut self, brane: BraneId) -> Option<Box<Recovery>> {
-        match self.coming.remove(&brane) {
-            Some(Coming::Loaded(recovery)) => Some(recovery),
+    /// What is loaded of a brane that was offered. It stays until the brane is
+    /// open here, or is offered no more: whoever asks too early is refused.
+    pub(super) fn preloaded(&self, brane: BraneId) -> Option<Preloaded> {
+        match self.coming.get(&brane) {
+            Some(Coming::Loaded(preloaded)) => Some(preloaded.clone()),
             Some(Coming::Waiting | Coming::Loading) | None => None,
         }
     }

@@ -177,6 +177,31 @@ async fn a_node_that_ends_hands_its_branes_over() {
     assert_eq!(two.system.status().await.unwrap().lease.unwrap().taken, 0);
 }
 
+/// Whoever asks for a brane where it is to come is sent to where it is, and does
+/// not keep it from coming.
+#[tokio::test]
+async fn a_brane_comes_though_it_is_asked_for_too_early() {
+    let Pair { one, two, .. } = Pair::new(config()).await;
+    let mut session = one.connect().await;
+    let (channel, _) = session.join(one.brane, client(), None).await;
+    session.create(channel, 1).await;
+    let handing_over = one.system.hand_over(PATIENCE);
+    let asking = async {
+        loop {
+            match two.system.view(two.brane, &two.claims).await {
+                Ok(view) => return view,
+                Err(denied) => assert_eq!(denied, Code::Moved),
+            }
+        }
+    };
+    let ((), view) = timeout(PATIENCE, async { tokio::join!(handing_over, asking) }).await.unwrap();
+    assert_eq!((view.world.len(), view.at.seq), (2, Seq(1)));
+    assert_eq!(session.left().await, (Some(Code::Moved), Some("http://two".to_owned())));
+    let metrics = one.system.metrics();
+    let moved = [&metrics.branes_moved, &metrics.branes_not_moved];
+    assert_eq!(moved.map(|count| count.load(Ordering::Relaxed)), [1, 0]);
+}
+
 #[tokio::test]
 async fn what_nobody_takes_is_closed() {
     let Pair { one, two, .. } = Pair::new(config()).await;
