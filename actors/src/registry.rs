@@ -73,15 +73,11 @@ impl Registry {
     }
 
     /// Tells the sessions that have joined a brane that its actor is gone.
-    /// With an address it goes on at the node there.
+    /// With an address it goes on at the node there. They have been told when
+    /// this returns: a node that ends closes them next.
     pub(crate) fn brane_lost(&self, brane: BraneId, address: Option<&str>) {
-        let address: Option<Arc<str>> = address.map(Arc::from);
         for entry in &self.sessions {
-            if entry.shared.routes().iter().any(|route| route.brane == brane) {
-                // A session that ends at this moment needs no news.
-                let address = address.clone();
-                let _ = entry.actor.send_message(SessionMsg::BraneLost { brane, address });
-            }
+            entry.shared.brane_lost(brane, address);
         }
     }
 

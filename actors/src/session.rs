@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use avvy_auth::rate::{Bucket, RetryAfterMs};
 use avvy_flow::{Load, SessionKey};
-use avvy_model::{Code, TraceId};
+use avvy_model::{BraneId, Code, TraceId};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::{self, DecodeError, PartialUpdate};
 use avvy_protocol::{Channel, ClientMessage, PeopleRequest, ServerMessage, Update};
@@ -200,6 +200,25 @@ impl Shared {
     pub(crate) fn route(&self, channel: Channel) -> Option<BraneHandle> {
         let routes = self.routes();
         routes.iter().find(|route| route.channel == channel).map(|route| route.handle.clone())
+    }
+
+    /// A brane that it may have joined has ended here; with an address it goes on
+    /// at the node there. The client joins again, with where its copy stands;
+    /// that is all it sees of a restart.
+    pub(crate) fn brane_lost(&self, brane: BraneId, address: Option<&str>) {
+        let route = {
+            let mut routes = self.routes();
+            let at = routes.iter().position(|route| route.brane == brane);
+            at.map(|at| routes.swap_remove(at))
+        };
+        if let Some(route) = route {
+            let code = if address.is_some() { Code::Moved } else { Code::Unavailable };
+            self.tell(&ServerMessage::Left {
+                channel: route.channel,
+                code: Some(code),
+                address: address.map(str::to_owned),
+            });
+        }
     }
 
     /// Leaves every brane, without a word to the client.

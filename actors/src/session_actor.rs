@@ -36,8 +36,6 @@ pub(crate) enum SessionMsg {
     Received(ClientMessage, Permit),
     /// The directory's answer to a join.
     Opened { join: Box<Join>, result: Result<BraneHandle, Denied>, permit: Permit },
-    /// A joined brane's actor is gone; with an address the brane is there.
-    BraneLost { brane: BraneId, address: Option<Arc<str>> },
     /// Tokens were revoked.
     Recheck,
     /// The connection has ended.
@@ -124,9 +122,6 @@ impl Actor for SessionActor {
         match message {
             SessionMsg::Received(message, permit) => session.on_received(&myself, message, permit),
             SessionMsg::Opened { join, result, permit } => session.on_opened(*join, result, permit),
-            SessionMsg::BraneLost { brane, address } => {
-                session.on_brane_lost(brane, address.as_deref());
-            }
             SessionMsg::Recheck => session.on_recheck(),
             SessionMsg::Ended => {
                 session.on_ended();
@@ -331,7 +326,7 @@ impl Session {
             permit: Some(permit),
         };
         if handle.actor.send_message(message).is_err() {
-            self.on_brane_lost(handle.brane, None);
+            self.shared.brane_lost(handle.brane, None);
         }
     }
 
@@ -430,24 +425,6 @@ impl Session {
             .is_some_and(|route| route.fan_out.send_message(FanOutMsg::People(message)).is_ok());
         if !sent {
             self.shared.refuse(Code::NotJoined, Some(operation), Some(channel), None);
-        }
-    }
-
-    /// The client joins again, with where its copy stands; that is all it sees
-    /// of a brane's restart.
-    fn on_brane_lost(&mut self, brane: BraneId, address: Option<&str>) {
-        let route = {
-            let mut routes = self.shared.routes();
-            let at = routes.iter().position(|route| route.brane == brane);
-            at.map(|at| routes.swap_remove(at))
-        };
-        if let Some(route) = route {
-            let code = if address.is_some() { Code::Moved } else { Code::Unavailable };
-            self.shared.tell(&ServerMessage::Left {
-                channel: route.channel,
-                code: Some(code),
-                address: address.map(str::to_owned),
-            });
         }
     }
 
