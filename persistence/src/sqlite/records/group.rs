@@ -193,3 +193,113 @@ fn commit_one(db: &Connection, commit: &Prepared) -> Result<Answer, StoreError> 
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use avvy_model::{BraneId, Epoch, Grid, Seq, UserId, Visibility};
+    use bytes::Bytes;
+    use std::sync::mpsc;
+    use uuid::Uuid;
+
+    use super::super::super::start::SqliteStore;
+    use super::*;
+    use crate::chunk::ChunkWrite;
+    use crate::record::{BraneKind, BraneRecord};
+    use crate::records::{
+        Collection, Commit, CommitId, Draft, Fields, RecordKey, RecordWrite, Records,
+    };
+    use crate::store::Store;
+
+    static THINGS: Collection = Collection { name: "things", indexes: &[] };
+
+    fn commit(nth: u128) -> Commit {
+        let draft = Draft::new(Fields::new());
+        let write = RecordWrite::create(&THINGS, RecordKey::from(Uuid::from_u128(nth)), draft);
+        Commit { id: CommitId(Uuid::from_u128(nth)), writes: vec![write] }
+    }
+
+    fn brane() -> BraneRecord {
+        BraneRecord {
+            id: BraneId::from_bytes([1; 16]),
+            owner: UserId::from_bytes([2; 16]),
+            name: String::new(),
+            kind: BraneKind::Public,
+            visibility: Visibility::Public,
+            created_ms: 1,
+            grid: Grid::default(),
+        }
+    }
+
+    /// A store whose writer waits until the sender is dropped.
+    async fn blocked(root: &std::path::Path) -> (Arc<SqliteStore>, Epoch, mpsc::Sender<()>) {
+        let store = Arc::new(SqliteStore::open(&SqliteOptions::at(root)).unwrap());
+        store.create_brane(brane()).await.unwrap();
+        let epoch = store.open(brane().id).await.unwrap().epoch;
+        let (release, released) = mpsc::channel::<()>();
+        let wait = move |_: &mut Journal| {
+            let _ = released.recv();
+        };
+        store.journal.poster().post_in(Lane::Urgent, wait).unwrap();
+        (store, epoch, release)
+    }
+
+    #[tokio::test]
+    async fn an_append_waits_for_one_group_at_most() {
+        let root = tempfile::tempdir().unwrap();
+        let (store, epoch, release) = blocked(root.path()).await;
+        let all = 3 * MAX_COMMITS + 1;
+        let commits: Vec<_> = (0..all as u128)
+            .map(|nth| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move { store.commit(commit(nth), 1).await })
+            })
+            .collect();
+        while store.waiting.lock().jobs.len() < all {
+            tokio::task::yield_now().await;
+        }
+        // Behind all of them, and a look at what is there right after it.
+        let (from, to, body) = (Seq(0), Seq(1), Bytes::from_static(b"x"));
+        let chunk = ChunkWrite { brane: brane().id, epoch, from, to, at_ms: 1, body };
+        let mut append = std::pin::pin!(store.append(vec![chunk]));
+        let look = async {
+            store
+                .journal
+                .call(Lane::Urgent, 0, |journal| {
+                    let count = |sql, db: &Connection| {
+                        db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+                    };
+                    journal.write(|write| {
+                        let db = &write.transaction;
+                        let records = count("SELECT count(*) FROM records", db);
+                        Ok((records, count("SELECT count(*) FROM chunks", db)))
+                    })
+                })
+                .await
+        };
+        let release = async {
+            tokio::task::yield_now().await;
+            drop(release);
+        };
+        let (appended, found, ()) = tokio::join!(&mut append, look, release);
+        assert_eq!(appended.unwrap(), [Ok(())]);
+        assert_eq!(found.unwrap(), (MAX_COMMITS as i64, 1));
+        for commit in commits {
+            assert!(commit.await.unwrap().unwrap().is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_writer_that_ends_is_answered() {
+        let root = tempfile::tempdir().unwrap();
+        let (store, _, release) = blocked(root.path()).await;
+        let panics = |_: &mut Journal| panic!("planned");
+        store.journal.poster().post_in(Lane::Urgent, panics).unwrap();
+        let waits = store.commit(commit(1), 1);
+        let release = async { drop(release) };
+        let (answer, ()) = tokio::join!(waits, release);
+        assert_eq!(answer, Err(StoreError::Overloaded), "nothing was begun");
+        assert_eq!(store.commit(commit(2), 1).await, Err(StoreError::Closed));
+        assert_eq!(store.waiting.lock().jobs.len(), 0);
+    }
+}
