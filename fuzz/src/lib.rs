@@ -48,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     slow("config", settings::config),
     slow("store", stores::store),
     quick("spool", stores::spool),
+    quick("record", stores::record_of_others),
     quick("value", values::value),
     quick("props", values::props),
     quick("token", tokens::token),

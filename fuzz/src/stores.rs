@@ -4,8 +4,10 @@ use std::fs;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use avvy_model::{BraneId, Epoch, Grid, Seq, UserId, Visibility};
+use avvy_persistence::cache::{Model, RecordsByKey};
 use avvy_persistence::records::{
-    Collection, Commit, CommitId, Draft, Fields, Index, IndexKey, RecordKey, RecordWrite, Records,
+    Collection, Commit, CommitId, Cursor, Draft, Fields, Index, IndexKey, RecordKey, RecordWrite,
+    Records,
 };
 use avvy_persistence::spool::{read_segment, write_segment};
 use avvy_persistence::sqlite::{SqliteOptions, SqliteReader, SqliteStore};
@@ -135,6 +137,19 @@ pub fn spool(bytes: &[u8]) {
         let found = read_segment(input);
         let good = &input[..found.good_bytes as usize];
         assert!(good.is_empty() || good == write_segment(found.number, &found.chunks));
+    }
+}
+
+/// A record as a cache that nodes share holds it, and, where it is text, a place
+/// in a listing as somebody sends it who wants the next page.
+pub fn record_of_others(bytes: &[u8]) {
+    if let Some(record) = RecordsByKey::decode(bytes) {
+        let again = RecordsByKey::encode(&record);
+        assert_eq!(RecordsByKey::decode(&again), Some(record), "what was read is written");
+    }
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    if let Some(cursor) = Cursor::from_text(text) {
+        assert_eq!(cursor.to_text(), text, "one place has one text");
     }
 }
 

@@ -109,6 +109,7 @@ pub(crate) fn decode_record(bytes: &[u8]) -> Option<Record> {
     let (key, content) = rest.split_at_checked(usize::try_from(length).ok()?)?;
     let key = RecordKey::new(str::from_utf8(key).ok()?)?;
     let (_, body) = codec::decode(content).ok()?;
+    body.check().ok()?;
     Some(Record { key, version, expires_s: end.checked_sub(1), body })
 }
 
