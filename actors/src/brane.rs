@@ -224,7 +224,7 @@ impl Actor for BraneActor {
         let is_request = matches!(message, BraneMsg::Write(_) | BraneMsg::View(_));
         match message {
             BraneMsg::Join { session, number, wire, principal, join, permit } => {
-                brane.members.insert(session, number, join.client, principal, wire);
+                brane.members.insert(session, number, join.client, principal.user, wire);
                 brane.on_knock(&myself, session, principal, join, permit);
             }
             BraneMsg::Entered(sessions) => brane.on_entered(&sessions),
@@ -346,6 +346,10 @@ impl Brane {
                 self.tell_fan_out(FanOutMsg::Detach { session, farewell: None });
             }
             BraneEffect::Refuse { session, code } => self.refuse(session, code),
+            BraneEffect::Expel { session, code } => self.expel(session, code),
+            BraneEffect::Voice { session, voice } => {
+                self.tell_fan_out(FanOutMsg::Voice { session, voice });
+            }
             BraneEffect::Tell { session, message } => self.tell(session, message),
             BraneEffect::Durable { at, waiting } => {
                 self.tell_fan_out(FanOutMsg::Durable { at, waiting });
@@ -367,18 +371,16 @@ impl Brane {
     fn attach(&mut self, myself: &ActorRef<BraneMsg>, attach: Box<Attach>) {
         // A writer needs no copy of the world.
         let session = attach.session;
-        let (Some(wire), Some(principal), Some(join)) = (
-            self.members.wire(session),
-            self.members.principal(session),
-            self.members.join(session),
-        ) else {
+        let (Some(wire), Some(join)) = (self.members.wire(session), self.members.join(session))
+        else {
             return;
         };
+        let Some(user) = self.members.user(session) else { return };
         if let Some(replaced) = self.members.hold(session) {
             self.context.registry.close(replaced, CloseCode::Replaced);
             self.on_leave(myself, replaced, None);
         }
-        self.tell_fan_out(FanOutMsg::Attach { attach, join, principal, wire });
+        self.tell_fan_out(FanOutMsg::Attach { attach, join, user, wire });
     }
 
     fn close(&mut self, myself: &ActorRef<BraneMsg>, input: BraneInput) {

@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use avvy_auth::Claims;
 use avvy_flow::group_commit::Rejected;
 use avvy_flow::lease::hand_over::Ended;
 use avvy_flow::recovery::Recovery;
@@ -32,7 +31,6 @@ use crate::loading::{self, Loaded};
 use crate::metrics::Metrics;
 use crate::persistence::PersistenceMsg;
 use crate::registry::Registry;
-use crate::system::{principal, store_code};
 use moves::Coming;
 pub(crate) use moves::probe_brane;
 
@@ -41,11 +39,8 @@ pub(crate) type OpenReply = Box<dyn FnOnce(Result<BraneHandle, Denied>) + Send>;
 
 /// What reaches the directory.
 pub(crate) enum DirectoryMsg {
-    /// Find or open a brane for whoever may see it; without claims, for the
-    /// system itself.
-    Open { brane: BraneId, claims: Option<Box<Claims>>, reply: OpenReply },
-    /// Whoever asks may see the brane, which was not open.
-    Admitted { brane: BraneId, reply: OpenReply },
+    /// Find or open a brane.
+    Open { brane: BraneId, reply: OpenReply },
     /// A brane's state was read from the store, or not.
     Loaded { brane: BraneId, result: Result<Box<Loaded>, Denied> },
     /// Nobody has joined this brane for a while: it asks to be closed.
@@ -168,12 +163,7 @@ impl Actor for DirectoryActor {
         directory: &mut Directory,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            DirectoryMsg::Open { brane, claims, reply } => {
-                directory.on_open(&myself, brane, claims, reply);
-            }
-            DirectoryMsg::Admitted { brane, reply } => {
-                directory.on_admitted(&myself, brane, reply);
-            }
+            DirectoryMsg::Open { brane, reply } => directory.on_open(&myself, brane, reply),
             DirectoryMsg::Loaded { brane, result } => {
                 directory.on_loaded(&myself, brane, result).await;
             }
@@ -229,34 +219,7 @@ impl Actor for DirectoryActor {
 }
 
 impl Directory {
-    /// Nothing is opened, and nothing said of a brane, for somebody who may not
-    /// see it.
-    fn on_open(
-        &mut self,
-        myself: &ActorRef<DirectoryMsg>,
-        brane: BraneId,
-        claims: Option<Box<Claims>>,
-        reply: OpenReply,
-    ) {
-        let Some(claims) = claims else { return self.on_admitted(myself, brane, reply) };
-        if let Some(Entry::Open(handle)) = self.branes.get(&brane) {
-            let allowed = principal(&handle.record, &claims);
-            return reply(allowed.map(|_| handle.clone()).map_err(Denied::from));
-        }
-        let (store, directory) = (Arc::clone(&self.context.store), myself.clone());
-        tokio::spawn(async move {
-            let record = store.brane(brane).await.map_err(store_code);
-            match record.and_then(|record| principal(&record, &claims)) {
-                Ok(_) => {
-                    // Only at shutdown is there no directory any more.
-                    let _ = directory.send_message(DirectoryMsg::Admitted { brane, reply });
-                }
-                Err(code) => reply(Err(code.into())),
-            }
-        });
-    }
-
-    fn on_admitted(&mut self, myself: &ActorRef<DirectoryMsg>, brane: BraneId, reply: OpenReply) {
+    fn on_open(&mut self, myself: &ActorRef<DirectoryMsg>, brane: BraneId, reply: OpenReply) {
         if self.is_draining {
             return reply(Err(self.elsewhere(brane).unwrap_or(Code::Unavailable.into())));
         }
@@ -456,7 +419,7 @@ impl Directory {
         self.release(brane, epoch);
         self.context.registry.brane_lost(brane, None);
         for reply in waiting {
-            self.on_admitted(myself, brane, reply);
+            self.on_open(myself, brane, reply);
         }
         self.finish_draining();
     }

@@ -15,8 +15,8 @@ use avvy_flow::fan_out::{
     Change, FanOut, FanOutConfig, FanOutEffect, FanOutStatus, Level, Sight, Start,
 };
 use avvy_flow::frames::{PartFrames, PartsConfig, SharedParts, WindowFrames};
-use avvy_flow::people::PeopleConfig;
-use avvy_model::{Position, Principal, View};
+use avvy_flow::people::{PeopleConfig, Voice};
+use avvy_model::{Position, UserId, View};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::frame::Frame;
 use avvy_protocol::{Channel, Flush, ServerMessage};
@@ -38,7 +38,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// What reaches a fan-out actor.
 pub(crate) enum FanOutMsg {
     /// Let a session in by its join of this number, or start it anew.
-    Attach { attach: Box<Attach>, join: u64, principal: Principal, wire: Arc<dyn Wire> },
+    Attach { attach: Box<Attach>, join: u64, user: UserId, wire: Arc<dyn Wire> },
+    /// What a session may say to others has changed.
+    Voice { session: SessionKey, voice: Voice },
     /// A session wants to see this.
     Aim { session: SessionKey, goal: Option<View> },
     /// A session sees more.
@@ -155,10 +157,11 @@ impl Actor for FanOutActor {
         // for that goes through all who do.
         let is_of_people = matches!(message, FanOutMsg::People(_));
         match message {
-            FanOutMsg::Attach { attach, join, principal, wire } => {
-                let session = attach.session;
+            FanOutMsg::Voice { session, voice } => state.crowd.set_voice(session, voice),
+            FanOutMsg::Attach { attach, join, user, wire } => {
+                let (session, voice) = (attach.session, attach.voice);
                 state.on_attach(now_us, *attach, join, Arc::clone(&wire), &mut effects);
-                state.crowd.join(session, principal, wire);
+                state.crowd.join(session, user, voice, wire);
             }
             FanOutMsg::Detach { session, farewell } => {
                 state.crowd.leave(session);
@@ -221,7 +224,7 @@ impl State {
         wire: Arc<dyn Wire>,
         effects: &mut Vec<FanOutEffect>,
     ) {
-        let Attach { session, joined, rewind, view, goal, start } = attach;
+        let Attach { session, joined, rewind, view, goal, start, .. } = attach;
         let channel = self.channel;
         let mut frames = vec![frame(&ServerMessage::Joined(joined))];
         if let Some(to) = rewind {

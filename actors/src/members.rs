@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use avvy_flow::SessionKey;
-use avvy_model::{ClientId, Principal};
+use avvy_model::{ClientId, UserId};
 
 use crate::wire::Wire;
 
@@ -21,7 +21,7 @@ struct Member {
     join: u64,
     wire: Arc<dyn Wire>,
     client: ClientId,
-    principal: Principal,
+    user: UserId,
 }
 
 impl Members {
@@ -34,10 +34,10 @@ impl Members {
         session: SessionKey,
         join: u64,
         client: ClientId,
-        principal: Principal,
+        user: UserId,
         wire: Arc<dyn Wire>,
     ) {
-        self.members.insert(session, Member { join, wire, client, principal });
+        self.members.insert(session, Member { join, wire, client, user });
     }
 
     /// By which of its joins a session is here.
@@ -45,9 +45,9 @@ impl Members {
         self.members.get(&session).map(|member| member.join)
     }
 
-    /// As whom a session is here.
-    pub(crate) fn principal(&self, session: SessionKey) -> Option<Principal> {
-        self.members.get(&session).map(|member| member.principal)
+    /// Whose a session is.
+    pub(crate) fn user(&self, session: SessionKey) -> Option<UserId> {
+        self.members.get(&session).map(|member| member.user)
     }
 
     pub(crate) fn wire(&self, session: SessionKey) -> Option<Arc<dyn Wire>> {

@@ -7,9 +7,9 @@ mod poses;
 use std::sync::Arc;
 use std::time::Duration;
 
-use avvy_flow::people::{Outbox, People, PeopleConfig, PeopleStatus, Refused};
+use avvy_flow::people::{Outbox, People, PeopleConfig, PeopleStatus, Refused, Voice};
 use avvy_flow::{Now, SessionKey};
-use avvy_model::Principal;
+use avvy_model::UserId;
 use avvy_protocol::codec::encode_server;
 use avvy_protocol::frame::Frame;
 use avvy_protocol::{Channel, PeopleList, PeopleNews, ServerMessage, SignalSend};
@@ -62,8 +62,18 @@ impl Crowd {
         Self { machine: People::new(channel, config), metrics, working: false, tick_us: None }
     }
 
-    pub(crate) fn join(&mut self, session: SessionKey, principal: Principal, wire: Arc<dyn Wire>) {
-        self.machine.join(now(), session, principal, WireOutbox(wire));
+    pub(crate) fn join(
+        &mut self,
+        session: SessionKey,
+        user: UserId,
+        voice: Voice,
+        wire: Arc<dyn Wire>,
+    ) {
+        self.machine.join(now(), session, user, voice, WireOutbox(wire));
+    }
+
+    pub(crate) fn set_voice(&mut self, session: SessionKey, voice: Voice) {
+        self.machine.set_voice(session, voice);
     }
 
     pub(crate) fn leave(&mut self, session: SessionKey) {

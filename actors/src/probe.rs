@@ -84,7 +84,7 @@ impl Probe {
             number: 0,
             session,
             wire: Arc::new(Inbox(inbox)),
-            principal: Principal { user: self.user, role: Role::Owner },
+            principal: Principal { user: self.user, ceiling: Role::Owner, invited: true },
             join: Join {
                 brane: self.brane,
                 client: self.client,
@@ -145,6 +145,7 @@ impl Probe {
                 | ServerMessage::AreaFlush(_)
                 | ServerMessage::VersionComplete { .. }
                 | ServerMessage::Hash { .. }
+                | ServerMessage::Rights(_)
                 | ServerMessage::People(_)
                 | ServerMessage::Pong { .. } => continue,
             };

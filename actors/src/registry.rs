@@ -64,9 +64,9 @@ impl Registry {
         self.ending.load(Ordering::Acquire)
     }
 
-    /// The brane did not let the session in by this join: a later one is not a
-    /// second one. It may be on its way already.
-    pub(crate) fn join_refused(&self, session: SessionKey, brane: BraneId, join: u64) {
+    /// The brane did not let the session in by this join, or has let go of it:
+    /// a later one is not a second one. It may be on its way already.
+    pub(crate) fn forget_join(&self, session: SessionKey, brane: BraneId, join: u64) {
         if let Some(entry) = self.sessions.get(&session) {
             entry.shared.routes().retain(|route| (route.brane, route.join) != (brane, join));
         }

@@ -4,8 +4,8 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use avvy_auth::Claims;
 use avvy_auth::rate::{Bucket, RetryAfterMs};
-use avvy_auth::{Claims, role_for};
 use avvy_flow::admission::Appointments;
 use avvy_flow::people::Rate;
 use avvy_model::{Area, BraneId, Code, Principal};
@@ -29,6 +29,7 @@ use crate::registry::Registry;
 use crate::revocations::Revocations;
 use crate::route::Route;
 use crate::session::Shared;
+use crate::system::principal;
 
 /// What reaches a session actor.
 pub(crate) enum SessionMsg {
@@ -228,7 +229,7 @@ impl Session {
         if self.claims.as_ref().is_some_and(|old| old.user != claims.user) {
             return self.shared.refuse(Code::Forbidden, Some("auth.refresh"), None, None);
         }
-        self.leave_where_the_role_changes(&claims);
+        self.leave_where_the_token_changes(&claims);
         let expires = claims.expires_s;
         self.shared.expires_s.store(expires, Ordering::Release);
         self.shared.warned.store(false, Ordering::Release);
@@ -236,20 +237,17 @@ impl Session {
         self.shared.tell(&ServerMessage::Refreshed { expires });
     }
 
-    /// A brane keeps to the role that it let a session in with. Where the new
-    /// token gives another one, the client joins again and learns it.
-    fn leave_where_the_role_changes(&self, new: &Claims) {
+    /// A brane keeps to what the token allowed that it let a session in with.
+    /// Where the new one allows something else, the client joins again.
+    fn leave_where_the_token_changes(&self, new: &Claims) {
         let Some(old) = self.claims.as_deref() else { return };
         let routes = self.shared.routes();
         let handles: Vec<_> = routes.iter().map(|route| route.handle.clone()).collect();
         drop(routes);
         for BraneHandle { channel, record, .. } in handles {
-            let role = |claims| role_for(claims, record.id, record.owner, record.visibility);
-            match role(new) {
-                None => self.leave(channel, Some(Code::NotFound)),
-                changed if changed != role(old) => self.leave(channel, Some(Code::Unavailable)),
-                Some(_) => true,
-            };
+            if principal(&record, new) != principal(&record, old) {
+                self.leave(channel, Some(Code::Unavailable));
+            }
         }
     }
 
@@ -262,15 +260,14 @@ impl Session {
             Err(code) => return self.shared.refuse(code, Some("brane.join"), None, None),
         };
         self.opening.push((join.brane, joined));
-        let (brane, claims) = (join.brane, self.claims.clone());
+        let brane = join.brane;
         let reply_to = myself.clone();
         let reply = Box::new(move |result| {
             // A session that has ended needs no answer.
             let _ =
                 reply_to.send_message(SessionMsg::Opened { join: Box::new(join), result, permit });
         });
-        if self.context.directory.send_message(DirectoryMsg::Open { brane, claims, reply }).is_err()
-        {
+        if self.context.directory.send_message(DirectoryMsg::Open { brane, reply }).is_err() {
             self.opening.retain(|(opening, _)| *opening != brane);
             self.shared.refuse(Code::Unavailable, Some("brane.join"), None, Some(1_000));
         }
@@ -336,11 +333,7 @@ impl Session {
         if self.shared.has_expired(clock::unix_s()) {
             return Err(Code::TokenExpired);
         }
-        let record = &handle.record;
-        // A brane that the user may not see does not exist for the user.
-        role_for(claims, record.id, record.owner, record.visibility)
-            .map(|role| Principal { user: claims.user, role })
-            .ok_or(Code::NotFound)
+        Ok(principal(&handle.record, claims))
     }
 
     fn on_leave(&mut self, channel: Channel) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::{Duration, Instant};
 
-use avvy_auth::{Claims, Revocation, Verifier, role_for};
+use avvy_auth::{Claims, Revocation, Verifier};
 use avvy_brane::Frozen;
 use avvy_flow::SessionKey;
 use avvy_flow::admission::Appointments;
@@ -29,6 +29,7 @@ use uuid::Uuid;
 use crate::Denied;
 use crate::accounts::{Account, Accounts};
 use crate::brane::{BraneHandle, BraneMsg, Write};
+use crate::clock;
 use crate::config::SystemConfig;
 use crate::directory::DirectoryMsg;
 use crate::fan_out::FanOutMsg;
@@ -240,7 +241,11 @@ impl System {
     /// `not_found`, or what the store's failure amounts to.
     pub async fn brane(&self, brane: BraneId, claims: &Claims) -> Result<BraneRecord, Code> {
         let record = self.inner.store.brane(brane).await.map_err(store_code)?;
-        principal(&record, claims).map(|_| record)
+        if !principal(&record, claims).invited {
+            // Whether they have a role there, the brane knows.
+            self.view(brane, claims).await.map_err(|denied| denied.code)?;
+        }
+        Ok(record)
     }
 
     /// A page of the branes that this user finds in listings.
@@ -262,8 +267,10 @@ impl System {
     /// # Errors
     /// `not_found`, `unavailable`, `timeout`, `damaged`, `moved`.
     pub async fn view(&self, brane: BraneId, claims: &Claims) -> Result<View, Denied> {
-        let handle = self.brane_handle(brane, Some(claims)).await?;
-        Ok(self.ask(&handle.actor, BraneMsg::View).await?)
+        let handle = self.brane_handle(brane).await?;
+        let view = self.ask(&handle.actor, BraneMsg::View).await?;
+        view.world.rights().may_enter(&principal(&handle.record, claims), clock::unix_ms())?;
+        Ok(view)
     }
 
     /// Submits edits by the way that a session's take, and waits until they
@@ -279,8 +286,8 @@ impl System {
         claims: &Claims,
         request: WriteRequest,
     ) -> Result<Written, Denied> {
-        let handle = self.brane_handle(brane, Some(claims)).await?;
-        let principal = principal(&handle.record, claims)?;
+        let handle = self.brane_handle(brane).await?;
+        let principal = principal(&handle.record, claims);
         let session = self.next_session();
         let (reply, answer) = oneshot();
         let write = Write { session, principal, request, reply };
@@ -305,7 +312,7 @@ impl System {
     /// # Errors
     /// What went wrong on the way.
     pub async fn probe(&self) -> Result<probe::Report, Code> {
-        let handle = self.brane_handle(self.inner.probe.brane(), None).await;
+        let handle = self.brane_handle(self.inner.probe.brane()).await;
         let handle = handle.map_err(|denied| denied.code)?;
         self.inner.probe.run(&handle, self.next_session()).await
     }
@@ -423,20 +430,12 @@ impl System {
         let _ = self.inner.supervisor.get_cell().wait(None).await;
     }
 
-    /// Finds or opens a brane for whoever may see it; without claims, for the
-    /// system itself.
-    pub(crate) async fn brane_handle(
-        &self,
-        brane: BraneId,
-        claims: Option<&Claims>,
-    ) -> Result<BraneHandle, Denied> {
-        let claims = claims.cloned().map(Box::new);
-        let answer =
-            self.ask(&self.inner.directory, |reply: OneshotSender<_>| DirectoryMsg::Open {
-                brane,
-                claims,
-                reply: Box::new(move |result| drop(reply.send(result))),
-            });
+    /// Finds or opens a brane. Whether somebody may see it is for the brane to
+    /// say.
+    pub(crate) async fn brane_handle(&self, brane: BraneId) -> Result<BraneHandle, Denied> {
+        let answer = self.ask(&self.inner.directory, |reply: OneshotSender<_>| {
+            DirectoryMsg::Open { brane, reply: Box::new(move |result| drop(reply.send(result))) }
+        });
         answer.await?
     }
 
@@ -501,9 +500,6 @@ async fn owned_branes(
 }
 
 /// As whom the bearer of these claims is in a brane.
-pub(crate) fn principal(record: &BraneRecord, claims: &Claims) -> Result<Principal, Code> {
-    // A brane that the user may not see does not exist for the user.
-    role_for(claims, record.id, record.owner, record.visibility)
-        .map(|role| Principal { user: claims.user, role })
-        .ok_or(Code::NotFound)
+pub(crate) fn principal(record: &BraneRecord, claims: &Claims) -> Principal {
+    avvy_auth::principal(claims, record.id, record.owner, record.visibility)
 }

@@ -179,7 +179,7 @@ impl World {
     /// Makes the brane's actor fail.
     async fn fail_brane(&self) {
         self.system
-            .brane_handle(self.brane, None)
+            .brane_handle(self.brane)
             .await
             .unwrap()
             .actor

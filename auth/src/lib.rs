@@ -26,5 +26,5 @@ pub use error::TokenError;
 pub use key::{InvalidKey, Keys, PublicKey};
 pub use key_ring::{InvalidRing, KeyRing, MIN_PERIOD_S, PUBLISH_LEAD_S};
 pub use revoked::{MAX_LIFETIME_S, Revocation, Revoked};
-pub use rights::role_for;
+pub use rights::principal;
 pub use token::{Issuer, MAX_TOKEN_BYTES, Policy, Verifier};

@@ -1,35 +1,29 @@
-//! What a user may do in a brane.
+//! As whom the bearer of a token comes into a brane.
 
-use avvy_model::{BraneId, Role, UserId, Visibility};
+use avvy_model::{BraneId, Principal, UserId, Visibility};
 
 use crate::Claims;
 
-/// As what the bearer may join this brane; `None`: not at all, and then the
-/// brane does not exist for them.
-///
-/// The owner is [`Role::Owner`], others are [`Role::Builder`] in public and
-/// unlisted branes, and in a private one only if the token names it; the
-/// token's own role bounds all of them.
-pub fn role_for(
+/// Who asks in this brane: the user, what the token allows at most, and
+/// whether they may see the brane without a role in it. That is so for its
+/// owner, where it is not private, and where the token names it. What they may
+/// do is for the brane's rights to say.
+pub fn principal(
     claims: &Claims,
     brane: BraneId,
     owner: UserId,
     visibility: Visibility,
-) -> Option<Role> {
-    let theirs = if claims.user == owner {
-        Role::Owner
-    } else {
-        match visibility {
-            Visibility::Public | Visibility::Unlisted => Role::Builder,
-            Visibility::Private if claims.branes.contains(&brane) => Role::Builder,
-            Visibility::Private => return None,
-        }
+) -> Principal {
+    let is_open = match visibility {
+        Visibility::Public | Visibility::Unlisted => true,
+        Visibility::Private => claims.user == owner || claims.branes.contains(&brane),
     };
-    Some(theirs.min(claims.role))
+    Principal { user: claims.user, ceiling: claims.role, invited: is_open }
 }
 
 #[cfg(test)]
 mod tests {
+    use avvy_model::Role;
     use uuid::Uuid;
 
     use super::*;
@@ -38,32 +32,28 @@ mod tests {
     const OTHER: UserId = UserId::new(Uuid::from_u128(2));
     const BRANE: BraneId = BraneId::new(Uuid::from_u128(3));
 
-    fn claims(user: UserId, role: Role, branes: &[BraneId]) -> Claims {
-        let token = Uuid::from_u128(4);
-        Claims { user, role, name: None, branes: branes.to_vec(), token, issued_s: 0, expires_s: 1 }
-    }
-
     #[test]
-    fn decides_by_user_token_and_visibility() {
-        use Role::{Builder, Owner, Visitor};
+    fn invites_by_owner_token_and_visibility() {
         use Visibility::{Private, Public, Unlisted};
         let elsewhere = BraneId::new(Uuid::from_u128(9));
         let cases = [
-            (OWNER, Owner, vec![], Private, Some(Owner)),
-            (OWNER, Owner, vec![], Public, Some(Owner)),
-            (OWNER, Builder, vec![], Private, Some(Builder)),
-            (OWNER, Visitor, vec![], Public, Some(Visitor)),
-            (OTHER, Owner, vec![], Public, Some(Builder)),
-            (OTHER, Builder, vec![], Unlisted, Some(Builder)),
-            (OTHER, Visitor, vec![], Public, Some(Visitor)),
-            (OTHER, Owner, vec![], Private, None),
-            (OTHER, Owner, vec![elsewhere], Private, None),
-            (OTHER, Owner, vec![elsewhere, BRANE], Private, Some(Builder)),
-            (OTHER, Visitor, vec![BRANE], Private, Some(Visitor)),
+            (OWNER, vec![], Private, true),
+            (OWNER, vec![], Public, true),
+            (OTHER, vec![], Public, true),
+            (OTHER, vec![], Unlisted, true),
+            (OTHER, vec![], Private, false),
+            (OTHER, vec![elsewhere], Private, false),
+            (OTHER, vec![elsewhere, BRANE], Private, true),
         ];
-        for (user, role, branes, visibility, expected) in cases {
-            let decided = role_for(&claims(user, role, &branes), BRANE, OWNER, visibility);
-            assert_eq!(decided, expected, "{user} {role:?} {branes:?} {visibility:?}");
+        for (user, branes, visibility, invited) in cases {
+            for ceiling in Role::ALL {
+                let (token, branes) = (Uuid::from_u128(4), branes.clone());
+                let (name, issued_s, expires_s) = (None, 0, 1);
+                let claims =
+                    Claims { user, role: ceiling, name, branes, token, issued_s, expires_s };
+                let found = principal(&claims, BRANE, OWNER, visibility);
+                assert_eq!(found, Principal { user, ceiling, invited }, "{visibility:?}");
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
-use avvy_brane::{Clients, RoleRights, World, journal, snapshot};
+use avvy_brane::{Clients, World, journal, snapshot};
 use avvy_model::{
     BraneId, ClientId, Counter, Edit, EditId, Event, Grid, Handle, Kind, ObjectId, Operation,
     Position, Principal, PropKey, Props, Role, StateHash, Target, Transform, UserId, Value,
@@ -55,7 +55,8 @@ pub fn write(directory: &Path, objects: u32, props_bytes: usize) -> Result<Large
 
 async fn fill(store: &SqliteStore, objects: u32, props_bytes: usize) -> Result<Large> {
     let brane = BraneId::from_bytes([0xb1; 16]);
-    let who = Principal { user: UserId::from_bytes([0xb2; 16]), role: Role::Owner };
+    let who =
+        Principal { user: UserId::from_bytes([0xb2; 16]), ceiling: Role::Owner, invited: true };
     let record = BraneRecord {
         id: brane,
         owner: who.user,
@@ -74,7 +75,7 @@ async fn fill(store: &SqliteStore, objects: u32, props_bytes: usize) -> Result<L
     for batch in handles.chunks(BATCH) {
         let edit = Edit::Batch(batch.iter().map(|n| plan.create(*n)).collect::<Result<_>>()?);
         let (from, seq, at_ms) = (world.seq(), world.seq().next(), now_ms()?);
-        let changes = world.apply(seq, &who, &edit, &RoleRights, &limits);
+        let changes = world.apply(seq, 0, &who, &edit, &limits);
         let changes = changes.map_err(|refusal| anyhow!("refused: {}", refusal.code))?;
         let id = EditId { client: ClientId::from_bytes([0xb3; 16]), counter: Counter(seq.0) };
         let event = Event { seq, at_ms, by: who.user, edit: id, trace: None, changes };

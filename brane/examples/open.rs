@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use avvy_brane::{Clients, RoleRights, World, snapshot};
+use avvy_brane::{Clients, World, snapshot};
 use avvy_model::{
     BraneId, Edit, Epoch, Handle, Kind, ObjectId, Operation, Position, Principal, PropKey, Props,
     Role, Target, Transform, UserId, Value, ValueLimits, WorldLimits,
@@ -18,7 +18,8 @@ use avvy_model::{
 
 const OBJECTS: usize = 1_000_000;
 const PROPS_BYTES: usize = 200;
-const WHO: Principal = Principal { user: UserId::from_bytes([1; 16]), role: Role::Owner };
+const WHO: Principal =
+    Principal { user: UserId::from_bytes([1; 16]), ceiling: Role::Owner, invited: true };
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -82,7 +83,7 @@ fn parts(objects: u32, props_bytes: usize) -> Vec<Vec<u8>> {
     for batch in handles.chunks(limits.max_batch) {
         let operations = batch.iter().map(|n| create(*n, props_bytes)).collect();
         let seq = world.seq().next();
-        world.apply(seq, &WHO, &Edit::Batch(operations), &RoleRights, &limits).unwrap();
+        world.apply(seq, 0, &WHO, &Edit::Batch(operations), &limits).unwrap();
     }
     let position = Position { epoch: Epoch(1), seq: world.seq() };
     let hash = world.state_hash();

@@ -1,19 +1,24 @@
 //! From an edit to its outcome.
 
+use std::sync::Arc;
+
 use avvy_model::{
     Change, Changes, Code, DeleteMode, Edit, Handle, Kind, Object, ObjectAt, ObjectId, Operation,
-    Placement, Principal, Props, PropsPatch, Refusal, Seq, Target, Transform, WorldLimits, weight,
+    Placement, Principal, Props, PropsPatch, Refusal, Ruling, Seq, Target, Transform, WorldLimits,
+    weight,
 };
 
+use crate::World;
+use crate::rights::RulingRecord;
 use crate::side::NONE;
-use crate::{Rights, World};
 
 impl World {
     /// Applies an edit, whole or not at all. `at`, the one after
-    /// [`Self::seq`], is the number that the edit gets when it is accepted.
+    /// [`Self::seq`], is the number that the edit gets when it is accepted;
+    /// `now_ms` is the server's Unix time in milliseconds.
     ///
     /// Operations apply in order; each sees the ones before it. Each is first
-    /// put to `rights`, then its target is looked up, then the rest is
+    /// put to the brane's [`crate::Rights`], then its target is looked up, then the rest is
     /// checked in the order of the code. Every object that an operation
     /// writes, removes, or has to walk (the subtree of an object that goes
     /// deeper) counts against [`WorldLimits::max_touched`], and what its
@@ -24,12 +29,15 @@ impl World {
     pub fn apply(
         &mut self,
         at: Seq,
+        now_ms: u64,
         principal: &Principal,
         edit: &Edit,
-        rights: &dyn Rights,
         limits: &WorldLimits,
     ) -> Result<Changes, Refusal> {
         debug_assert_eq!(at, self.seq.next(), "edits are numbered densely");
+        if let Edit::Rule(ruling) = edit {
+            return self.rule(at, now_ms, principal, ruling, limits).map_err(Refusal::from);
+        }
         let operations = edit.operations();
         if operations.is_empty() {
             return Err(Code::Empty.into());
@@ -41,8 +49,8 @@ impl World {
         self.begin_tracking();
         let mut attempt = Attempt {
             world: self,
+            now_ms,
             principal,
-            rights,
             limits,
             touches_left: limits.max_touched,
             bytes_left: limits.max_event_bytes.saturating_sub(weight::EVENT),
@@ -61,6 +69,23 @@ impl World {
             return Err(Refusal { code, operation });
         }
         self.note(at, &changes);
+        Ok(changes)
+    }
+
+    fn rule(
+        &mut self,
+        seq: Seq,
+        at_ms: u64,
+        principal: &Principal,
+        ruling: &Ruling,
+        limits: &WorldLimits,
+    ) -> Result<Changes, Code> {
+        let rights = Arc::make_mut(&mut self.rights);
+        let ruled = rights.judge(principal, at_ms, ruling, limits)?;
+        rights.follow(RulingRecord { seq, at_ms, by: principal.user, ruled: ruled.clone() });
+        self.begin_tracking();
+        let changes = Changes::from([Change::Ruled(Box::new(ruled))]);
+        self.note(seq, &changes);
         Ok(changes)
     }
 }
@@ -82,8 +107,8 @@ impl World {
 /// An edit under way.
 struct Attempt<'a> {
     world: &'a mut World,
+    now_ms: u64,
     principal: &'a Principal,
-    rights: &'a dyn Rights,
     limits: &'a WorldLimits,
     touches_left: usize,
     bytes_left: usize,
@@ -101,7 +126,8 @@ impl Attempt<'_> {
         };
         let handle = self.world.resolve(named);
         let target = handle.and_then(|handle| Some((handle, self.world.get(handle)?)));
-        if !self.rights.allows(self.principal, operation, target) {
+        let Self { world, principal, now_ms, .. } = &*self;
+        if !world.rights.allows(world, principal, *now_ms, operation, target) {
             return Err(Code::NotPermitted);
         }
         let missing = match operation {

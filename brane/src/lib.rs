@@ -5,7 +5,8 @@
 //! gives its outcome, [`World::replay`] follows an outcome, [`World::freeze`]
 //! gives a view of the moment to other threads, [`World::diff`] says what an
 //! older copy lacks. [`Clients`] remembers what became of whose edits.
-//! [`journal`] and [`snapshot`] are the bytes of both.
+//! [`Rights`] says who may do what, and is part of the world's log.
+//! [`journal`] and [`snapshot`] are the bytes of all of them.
 //!
 //! Nothing here knows a clock, a socket, a store or a task: time, edit ids and
 //! sequence numbers are arguments, and the same arguments give the same bytes.
@@ -33,6 +34,6 @@ pub use interest::{Crossed, Crossing, Region, Spot};
 pub use journal::JournalError;
 pub use pages::{Changes, Frozen};
 pub use replay::ReplayError;
-pub use rights::{Rights, RoleRights};
+pub use rights::{KEPT_RULINGS, Rights, RulingRecord};
 pub use snapshot::SnapshotError;
 pub use world::World;

@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use avvy_model::{Handle, Object, ObjectId};
 
+use crate::Rights;
+
 /// As many as fit into 4 KiB, so that the allocator wastes nothing.
 const PAGE: usize = 46;
 const CHUNK: usize = 64;
@@ -207,9 +209,15 @@ fn compare<'a>(
 pub struct Frozen {
     pub(crate) pages: Pages,
     pub(crate) next_handle: Handle,
+    pub(crate) rights: Arc<Rights>,
 }
 
 impl Frozen {
+    /// Who might do what at that moment.
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
     /// The object of a handle.
     pub fn get(&self, handle: Handle) -> Option<&Object> {
         self.pages.get(handle)

@@ -1,8 +1,11 @@
 //! From outcomes back to a state.
 
+use std::sync::Arc;
+
 use avvy_model::{Change, Event, Handle, Kind, ObjectAt, Placement, PropsPatch, Seq, ValueLimits};
 
 use crate::World;
+use crate::rights::RulingRecord;
 
 /// Why an event does not fit the state. It was made for another one, so the
 /// log or the state is damaged.
@@ -38,6 +41,11 @@ impl World {
             return Err(ReplayError::OutOfOrder { expected, found: event.seq });
         }
         let next_handle = self.next_handle;
+        if let Some(ruled) = event.ruled() {
+            let (seq, at_ms, by) = (event.seq, event.at_ms, event.by);
+            let record = RulingRecord { seq, at_ms, by, ruled: ruled.clone() };
+            Arc::make_mut(&mut self.rights).follow(record);
+        }
         for (done, change) in event.changes.iter().enumerate() {
             if let Err(Unfit(handle)) = self.redo(change) {
                 self.take_back(&event.changes[..done]);
@@ -64,6 +72,8 @@ impl World {
                 self.redo_placement(*handle, before, after)
             }
             Change::Deleted { removed } => self.redo_deletion(removed),
+            // An event's only change, or none that this program makes.
+            Change::Ruled(_) => Ok(()),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The tree of objects, and the few ways in which it changes.
 
+use std::sync::Arc;
+
 use avvy_model::{
     BraneId, Change, Changes, Grid, Handle, Kind, Object, ObjectId, Placement, Props, PropsPatch,
     Seq, StateHash, Target, Transform, UserId, ValueLimits, weight,
@@ -10,6 +12,7 @@ use crate::hash::LazyHash;
 use crate::ids::Ids;
 use crate::interest::{Cells, Tracker};
 use crate::pages::{Frozen, Pages};
+use crate::rights::Rights;
 use crate::side::{NONE, Side};
 
 /// A brane's objects: a tree of groups and blocks under one root.
@@ -30,6 +33,7 @@ pub struct World {
     hash: LazyHash,
     /// The sum of [`weight::held`] over all objects.
     bytes: u64,
+    pub(crate) rights: Arc<Rights>,
 }
 
 /// The objects of a stored world, with what is kept beside them.
@@ -68,19 +72,35 @@ impl World {
             graves: Graves::default(),
             hash: LazyHash::default(),
             bytes: 0,
+            rights: Arc::new(Rights::new(owner)),
         };
         world.insert(Handle::ROOT, root);
         world
     }
 
     /// Puts a stored world together. The caller has checked the invariants.
-    pub(crate) fn restore(stored: Stored, next_handle: Handle, seq: Seq, hash: StateHash) -> Self {
+    pub(crate) fn restore(
+        stored: Stored,
+        rights: Rights,
+        next_handle: Handle,
+        seq: Seq,
+        hash: StateHash,
+    ) -> Self {
         let Stored { pages, side, ids, bytes } = stored;
         let grid = pages.get(Handle::ROOT).map(Grid::of_root).unwrap_or_default();
-        let (graves, hash) = (Graves::beginning_at(seq), LazyHash::new(hash));
-        let cells = Cells::new(grid);
-        let mut world =
-            Self { pages, side, cells, tracker: None, ids, next_handle, seq, graves, hash, bytes };
+        let mut world = Self {
+            pages,
+            side,
+            cells: Cells::new(grid),
+            tracker: None,
+            ids,
+            next_handle,
+            seq,
+            graves: Graves::beginning_at(seq),
+            hash: LazyHash::new(hash),
+            bytes,
+            rights: Arc::new(rights),
+        };
         let mut at = world.side.take_children(Handle::ROOT);
         while at != NONE {
             let handle = Handle(at);
@@ -165,11 +185,22 @@ impl World {
         self.hash.settle(&self.pages)
     }
 
-    /// The objects as they are now, for another thread. Costs a pointer for
+    /// Who may do what.
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    /// Forgets rights that are over at this time.
+    pub fn forget_rights(&mut self, now_ms: u64) {
+        Arc::make_mut(&mut self.rights).forget(now_ms);
+    }
+
+    /// The objects and the rights as they are now, for another thread. Costs a pointer for
     /// each 2,944 handles; each page of 46 objects that changes afterwards is
     /// copied once.
     pub fn freeze(&self) -> Frozen {
-        Frozen { pages: self.pages.clone(), next_handle: self.next_handle }
+        let rights = Arc::clone(&self.rights);
+        Frozen { pages: self.pages.clone(), next_handle: self.next_handle, rights }
     }
 
     /// Steps from the root.
@@ -302,6 +333,7 @@ impl World {
                 Change::Deleted { removed } => {
                     removed.iter().for_each(|object| self.graves.dig(at, object.handle));
                 }
+                Change::Ruled(_) => {}
             }
         }
     }
@@ -318,6 +350,7 @@ impl World {
                 Change::Deleted { removed } => {
                     removed.iter().for_each(|o| self.insert(o.handle, o.object.clone()));
                 }
+                Change::Ruled(_) => Arc::make_mut(&mut self.rights).take_back(),
             }
         }
     }

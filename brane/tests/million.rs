@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-use avvy_brane::{Clients, RoleRights, World, snapshot};
+use avvy_brane::{Clients, World, snapshot};
 use avvy_model::{
     BraneId, ClientId, Code, Counter, DeleteMode, Edit, EditId, Epoch, Event, Handle, Kind,
     ObjectId, Operation, Position, Principal, PropKey, Props, Role, Target, Transform, UserId,
     Value, ValueLimits, WorldLimits,
 };
 
-const WHO: Principal = Principal { user: UserId::from_bytes([1; 16]), role: Role::Owner };
+const WHO: Principal =
+    Principal { user: UserId::from_bytes([1; 16]), ceiling: Role::Owner, invited: true };
 
 fn new_world() -> World {
     World::new(BraneId::from_bytes([0xbb; 16]), WHO.user)
@@ -18,7 +19,7 @@ fn new_world() -> World {
 fn apply(world: &mut World, edit: &Edit) -> Result<Event, Code> {
     let seq = world.seq().next();
     let limits = WorldLimits::default();
-    let changes = world.apply(seq, &WHO, edit, &RoleRights, &limits).map_err(|r| r.code)?;
+    let changes = world.apply(seq, 0, &WHO, edit, &limits).map_err(|r| r.code)?;
     let edit = EditId { client: ClientId::from_bytes([1; 16]), counter: Counter(seq.0) };
     Ok(Event { seq, at_ms: seq.0, by: WHO.user, edit, trace: None, changes })
 }

@@ -1,6 +1,6 @@
 //! Edits as clients send them, applied to a world.
 
-use avvy_brane::{RoleRights, World};
+use avvy_brane::World;
 use avvy_model::{BraneId, ClientId, Counter, EditId, Event, Principal, Role, UserId, WorldLimits};
 use avvy_protocol::ClientMessage;
 use avvy_protocol::codec::{DecodeLimits, decode_client};
@@ -18,7 +18,8 @@ pub fn world(bytes: &[u8]) {
     for piece in pieces(bytes) {
         let Some((who, message)) = piece.split_first() else { continue };
         let role = [Role::Owner, Role::Builder, Role::Visitor][usize::from(who % 3)];
-        let principal = Principal { user: UserId::from_bytes([1 + who % 3; 16]), role };
+        let principal =
+            Principal { user: UserId::from_bytes([1 + who % 3; 16]), ceiling: role, invited: true };
         let update = match decode_client(message, &DecodeLimits::default()) {
             Ok(ClientMessage::Update(update)) => update,
             Ok(_) => continue,
@@ -29,7 +30,7 @@ pub fn world(bytes: &[u8]) {
         };
         for edit in update.edits {
             let (at, before) = (world.seq().next(), world.state_hash());
-            match world.apply(at, &principal, &edit.edit, &RoleRights, &limits) {
+            match world.apply(at, 0, &principal, &edit.edit, &limits) {
                 Err(_) => assert_eq!(world.state_hash(), before, "a refusal changes nothing"),
                 Ok(changes) => {
                     let edit =

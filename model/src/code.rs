@@ -101,6 +101,10 @@ codes! {
     TokenRevoked = 1025, "token_revoked";
     /// The signed message does not prove what it is for; sign a new one.
     ProofInvalid = 1026, "proof_invalid";
+    /// The user is kept out of this brane.
+    Banned = 1027, "banned";
+    /// The user is kept from sending signals in this brane.
+    Muted = 1028, "muted";
 
     /// The object is not in the brane.
     ObjectNotFound = 2000, "object_not_found";
@@ -134,7 +138,7 @@ codes! {
     BatchTooLarge = 2014, "batch_too_large";
     /// The edit would touch more objects than one edit may.
     TouchesTooMany = 2015, "touches_too_many";
-    /// The user's role does not allow this edit.
+    /// Neither the user's role nor a grant allows this edit.
     NotPermitted = 2016, "not_permitted";
     /// The edit's number is below the client's highest and its outcome is no longer known.
     OutcomeUnknown = 2017, "outcome_unknown";
@@ -146,6 +150,20 @@ codes! {
     EditTooLarge = 2020, "edit_too_large";
     /// The brane's objects together take as many bytes as they may.
     BraneTooLarge = 2021, "brane_too_large";
+    /// The brane has no role of this name.
+    RoleUnknown = 2022, "role_unknown";
+    /// Somebody has this role.
+    RoleInUse = 2023, "role_in_use";
+    /// The brane has no grant of this id.
+    GrantNotFound = 2024, "grant_not_found";
+    /// The brane has had a grant of this id.
+    GrantExists = 2025, "grant_exists";
+    /// Nobody gives, takes or overrules what they do not have themselves.
+    BeyondOwn = 2026, "beyond_own_rights";
+    /// The brane holds as many roles, standings or grants as it may.
+    TooManyRights = 2027, "too_many_rights";
+    /// The ruling says nothing, or something that no ruling can.
+    RulingInvalid = 2028, "ruling_invalid";
 }
 
 impl fmt::Display for Code {

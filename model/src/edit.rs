@@ -1,6 +1,6 @@
 //! What a client may ask for.
 
-use crate::{Counter, Handle, Kind, MovePatch, ObjectId, Props, PropsPatch, Transform};
+use crate::{Counter, Handle, Kind, MovePatch, ObjectId, Props, PropsPatch, Ruling, Transform};
 
 /// How an edit names an object.
 ///
@@ -78,14 +78,17 @@ pub enum Edit {
     One(Operation),
     /// Several, in order, all or none.
     Batch(Vec<Operation>),
+    /// A change of rights.
+    Rule(Box<Ruling>),
 }
 
 impl Edit {
-    /// The operations in the order they apply.
+    /// The operations on objects in the order they apply; none in a ruling.
     pub fn operations(&self) -> &[Operation] {
         match self {
             Self::One(operation) => std::slice::from_ref(operation),
             Self::Batch(operations) => operations,
+            Self::Rule(_) => &[],
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use smallvec::SmallVec;
 
-use crate::{EditId, Handle, Object, Parts, PropsPatch, Seq, TraceId, Transform, UserId};
+use crate::{EditId, Handle, Object, Parts, PropsPatch, Ruled, Seq, TraceId, Transform, UserId};
 
 /// An object under its handle.
 #[derive(Clone, PartialEq, Debug)]
@@ -66,6 +66,8 @@ pub enum Change {
         /// before its children.
         removed: Vec<ObjectAt>,
     },
+    /// Rights changed: the only change of its event. No object did.
+    Ruled(Box<Ruled>),
 }
 
 /// The changes of one event, in the order they apply. Never empty.
@@ -86,4 +88,15 @@ pub struct Event {
     pub trace: Option<TraceId>,
     /// What changed.
     pub changes: Changes,
+}
+
+impl Event {
+    /// What changed, if it was rights: then no object did, and there is
+    /// nothing to show to viewers.
+    pub fn ruled(&self) -> Option<&Ruled> {
+        match self.changes.as_slice() {
+            [Change::Ruled(ruled)] => Some(ruled),
+            _ => None,
+        }
+    }
 }

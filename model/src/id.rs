@@ -87,6 +87,14 @@ uuid_id!(
     NodeId
 );
 uuid_id!(
+    /// A prototype: what objects are made from.
+    PrototypeId
+);
+uuid_id!(
+    /// A right that somebody was given in a brane.
+    GrantId
+);
+uuid_id!(
     /// Correlates log lines, answers and journal entries of one request.
     TraceId
 );

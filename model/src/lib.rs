@@ -13,6 +13,7 @@ mod limits;
 mod object;
 mod principal;
 mod rejection;
+mod rights;
 mod space;
 mod state_hash;
 mod transform;
@@ -24,13 +25,17 @@ pub use code::{Code, Refusal};
 pub use edit::{DeleteMode, Edit, NumberedEdit, Operation, Target};
 pub use event::{Change, Changes, Event, ObjectAt, Placement};
 pub use id::{
-    AssetHash, BraneId, ClientId, Counter, EditId, Epoch, Handle, InvalidId, NodeId, ObjectId,
-    Position, Seq, TraceId, UserId,
+    AssetHash, BraneId, ClientId, Counter, EditId, Epoch, GrantId, Handle, InvalidId, NodeId,
+    ObjectId, Position, PrototypeId, Seq, TraceId, UserId,
 };
 pub use limits::WorldLimits;
 pub use object::{Kind, Object};
 pub use principal::{Principal, Role};
 pub use rejection::Rejection;
+pub use rights::{
+    Cuboid, CustomRole, Grant, InvalidRoleName, MAX_GRANT_KEYS, MAX_ROLE_NAME_BYTES, Reach,
+    RoleName, Ruled, Ruling, Sanction, Standing, Verb, Verbs,
+};
 pub use space::{Area, Cell, Grid, Home, Scope, View};
 pub use state_hash::{StateHash, object_digest};
 pub use transform::{InvalidTransform, MovePatch, POSITION_UNIT_M, Parts, Rotation, Transform};

@@ -27,6 +27,14 @@ pub struct WorldLimits {
     /// Clients of one user that are remembered without being there; beyond,
     /// the one that was silent for the longest is forgotten.
     pub clients_per_user: usize,
+    /// Roles of a brane's own.
+    pub max_roles: usize,
+    /// Users of whom a brane says something: a role, a ban or a mute.
+    pub max_standings: usize,
+    /// Grants in a brane.
+    pub max_grants: usize,
+    /// Grants of one user in a brane.
+    pub max_grants_per_user: usize,
     /// How long a client's outcomes are remembered after its last edit, in milliseconds.
     pub client_memory_ms: u64,
 }
@@ -43,6 +51,10 @@ impl Default for WorldLimits {
             values: ValueLimits::default(),
             outcomes_per_client: 256,
             clients_per_user: 1_024,
+            max_roles: 32,
+            max_standings: 10_000,
+            max_grants: 10_000,
+            max_grants_per_user: 64,
             client_memory_ms: 7 * 24 * 3_600_000,
         }
     }

@@ -61,3 +61,9 @@ pub struct Object {
     /// Its properties. A block's model is the property `model`, an asset reference.
     pub props: Props,
 }
+
+impl Object {
+    /// The property that says which prototype an object was made from, as the
+    /// text of its UUID.
+    pub const PROTOTYPE_KEY: &str = "prototype";
+}

@@ -4,7 +4,7 @@
 //! Each figure is the sum of the longest encodings in `brane::journal`, whose
 //! tests hold the two together.
 
-use crate::{Change, Event, Object, Props, PropsPatch};
+use crate::{Change, Event, Grant, Object, Props, PropsPatch, Ruled};
 
 /// Of a chunk beside its events.
 pub const CHUNK: usize = 64;
@@ -28,6 +28,21 @@ pub fn change(change: &Change) -> usize {
             Change::Created(created) => object(&created.object),
             Change::Updated { before, after, .. } => patch(before) + patch(after),
             Change::Deleted { removed } => removed.iter().map(|at| object(&at.object)).sum(),
+            Change::Ruled(ruled) => self::ruled(ruled),
+        }
+}
+
+/// Of a ruling beside what every change takes.
+fn ruled(ruled: &Ruled) -> usize {
+    /// Of roles, standings, and a grant without property keys.
+    const RULED: usize = 192;
+    RULED
+        + match ruled {
+            Ruled::Granted(Grant { reach, .. }) | Ruled::Revoked(Grant { reach, .. }) => {
+                let keys = reach.keys.iter().flatten();
+                keys.map(|key| text(key.as_str())).sum()
+            }
+            Ruled::Everybody { .. } | Ruled::Role { .. } | Ruled::Standing { .. } => 0,
         }
 }
 

@@ -161,7 +161,7 @@ async fn clocks_that_differ_do_not_end_a_session() {
 }
 
 #[tokio::test]
-async fn a_new_role_is_learnt_by_joining_again() {
+async fn what_a_new_token_allows_is_learnt_by_joining_again() {
     let server = TestServer::start().await;
     let brane = server.brane(Visibility::Public).await;
     let mut ws = Ws::open(&server).await;
@@ -170,7 +170,7 @@ async fn a_new_role_is_learnt_by_joining_again() {
     ws.say(&ClientMessage::Refresh { token: server.token_for(1, Role::Owner, 901) }).await;
     ws.until(|m| matches!(m, ServerMessage::Refreshed { .. })).await;
     ws.edit(channel, 1).await;
-    assert_eq!(ws.refused().await, Code::ObjectNotFound, "the same role changes nothing");
+    assert_eq!(ws.refused().await, Code::ObjectNotFound, "a token for the same changes nothing");
 
     ws.say(&ClientMessage::Refresh { token: server.token_for(1, Role::Visitor, 902) }).await;
     let left = ws.until(|m| matches!(m, ServerMessage::Left { .. })).await;
@@ -178,7 +178,10 @@ async fn a_new_role_is_learnt_by_joining_again() {
     ws.ask_to_join(brane, 7).await;
     let joined = ws.until(|m| matches!(m, ServerMessage::Joined(_))).await;
     let ServerMessage::Joined(joined) = joined else { unreachable!() };
-    assert_eq!(joined.role, Role::Visitor);
+    assert_eq!(joined.role, Role::Owner.into());
+    let rights = ws.until(|m| matches!(m, ServerMessage::Rights(_))).await;
+    let ServerMessage::Rights(rights) = rights else { unreachable!() };
+    assert!(rights.verbs.is_empty(), "{rights:?}");
     ws.edit(joined.channel, 2).await;
     assert_eq!(ws.refused().await, Code::NotPermitted);
     drop(ws);

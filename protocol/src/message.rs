@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use avvy_model::{
-    Area, BraneId, Change, ClientId, Code, Counter, Epoch, Handle, NumberedEdit, ObjectAt,
-    Position, Role, Scope, Seq, TraceId, UserId,
+    Area, BraneId, Change, ClientId, Code, Counter, Epoch, Grant, Handle, NumberedEdit, ObjectAt,
+    Position, RoleName, Sanction, Scope, Seq, TraceId, UserId, Verbs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -203,6 +203,9 @@ pub enum ServerMessage {
         /// See `PROTOCOL.md`, "State hash".
         hash: [u8; 16],
     },
+    /// `brane.rights`: what the user may do in the brane, after a join and
+    /// whenever it has changed.
+    Rights(Box<OwnRights>),
     /// News of people: who is there, where they are, what they say.
     People(PeopleNews),
     /// `pong`.
@@ -264,8 +267,8 @@ pub struct Joined {
     #[serde(with = "text")]
     pub brane: BraneId,
     /// As what the user joined.
-    #[serde(with = "crate::codec::role")]
-    pub role: Role,
+    #[serde(with = "crate::codec::role_name")]
+    pub role: RoleName,
     /// The log's head at this moment.
     #[serde(with = "position")]
     pub head: Position,
@@ -284,6 +287,22 @@ pub struct Joined {
     /// How long the brane remembers the outcomes of a client that is silent,
     /// in seconds. A client must not send an edit again that is older.
     pub client_memory_s: u64,
+}
+
+/// What a user may do in a brane. Grants that are over are left out; the
+/// server says nothing when one ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnRights {
+    /// Where.
+    pub channel: Channel,
+    /// Their role.
+    pub role: RoleName,
+    /// What it allows together with the token.
+    pub verbs: Verbs,
+    /// What they may do besides.
+    pub grants: Vec<Grant>,
+    /// Whether they are kept from sending signals.
+    pub mute: Option<Sanction>,
 }
 
 /// A part of the world's state at one position.
@@ -363,7 +382,8 @@ pub enum FlushItem {
     Moves(Vec<MoveRecord>),
     /// One edit of any kind.
     Event(WireEvent),
-    /// So many edits that have nothing to show here.
+    /// So many edits that have nothing to show here: rulings, or what happened
+    /// out of sight.
     Skip(u64),
 }
 
@@ -415,9 +435,10 @@ pub enum WireChange {
     },
 }
 
-impl From<&Change> for WireChange {
-    fn from(change: &Change) -> Self {
-        match change {
+impl WireChange {
+    /// What viewers see of a change; of a ruling nothing.
+    pub fn of(change: &Change) -> Option<Self> {
+        Some(match change {
             Change::Created(object) => Self::Created(object.clone()),
             Change::Updated { handle, after, .. } => {
                 Self::Updated { handle: *handle, patch: after.clone() }
@@ -432,7 +453,8 @@ impl From<&Change> for WireChange {
             Change::Deleted { removed } => {
                 Self::Deleted { handles: removed.iter().map(|o| o.handle).collect() }
             }
-        }
+            Change::Ruled(_) => return None,
+        })
     }
 }
 

@@ -333,7 +333,7 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 fn role(text: &str) -> Result<Role, String> {
-    Role::from_name(text).ok_or_else(|| "not visitor, builder or owner".to_owned())
+    Role::from_name(text).ok_or_else(|| "not visitor, editor, builder or owner".to_owned())
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -5,13 +5,14 @@ mod areas;
 mod edits;
 mod judge;
 mod people;
+mod rulings;
 mod viewer;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use avvy_client::backoff::Backoff;
 use avvy_client::machine::{ClientMachine, CopyKind, Input, MachineOptions, Output, Ticket};
-use avvy_model::{Area, BraneId, Counter, Edit, EditId, UserId};
+use avvy_model::{Area, BraneId, Code, Counter, Edit, EditId, UserId};
 use avvy_protocol::codec::{decode_server, encode_client};
 use avvy_protocol::{ClientMessage, ServerMessage};
 
@@ -49,6 +50,8 @@ pub(crate) struct Person {
     areas: BTreeMap<BraneId, Area>,
     wishes: BTreeMap<BraneId, Wishes>,
     pub(crate) among: BTreeMap<BraneId, people::Among>,
+    /// Is being told of a ban: what was sent and has no answer has none.
+    shut_out: bool,
 }
 
 /// An edit on its way.
@@ -106,6 +109,7 @@ impl Person {
             areas: BTreeMap::new(),
             wishes: BTreeMap::new(),
             among: BTreeMap::new(),
+            shut_out: false,
         }
     }
 
@@ -233,7 +237,9 @@ impl Person {
 
     fn receive(&mut self, outside: &mut Outside<'_>, message: ServerMessage) {
         self.look_at(outside, &message);
+        self.shut_out = is_ban(&message);
         self.feed(outside, Input::Message(message));
+        self.shut_out = false;
     }
 
     fn perform(&mut self, outside: &mut Outside<'_>, outputs: Vec<Output>) {
@@ -333,5 +339,13 @@ impl Person {
 
     fn now_ms(&self, env: &Env) -> u64 {
         env.now_us / 1_000 + self.skew_ms()
+    }
+}
+
+fn is_ban(message: &ServerMessage) -> bool {
+    match message {
+        ServerMessage::Left { code, .. } => *code == Some(Code::Banned),
+        ServerMessage::Error(error) => error.code == Code::Banned,
+        _ => false,
     }
 }

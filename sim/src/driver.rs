@@ -74,6 +74,7 @@ impl Sim {
                 return;
             }
             self.run_until(self.env.now_us + 50_000);
+            self.want_everything();
         }
         if self.env.failure().is_none() {
             self.judge_the_end();
@@ -86,6 +87,11 @@ impl Sim {
         let setup = &mut self.env.setup;
         (setup.spike_ppm, setup.slow_store_ppm, setup.store_late_ppm) = (0, 0, 0);
         (setup.weights.cut, setup.weights.brane_crash) = (0, 0);
+        if setup.weights.clock > 0 {
+            // As late as it ever was, so that every ban ends.
+            self.env.wall_step_ms = MAX_STEP_MS as i64;
+        }
+        let setup = &mut self.env.setup;
         let is_too_small = (setup.brane.max_sessions as u64) < setup.clients;
         setup.brane.max_sessions = 4_096;
         if is_too_small {
@@ -97,15 +103,23 @@ impl Sim {
             self.people[index].trickle_us = 0;
             self.env.after(0, Event::Resume(index));
             self.env.after(0, Event::Connect(index));
-            let branes = self.people[index].branes.clone();
-            for brane in branes {
-                self.want(index, brane);
-            }
             let (mut outside, people) = self.outside();
             people[index].follow_everywhere(&mut outside);
         }
+        self.want_everything();
         // Whatever crashed is back by then, and nobody begins anew.
         self.run_until(self.env.now_us + 3_000_000);
+    }
+
+    /// Those who were sent away, too.
+    fn want_everything(&mut self) {
+        for index in 0..self.people.len() {
+            let person = &self.people[index];
+            let branes = person.branes.iter().filter(|brane| !person.wants.contains(brane));
+            for brane in branes.copied().collect::<Vec<_>>() {
+                self.want(index, brane);
+            }
+        }
     }
 
     fn is_quiet(&mut self) -> bool {

@@ -9,6 +9,7 @@ mod door;
 mod intent;
 mod log;
 mod part;
+mod rights;
 mod world;
 
 use std::collections::BTreeMap;
@@ -17,12 +18,15 @@ use std::rc::Rc;
 use avvy_brane::{Admission, Clients, Outcome, World};
 use avvy_client::replica::Replica;
 use avvy_model::{
-    BraneId, Code, Counter, Edit, EditId, Epoch, Event, Position, Seq, StateHash, UserId,
+    BraneId, Code, Counter, Edit, EditId, Epoch, Event, ObjectId, Position, Role, Seq, StateHash,
+    UserId,
 };
+use avvy_protocol::Flush;
 
 use crate::env::Env;
 pub(crate) use door::Door;
 use part::Objects;
+pub(crate) use rights::NaiveRights;
 pub(crate) use world::NaiveWorld;
 
 /// An event that was once in the log.
@@ -48,6 +52,7 @@ pub(crate) struct Reference {
     brane: BraneId,
     owner: UserId,
     world: NaiveWorld,
+    rights: NaiveRights,
     line: Vec<Entry>,
     lost: BTreeMap<Seq, Vec<Lost>>,
     /// The place of each edit in the line.
@@ -71,11 +76,13 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    pub(crate) fn new(brane: BraneId, owner: UserId) -> Self {
+    pub(crate) fn new(brane: BraneId, owner: UserId, tokens: BTreeMap<UserId, Role>) -> Self {
+        let root = ObjectId::new(brane.uuid());
         Self {
             brane,
             owner,
             world: NaiveWorld::new(brane, owner),
+            rights: NaiveRights::new(owner, root, tokens),
             line: Vec::new(),
             lost: BTreeMap::new(),
             places: BTreeMap::new(),
@@ -92,6 +99,10 @@ impl Reference {
 
     pub(crate) fn owner(&self) -> UserId {
         self.owner
+    }
+
+    pub(crate) fn rights(&self) -> &NaiveRights {
+        &self.rights
     }
 
     pub(crate) fn head(&self) -> Seq {
@@ -114,6 +125,15 @@ impl Reference {
     /// The event at this number of the line.
     pub(crate) fn event(&self, seq: Seq) -> Option<&Event> {
         self.line.get(seq.0.checked_sub(1)? as usize).map(|entry| &entry.event)
+    }
+
+    /// Whether so many hidden edits of a window are its rulings. What the log
+    /// has lost by now is not judged.
+    pub(crate) fn hides_rulings_alone(&self, flush: &Flush, hidden: u64) -> bool {
+        let Flush { epoch, from, to, .. } = *flush;
+        let events = (from.0 + 1..=to.0).filter_map(|seq| self.event(Seq(seq)));
+        let rulings = events.filter(|event| event.ruled().is_some()).count() as u64;
+        hidden == rulings || self.fork_behind(Position { epoch, seq: to }, self.epoch()).is_some()
     }
 
     /// Where an edit is in the line.
@@ -145,9 +165,13 @@ impl Reference {
             self.world = NaiveWorld::new(self.brane, self.owner);
         }
         if self.world.is_new() {
+            self.rights = self.rights.anew();
             for entry in &self.line {
                 // Every event was followed once.
                 let _ = self.world.follow(&entry.event);
+                if let Some(intent) = self.intents.get(&entry.event.edit) {
+                    let _ = self.rights.follow(&entry.event, intent);
+                }
             }
         }
         self.superseded = false;
@@ -319,8 +343,14 @@ impl Reference {
         let later = self.places.range(edit..=same_client).nth(1);
         env.check(later.is_none(), || format!("{edit:?} comes after {later:?}"));
         let intent = self.intents.get(&edit).ok_or("nobody asked for it".to_owned());
-        if let Err(why) = intent.and_then(|intent| intent::check(intent, &event.changes)) {
+        if let Err(why) = intent.clone().and_then(|intent| intent::check(intent, &event.changes)) {
             env.fail(|| format!("event {seq} is not what was asked for: {why}"));
+        }
+        let banned = self.rights.check_ban(&event).err().filter(|_| env.setup.weights.clock == 0);
+        env.check(banned.is_none(), || format!("event {seq} was not allowed: {banned:?}"));
+        match intent.and_then(|intent| self.rights.follow(&event, intent)) {
+            Ok(how) => env.count(how),
+            Err(why) => env.fail(|| format!("event {seq} was not allowed: {why}")),
         }
         if let Err(why) = self.world.follow(&event) {
             env.fail(|| format!("event {seq}: {why}"));

@@ -1,7 +1,7 @@
 //! The only source of chance: SplitMix64 (Steele, Lea, Flood 2014), so that a
 //! seed gives the same run for ever.
 
-use avvy_model::{BraneId, ClientId, ObjectId, UserId};
+use avvy_model::{BraneId, ClientId, GrantId, ObjectId, UserId};
 use uuid::Uuid;
 
 /// A generator.
@@ -70,6 +70,11 @@ impl Rng {
     /// A new object's id.
     pub fn object_id(&mut self) -> ObjectId {
         ObjectId::new(self.uuid())
+    }
+
+    /// A new grant's id.
+    pub fn grant_id(&mut self) -> GrantId {
+        GrantId::new(self.uuid())
     }
 
     /// A new user's id.

@@ -69,6 +69,8 @@ pub struct Setup {
 pub struct Weights {
     /// A client submits edits.
     pub edit: u64,
+    /// Who governs rules: in thousandths of the times at which somebody edits.
+    pub rule: u64,
     /// A connection is cut.
     pub cut: u64,
     /// All connections are cut.
@@ -107,6 +109,7 @@ impl Setup {
         let some = |rng: &mut Rng, weight: u64| if rng.below(4) == 0 { 0 } else { weight };
         let weights = Weights {
             edit: 600,
+            rule: if rng.below(2) == 0 { 0 } else { 100 },
             cut: some(rng, 20),
             storm: some(rng, 3),
             pause: some(rng, 25),

@@ -51,12 +51,14 @@ impl Sim {
         let mut env = Env::new(rng, setup, story);
         let owner = env.rng.user_id();
         let mut users = BTreeMap::from([(owner, Role::Owner)]);
-        for role in [Role::Builder, Role::Builder, Role::Visitor] {
+        // One has a token for all, and a role like others.
+        for role in [Role::Builder, Role::Owner, Role::Visitor] {
             users.insert(env.rng.user_id(), role);
         }
         let branes: Vec<BraneId> = (0..env.setup.branes).map(|_| env.rng.brane_id()).collect();
         let owners = branes.iter().map(|brane| (*brane, owner)).collect();
-        let references = branes.iter().map(|brane| (*brane, Reference::new(*brane, owner)));
+        let references =
+            branes.iter().map(|brane| (*brane, Reference::new(*brane, owner, users.clone())));
         let references = references.collect();
         let disk = MemoryDisk::new();
         create(&disk, &branes, owner);
@@ -97,7 +99,7 @@ impl Sim {
     pub(crate) fn draw_person(&mut self, index: usize) -> Person {
         let weight = |role: Role| match role {
             Role::Owner => 3,
-            Role::Builder => 4,
+            Role::Editor | Role::Builder => 4,
             Role::Visitor => 1,
         };
         let users = self.users.iter().flat_map(|(user, role)| vec![*user; weight(*role)]);

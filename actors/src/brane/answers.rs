@@ -34,9 +34,19 @@ impl Brane {
     ) {
         let join = self.members.join(session);
         if let (Some(join), Some(wire)) = (join, self.members.remove(session)) {
-            self.context.registry.join_refused(session, self.record.id, join);
+            self.context.registry.forget_join(session, self.record.id, join);
             self.send_error(&*wire, code, "brane.join", retry_after_ms);
         }
+    }
+
+    /// A ruling has ended somebody's stay.
+    pub(super) fn expel(&mut self, session: SessionKey, code: Code) {
+        self.writers.fail(session, code);
+        if let Some(join) = self.members.join(session) {
+            self.context.registry.forget_join(session, self.record.id, join);
+        }
+        self.forget_knock(session);
+        self.bid_farewell(session, Goodbye(Some(code)));
     }
 
     /// Says that a session's edits were not served because the brane closes.

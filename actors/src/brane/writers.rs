@@ -105,6 +105,7 @@ impl Writers {
             | ServerMessage::Flush(_)
             | ServerMessage::Durable { .. }
             | ServerMessage::Hash { .. }
+            | ServerMessage::Rights(_)
             | ServerMessage::People(_)
             | ServerMessage::Error(_) => {}
         }

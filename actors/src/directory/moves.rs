@@ -234,7 +234,7 @@ impl Directory {
         } else {
             self.release(brane, epoch);
             self.context.registry.brane_lost(brane, None);
-            waiting.into_iter().for_each(|reply| self.on_admitted(myself, brane, reply));
+            waiting.into_iter().for_each(|reply| self.on_open(myself, brane, reply));
         }
         self.finish_draining();
     }

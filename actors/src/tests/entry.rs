@@ -114,7 +114,7 @@ async fn who_waits_is_refused_when_the_brane_closes() {
     slow.join(world.brane, client(), None).await;
     let mut waits = world.connect().await;
     waits.say(&join(world.brane));
-    let handle = world.system.brane_handle(world.brane, None).await.unwrap();
+    let handle = world.system.brane_handle(world.brane).await.unwrap();
     handle.actor.send_message(BraneMsg::Close).unwrap();
     waits.is_refused().await;
 }
@@ -193,7 +193,7 @@ async fn what_was_asked_for_an_earlier_join_is_not_done_for_the_next() {
 
     // The fan-out asked for this before it heard that the session had left. The
     // copy of the first join is gone: its difference would break the next.
-    let brane = world.system.brane_handle(world.brane, None).await.unwrap().actor;
+    let brane = world.system.brane_handle(world.brane).await.unwrap().actor;
     let (key, at) = (session.port.shared.key, Some(at));
     brane.send_message(BraneMsg::Resync { session: key, join: 1, at, view: None }).unwrap();
     session.submit(channel, 1, create(Kind::Block, Props::default()));

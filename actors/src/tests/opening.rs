@@ -24,11 +24,10 @@ impl World {
 #[tokio::test]
 async fn another_users_private_brane_does_not_exist() {
     let mut world = World::new(SystemConfig::default()).await;
-    let openings = world.count_openings();
     let owner = world.claims.clone();
     let stranger = Claims { user: UserId::new(Uuid::new_v4()), ..owner.clone() };
     let none = BraneId::new(Uuid::new_v4());
-    for open in [0, 1] {
+    for _ in 0..2 {
         for brane in [world.brane, none] {
             let view = world.system.view(brane, &stranger).await;
             assert_eq!(view.err(), Some(Code::NotFound.into()));
@@ -44,7 +43,6 @@ async fn another_users_private_brane_does_not_exist() {
             area: None,
         }));
         assert_eq!(session.error().await, Code::NotFound);
-        assert_eq!(openings.load(Ordering::Relaxed), open, "a stranger has nothing opened");
         world.claims = owner.clone();
         world.view(world.brane).await.unwrap();
     }

@@ -91,7 +91,7 @@ async fn a_request_is_answered_when_its_window_is_durable_before_it_is_published
     session.submit(channel, 1, create(Kind::Block, Props::default()));
     tokio::task::block_in_place(|| has_arrived.recv_timeout(PATIENCE)).unwrap();
 
-    let handle = world.system.brane_handle(world.brane, None).await.unwrap();
+    let handle = world.system.brane_handle(world.brane).await.unwrap();
     let edit = Edit::One(create(Kind::Block, Props::default()));
     let edits = vec![NumberedEdit { counter: Counter(1), edit }];
     let trace = TraceId::new(Uuid::new_v4());

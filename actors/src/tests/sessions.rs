@@ -136,13 +136,13 @@ impl Client {
 impl World {
     /// Waits until the brane's actor has done what it was sent so far.
     async fn settled(&self) {
-        let actor = self.system.brane_handle(self.brane, None).await.unwrap().actor;
+        let actor = self.system.brane_handle(self.brane).await.unwrap().actor;
         self.system.ask(&actor, BraneMsg::Status).await.unwrap();
     }
 
     /// Waits until a join waits for the end of a window.
     async fn until_waiting(&self) {
-        let actor = self.system.brane_handle(self.brane, None).await.unwrap().actor;
+        let actor = self.system.brane_handle(self.brane).await.unwrap().actor;
         let waits = async {
             while self.system.ask(&actor, BraneMsg::Status).await.unwrap().waiting == 0 {
                 tokio::task::yield_now().await;
@@ -154,7 +154,7 @@ impl World {
     /// Waits until the answers to all that are out, too.
     async fn answered(&self) {
         self.settled().await;
-        let fan_out = self.system.brane_handle(self.brane, None).await.unwrap().fan_out;
+        let fan_out = self.system.brane_handle(self.brane).await.unwrap().fan_out;
         self.system.ask(&fan_out, FanOutMsg::Status).await.unwrap();
     }
 }

@@ -188,6 +188,7 @@ async fn watch_and_note(mut news: mpsc::Receiver<WorldChange>, clerk: Clerk, wro
             WorldChange::AreaFlushed(_)
             | WorldChange::Viewed { .. }
             | WorldChange::Level { .. }
+            | WorldChange::Rights(_)
             | WorldChange::People(_)
             | WorldChange::Downgrade { .. }
             | WorldChange::Closed { code: None } => {}

@@ -387,6 +387,7 @@ impl Session {
                 self.at = to;
                 self.phase = Phase::Loading;
             }
+            ServerMessage::Rights(_) => {}
             ServerMessage::VersionComplete { .. } => tally.replayed += 1,
             ServerMessage::Applied { edits, .. } => {
                 for (counter, seq) in edits {

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow};
-use avvy_brane::{RoleRights, World, journal};
+use avvy_brane::{World, journal};
 use avvy_model::{
     BraneId, Edit, Event, Handle, Kind, MovePatch, ObjectId, Operation, Parts, Principal, Props,
     Role, Seq, Target, Transform, UserId, WorldLimits,
@@ -53,7 +53,7 @@ pub(super) fn run(setup: &Setup) -> Result<Report> {
 fn apply_ns(objects: u32) -> Result<f64> {
     let mut draw = Draw::new(2);
     let user = UserId::new(draw.uuid());
-    let principal = Principal { user, role: Role::Owner };
+    let principal = Principal { user, ceiling: Role::Owner, invited: true };
     let limits = WorldLimits::default();
     let mut world = World::new(BraneId::new(draw.uuid()), user);
     let mut seq = Seq(0);
@@ -61,7 +61,7 @@ fn apply_ns(objects: u32) -> Result<f64> {
         seq = seq.next();
         let edit = Edit::One(operation);
         world
-            .apply(seq, &principal, &edit, &RoleRights, &limits)
+            .apply(seq, 0, &principal, &edit, &limits)
             .map_err(|refusal| anyhow!("refused: {}", refusal.code))
     };
     for _ in 0..objects {

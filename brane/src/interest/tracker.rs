@@ -169,6 +169,7 @@ impl World {
             }
             Change::Reparented { handle, before, after } => self.rehanging(*handle, before, after),
             Change::Deleted { removed } => self.removal(removed),
+            Change::Ruled(_) => return,
         };
         if let Some(tracker) = self.tracker.as_mut() {
             tracker.spots.push(spot);

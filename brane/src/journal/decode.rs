@@ -6,6 +6,7 @@ use minicbor::Decoder;
 
 use super::{FIRST_NOTE, JournalError, VERSION, kind};
 use crate::cbor::{self, Malformed, SMALL_OBJECT, bytes, entries, fields, handle, list, tuple};
+use crate::rights::read_ruled;
 
 /// Bytes of a small event and of a writer in their lists.
 const SMALL_EVENT: usize = 32;
@@ -118,6 +119,7 @@ impl Chunk {
             kind::MOVED => read_moved(d, count)?,
             kind::REPARENTED => read_reparented(d, count)?,
             kind::DELETED => read_deleted(d, count)?,
+            kind::RULED => read_ruling(d, count)?,
             FIRST_NOTE.. => {
                 entries(d, count, |_, _| Ok(false))?;
                 return Ok(None);
@@ -238,6 +240,17 @@ fn read_reparented(d: &mut Decoder<'_>, count: u64) -> Result<Change, Malformed>
         before: Placement { parent: from.ok_or(Malformed)?, transform: was },
         after: Placement { parent: to.ok_or(Malformed)?, transform: now.unwrap_or(was) },
     })
+}
+
+fn read_ruling(d: &mut Decoder<'_>, count: u64) -> Result<Change, Malformed> {
+    let mut ruled = None;
+    entries(d, count, |d, key| {
+        if key == 2 {
+            ruled = Some(read_ruled(d)?);
+        }
+        Ok(key == 2)
+    })?;
+    Ok(Change::Ruled(Box::new(ruled.ok_or(Malformed)?)))
 }
 
 fn read_deleted(d: &mut Decoder<'_>, count: u64) -> Result<Change, Malformed> {

@@ -7,6 +7,7 @@ use avvy_model::{
 
 use super::{READABLE_SINCE, VERSION, kind};
 use crate::cbor::{Writer, Written, write, write_object};
+use crate::rights::write_ruled;
 
 /// Writes events, in order, as one chunk that needs no other to be read.
 ///
@@ -83,6 +84,10 @@ fn write_change(e: &mut Writer<'_>, change: &Change) -> Written {
         Change::Deleted { removed } => {
             e.map(2)?.u8(0)?.u64(kind::DELETED)?.u8(2)?.array(removed.len() as u64)?;
             removed.iter().try_for_each(|object| write_owned(e, object))
+        }
+        Change::Ruled(ruled) => {
+            e.map(2)?.u8(0)?.u64(kind::RULED)?.u8(2)?;
+            write_ruled(e, ruled)
         }
     }
 }

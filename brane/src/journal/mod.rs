@@ -22,11 +22,12 @@
 //!  kind 3  reparented  {1: handle, 2: parent before, 3: transform before,
 //!                       4: parent now, 5: transform now (as before)}
 //!  kind 4  deleted     {2: [object, ..]}
+//!  kind 5  ruled       {2: ruled}   (the only change of its event)
 //! object   [handle, id: 16 bytes, parent, kind (0 group, 1 block),
 //!           owner: 16 bytes, transform, {key: value}]
 //! ```
 //!
-//! A transform is 30 bytes ([`Transform::to_packed`]), parts are the bits of
+//! What `ruled` is says `brane/src/rights/bytes.rs`. A transform is 30 bytes ([`Transform::to_packed`]), parts are the bits of
 //! [`Parts`], packed parts are written by [`MovePatch::write`]; differences
 //! are modulo 2^64 and written as the signed number nearest to zero.
 //!
@@ -75,4 +76,5 @@ mod kind {
     pub(super) const MOVED: u64 = 2;
     pub(super) const REPARENTED: u64 = 3;
     pub(super) const DELETED: u64 = 4;
+    pub(super) const RULED: u64 = 5;
 }

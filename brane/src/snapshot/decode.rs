@@ -7,7 +7,11 @@ use super::objects::Objects;
 use super::{SnapshotError, VERSION, kind};
 use crate::cbor::{Malformed, bytes, fields, list, read_object, tuple};
 use crate::clients::{Clients, Outcome};
+use crate::rights::{Entry, read_entry};
 use crate::world::World;
+
+/// Bytes of a small piece of the rights in a list.
+const SMALL_ENTRY: usize = 20;
 
 /// What a snapshot holds.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ pub struct Decoder {
     objects: Objects,
     clients: Clients,
     client_count: u64,
+    rights: Vec<Entry>,
 }
 
 #[derive(Clone, Copy)]
@@ -49,6 +54,7 @@ impl Decoder {
             objects: Objects::new(),
             clients: Clients::new(limits),
             client_count: 0,
+            rights: Vec::new(),
         }
     }
 
@@ -88,7 +94,8 @@ impl Decoder {
         if head.objects != self.objects.len() || head.clients != self.client_count {
             return Err(SnapshotError::Incomplete);
         }
-        let world = self.objects.finish(head.next_handle, head.position.seq, head.hash)?;
+        let Head { next_handle, position, hash, .. } = head;
+        let world = self.objects.finish(next_handle, position.seq, hash, self.rights)?;
         Ok(Restored { world, clients: self.clients, position: head.position })
     }
 
@@ -197,6 +204,9 @@ impl Reading {
                 for _ in 0..d.array()?.ok_or(Malformed)? {
                     into.client(d)?;
                 }
+            }
+            (4, Some(kind::RIGHTS)) => {
+                into.rights.append(&mut list(d, SMALL_ENTRY, read_entry)?);
             }
             _ => return Ok(false),
         }

@@ -3,10 +3,11 @@ use std::mem;
 
 use avvy_model::{ClientId, Counter, Handle, Object, Position, StateHash, UserId};
 
-use super::{READABLE_SINCE, VERSION, kind};
+use super::{FIRST, WITH_RIGHTS, kind};
 use crate::cbor::{Writer, Written, write, write_object};
 use crate::clients::{Client, Clients, Outcome};
 use crate::pages::Frozen;
+use crate::rights::write_entry;
 
 /// A part is closed when it has reached this; one more object fits above it.
 const PART_BYTES: usize = 240 * 1024;
@@ -27,6 +28,8 @@ enum Next {
     Head,
     Objects(Handle),
     Clients(Option<ClientId>),
+    /// From the entry of this number on.
+    Rights(usize),
     End,
     Nothing,
 }
@@ -50,7 +53,8 @@ impl Encoder {
             Next::Head => self.head(&mut out),
             Next::Objects(from) => self.objects(from, &mut out),
             Next::Clients(after) => self.some_clients(after, &mut out),
-            Next::End => self.start(&mut out, kind::END, 0),
+            Next::Rights(from) => self.some_rights(from, &mut out),
+            Next::End => self.start(&mut out, kind::END, FIRST, 0),
             Next::Nothing => return None,
         }
         self.index += 1;
@@ -58,16 +62,16 @@ impl Encoder {
     }
 
     /// The fields of every part; `more` fields follow.
-    fn start(&self, out: &mut Vec<u8>, kind: u64, more: u64) {
+    fn start(&self, out: &mut Vec<u8>, kind: u64, version: u64, more: u64) {
         write(out, |e| {
-            e.map(4 + more)?.u8(0)?.u64(VERSION)?.u8(1)?.u64(READABLE_SINCE)?;
+            e.map(4 + more)?.u8(0)?.u64(version)?.u8(1)?.u64(version)?;
             e.u8(2)?.u64(self.index)?.u8(3)?.u64(kind)?;
             Ok(())
         });
     }
 
     fn head(&mut self, out: &mut Vec<u8>) {
-        self.start(out, kind::HEAD, 6);
+        self.start(out, kind::HEAD, FIRST, 6);
         write(out, |e| {
             e.u8(4)?.u64(self.position.epoch.0)?.u8(5)?.u64(self.position.seq.0)?;
             e.u8(6)?.u32(self.frozen.next_handle().0)?.u8(7)?.u32(self.frozen.len())?;
@@ -90,7 +94,7 @@ impl Encoder {
             write(&mut body, |e| owners.write(e, handle, object));
             count += 1;
         }
-        self.start(out, kind::OBJECTS, 2);
+        self.start(out, kind::OBJECTS, FIRST, 2);
         write(out, |e| {
             e.u8(4)?.array(owners.in_order.len() as u64)?;
             for owner in &owners.in_order {
@@ -104,7 +108,7 @@ impl Encoder {
 
     fn some_clients(&mut self, after: Option<ClientId>, out: &mut Vec<u8>) {
         let (mut body, mut count, mut last) = (Vec::new(), 0u64, after);
-        self.next = Next::End;
+        self.next = if self.frozen.rights.is_new() { Next::End } else { Next::Rights(0) };
         for (id, client) in self.clients.writers_after(after) {
             if body.len() >= PART_BYTES {
                 self.next = Next::Clients(last);
@@ -113,8 +117,24 @@ impl Encoder {
             write(&mut body, |e| write_client(e, id, client));
             (count, last) = (count + 1, Some(id));
         }
-        self.start(out, kind::CLIENTS, 1);
+        self.start(out, kind::CLIENTS, FIRST, 1);
         write(out, |e| e.u8(4)?.array(count).map(drop));
+        out.append(&mut body);
+    }
+
+    fn some_rights(&mut self, from: usize, out: &mut Vec<u8>) {
+        let (mut body, mut count) = (Vec::new(), 0usize);
+        self.next = Next::End;
+        for entry in self.frozen.rights.entries().skip(from) {
+            if body.len() >= PART_BYTES {
+                self.next = Next::Rights(from + count);
+                break;
+            }
+            write(&mut body, |e| write_entry(e, &entry));
+            count += 1;
+        }
+        self.start(out, kind::RIGHTS, WITH_RIGHTS, 1);
+        write(out, |e| e.u8(4)?.array(count as u64).map(drop));
         out.append(&mut body);
     }
 }

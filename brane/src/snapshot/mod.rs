@@ -11,16 +11,18 @@
 //!  kind 1  objects  {4: [owner: 16 bytes, ..], 5: [object, ..]}
 //!  kind 2  clients  {4: [client, ..]}
 //!  kind 3  end      {}
+//!  kind 4  rights   {4: [entry, ..]}   (none: those of a new brane)
 //! object   [handle, id: 16 bytes, parent, kind (0 group, 1 block),
 //!           index of the owner, transform: 30 bytes, {key: value}]
 //! client   [id: 16 bytes, user: 16 bytes, seen at (ms), highest counter, [outcome, ..]]
+//! entry    a piece of the rights: `brane/src/rights/bytes.rs`
 //! outcome  [counter less that of the one before, seq]  applied
 //!          [.., null, code]                            refused
 //!          [.., null, code, operation]                 refused, in a batch
 //! ```
 //!
 //! The head comes first, the end last; objects ascend by handle. A part of
-//! another kind is passed over. The decoder checks the order, the counts, the
+//! another kind is passed over, if its field 1 allows it. The decoder checks the order, the counts, the
 //! shape of the tree and the state hash; it does not check who wrote the bytes.
 
 mod decode;
@@ -32,10 +34,14 @@ pub use encode::Encoder;
 
 use avvy_model::StateHash;
 
-/// The version that this code writes.
-pub const VERSION: u64 = 1;
-/// The oldest version whose readers understand what this code writes.
-const READABLE_SINCE: u64 = 1;
+/// The latest version that this code reads.
+pub const VERSION: u64 = 2;
+/// The version of all parts but those with rights, and the oldest whose
+/// readers understand them.
+const FIRST: u64 = 1;
+/// The same of parts with rights: who does not know them must not open a brane
+/// without those that it has.
+const WITH_RIGHTS: u64 = 2;
 
 /// Why a snapshot cannot be read. Parts are counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -75,4 +81,5 @@ mod kind {
     pub(super) const OBJECTS: u64 = 1;
     pub(super) const CLIENTS: u64 = 2;
     pub(super) const END: u64 = 3;
+    pub(super) const RIGHTS: u64 = 4;
 }

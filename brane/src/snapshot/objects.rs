@@ -9,6 +9,7 @@ use avvy_model::{Handle, Kind, ObjectAt, Seq, StateHash, weight};
 use super::SnapshotError;
 use crate::ids::Ids;
 use crate::pages::Pages;
+use crate::rights::{Entry, Rights};
 use crate::side::Side;
 use crate::world::{Stored, World};
 
@@ -95,16 +96,19 @@ impl Objects {
         next_handle: Handle,
         seq: Seq,
         expected: StateHash,
+        rights: Vec<Entry>,
     ) -> Result<World, SnapshotError> {
         self.settle();
         let in_range = self.last.is_some_and(|last| last < next_handle);
-        if !in_range || self.stored.pages.get(Handle::ROOT).is_none() || !self.link_early() {
+        let owner = self.stored.pages.get(Handle::ROOT).map(|root| root.owner);
+        let Some(owner) = owner.filter(|_| in_range && self.link_early()) else {
             return Err(SnapshotError::NotATree);
-        }
+        };
         if self.hash != expected {
             return Err(SnapshotError::HashMismatch { expected, found: self.hash });
         }
-        Ok(World::restore(self.stored, next_handle, seq, self.hash))
+        let rights = Rights::of_entries(owner, rights);
+        Ok(World::restore(self.stored, rights, next_handle, seq, self.hash))
     }
 
     /// Links those that came before their parents; whether all is a tree.

@@ -71,9 +71,9 @@ fn history() -> (World, Vec<Event>) {
     let mut events = Vec::new();
     for (edit, n) in edits.iter().zip(1u64..) {
         let user = UserId::from_bytes([1 + n as u8 % 2; 16]);
-        let who = Principal { user, role: Role::Owner };
+        let who = Principal { user, ceiling: Role::Owner, invited: true };
         let limits = WorldLimits::default();
-        let changes = world.apply(Seq(n), &who, edit, &avvy_brane::RoleRights, &limits).unwrap();
+        let changes = world.apply(Seq(n), 0, &who, edit, &limits).unwrap();
         events.push(Event {
             seq: Seq(n),
             at_ms: 1_760_000_000_000 + n * 7 % 5,

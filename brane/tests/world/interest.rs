@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use avvy_brane::{Crossed, Crossing, Region, RoleRights, Spot, World};
+use avvy_brane::{Crossed, Crossing, Region, Spot, World};
 use avvy_model::{
     BraneId, Cell, Change, Edit, Grid, Handle, Home, Kind, MovePatch, Object, ObjectId, Operation,
     Parts, Principal, PropKey, Props, PropsPatch, Role, Seq, Target, Transform, Value, ValueLimits,
@@ -75,6 +75,7 @@ impl Copy {
             Change::Deleted { removed } => {
                 removed.iter().for_each(|object| drop(self.objects.remove(&object.handle)));
             }
+            Change::Ruled(_) => panic!("nobody rules here"),
         }
     }
 
@@ -124,7 +125,7 @@ fn small_cells(owner: Principal) -> World {
     let key = PropKey::new(Grid::SIZE_KEY, &ValueLimits::NONE).unwrap();
     let patch = PropsPatch::new(vec![(key, Some(Value::float(2.0)))]).unwrap();
     let edit = Edit::One(Operation::Update { target: Target::Handle(Handle::ROOT), patch });
-    world.apply(Seq(1), &owner, &edit, &RoleRights, &WorldLimits::default()).unwrap();
+    world.apply(Seq(1), 0, &owner, &edit, &WorldLimits::default()).unwrap();
     world.adopt_grid();
     assert_eq!(world.grid(), Grid::new(20_000).unwrap());
     world.track(true);
@@ -140,7 +141,7 @@ proptest! {
         lengths in vec(1..9usize, 1..8),
         walks in vec(view(), 4..40),
     ) {
-        let owner = Principal { user: user(1), role: Role::Owner };
+        let owner = Principal { user: user(1), ceiling: Role::Owner, invited: true };
         let mut world = small_cells(owner);
         let mut state = Naive::of(&world);
         let mut goals = walks.iter().cycle();
@@ -152,7 +153,7 @@ proptest! {
             let Some((principal, edit)) = edit(step, &state) else { continue };
             let seq = world.seq().next();
             if let Ok(changes) =
-                world.apply(seq, &principal, &edit, &RoleRights, &WorldLimits::default())
+                world.apply(seq, 0, &principal, &edit, &WorldLimits::default())
             {
                 prop_assert_eq!(world.spots().len(), changes.len());
                 window.extend(changes.into_iter().zip(world.spots().iter().copied()));
@@ -217,7 +218,7 @@ fn create(world: &mut World, by: &Principal, under: Handle, kind: Kind, props: P
 
 fn apply(world: &mut World, by: &Principal, edit: Edit) {
     let seq = world.seq().next();
-    world.apply(seq, by, &edit, &RoleRights, &WorldLimits::default()).unwrap();
+    world.apply(seq, 0, by, &edit, &WorldLimits::default()).unwrap();
 }
 
 /// Moves all of them into another cell in one window; whether each was whole.
@@ -235,7 +236,7 @@ fn cross(world: &mut World, by: &Principal, tops: &[Handle]) -> Vec<bool> {
 
 #[test]
 fn what_crosses_whole_in_a_window_is_bounded_and_the_small_come_first() {
-    let owner = Principal { user: user(1), role: Role::Owner };
+    let owner = Principal { user: user(1), ceiling: Role::Owner, invited: true };
     let mut world = small_cells(owner);
     let tops = groups(&mut world, &owner, &[(3_000, 1), (2_000, 1), (1_000, 1), (5_000, 1)]);
     assert_eq!(cross(&mut world, &owner, &tops), [false, true, true, false]);
@@ -246,7 +247,7 @@ fn what_crosses_whole_in_a_window_is_bounded_and_the_small_come_first() {
 
 #[test]
 fn whatever_number_an_extent_is_written_as_it_counts() {
-    let owner = Principal { user: user(1), role: Role::Owner };
+    let owner = Principal { user: user(1), ceiling: Role::Owner, invited: true };
     let mut world = small_cells(owner);
     let home = |world: &mut World, extent: Value| {
         let limits = ValueLimits::default();

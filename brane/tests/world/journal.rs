@@ -162,7 +162,7 @@ fn what_would_be_misread_is_refused() {
             false,
         )
     };
-    assert_eq!(decode(&of_kind(5)), Err(JournalError::UnknownChange(5)));
+    assert_eq!(decode(&of_kind(6)), Err(JournalError::UnknownChange(6)));
     assert_eq!(decode(&of_kind(FIRST_NOTE - 1)), Err(JournalError::UnknownChange(FIRST_NOTE - 1)));
     // A note changes nothing.
     for kind in [FIRST_NOTE, u64::MAX] {

@@ -10,6 +10,8 @@ use avvy_model::{
     WorldLimits, object_digest, weight,
 };
 
+use crate::script::user;
+
 #[derive(Clone, PartialEq, Debug)]
 pub struct Naive {
     pub objects: BTreeMap<Handle, Object>,
@@ -47,6 +49,7 @@ impl Naive {
         let (operations, batch) = match edit {
             Edit::One(one) => (vec![one.clone()], false),
             Edit::Batch(all) => (all.clone(), true),
+            Edit::Rule(_) => panic!("no script holds a ruling"),
         };
         if operations.is_empty() {
             return Err((Code::Empty, None));
@@ -229,6 +232,7 @@ impl Naive {
                         assert_eq!(self.objects.remove(handle).as_ref(), Some(object));
                     }
                 }
+                Change::Ruled(_) => panic!("no script holds a ruling"),
             }
         }
     }
@@ -253,6 +257,7 @@ impl Naive {
                 Change::Deleted { removed } => {
                     self.objects.extend(removed.iter().map(|o| (o.handle, o.object.clone())));
                 }
+                Change::Ruled(_) => panic!("no script holds a ruling"),
             }
         }
     }
@@ -314,7 +319,8 @@ fn refuse(condition: bool, code: Code) -> Result<(), Code> {
 }
 
 fn may(who: &Principal, builder: bool) -> Result<(), Code> {
-    let may = who.role == Role::Owner || who.role == Role::Builder && builder;
+    let owns = who.user == user(1) && who.ceiling == Role::Owner;
+    let may = owns || who.ceiling >= Role::Builder && builder;
     refuse(!may, Code::NotPermitted)
 }
 

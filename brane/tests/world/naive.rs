@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use avvy_brane::{Admission, Clients, Frozen, Outcome, RoleRights, World, journal, snapshot};
+use avvy_brane::{Admission, Clients, Frozen, Outcome, World, journal, snapshot};
 use avvy_model::{
     BraneId, ClientId, Code, Counter, EditId, Epoch, Event, Handle, ObjectId, Position, Seq,
     TraceId, ValueLimits, WorldLimits,
@@ -30,6 +30,10 @@ const LIMITS: WorldLimits = WorldLimits {
     },
     outcomes_per_client: 8,
     clients_per_user: 4,
+    max_roles: 2,
+    max_standings: 3,
+    max_grants: 3,
+    max_grants_per_user: 2,
     client_memory_ms: 1_000_000,
 };
 
@@ -88,7 +92,7 @@ impl Run {
         let (who, edit) = edit(step, &self.naive).unwrap();
         let at = self.head().next();
         let expected = self.naive.apply(&who, &edit, &LIMITS);
-        let outcome = self.world.apply(at, &who, &edit, &RoleRights, &LIMITS);
+        let outcome = self.world.apply(at, 0, &who, &edit, &LIMITS);
 
         self.edits += 1;
         let client = ClientId::from_bytes([who.user.to_bytes()[0]; 16]);

@@ -95,7 +95,7 @@ pub fn edit(step: &Step, state: &Naive) -> Option<(Principal, Edit)> {
     let mut operations: Vec<_> = ops.iter().map(|op| op.resolve(state)).collect();
     let one = !batch && operations.len() == 1;
     let edit = if one { Edit::One(operations.remove(0)) } else { Edit::Batch(operations) };
-    Some((Principal { user: user(*n), role: *role }, edit))
+    Some((Principal { user: user(*n), ceiling: *role, invited: true }, edit))
 }
 
 fn who() -> impl Strategy<Value = Who> {

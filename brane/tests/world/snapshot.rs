@@ -1,7 +1,7 @@
 //! Snapshots: what is written is read, whole and in order, or refused.
 
 use avvy_brane::snapshot::{Decoder, Encoder, Restored};
-use avvy_brane::{Clients, Outcome, RoleRights, SnapshotError, World};
+use avvy_brane::{Clients, Outcome, SnapshotError, World};
 use avvy_model::{
     BraneId, ClientId, Code, Counter, Edit, EditId, Epoch, Handle, Kind, Object, ObjectId,
     Operation, Position, Principal, PropKey, Props, Refusal, Role, Seq, StateHash, Target,
@@ -17,7 +17,7 @@ fn limits() -> WorldLimits {
 }
 
 fn owner() -> Principal {
-    Principal { user: UserId::from_bytes([1; 16]), role: Role::Owner }
+    Principal { user: UserId::from_bytes([1; 16]), ceiling: Role::Owner, invited: true }
 }
 
 /// So many objects in a few groups, made by a few users.
@@ -33,9 +33,13 @@ pub fn world(count: u32) -> World {
             transform: Transform::IDENTITY,
             props: Props::from_entries(vec![(key, value)], &ValueLimits::default()).unwrap(),
         };
-        let who = Principal { user: UserId::from_bytes([n as u8 % 5; 16]), role: Role::Owner };
+        let who = Principal {
+            user: UserId::from_bytes([n as u8 % 5; 16]),
+            ceiling: Role::Owner,
+            invited: true,
+        };
         let edit = Edit::One(operation);
-        world.apply(Seq(n.into()), &who, &edit, &RoleRights, &limits()).unwrap();
+        world.apply(Seq(n.into()), 0, &who, &edit, &limits()).unwrap();
     }
     world
 }
@@ -242,9 +246,9 @@ fn later_formats_are_refused_or_read_as_they_say() {
     let mut parts = parts(&mut world(3), &clients(1));
     // {0: 1, 1: oldest reader, ..}
     assert_eq!(parts[1][1..5], [0, 1, 1, 1]);
-    parts[1][4] = 2;
-    assert_eq!(read(&parts).unwrap_err(), SnapshotError::TooNew(2));
-    (parts[1][2], parts[1][4]) = (2, 1);
+    parts[1][4] = 3;
+    assert_eq!(read(&parts).unwrap_err(), SnapshotError::TooNew(3));
+    (parts[1][2], parts[1][4]) = (3, 1);
     assert!(read(&parts).is_ok());
 }
 
@@ -261,7 +265,7 @@ fn the_last_handle_is_given_once() {
             props: Props::default(),
         })
     };
-    let mut apply = |seq, id| world.apply(Seq(seq), &owner(), &create(id), &RoleRights, &limits());
+    let mut apply = |seq, id| world.apply(Seq(seq), 0, &owner(), &create(id), &limits());
     assert!(apply(70_001, 1).is_ok());
     assert_eq!(apply(70_002, 2), Err(Code::HandlesExhausted.into()));
     assert!(world.get(Handle(u32::MAX - 1)).is_some());

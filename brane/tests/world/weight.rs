@@ -1,7 +1,7 @@
 //! What an edit may weigh, and that what it weighs is what it takes in the
 //! journal at most.
 
-use avvy_brane::{RoleRights, World, journal};
+use avvy_brane::{World, journal};
 use avvy_model::{
     BraneId, ClientId, Code, Counter, DeleteMode, Edit, EditId, Event, Handle, Kind, ObjectId,
     Operation, Principal, PropKey, Props, PropsPatch, Refusal, Role, Seq, Target, TraceId,
@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use crate::model::{self, Naive};
 use crate::script::{edit, script, user};
 
-const OWNER: Principal = Principal { user: UserId::from_bytes([1; 16]), role: Role::Owner };
+const OWNER: Principal =
+    Principal { user: UserId::from_bytes([1; 16]), ceiling: Role::Owner, invited: true };
 
 fn limits(max_event_bytes: usize) -> WorldLimits {
     WorldLimits { max_event_bytes, ..WorldLimits::default() }
@@ -38,11 +39,11 @@ proptest! {
             let Some((who, edit)) = edit(step, &naive) else { continue };
             let at = world.seq().next();
             let before = (world.state_hash(), world.next_handle(), world.seq());
-            let bounded = world.apply(at, &who, &edit, &RoleRights, &limits(max));
+            let bounded = world.apply(at, 0, &who, &edit, &limits(max));
             let is_too_large = bounded.as_ref().is_err_and(|r| r.code == Code::EditTooLarge);
             let outcome = if is_too_large {
                 prop_assert_eq!(before, (world.state_hash(), world.next_handle(), world.seq()));
-                world.apply(at, &who, &edit, &RoleRights, &limits(usize::MAX))
+                world.apply(at, 0, &who, &edit, &limits(usize::MAX))
             } else {
                 bounded
             };
@@ -69,7 +70,7 @@ fn loaded(count: u32) -> World {
             props: heavy(),
         };
         let edit = Edit::One(operation);
-        world.apply(world.seq().next(), &OWNER, &edit, &RoleRights, &limits(1 << 20)).unwrap();
+        world.apply(world.seq().next(), 0, &OWNER, &edit, &limits(1 << 20)).unwrap();
     }
     world
 }
@@ -94,7 +95,7 @@ fn a_heavy_subtree_is_deleted_in_bites() {
     let limits = WorldLimits::default();
     let mut apply = |edit: &Edit| {
         let at = world.seq().next();
-        world.apply(at, &OWNER, edit, &RoleRights, &limits).map(|changes| event(at, changes))
+        world.apply(at, 0, &OWNER, edit, &limits).map(|changes| event(at, changes))
     };
     assert_eq!(apply(&Edit::One(delete(1))), Err(Code::EditTooLarge.into()));
     let all = Edit::Batch((2..1_002).map(delete).collect());
@@ -116,7 +117,7 @@ fn what_an_update_replaces_counts() {
     let update = |n| Operation::Update { target: Target::Handle(Handle(n)), patch: patch.clone() };
     let at = world.seq().next();
     let edit = Edit::Batch((1..=600).map(update).collect());
-    let refused = world.apply(at, &OWNER, &edit, &RoleRights, &WorldLimits::default());
+    let refused = world.apply(at, 0, &OWNER, &edit, &WorldLimits::default());
     assert_eq!(refused.unwrap_err().code, Code::EditTooLarge);
     assert_eq!(world.get(Handle(1)).unwrap().props, heavy());
 }

@@ -266,6 +266,7 @@ impl Bot {
                 | Notify::Joined { .. }
                 | Notify::People { .. }
                 | Notify::Level { .. }
+                | Notify::Rights { .. }
                 | Notify::Renamed { .. }
                 | Notify::Rewound { .. }
                 | Notify::Paused { .. }

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use avvy_model::{Counter, Edit, NumberedEdit, Operation, Position, Seq};
+use avvy_model::{Counter, Edit, NumberedEdit, Operation, Position, Ruling, Seq};
 
 use super::Ticket;
 
@@ -286,7 +286,21 @@ impl Edits {
 
 /// What an edit takes on the wire, at most.
 fn bytes_at_most(edit: &Edit) -> usize {
-    edit.operations().iter().map(operation_bytes).sum::<usize>() + 16
+    let ruling = match edit {
+        Edit::Rule(ruling) => ruling_bytes(ruling),
+        Edit::One(_) | Edit::Batch(_) => 0,
+    };
+    edit.operations().iter().map(operation_bytes).sum::<usize>() + ruling + 16
+}
+
+fn ruling_bytes(ruling: &Ruling) -> usize {
+    /// Of a grant without property keys, which is the longest.
+    const RULING_BYTES: usize = 512;
+    let keys = match ruling {
+        Ruling::Grant { reach, .. } => reach.keys.as_deref().unwrap_or_default(),
+        _ => &[],
+    };
+    RULING_BYTES + keys.iter().map(|key| key.as_str().len() + 5).sum::<usize>()
 }
 
 fn operation_bytes(operation: &Operation) -> usize {

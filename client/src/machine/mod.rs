@@ -322,6 +322,11 @@ impl ClientMachine {
             ServerMessage::Rewind { channel, to } => {
                 self.on_channel(now_ms, channel, out, |m, out| m.rewind(to, out));
             }
+            ServerMessage::Rights(own) => {
+                self.on_channel(now_ms, own.channel, out, |m, out| {
+                    out.push(Output::Notify(Notify::Rights { brane: m.brane, own }));
+                });
+            }
             ServerMessage::Level { channel, level, reason } => {
                 self.on_channel(now_ms, channel, out, |m, out| {
                     let brane = m.brane;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use avvy_model::{BraneId, ClientId, Code, Epoch, Position, Refusal, Role, Scope, Seq, UserId};
+use avvy_model::{BraneId, ClientId, Code, Epoch, Position, Refusal, RoleName, Scope, Seq, UserId};
 use avvy_protocol::{
-    AreaFlush, CatchUp, Channel, ClientMessage, ErrorMessage, Flush, Level, LevelReason,
+    AreaFlush, CatchUp, Channel, ClientMessage, ErrorMessage, Flush, Level, LevelReason, OwnRights,
     PeopleNews, ServerMessage, SnapshotPart,
 };
 
@@ -144,7 +144,7 @@ pub enum Notify {
         /// The name under which edits are numbered.
         client: ClientId,
         /// As what.
-        role: Role,
+        role: RoleName,
         /// The log's head at the server.
         head: Position,
         /// How the copy gets there.
@@ -191,6 +191,13 @@ pub enum Notify {
         at: Position,
         /// What it is of.
         scope: Scope,
+    },
+    /// What the user may do in a brane, after each join and when it changes.
+    Rights {
+        /// In which brane.
+        brane: BraneId,
+        /// What.
+        own: Box<OwnRights>,
     },
     /// The connection is too slow for all that happens, or no longer: so much
     /// is sent from now on.

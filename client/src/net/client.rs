@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use avvy_model::{Area, BraneId, Code, Edit, Object, Position, Refusal, Scope, Target};
-use avvy_protocol::{AreaFlush, Flush, Level, LevelReason, PeopleNews};
+use avvy_protocol::{AreaFlush, Flush, Level, LevelReason, OwnRights, PeopleNews};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::session::{ReadAll, Session};
@@ -111,6 +111,8 @@ pub enum WorldChange {
         /// What it is of.
         scope: Scope,
     },
+    /// What the user may do, after each join and when it changes.
+    Rights(Box<OwnRights>),
     /// The server sends so much from now on.
     Level {
         /// How much.

@@ -216,6 +216,9 @@ impl Task {
             Notify::Level { brane, level, reason } => {
                 self.publish(brane, || WorldChange::Level { level, reason });
             }
+            Notify::Rights { brane, own } => {
+                self.publish(brane, || WorldChange::Rights(own.clone()));
+            }
             Notify::Rewound { brane, to, .. } => {
                 self.publish(brane, || WorldChange::Rewound { to });
             }

@@ -63,7 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         let joined = Joined {
             channel,
             brane,
-            role: Role::Owner,
+            role: Role::Owner.into(),
             head: at,
             durable: Seq(0),
             catch_up: CatchUp::Snapshot,

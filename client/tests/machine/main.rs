@@ -185,7 +185,7 @@ fn joined(brane: BraneId, head: Position, durable: u64, catch_up: CatchUp) -> Jo
     Joined {
         channel: Channel(5),
         brane,
-        role: Role::Builder,
+        role: Role::Builder.into(),
         head,
         durable: Seq(durable),
         catch_up,

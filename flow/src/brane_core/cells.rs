@@ -76,11 +76,11 @@ impl CellWindow {
             let items = self.items(places, *home);
             match items.last_mut() {
                 Some(FlushItem::Event(own)) if begun.contains(home) => {
-                    own.changes.push(shown(change, rehung));
+                    own.changes.extend(shown(change, rehung));
                 }
                 _ => {
                     begun.push(*home);
-                    let changes = vec![shown(change, rehung)];
+                    let changes = shown(change, rehung).into_iter().collect();
                     items.push(FlushItem::Event(WireEvent { by: event.by, changes }));
                 }
             }
@@ -99,8 +99,8 @@ impl CellWindow {
 /// A change as the viewers of its home see it. Of what is deleted they are not
 /// told what was rehung under it, with all under that: who has it was shown it
 /// in another cell, and drops it at the window's end.
-fn shown(change: &Change, rehung: &FxHashSet<Handle>) -> WireChange {
-    let Change::Deleted { removed } = change else { return change.into() };
+fn shown(change: &Change, rehung: &FxHashSet<Handle>) -> Option<WireChange> {
+    let Change::Deleted { removed } = change else { return WireChange::of(change) };
     let mut hidden = FxHashSet::default();
     let mut is_seen = |at: &ObjectAt| {
         let is_hidden = rehung.contains(&at.handle) || hidden.contains(&at.object.parent);
@@ -110,5 +110,5 @@ fn shown(change: &Change, rehung: &FxHashSet<Handle>) -> WireChange {
         !is_hidden
     };
     let seen = removed.iter().filter(|at| is_seen(at));
-    WireChange::Deleted { handles: seen.map(|at| at.handle).collect() }
+    Some(WireChange::Deleted { handles: seen.map(|at| at.handle).collect() })
 }

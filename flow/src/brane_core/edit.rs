@@ -4,6 +4,7 @@ use avvy_brane::{Admission, Outcome};
 use avvy_model::{Code, Counter, Edit, EditId, Event, NumberedEdit, Refusal, Seq, TraceId, weight};
 use avvy_protocol::{RefusedEdit, ServerMessage, Update};
 
+use super::rights::RuledFor;
 use super::{BraneCore, BraneEffect, Session};
 use crate::{Now, SessionKey};
 
@@ -58,7 +59,7 @@ impl BraneCore {
         match self.clients.check(id) {
             Admission::New => {
                 let by = session.principal.user;
-                let may_write = self.rights.may_write(&session.principal);
+                let may_write = self.world.rights().may_write(&session.principal, now.unix_ms);
                 let outcome = self.apply(now, key, id, trace, &edit, effects);
                 if may_write || matches!(outcome, Outcome::Applied(_)) {
                     self.clients.record(id, by, outcome, now.unix_ms);
@@ -103,17 +104,21 @@ impl BraneCore {
         };
         let principal = session.principal;
         let by = principal.user;
-        let seq = self.head.next();
+        let (seq, at_ms) = (self.head.next(), now.unix_ms);
         loop {
             let limits = &self.config.limits;
-            let changes = match self.world.apply(seq, &principal, edit, &*self.rights, limits) {
+            let changes = match self.world.apply(seq, at_ms, &principal, edit, limits) {
                 Ok(changes) => changes,
                 Err(refusal) => return Outcome::Refused(refusal),
             };
-            let event = Event { seq, at_ms: now.unix_ms, by, edit: id, trace, changes };
+            let event = Event { seq, at_ms, by, edit: id, trace, changes };
             let bytes = weight::event(&event);
             if self.pace.has_room(bytes) {
+                let ruled = event.ruled().map(RuledFor::of);
                 self.push_event(now, key, event, bytes);
+                if let Some(whom) = ruled {
+                    self.tell_rights(now, &whom, effects);
+                }
                 return Outcome::Applied(seq);
             }
             // A window is a chunk, and the store bounds those. The one that is

@@ -104,7 +104,7 @@ impl BraneCore {
             Plan::Replay(at, view) => {
                 self.counters.replays += 1;
                 let start = Start::Replay(at);
-                self.attach(session, CatchUp::Replay, None, view, start, effects);
+                self.attach(now, session, CatchUp::Replay, None, view, start, effects);
             }
             Plan::View(rewind, need) => {
                 self.counters.rewinds += u64::from(rewind.is_some());
@@ -119,7 +119,14 @@ impl BraneCore {
         session: SessionKey,
         effects: &mut Vec<BraneEffect>,
     ) {
-        let Some(left) = self.sessions.remove(&session) else { return };
+        if self.remove_session(now, session) == Some(true) {
+            effects.push(BraneEffect::Detach { session });
+        }
+    }
+
+    /// Forgets a session; says whether it was attached.
+    pub(super) fn remove_session(&mut self, now: Now, session: SessionKey) -> Option<bool> {
+        let left = self.sessions.remove(&session)?;
         self.count_scoped(now, left.goal, None);
         self.waiting.retain(|waiting| waiting.session() != session);
         self.steps.forget(session);
@@ -128,9 +135,7 @@ impl BraneCore {
             self.open_editors.retain(|editor| *editor != session);
         }
         self.clients.release(left.client, now.unix_ms);
-        if left.attached {
-            effects.push(BraneEffect::Detach { session });
-        }
+        Some(left.attached)
     }
 
     pub(super) fn on_hash(&mut self, key: SessionKey) {
@@ -194,7 +199,7 @@ impl BraneCore {
                     let view = need.view();
                     let (catch_up, parts) = self.parts(&mut boundary, need);
                     let start = Start::Parts(parts);
-                    self.attach(session, catch_up, rewind, view, start, effects);
+                    self.attach(now, session, catch_up, rewind, view, start, effects);
                 }
             }
         }
@@ -234,6 +239,7 @@ impl BraneCore {
         if self.sessions.contains_key(&session) {
             return Err(Code::AlreadyJoined);
         }
+        self.world.rights().may_enter(&principal, now.unix_ms)?;
         if self.sessions.len() >= self.config.max_sessions {
             return Err(Code::BraneFull);
         }
@@ -322,8 +328,10 @@ impl BraneCore {
         Parts { frozen, selection, gone, at: self.position(self.published), scope }
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn attach(
         &mut self,
+        now: Now,
         key: SessionKey,
         catch_up: CatchUp,
         rewind: Option<Position>,
@@ -333,12 +341,14 @@ impl BraneCore {
     ) {
         let head = self.position(self.head);
         let Some(session) = self.sessions.get_mut(&key) else { return };
+        let is_new = !session.attached;
         session.attached = true;
         session.resync_wanted = false;
+        let principal = session.principal;
         let joined = Joined {
             channel: self.channel,
             brane: self.brane,
-            role: session.principal.role,
+            role: self.world.rights().role_of(principal.user),
             head,
             durable: self.durable,
             catch_up,
@@ -346,8 +356,12 @@ impl BraneCore {
             client_memory_s: self.config.limits.client_memory_ms / 1_000,
         };
         let goal = session.goal;
-        let attach = Attach { session: key, joined, rewind, view, goal, start };
+        let voice = self.voice(now, &principal);
+        let attach = Attach { session: key, joined, rewind, view, goal, voice, start };
         effects.push(BraneEffect::Attach(Box::new(attach)));
+        if is_new {
+            self.tell_own_rights(now, key, &principal, effects);
+        }
     }
 
     fn tell_hash(&mut self, key: SessionKey, effects: &mut Vec<BraneEffect>) {

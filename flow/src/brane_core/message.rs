@@ -11,6 +11,7 @@ use avvy_protocol::{Flush, Join, Joined, ServerMessage, Update};
 use super::CellWindow;
 use crate::SessionKey;
 use crate::group_commit::JournalChunk;
+use crate::people::Voice;
 
 /// What has happened.
 #[derive(Clone, PartialEq, Debug)]
@@ -134,6 +135,20 @@ pub enum BraneEffect {
         /// Who.
         session: SessionKey,
     },
+    /// Let go of the session and tell it why.
+    Expel {
+        /// Whom.
+        session: SessionKey,
+        /// Why.
+        code: Code,
+    },
+    /// What a session may say to others has changed.
+    Voice {
+        /// Whose.
+        session: SessionKey,
+        /// What it is now.
+        voice: Voice,
+    },
     /// The join is refused.
     Refuse {
         /// Whose.
@@ -191,6 +206,8 @@ pub struct Attach {
     pub view: Option<View>,
     /// What it wants to see.
     pub goal: Option<View>,
+    /// What it may say to others.
+    pub voice: Voice,
     /// What follows.
     pub start: Start,
 }

@@ -21,6 +21,7 @@ mod durability;
 mod edit;
 mod join;
 mod message;
+mod rights;
 mod snapshot;
 mod status;
 mod steps;
@@ -30,7 +31,7 @@ mod window;
 
 use std::collections::VecDeque;
 
-use avvy_brane::{Clients, Rights, RoleRights, World};
+use avvy_brane::{Clients, World};
 use avvy_model::{
     BraneId, ClientId, Counter, Epoch, Event, Position, Principal, Seq, StateHash, View,
 };
@@ -54,7 +55,6 @@ pub struct BraneCore {
     brane: BraneId,
     channel: Channel,
     config: BraneConfig,
-    rights: Box<dyn Rights + Send>,
     world: World,
     clients: Clients,
     lineage: Lineage,
@@ -125,7 +125,7 @@ struct Session {
 }
 
 impl BraneCore {
-    /// Opens a brane with what was recovered; the rights go by role.
+    /// Opens a brane with what was recovered.
     ///
     /// # Panics
     /// When the current epoch does not begin at the recovered head.
@@ -140,13 +140,13 @@ impl BraneCore {
         let (epoch, start) = lineage.current();
         assert_eq!(start, head, "an epoch begins at the durable head");
         clients.forget(now.unix_ms);
+        world.forget_rights(now.unix_ms);
         world.adopt_grid();
         Self {
             brane,
             channel,
             pace: FlushWindow::new(config.flush),
             config,
-            rights: Box::new(RoleRights),
             world,
             clients,
             lineage,
@@ -176,13 +176,6 @@ impl BraneCore {
             wake_us: None,
             counters: BraneStatus::default(),
         }
-    }
-
-    /// The same brane with another judge of rights.
-    #[must_use]
-    pub fn with_rights(mut self, rights: Box<dyn Rights + Send>) -> Self {
-        self.rights = rights;
-        self
     }
 
     /// Takes in what has happened and says what is to be done.

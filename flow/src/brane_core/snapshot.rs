@@ -94,6 +94,7 @@ impl BraneCore {
             return;
         }
         self.clients.forget(now.unix_ms);
+        self.world.forget_rights(now.unix_ms);
         let job = SnapshotJob {
             frozen: self.world.freeze(),
             clients: self.clients.clone(),

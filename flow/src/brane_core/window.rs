@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use avvy_brane::journal;
 use avvy_model::{Change, Counter, Event, MovePatch, Seq};
-use avvy_protocol::{Flush, FlushItem, MoveRecord, ServerMessage, WireEvent};
+use avvy_protocol::{Flush, FlushItem, MoveRecord, ServerMessage, WireChange, WireEvent};
 use bytes::Bytes;
 
 use super::{BraneCore, BraneEffect, CellWindow, Window};
@@ -150,6 +150,16 @@ pub fn wire_items(events: &[Event]) -> Vec<FlushItem> {
     let mut items = Vec::new();
     let mut moves = Vec::new();
     for event in events {
+        if event.ruled().is_some() {
+            if !moves.is_empty() {
+                items.push(FlushItem::Moves(std::mem::take(&mut moves)));
+            }
+            match items.last_mut() {
+                Some(FlushItem::Skip(edits)) => *edits += 1,
+                _ => items.push(FlushItem::Skip(1)),
+            }
+            continue;
+        }
         if let [Change::Moved { handle, parts, after, .. }] = event.changes.as_slice() {
             let patch = MovePatch::new(*parts, *after);
             moves.push(MoveRecord { handle: *handle, patch });
@@ -158,7 +168,7 @@ pub fn wire_items(events: &[Event]) -> Vec<FlushItem> {
         if !moves.is_empty() {
             items.push(FlushItem::Moves(std::mem::take(&mut moves)));
         }
-        let changes = event.changes.iter().map(Into::into).collect();
+        let changes = event.changes.iter().filter_map(WireChange::of).collect();
         items.push(FlushItem::Event(WireEvent { by: event.by, changes }));
     }
     if !moves.is_empty() {

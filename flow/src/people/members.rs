@@ -5,18 +5,27 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use avvy_auth::rate::Bucket;
-use avvy_model::{Role, UserId};
+use avvy_model::{Sanction, UserId};
 use avvy_protocol::{Person, PersonAt, Pose};
 use rustc_hash::FxHashMap;
 
 use super::sight::Sight;
 use crate::SessionKey;
 
+/// What somebody may say to others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Voice {
+    /// May not change anything in the brane.
+    pub is_visitor: bool,
+    /// Is kept from sending signals.
+    pub mute: Option<Sanction>,
+}
+
 /// Somebody who is there.
 pub(super) struct Member<O> {
     pub person: Person,
     pub user: UserId,
-    pub role: Role,
+    pub voice: Voice,
     pub outbox: O,
     /// The version of the roster that the session has been sent, if it
     /// follows.

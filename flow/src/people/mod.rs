@@ -26,12 +26,13 @@ mod signals;
 mod tests;
 
 use avvy_auth::rate::Bucket;
-use avvy_model::{Code, Principal};
+use avvy_model::{Code, UserId};
 use avvy_protocol::{
     Channel, PeopleChanged, PeopleList, PeopleNews, PeoplePage, Person, PersonAt, Pose,
 };
 
 pub use config::{PeopleConfig, PeopleStatus, Rate};
+pub use members::Voice;
 use members::{Held, Member, Members};
 use nearest::{Near, Nearest, Place};
 use roster::{Change, Next, Roster};
@@ -123,7 +124,7 @@ impl<O: Outbox> People<O> {
     }
 
     /// A session has joined. Nothing changes when it was there already.
-    pub fn join(&mut self, now: Now, session: SessionKey, principal: Principal, outbox: O) {
+    pub fn join(&mut self, now: Now, session: SessionKey, user: UserId, voice: Voice, outbox: O) {
         if self.members.contains(session) {
             return;
         }
@@ -131,11 +132,10 @@ impl<O: Outbox> People<O> {
         // run out of numbers; then the last ones are not told apart.
         self.last_person = self.last_person.saturating_add(1);
         let person = Person(self.last_person);
-        let Principal { user, role } = principal;
         let member = Member {
             person,
             user,
-            role,
+            voice,
             outbox,
             follows: None,
             pose: None,
@@ -145,6 +145,14 @@ impl<O: Outbox> People<O> {
         };
         self.members.insert(session, member);
         self.change(now, Change::Joined(PersonAt { person, user }));
+    }
+
+    /// What a session may say has changed.
+    pub fn set_voice(&mut self, session: SessionKey, voice: Voice) {
+        let slot = self.members.slot_of(session);
+        if let Some(member) = slot.and_then(|slot| self.members.get_mut(slot)) {
+            member.voice = voice;
+        }
     }
 
     /// A session has left or is gone. Gives its outbox back.

@@ -1,10 +1,10 @@
 //! What people say that is no edit.
 
 use avvy_auth::rate::{Bucket, RetryAfterMs};
-use avvy_model::{Code, Role};
+use avvy_model::Code;
 use avvy_protocol::{Audience, PeopleNews, Signal, SignalSend};
 
-use super::members::Member;
+use super::members::{Member, Voice};
 use super::nearest::distance2;
 use super::{Outbox, People, PeopleConfig, Rate, UNITS};
 use crate::{Now, SessionKey};
@@ -15,7 +15,7 @@ const LOOKS_PER_DELIVERY: usize = 32;
 /// Why a signal was not sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Refused {
-    /// `not_joined`, `forbidden`, `rate_limited`, `no_pose`, or `not_found`.
+    /// `not_joined`, `forbidden`, `muted`, `rate_limited`, `no_pose`, or `not_found`.
     pub code: Code,
     /// When to try again, in milliseconds.
     pub retry_after_ms: Option<u64>,
@@ -62,7 +62,11 @@ impl<O: Outbox> People<O> {
         let sender = self.members.slot_of(session).ok_or(Code::NotJoined)?;
         let may_all = self.config.visitors_may_signal;
         let member = self.members.get_mut(sender).ok_or(Code::NotJoined)?;
-        if member.role == Role::Visitor && !may_all {
+        let Voice { is_visitor, mute } = member.voice;
+        if mute.is_some_and(|mute| mute.counts(now.unix_ms)) {
+            return Err(Code::Muted.into());
+        }
+        if is_visitor && !may_all {
             return Err(Code::Forbidden.into());
         }
         let rates = member.rates.get_or_insert_with(|| Box::new(rates(&self.config, now)));

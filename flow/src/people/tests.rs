@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use avvy_model::{Principal, Role, Rotation, UserId};
+use avvy_model::{Rotation, UserId};
 use avvy_protocol::{
     Channel, PeopleChanged, PeopleList, PeopleNews, PeoplePage, Person, PersonAt, Pose, Signal,
 };
@@ -117,14 +117,13 @@ impl Crowd {
     }
 
     fn join(&mut self, session: u64) {
-        self.join_as(session, Role::Builder);
+        self.join_as(session, Voice::default());
     }
 
-    fn join_as(&mut self, session: u64, role: Role) {
+    fn join_as(&mut self, session: u64, voice: Voice) {
         let outbox = Queue::default();
         self.sessions.insert(session, (outbox.clone(), Seen::default()));
-        let principal = Principal { user: user(session), role };
-        self.machine.join(self.now, SessionKey(session), principal, outbox);
+        self.machine.join(self.now, SessionKey(session), user(session), voice, outbox);
     }
 
     fn leave(&mut self, session: u64) {

@@ -156,6 +156,7 @@ impl Node {
             BraneEffect::Publish(window) => self.to_fan_out.push_back(Mail::Publish(window)),
             BraneEffect::Attach(attach) => self.to_fan_out.push_back(Mail::Attach(attach)),
             BraneEffect::Aim { .. } | BraneEffect::Show(_) => panic!("everybody sees all"),
+            BraneEffect::Expel { .. } | BraneEffect::Voice { .. } => panic!("nobody rules"),
             BraneEffect::Detach { session } => self.to_fan_out.push_back(Mail::Detach(session)),
             BraneEffect::Refuse { session, .. } => {
                 self.wires.remove(&session);
@@ -263,7 +264,7 @@ impl Node {
     }
 
     fn attach(&mut self, attach: Attach, effects: &mut Vec<FanOutEffect>) {
-        let Attach { session, joined, rewind, view, goal, start } = attach;
+        let Attach { session, joined, rewind, view, goal, start, .. } = attach;
         let Some(wire) = self.wires.get(&session).cloned() else { return };
         wire.push(ServerMessage::Joined(joined));
         if let Some(to) = rewind {

@@ -157,7 +157,7 @@ impl Person {
 
     pub fn principal(&self) -> Principal {
         let user = UserId::new(Uuid::from_u128(u128::from(self.number)));
-        Principal { user, role: Role::Builder }
+        Principal { user, ceiling: Role::Builder, invited: true }
     }
 
     pub fn join(&mut self, brane: BraneId, session: SessionKey) -> Join {
@@ -247,6 +247,9 @@ impl Person {
             ServerMessage::Durable { durable, .. } => self.replica.durable(durable.seq),
             ServerMessage::Hash { at, hash, .. } => {
                 self.hashes.insert(at, hash);
+            }
+            ServerMessage::Rights(own) => {
+                assert_eq!(own.verbs, Role::Builder.verbs(), "nobody rules");
             }
             other => panic!("unexpected {other:?}"),
         }

@@ -122,10 +122,14 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         Code::NotAuthenticated | Code::TokenInvalid | Code::TokenExpired | Code::TokenRevoked => {
             StatusCode::UNAUTHORIZED
         }
-        Code::Forbidden | Code::NotPermitted | Code::RootProtected | Code::ProofInvalid => {
-            StatusCode::FORBIDDEN
-        }
-        Code::NotFound | Code::ObjectNotFound => StatusCode::NOT_FOUND,
+        Code::Forbidden
+        | Code::NotPermitted
+        | Code::RootProtected
+        | Code::Banned
+        | Code::Muted
+        | Code::BeyondOwn
+        | Code::ProofInvalid => StatusCode::FORBIDDEN,
+        Code::NotFound | Code::ObjectNotFound | Code::GrantNotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::NotJoined
         | Code::AlreadyJoined
@@ -135,6 +139,8 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         | Code::TooManySessions
         | Code::Exists
         | Code::ObjectExists
+        | Code::GrantExists
+        | Code::RoleInUse
         | Code::OutcomeUnknown
         | Code::ClientUnknown
         | Code::ClientTaken => StatusCode::CONFLICT,
@@ -158,6 +164,9 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         | Code::Empty
         | Code::TouchesTooMany
         | Code::EditTooLarge
+        | Code::RoleUnknown
+        | Code::TooManyRights
+        | Code::RulingInvalid
         | Code::BraneTooLarge => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

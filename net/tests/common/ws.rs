@@ -131,8 +131,14 @@ impl Ws {
         self.update(channel, counter, operation).await;
     }
 
-    async fn update(&mut self, channel: Channel, counter: u64, operation: Operation) {
-        let edit = NumberedEdit { counter: Counter(counter), edit: Edit::One(operation) };
+    /// One operation.
+    pub async fn update(&mut self, channel: Channel, counter: u64, operation: Operation) {
+        self.submit(channel, counter, Edit::One(operation)).await;
+    }
+
+    /// One edit.
+    pub async fn submit(&mut self, channel: Channel, counter: u64, edit: Edit) {
+        let edit = NumberedEdit { counter: Counter(counter), edit };
         self.say(&ClientMessage::Update(Update { channel, trace: None, edits: vec![edit] })).await;
     }
 

@@ -5,8 +5,10 @@ use avvy_model::{
     Operation, Parts, PropKey, Props, PropsPatch, Target, Transform, Value, ValueLimits,
 };
 
+use super::envelope::to_envelope;
 use super::out::Out;
 use super::record::{read_parts, read_record, write_parts};
+use super::rights::{RulingWire, is_ruling, read_ruling};
 use super::scan::{Fault, bytes, entries, field, fields, items, number, text, uint};
 use super::{DecodeLimits, fast};
 use crate::{MoveRecord, RefusedEdit};
@@ -57,6 +59,10 @@ pub(super) fn write_numbered(numbered: &NumberedEdit, out: &mut Out) {
                 write_operation(operation, None, out);
             }
         }
+        Edit::Rule(ruling) => {
+            let number = vec![("n", ciborium::Value::from(numbered.counter.0))];
+            out.encoded(&to_envelope(&RulingWire::from(&**ruling), number));
+        }
     }
 }
 
@@ -74,6 +80,9 @@ impl From<Fault> for EditFault {
 
 fn read_edit(item: &[u8], op: Option<&[u8]>, limits: &DecodeLimits) -> Result<Edit, EditFault> {
     let op = text(op.ok_or(MISSING)?)?;
+    if is_ruling(op) {
+        return Ok(Edit::Rule(Box::new(read_ruling(item, &limits.values)?)));
+    }
     if op != "batch" {
         return Ok(Edit::One(read_operation(item, op, &limits.values)?));
     }

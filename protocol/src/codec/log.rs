@@ -47,8 +47,13 @@ pub fn encode_flush(
                 out.bytes_with(bytes, |out| own.iter().for_each(|event| write_move(event, out)));
             }
             Stretch::Other { .. } => own.iter().for_each(|event| {
-                write_event(event.by, event.changes.iter().map(ChangeRef::from), &mut out);
+                let changes: SmallVec<[_; 1]> =
+                    event.changes.iter().filter_map(ChangeRef::of).collect();
+                write_event(event.by, changes.into_iter(), &mut out);
             }),
+            Stretch::Hidden { count } => {
+                out.uint(count as u64);
+            }
         }
     }
     header.end(&mut out);
@@ -61,12 +66,14 @@ enum Stretch {
     Moves { count: usize, bytes: usize },
     /// One event with so many changes.
     Other { changes: usize },
+    /// So many events of which nothing is shown.
+    Hidden { count: usize },
 }
 
 impl Stretch {
     const fn events(&self) -> usize {
         match self {
-            Self::Moves { count, .. } => *count,
+            Self::Moves { count, .. } | Self::Hidden { count } => *count,
             Self::Other { .. } => 1,
         }
     }
@@ -76,6 +83,7 @@ impl Stretch {
         match self {
             Self::Moves { bytes, .. } => *bytes + 5,
             Self::Other { changes } => 64 + 160 * *changes,
+            Self::Hidden { .. } => 9,
         }
     }
 }
@@ -90,6 +98,13 @@ fn write_move(event: &Event, out: &mut Vec<u8>) {
 fn stretches(events: &[Event]) -> SmallVec<[Stretch; 4]> {
     let mut stretches = SmallVec::new();
     for event in events {
+        if event.ruled().is_some() {
+            match stretches.last_mut() {
+                Some(Stretch::Hidden { count }) => *count += 1,
+                _ => stretches.push(Stretch::Hidden { count: 1 }),
+            }
+            continue;
+        }
         let Some(record) = move_of(&event.changes) else {
             stretches.push(Stretch::Other { changes: event.changes.len() });
             continue;

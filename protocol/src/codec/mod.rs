@@ -33,6 +33,7 @@ mod log;
 mod out;
 mod people;
 mod record;
+mod rights;
 mod scan;
 mod server;
 mod view;
@@ -52,7 +53,9 @@ pub(crate) use area::scope;
 pub(crate) use edit::decode_edits;
 pub(crate) use envelope::{from_cbor, to_cbor_value, to_deterministic};
 pub(crate) use scan::{Fault, check_whole, field};
-pub(crate) use words::{bytes16, code, kind, position, role, text, text_option, visibility, whole};
+pub(crate) use words::{
+    bytes16, code, kind, position, role_name, text, text_option, visibility, whole,
+};
 
 /// What a decoder takes from a client. Beyond: [`DecodeError`] with
 /// [`avvy_model::Code::TooLarge`], or a refusal of the one edit.

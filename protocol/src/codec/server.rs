@@ -9,6 +9,7 @@ use super::edit::handle;
 use super::envelope::{from_cbor, to_envelope};
 use super::log::{read_update, write_flush};
 use super::out::Out;
+use super::rights::OwnRightsWire;
 use super::scan::{Envelope, Fault, Items, boolean, envelope, fields, items, uint};
 use super::world::{read_handles, read_object, write_object};
 use super::{DecodeError, bytes16, code, people, position, whole};
@@ -62,6 +63,7 @@ pub fn encode_server(message: &ServerMessage, now_ms: u64) -> Vec<u8> {
             let wire = HashWire { ch: *channel, at: *at, hash: *hash };
             to_envelope(&wire, event("brane.hash", now_ms))
         }
+        M::Rights(own) => to_envelope(&OwnRightsWire::from(&**own), event("brane.rights", now_ms)),
         M::People(news) => people::encode_news(news, now_ms),
         M::Pong { nonce, ms } => {
             to_envelope(&PongWire { nonce: *nonce, ms: *ms }, event("pong", *ms))
@@ -126,6 +128,10 @@ fn decode_event(name: &str, bytes: &[u8]) -> Result<ServerMessage, Fault> {
         "brane.hash" => {
             let HashWire { ch: channel, at, hash } = from_cbor(bytes)?;
             M::Hash { channel, at, hash }
+        }
+        "brane.rights" => {
+            let wire: OwnRightsWire = from_cbor(bytes)?;
+            M::Rights(Box::new(wire.own()?))
         }
         "pong" => {
             let PongWire { nonce, ms } = from_cbor(bytes)?;

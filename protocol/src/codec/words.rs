@@ -104,10 +104,20 @@ macro_rules! named {
     };
 }
 
-named!(
-    /// A role by its name.
-    role, avvy_model::Role
-);
+/// A role by its name.
+pub(crate) mod role_name {
+    use avvy_model::RoleName;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(role: &RoleName, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(role.as_str())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<RoleName, D::Error> {
+        String::deserialize(d)?.parse().map_err(D::Error::custom)
+    }
+}
+
 named!(
     /// A kind of object by its name.
     kind, avvy_model::Kind

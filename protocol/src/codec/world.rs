@@ -101,9 +101,10 @@ impl<'a> From<&'a WireChange> for ChangeRef<'a> {
     }
 }
 
-impl<'a> From<&'a Change> for ChangeRef<'a> {
-    fn from(change: &'a Change) -> Self {
-        match change {
+impl<'a> ChangeRef<'a> {
+    /// See [`WireChange::of`].
+    pub(super) fn of(change: &'a Change) -> Option<Self> {
+        Some(match change {
             Change::Created(object) => Self::Created(object),
             Change::Updated { handle, after, .. } => Self::Updated(*handle, after),
             Change::Moved { handle, parts, after, .. } => Self::Moved(MoveRecord {
@@ -112,7 +113,8 @@ impl<'a> From<&'a Change> for ChangeRef<'a> {
             }),
             Change::Reparented { handle, after, .. } => Self::Reparented(*handle, *after),
             Change::Deleted { removed } => Self::Removed(removed),
-        }
+            Change::Ruled(_) => return None,
+        })
     }
 }
 

@@ -17,7 +17,10 @@ macro_rules! ids {
         })*
     };
 }
-ids!(object_id: ObjectId, user_id: UserId, client_id: ClientId, brane_id: BraneId, trace_id: TraceId);
+ids!(
+    object_id: ObjectId, user_id: UserId, client_id: ClientId, brane_id: BraneId,
+    trace_id: TraceId, grant_id: GrantId, prototype_id: PrototypeId
+);
 
 pub fn number() -> impl Strategy<Value = u64> {
     prop_oneof![0..30u64, 0..70_000u64, any::<u32>().prop_map(u64::from), any::<u64>()]
@@ -129,10 +132,67 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
+fn role_name() -> impl Strategy<Value = RoleName> {
+    let custom = "[a-z][a-z0-9-]{0,9}".prop_map(|name| name.parse().unwrap());
+    prop_oneof![(0..4usize).prop_map(|n| Role::ALL[n].into()), custom]
+}
+
+fn custom_role() -> impl Strategy<Value = CustomRole> {
+    "x[a-z0-9-]{0,31}".prop_map(|name| match name.parse().unwrap() {
+        RoleName::Custom(name) => name,
+        RoleName::Known(role) => panic!("{role:?} begins with x"),
+    })
+}
+
+fn verbs() -> impl Strategy<Value = Verbs> {
+    (0..64u8).prop_map(|bits| Verbs::from_bits(bits).unwrap())
+}
+
+fn sanction() -> impl Strategy<Value = Sanction> {
+    option::of(number()).prop_map(|until_ms| Sanction { until_ms })
+}
+
+fn reach() -> impl Strategy<Value = Reach> {
+    let region = any::<([i32; 3], [i32; 3])>().prop_map(|(min, max)| Cuboid { min, max });
+    let keys = option::of(vec(key(), 0..4).prop_map(Vec::into_boxed_slice));
+    (keys, option::of(prototype_id()), option::of(region), option::of(handle()))
+        .prop_map(|(keys, prototype, region, within)| Reach { keys, prototype, region, within })
+}
+
+fn grant() -> impl Strategy<Value = Grant> {
+    (grant_id(), user_id(), verbs(), reach(), option::of(number()), user_id()).prop_map(
+        |(id, to, verbs, reach, until_ms, by)| Grant { id, to, verbs, reach, until_ms, by },
+    )
+}
+
+fn ruling() -> impl Strategy<Value = Ruling> {
+    prop_oneof![
+        role_name().prop_map(|role| Ruling::Everybody { role }),
+        (custom_role(), option::of(verbs())).prop_map(|(name, verbs)| Ruling::Role { name, verbs }),
+        (user_id(), option::of(role_name()))
+            .prop_map(|(user, role)| Ruling::Appoint { user, role }),
+        (user_id(), option::of(sanction())).prop_map(|(user, ban)| Ruling::Ban { user, ban }),
+        (user_id(), option::of(sanction())).prop_map(|(user, mute)| Ruling::Mute { user, mute }),
+        grant().prop_map(|grant| {
+            let Grant { id, to, verbs, reach, until_ms, .. } = grant;
+            Ruling::Grant { id, to, verbs, reach, until_ms }
+        }),
+        grant_id().prop_map(|id| Ruling::Revoke { id }),
+    ]
+}
+
+fn own_rights() -> impl Strategy<Value = OwnRights> {
+    let grants = vec(grant(), 0..3);
+    (channel(), role_name(), verbs(), grants, option::of(sanction())).prop_map(
+        |(channel, role, verbs, grants, mute)| OwnRights { channel, role, verbs, grants, mute },
+    )
+}
+
 fn edit() -> impl Strategy<Value = NumberedEdit> {
     let edit = prop_oneof![
         3 => operation().prop_map(Edit::One),
         1 => vec(operation(), 0..4).prop_map(Edit::Batch),
+        1 => ruling().prop_map(|ruling| Edit::Rule(Box::new(ruling))),
     ];
     (number(), edit).prop_map(|(n, edit)| NumberedEdit { counter: Counter(n), edit })
 }
@@ -262,10 +322,9 @@ fn code() -> impl Strategy<Value = Code> {
 }
 
 fn joined() -> impl Strategy<Value = Joined> {
-    let role = prop_oneof![Just(Role::Visitor), Just(Role::Builder), Just(Role::Owner)];
     let catch_up = prop_oneof![Just(CatchUp::Snapshot), Just(CatchUp::Replay), Just(CatchUp::Diff)];
     let catch_up = (catch_up, option::of(scope()));
-    (channel(), brane_id(), role, position(), number(), catch_up, number()).prop_map(
+    (channel(), brane_id(), role_name(), position(), number(), catch_up, number()).prop_map(
         |(channel, brane, role, head, durable, (catch_up, scope), client_memory_s)| Joined {
             channel,
             brane,
@@ -370,6 +429,7 @@ pub fn server_message() -> impl Strategy<Value = ServerMessage> {
         1 => (channel(), position()).prop_map(|(channel, durable)| M::Durable { channel, durable }),
         1 => (channel(), position(), uniform16(any::<u8>()))
             .prop_map(|(channel, at, hash)| M::Hash { channel, at, hash }),
+        1 => own_rights().prop_map(|own| M::Rights(Box::new(own))),
         2 => people_news().prop_map(M::People),
         1 => (number(), number()).prop_map(|(nonce, ms)| M::Pong { nonce, ms }),
         1 => error().prop_map(M::Error),

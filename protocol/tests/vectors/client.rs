@@ -59,6 +59,7 @@ fn shift(handle: u32, bits: u8, to: Transform) -> Operation {
 fn messages() -> Vec<(&'static str, ClientMessage)> {
     let mut all = sessions();
     all.extend(edits());
+    all.extend(rulings());
     all.extend(super::people::requests());
     all
 }
@@ -100,6 +101,46 @@ fn sessions() -> Vec<(&'static str, ClientMessage)> {
         ("brane.hash", M::Hash { channel: Channel(300) }),
         ("ping", M::Ping { nonce: 0 }),
         ("ping with a large nonce", M::Ping { nonce: u64::MAX }),
+    ]
+}
+
+fn rulings() -> Vec<(&'static str, ClientMessage)> {
+    let rule = |n, ruling| update(1, None, vec![(n, Edit::Rule(Box::new(ruling)))]);
+    let crew = || match "stage-crew".parse().unwrap() {
+        RoleName::Custom(name) => name,
+        RoleName::Known(_) => panic!("every brane knows it"),
+    };
+    let user = user_id(0xa1);
+    let until = |until_ms| Some(Sanction { until_ms });
+    let grant = |verbs: &[Verb], reach, until_ms| Ruling::Grant {
+        id: grant_id(0xe0),
+        to: user,
+        verbs: Verbs::of(verbs),
+        reach,
+        until_ms,
+    };
+    let verbs = Some(Verbs::of(&[Verb::Move, Verb::Govern]));
+    vec![
+        ("everybody", rule(1, Ruling::Everybody { role: Role::Visitor.into() })),
+        ("define_role", rule(2, Ruling::Role { name: crew(), verbs })),
+        ("remove_role", rule(3, Ruling::Role { name: crew(), verbs: None })),
+        ("appoint", rule(4, Ruling::Appoint { user, role: Some(Role::Editor.into()) })),
+        (
+            "appoint to a role of the brane",
+            rule(5, Ruling::Appoint { user, role: Some(RoleName::Custom(crew())) }),
+        ),
+        ("appoint to nothing", rule(6, Ruling::Appoint { user, role: None })),
+        ("ban", rule(7, Ruling::Ban { user, ban: until(None) })),
+        ("ban for a while", rule(8, Ruling::Ban { user, ban: until(Some(NOW_MS)) })),
+        ("unban", rule(9, Ruling::Ban { user, ban: None })),
+        ("mute", rule(10, Ruling::Mute { user, mute: until(Some(NOW_MS)) })),
+        ("unmute", rule(11, Ruling::Mute { user, mute: None })),
+        ("grant", rule(12, grant(&[Verb::Move], Reach::default(), None))),
+        (
+            "grant that is narrowed",
+            rule(13, grant(&[Verb::Create, Verb::Edit], reach(), Some(NOW_MS))),
+        ),
+        ("revoke", rule(14, Ruling::Revoke { id: grant_id(0xe0) })),
     ]
 }
 

@@ -23,6 +23,18 @@ ids! {
     client_id: ClientId;
     brane_id: BraneId;
     trace_id: TraceId;
+    grant_id: GrantId;
+    prototype_id: PrototypeId;
+}
+
+/// A reach that is narrowed in every way.
+pub fn reach() -> Reach {
+    Reach {
+        keys: Some([key("colour"), key("size")].into()),
+        prototype: Some(prototype_id(0xd0)),
+        region: Some(Cuboid { min: [-100_000, 0, -5], max: [100_000, 30_000, 5] }),
+        within: Some(Handle(17)),
+    }
 }
 
 pub fn at(epoch: u64, seq: u64) -> Position {

@@ -262,7 +262,7 @@ fn sessions() -> Vec<(&'static str, ServerMessage)> {
 
 fn branes() -> Vec<(&'static str, ServerMessage)> {
     use ServerMessage as M;
-    let joined = |role, catch_up| {
+    let joined = |role: RoleName, catch_up| {
         M::Joined(Joined {
             channel: Channel(1),
             brane: brane_id(0xb0),
@@ -274,7 +274,7 @@ fn branes() -> Vec<(&'static str, ServerMessage)> {
             client_memory_s: 604_800,
         })
     };
-    let mut walker = joined(Role::Builder, CatchUp::Snapshot);
+    let mut walker = joined(Role::Builder.into(), CatchUp::Snapshot);
     if let M::Joined(joined) = &mut walker {
         joined.scope = Some(scope());
     }
@@ -295,9 +295,9 @@ fn branes() -> Vec<(&'static str, ServerMessage)> {
     };
     let root = ObjectAt { handle: Handle(0), ..object(0, 0, Kind::Group) };
     vec![
-        ("brane.joined, snapshot", joined(Role::Builder, CatchUp::Snapshot)),
-        ("brane.joined, replay", joined(Role::Owner, CatchUp::Replay)),
-        ("brane.joined, diff", joined(Role::Visitor, CatchUp::Diff)),
+        ("brane.joined, snapshot", joined(Role::Builder.into(), CatchUp::Snapshot)),
+        ("brane.joined, replay", joined(Role::Owner.into(), CatchUp::Replay)),
+        ("brane.joined, diff", joined(Role::Visitor.into(), CatchUp::Diff)),
         ("brane.joined, of an area", walker),
         ("brane.left", left(None, None)),
         ("brane.left with a code", left(Some(Code::Forbidden), None)),
@@ -329,9 +329,32 @@ fn branes() -> Vec<(&'static str, ServerMessage)> {
             "brane.level",
             M::Level { channel: Channel(1), level: Level::NoPresence, reason: LevelReason::Age },
         ),
+        ("brane.rights", M::Rights(Box::new(rights(None)))),
+        (
+            "brane.rights of who is muted",
+            M::Rights(Box::new(rights(Some(Sanction { until_ms: Some(NOW_MS) })))),
+        ),
         ("rewind", M::Rewind { channel: Channel(1), to: at(2, 69_000) }),
         ("brane.hash", M::Hash { channel: Channel(1), at: at(3, 70_004), hash: [0x5a; 16] }),
     ]
+}
+
+fn rights(mute: Option<Sanction>) -> OwnRights {
+    let grant = Grant {
+        id: grant_id(0xe0),
+        to: user_id(0xa1),
+        verbs: Verbs::of(&[Verb::Edit]),
+        reach: reach(),
+        until_ms: Some(NOW_MS),
+        by: user_id(0xb1),
+    };
+    OwnRights {
+        channel: Channel(1),
+        role: Role::Editor.into(),
+        verbs: Role::Editor.verbs(),
+        grants: if mute.is_some() { Vec::new() } else { vec![grant] },
+        mute,
+    }
 }
 
 fn outcomes() -> Vec<(&'static str, ServerMessage)> {

@@ -87,6 +87,10 @@ impl Config {
             outcomes_per_client: outcomes_per_client as usize,
             clients_per_user: clients_per_user as usize,
             client_memory_ms: client_memory_s * 1_000,
+            max_roles: self.world.max_roles as usize,
+            max_standings: self.world.max_standings as usize,
+            max_grants: self.world.max_grants as usize,
+            max_grants_per_user: self.world.max_grants_per_user as usize,
         }
     }
 

@@ -240,6 +240,14 @@ section! {
         clients_per_user: u32 = 1_024,
         /// How long a silent client's outcomes are remembered, in seconds.
         client_memory_s: u64 = 7 * 24 * 3_600,
+        /// Roles of a brane's own.
+        max_roles: u32 = 32,
+        /// Users of whom a brane says something: a role, a ban or a mute.
+        max_standings: u32 = 10_000,
+        /// Grants in a brane.
+        max_grants: u32 = 10_000,
+        /// Grants of one user in a brane.
+        max_grants_per_user: u32 = 64,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Plants the bugs of `sim/mutants/` one by one into a copy of the workspace
-//! and says which seed of the test finds each, as the table of
-//! `sim/README.md`. Fails when one is not found.
+//! and says which seed of the test finds each, in a table. Fails when one is not
+//! found.
 //!
 //! `cargo xtask mutants [NAME ...]`; a part of a name is enough.
 

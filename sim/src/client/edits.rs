@@ -29,6 +29,7 @@ impl Person {
             let cells = draw_cells(&mut outside.env.rng, place);
             self.submit(outside, brane, cells);
         }
+        self.rule(outside, brane);
         if outside.env.rng.below(8) == 0 {
             return self.drag(outside, brane, place);
         }

@@ -7,6 +7,7 @@ use avvy_protocol::{CatchUp, Channel, Flush, FlushItem, Joined, Level, ServerMes
 
 use super::viewer::Viewer;
 use super::{Outside, Person, Submitted};
+use crate::reference::Reference;
 
 impl Person {
     /// A message before the machine gets it.
@@ -152,14 +153,14 @@ impl Person {
                 let agrees = ours.is_none_or(|ours| ours == theirs);
                 outside.env.check(agrees, || format!("client {index} has another hash at {at}"));
             }
+            Notify::Rights { .. } => outside.env.count("own rights told"),
             Notify::Level { .. } => outside.env.count("level told"),
             Notify::Paused { .. } => outside.env.count("brane paused for a client"),
             Notify::Downgrade { address, .. } => {
                 outside.env.fail(|| format!("client {index} is sent to {address}, without TLS"));
             }
-            Notify::Closed { brane, code } => outside
-                .env
-                .check(code.is_none(), || format!("client {index} cannot join {brane}: {code:?}")),
+            Notify::Closed { code: None, .. } => {}
+            Notify::Closed { brane, code: Some(code) } => self.sent_away(outside, brane, code),
             Notify::Expiring { .. } | Notify::ServerError(_) => {}
         }
     }
@@ -208,6 +209,8 @@ impl Person {
         }
         let at = replica.position();
         let hash = replica.state_hash();
+        self.check_presence(outside, brane, at);
+        let Some(replica) = self.machine.replica_mut(brane) else { return };
         let Some(reference) = outside.references.get(&brane) else { return };
         let expected = reference.hash_at(at);
         let index = self.index;
@@ -216,6 +219,18 @@ impl Person {
             format!("client {index} sees another world at {at}: {differences:?}")
         });
         outside.env.count("copy compared");
+    }
+
+    /// Who was banned sees nothing of what came after that.
+    fn check_presence(&self, outside: &mut Outside<'_>, brane: BraneId, at: Position) {
+        let rights = outside.references.get(&brane).map(Reference::rights);
+        let Some((since, ban)) = rights.and_then(|rights| rights.ban(self.user)) else { return };
+        // Where somebody sets the clock, a ban may begin anew.
+        if outside.env.setup.weights.clock == 0 && ban.counts(outside.env.unix_ms()) {
+            outside.env.check(at.seq < since, || {
+                format!("{} was banned at {since} and sees {at}", self.user)
+            });
+        }
     }
 
     fn check_applied(
@@ -239,7 +254,7 @@ impl Person {
         };
         let memory_us = outside.env.setup.brane.limits.client_memory_ms * 1_000;
         let is_old = outside.env.now_us - submitted.submitted_us > memory_us / 2;
-        if is_old || !self.wants.contains(&brane) {
+        if is_old || self.shut_out || !self.wants.contains(&brane) {
             return;
         }
         // The server forgets nothing that is in its log, and no outcome within

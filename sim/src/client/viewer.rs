@@ -194,7 +194,11 @@ impl Viewer {
     /// A window: it must join.
     pub(super) fn flush(&mut self, flush: &Flush, reference: &Reference) -> Result<(), String> {
         let is_one = reference.is_window(flush.epoch, flush.from, flush.to);
-        let is_whole = !flush.items.iter().any(|item| matches!(item, FlushItem::Skip(_)));
+        let hidden = flush.items.iter().map(|item| match item {
+            FlushItem::Skip(edits) => *edits,
+            FlushItem::Moves(_) | FlushItem::Event(_) => 0,
+        });
+        let is_whole = reference.hides_rulings_alone(flush, hidden.sum());
         if self.level < Level::Collapsed && !(is_one && is_whole) {
             return Err(format!("several windows as one at {:?}", self.level));
         }

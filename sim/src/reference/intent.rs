@@ -1,9 +1,15 @@
 //! Whether an outcome is what somebody asked for.
 
-use avvy_model::{Change, DeleteMode, Edit, Operation};
+use avvy_model::{Change, DeleteMode, Edit, Operation, Ruled, Ruling};
 
 /// Compares an edit with what became of it.
 pub(super) fn check(edit: &Edit, changes: &[Change]) -> Result<(), String> {
+    if let Edit::Rule(ruling) = edit {
+        return match changes {
+            [Change::Ruled(ruled)] if is_outcome(ruling, ruled) => Ok(()),
+            other => Err(format!("{ruling:?} became {other:?}")),
+        };
+    }
     let mut changes = changes.iter().peekable();
     for operation in edit.operations() {
         if let Operation::Delete { mode: DeleteMode::KeepChildren, .. } = operation {
@@ -19,6 +25,36 @@ pub(super) fn check(edit: &Edit, changes: &[Change]) -> Result<(), String> {
     match changes.next() {
         None => Ok(()),
         Some(change) => Err(format!("nobody asked for {change:?}")),
+    }
+}
+
+fn is_outcome(ruling: &Ruling, ruled: &Ruled) -> bool {
+    match (ruling, ruled) {
+        (Ruling::Everybody { role }, Ruled::Everybody { after, .. }) => role == after,
+        (Ruling::Role { name, verbs }, Ruled::Role { name: of, after, .. }) => {
+            name == of && verbs == after
+        }
+        (Ruling::Appoint { user, role }, Ruled::Standing { user: of, before, after }) => {
+            user == of
+                && *role == after.role
+                && (before.ban, before.mute) == (after.ban, after.mute)
+        }
+        (Ruling::Ban { user, ban }, Ruled::Standing { user: of, before, after }) => {
+            user == of
+                && *ban == after.ban
+                && (&before.role, before.mute) == (&after.role, after.mute)
+        }
+        (Ruling::Mute { user, mute }, Ruled::Standing { user: of, before, after }) => {
+            user == of
+                && *mute == after.mute
+                && (&before.role, before.ban) == (&after.role, after.ban)
+        }
+        (Ruling::Grant { id, to, verbs, reach, until_ms }, Ruled::Granted(grant)) => {
+            (id, to, verbs, reach) == (&grant.id, &grant.to, &grant.verbs, &grant.reach)
+                && *until_ms == grant.until_ms
+        }
+        (Ruling::Revoke { id }, Ruled::Revoked(grant)) => *id == grant.id,
+        _ => false,
     }
 }
 

@@ -46,6 +46,7 @@ impl Reference {
                     parts.bits() & !later.get(handle).copied().unwrap_or(0) == 0
                 }
                 ([Change::Moved { .. }], Shown::Event(_)) => false,
+                ([Change::Ruled(_)], shown) => shown == Shown::Nothing,
                 (changes, shown) => {
                     changes.iter().flat_map(handles).for_each(|handle| {
                         later.remove(&handle);
@@ -78,5 +79,6 @@ fn handles(change: &Change) -> Vec<Handle> {
         | Change::Moved { handle, .. }
         | Change::Reparented { handle, .. } => vec![*handle],
         Change::Deleted { removed } => removed.iter().map(|at| at.handle).collect(),
+        Change::Ruled(_) => Vec::new(),
     }
 }

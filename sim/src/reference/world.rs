@@ -116,6 +116,7 @@ impl NaiveWorld {
                 expect(self.reaches_root(*handle), || format!("{handle} hangs in a cycle"))
             }
             Change::Deleted { removed } => self.delete(removed),
+            Change::Ruled(_) => Ok(()),
         }
     }
 

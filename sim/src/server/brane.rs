@@ -9,7 +9,7 @@ use avvy_flow::brane_core::{
 };
 use avvy_flow::group_commit::JournalChunk;
 use avvy_flow::{Admission, SessionKey};
-use avvy_model::{BraneId, Code, Position, Principal, StateHash};
+use avvy_model::{BraneId, Code, Position, StateHash, UserId};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::{Channel, ServerMessage};
 
@@ -32,7 +32,7 @@ pub(super) struct Brane {
     pub(super) door: Door,
     /// Whether a [`Msg::EntryTick`] is under way.
     pub(super) entry_tick: bool,
-    pub(super) members: BTreeMap<SessionKey, (SharedOutbox, Principal)>,
+    pub(super) members: BTreeMap<SessionKey, (SharedOutbox, UserId)>,
     tick_us: Option<u64>,
     empty_since_us: Option<u64>,
     pub(super) closing: bool,
@@ -77,7 +77,7 @@ impl Process {
         };
         match message {
             Msg::Join { session, outbox, principal, join, permit } => {
-                brane.members.insert(session, (outbox, principal));
+                brane.members.insert(session, (outbox, principal.user));
                 brane.empty_since_us = None;
                 self.on_knock(ctx, life, session, principal, join, permit);
             }
@@ -87,7 +87,7 @@ impl Process {
                 let was_member = brane.members.remove(&session).is_some();
                 self.forget_knock(ctx, life, session);
                 if was_member && farewell {
-                    let detach = Msg::Detach { session, farewell };
+                    let detach = Msg::Detach { session, farewell: Some(None) };
                     self.send(ctx, ActorId::FanOut(life), detach);
                 }
                 self.feed(ctx, life, BraneInput::Leave { session });
@@ -184,8 +184,8 @@ impl Process {
                 if attach.rewind.is_some() {
                     ctx.env.count("rewind of a copy");
                 }
-                if let Some((outbox, principal)) = brane.members.get(&attach.session).cloned() {
-                    let attach = Msg::Attach { attach, principal, outbox };
+                if let Some((outbox, user)) = brane.members.get(&attach.session).cloned() {
+                    let attach = Msg::Attach { attach, user, outbox };
                     self.send(ctx, ActorId::FanOut(life), attach);
                 }
             }
@@ -194,8 +194,20 @@ impl Process {
             }
             BraneEffect::Show(show) => self.send(ctx, ActorId::FanOut(life), Msg::Show(show)),
             BraneEffect::Detach { session } => {
-                let detach = Msg::Detach { session, farewell: false };
+                let detach = Msg::Detach { session, farewell: None };
                 self.send(ctx, ActorId::FanOut(life), detach);
+            }
+            BraneEffect::Expel { session, code } => {
+                ctx.env.count("session let go of by a ruling");
+                brane.members.remove(&session);
+                self.forget_knock(ctx, life, session);
+                self.send(ctx, ActorId::Session(session), Msg::JoinRefused { brane: id });
+                let detach = Msg::Detach { session, farewell: Some(Some(code)) };
+                self.send(ctx, ActorId::FanOut(life), detach);
+                self.watch_idleness(ctx, life);
+            }
+            BraneEffect::Voice { session, voice } => {
+                self.send(ctx, ActorId::FanOut(life), Msg::Voice { session, voice });
             }
             BraneEffect::Refuse { session, code } => self.refuse_join(ctx, life, session, code),
             BraneEffect::Tell { session, message } => {

@@ -80,11 +80,12 @@ impl Process {
         fan.watch.turn.set(fan.watch.turn.get() + 1);
         let mut effects = Vec::new();
         match message {
-            Msg::Attach { attach, principal, outbox } => {
-                let session = attach.session;
+            Msg::Attach { attach, user, outbox } => {
+                let (session, voice) = (attach.session, attach.voice);
                 fan.on_attach(now_us, now_ms, *attach, outbox.clone(), &mut effects);
-                fan.people.join(now, session, principal, PeopleOutbox(outbox));
+                fan.people.join(now, session, user, voice, PeopleOutbox(outbox));
             }
+            Msg::Voice { session, voice } => fan.people.set_voice(session, voice),
             Msg::Aim { session, goal } => fan.machine.aim(now_us, session, goal, &mut effects),
             Msg::Show(show) => {
                 let Show { session, from, to, parts } = *show;
@@ -95,8 +96,8 @@ impl Process {
             Msg::Detach { session, farewell } => {
                 drop(fan.people.leave(now, session));
                 let wire = fan.machine.detach(session);
-                if let (Some(wire), true) = (wire, farewell) {
-                    let (channel, code) = (wire.channel, None);
+                if let (Some(wire), Some(code)) = (wire, farewell) {
+                    let channel = wire.channel;
                     wire.tell(now_ms, &ServerMessage::Left { channel, code, address: None });
                 }
             }
@@ -207,7 +208,7 @@ impl Fan {
         outbox: SharedOutbox,
         effects: &mut Vec<FanOutEffect>,
     ) {
-        let Attach { session, joined, rewind, view, goal, start } = attach;
+        let Attach { session, joined, rewind, view, goal, start, .. } = attach;
         let channel = self.channel;
         let is_whole = joined.scope.is_none();
         let wire = SessionWire {

@@ -136,12 +136,17 @@ pub(crate) enum Msg {
     // To a fan-out.
     Attach {
         attach: Box<avvy_flow::brane_core::Attach>,
-        principal: Principal,
+        user: UserId,
         outbox: SharedOutbox,
     },
     Detach {
         session: SessionKey,
-        farewell: bool,
+        /// With a last word, and why.
+        farewell: Option<Option<Code>>,
+    },
+    Voice {
+        session: SessionKey,
+        voice: avvy_flow::people::Voice,
     },
     Aim {
         session: SessionKey,

@@ -300,7 +300,11 @@ impl Process {
                 session.routes.push(route);
                 let role = self.users.get(&session.user).copied();
                 let user = session.user;
-                let principal = Principal { user, role: role.unwrap_or(avvy_model::Role::Visitor) };
+                let principal = Principal {
+                    user,
+                    ceiling: role.unwrap_or(avvy_model::Role::Visitor),
+                    invited: true,
+                };
                 let outbox = session.outbox.clone();
                 if !self.branes.contains_key(&route.life) {
                     self.give(ctx, permit);

@@ -93,7 +93,7 @@ impl Peer {
         self.say(&ServerMessage::Joined(Joined {
             channel: Channel(1),
             brane: brane(),
-            role: Role::Builder,
+            role: Role::Builder.into(),
             head,
             durable: Seq(0),
             catch_up: CatchUp::Replay,

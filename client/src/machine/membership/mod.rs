@@ -306,7 +306,7 @@ impl Membership {
         joined: &Joined,
         out: &mut Vec<Output>,
     ) {
-        let Joined { channel, brane, role, head, durable, catch_up, scope, client_memory_s } =
+        let Joined { channel, brane, head, durable, catch_up, scope, client_memory_s, .. } =
             *joined;
         match self.stage {
             Stage::Joining { leave: true, .. } | Stage::Closed => {
@@ -316,7 +316,7 @@ impl Membership {
             Stage::Leaving { .. } => return,
             Stage::Wanted { .. } | Stage::Joining { .. } | Stage::Joined(_) => {}
         }
-        let client = self.client;
+        let (client, role) = (self.client, joined.role.clone());
         out.push(Output::Notify(Notify::Joined { brane, client, role, head, catch_up }));
         // A slow copy is started anew within the same opening of the brane:
         // edits that are under way stay so.

@@ -44,7 +44,7 @@ fn an_edit_repeated_before_its_window_goes_out_is_told_after_it() {
     bench.input(BraneInput::Leave { session: ONE });
     bench.take();
     // The same client on a new connection.
-    let principal = Principal { user: user(1), role: Role::Builder };
+    let principal = Principal { user: user(1), ceiling: Role::Builder, invited: true };
     let three = SessionKey(3);
     let resume = Some(Resume { version: at(1, 1), touched: None, scope: None });
     let join = Join { brane: brane_id(), client: client(1), known: false, resume, area: None };
@@ -118,7 +118,7 @@ fn a_client_that_was_away_for_too_long_is_unknown() {
 #[test]
 fn no_outcome_of_a_visitor_is_remembered() {
     let mut bench = Bench::new();
-    let visitor = Principal { user: user(1), role: Role::Visitor };
+    let visitor = Principal { user: user(1), ceiling: Role::Visitor, invited: true };
     bench.join_as(ONE, visitor, None);
     for _ in 0..2 {
         bench.update(ONE, [(1, create(1)), (2, delete_root())]);
@@ -141,7 +141,7 @@ fn a_user_who_draws_ids_without_end_is_remembered_by_the_last() {
     let mut config = BraneConfig::default();
     config.limits.clients_per_user = 10;
     let mut bench = Bench::with(config);
-    let principal = Principal { user: user(1), role: Role::Builder };
+    let principal = Principal { user: user(1), ceiling: Role::Builder, invited: true };
     let join = |n: u64, known| {
         let client = client(n.into());
         let join = Join { brane: brane_id(), client, known, resume: None, area: None };
@@ -164,7 +164,11 @@ fn strangers_and_visitors_edit_nothing() {
     bench.update(stranger, [(1, create(1)), (2, create(2))]);
     assert_eq!(refusals(&bench.take()), [(1, Code::NotJoined), (2, Code::NotJoined)]);
     let visitor = SessionKey(5);
-    bench.join_as(visitor, Principal { user: user(5), role: Role::Visitor }, None);
+    bench.join_as(
+        visitor,
+        Principal { user: user(5), ceiling: Role::Visitor, invited: true },
+        None,
+    );
     bench.update(visitor, [(1, create(1))]);
     assert_eq!(refusals(&bench.take()), [(1, Code::NotPermitted)]);
     assert_eq!(bench.core.head(), at(1, 0));

@@ -53,7 +53,10 @@ fn without_a_copy_it_gets_the_whole_world() {
     let attach = only(&mut bench);
     assert_eq!((attach.session, attach.rewind), (three, None));
     let joined = &attach.joined;
-    assert_eq!((joined.channel, joined.brane, joined.role), (CHANNEL, brane_id(), Role::Builder));
+    assert_eq!(
+        (joined.channel, joined.brane, joined.role.clone()),
+        (CHANNEL, brane_id(), Role::Builder.into())
+    );
     assert_eq!((joined.head, joined.durable), (at(1, 2), Seq(1)));
     assert_eq!((joined.catch_up, joined.client_memory_s), (CatchUp::Snapshot, 604_800));
     let parts = parts(&attach);
@@ -79,9 +82,10 @@ fn a_snapshot_waits_for_the_end_of_the_window() {
         BraneEffect::Journal(chunk) => format!("journal {}", chunk.to),
         BraneEffect::Publish(window) => format!("publish {}", window.flush.to),
         BraneEffect::Attach(attach) => format!("attach {}", parts(attach).at),
+        BraneEffect::Tell { message: ServerMessage::Rights(_), .. } => "rights".to_owned(),
         other => format!("{other:?}"),
     });
-    let expected = ["journal 2", "publish 2", "attach 1.2", "attach 1.2"];
+    let expected = ["journal 2", "publish 2", "attach 1.2", "rights", "attach 1.2", "rights"];
     assert_eq!(shapes.collect::<Vec<_>>(), expected);
 }
 
@@ -237,7 +241,7 @@ fn who_leaves_while_waiting_is_not_attached() {
 #[test]
 fn joins_are_refused_with_reasons() {
     let mut bench = Bench::joined_with(BraneConfig { max_sessions: 3, ..Default::default() });
-    let builder = |n| Principal { user: user(n), role: Role::Builder };
+    let builder = |n| Principal { user: user(n), ceiling: Role::Builder, invited: true };
     let join = |client, known| Join { brane: brane_id(), client, known, resume: None, area: None };
     let mut ask = |session, principal, join| {
         bench.input(BraneInput::Join { session: SessionKey(session), principal, join });

@@ -3,6 +3,7 @@
 mod durability;
 mod edits;
 mod joins;
+mod rights;
 mod snapshots;
 mod windows;
 
@@ -11,11 +12,12 @@ use avvy_model::{
     BraneId, ClientId, Code, Counter, Edit, Epoch, Handle, Kind, MovePatch, NumberedEdit, ObjectId,
     Operation, Parts as Members, Position, Principal, Props, Role, Seq, Target, Transform, UserId,
 };
-use avvy_protocol::{Channel, Join, RefusedEdit, Resume, ServerMessage, Update};
+use avvy_protocol::{Channel, Join, OwnRights, RefusedEdit, Resume, ServerMessage, Update};
 use uuid::Uuid;
 
 use super::*;
 use crate::group_commit::JournalChunk;
+use crate::people::Voice;
 
 const CHANNEL: Channel = Channel(7);
 const ONE: SessionKey = SessionKey(1);
@@ -71,6 +73,10 @@ struct Done {
     shown: Vec<Show>,
     detached: Vec<SessionKey>,
     refused: Vec<(SessionKey, Code)>,
+    expelled: Vec<(SessionKey, Code)>,
+    voices: Vec<(SessionKey, Voice)>,
+    /// Of `brane.rights`.
+    rights: Vec<(SessionKey, OwnRights)>,
     told: Vec<(SessionKey, ServerMessage)>,
     durable: Vec<(Position, Vec<SessionKey>)>,
     snapshots: Vec<SnapshotJob>,
@@ -161,6 +167,11 @@ impl Bench {
             BraneEffect::Show(show) => self.done.shown.push(*show),
             BraneEffect::Detach { session } => self.done.detached.push(session),
             BraneEffect::Refuse { session, code } => self.done.refused.push((session, code)),
+            BraneEffect::Expel { session, code } => self.done.expelled.push((session, code)),
+            BraneEffect::Voice { session, voice } => self.done.voices.push((session, voice)),
+            BraneEffect::Tell { session, message: ServerMessage::Rights(own) } => {
+                self.done.rights.push((session, *own));
+            }
             BraneEffect::Tell { session, message } => self.done.told.push((session, message)),
             BraneEffect::Durable { at, waiting } => self.done.durable.push((at, waiting)),
             BraneEffect::Snapshot(job) => self.done.snapshots.push(*job),
@@ -184,7 +195,8 @@ impl Bench {
     }
 
     fn join(&mut self, session: SessionKey, resume: Option<Resume>) -> &mut Self {
-        let principal = Principal { user: user(session.0.into()), role: Role::Builder };
+        let principal =
+            Principal { user: user(session.0.into()), ceiling: Role::Builder, invited: true };
         self.join_as(session, principal, resume)
     }
 

@@ -1,4 +1,4 @@
-use avvy_brane::{RoleRights, World};
+use avvy_brane::World;
 use avvy_model::{
     BraneId, Edit, Epoch, Kind, ObjectId, Operation, Position, Principal, PropKey, Props, Role,
     Target, Transform, UserId, Value, ValueLimits, WorldLimits,
@@ -15,7 +15,7 @@ fn shared(max_kept_bytes: usize) -> SharedParts {
 
 /// A world of so many blocks, each with more than 8 KB.
 fn world(blocks: u64) -> World {
-    let who = Principal { user: UserId::from_bytes([1; 16]), role: Role::Owner };
+    let who = Principal { user: UserId::from_bytes([1; 16]), ceiling: Role::Owner, invited: true };
     let mut world = World::new(BraneId::from_bytes([2; 16]), who.user);
     let limits = ValueLimits::default();
     let text = (PropKey::new("text", &limits).unwrap(), Value::text(&"x".repeat(8_100)));
@@ -29,7 +29,7 @@ fn world(blocks: u64) -> World {
             props: props.clone(),
         };
         let edit = Edit::One(create);
-        world.apply(Seq(n), &who, &edit, &RoleRights, &WorldLimits::default()).unwrap();
+        world.apply(Seq(n), 0, &who, &edit, &WorldLimits::default()).unwrap();
     }
     world
 }

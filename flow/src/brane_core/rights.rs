@@ -1,0 +1,111 @@
+//! What a ruling means for those who are there: it counts for their next edit,
+//! and they are told at once.
+
+use avvy_brane::Rights;
+use avvy_model::{Code, Principal, RoleName, Ruled, UserId};
+use avvy_protocol::{OwnRights, ServerMessage};
+
+use super::{BraneCore, BraneEffect};
+use crate::people::Voice;
+use crate::{Now, SessionKey};
+
+/// Whose rights a ruling has changed.
+pub(super) enum RuledFor {
+    /// One user's.
+    User(UserId),
+    /// All who have this role.
+    Role(RoleName),
+}
+
+impl RuledFor {
+    pub(super) fn of(ruled: &Ruled) -> Self {
+        match ruled {
+            Ruled::Everybody { after, .. } => Self::Role(after.clone()),
+            Ruled::Role { name, .. } => Self::Role(RoleName::Custom(name.clone())),
+            Ruled::Standing { user, .. } => Self::User(*user),
+            Ruled::Granted(grant) | Ruled::Revoked(grant) => Self::User(grant.to),
+        }
+    }
+
+    fn holds(&self, rights: &Rights, user: UserId) -> bool {
+        match self {
+            Self::User(one) => *one == user,
+            Self::Role(role) => rights.role_of(user) == *role,
+        }
+    }
+}
+
+impl BraneCore {
+    /// What somebody may say to others.
+    pub(super) fn voice(&self, now: Now, principal: &Principal) -> Voice {
+        let rights = self.world.rights();
+        let may_write = rights.may_write(principal, now.unix_ms);
+        Voice { is_visitor: !may_write, mute: rights.mute(principal.user, now.unix_ms) }
+    }
+
+    /// Tells those whom a ruling is about, and lets go of those who may not
+    /// stay.
+    pub(super) fn tell_rights(
+        &mut self,
+        now: Now,
+        whom: &RuledFor,
+        effects: &mut Vec<BraneEffect>,
+    ) {
+        let rights = self.world.rights();
+        let sessions = self.sessions.iter();
+        let mut concerned: Vec<_> = sessions
+            .filter(|(_, session)| whom.holds(rights, session.principal.user))
+            .map(|(key, session)| (*key, session.principal))
+            .collect();
+        concerned.sort_unstable_by_key(|(key, _)| *key);
+        for (key, principal) in concerned {
+            match self.world.rights().may_enter(&principal, now.unix_ms) {
+                Err(code) => self.expel(now, key, code, effects),
+                Ok(()) => self.tell_new_rights(now, key, &principal, effects),
+            }
+        }
+    }
+
+    fn tell_new_rights(
+        &self,
+        now: Now,
+        key: SessionKey,
+        principal: &Principal,
+        effects: &mut Vec<BraneEffect>,
+    ) {
+        // One that is not attached yet is told when it is.
+        if self.sessions.get(&key).is_some_and(|session| session.attached) {
+            let voice = self.voice(now, principal);
+            effects.push(BraneEffect::Voice { session: key, voice });
+            self.tell_own_rights(now, key, principal, effects);
+        }
+    }
+
+    /// Tells a session what its user may do here.
+    pub(super) fn tell_own_rights(
+        &self,
+        now: Now,
+        key: SessionKey,
+        principal: &Principal,
+        effects: &mut Vec<BraneEffect>,
+    ) {
+        let rights = self.world.rights();
+        let own = OwnRights {
+            channel: self.channel,
+            role: rights.role_of(principal.user),
+            verbs: rights.verbs(principal),
+            grants: rights.grants_of(principal.user, now.unix_ms).cloned().collect(),
+            mute: rights.mute(principal.user, now.unix_ms),
+        };
+        let message = ServerMessage::Rights(Box::new(own));
+        effects.push(BraneEffect::Tell { session: key, message });
+    }
+
+    fn expel(&mut self, now: Now, key: SessionKey, code: Code, effects: &mut Vec<BraneEffect>) {
+        let Some(attached) = self.remove_session(now, key) else { return };
+        effects.push(match attached {
+            true => BraneEffect::Expel { session: key, code },
+            false => BraneEffect::Refuse { session: key, code },
+        });
+    }
+}
