@@ -156,7 +156,7 @@ codes! {
     RoleInUse = 2023, "role_in_use";
     /// The brane has no grant of this id.
     GrantNotFound = 2024, "grant_not_found";
-    /// The brane has had a grant of this id.
+    /// The brane has a grant of this id.
     GrantExists = 2025, "grant_exists";
     /// Nobody gives, takes or overrules what they do not have themselves.
     BeyondOwn = 2026, "beyond_own_rights";

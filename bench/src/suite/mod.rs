@@ -17,6 +17,7 @@ mod moves;
 mod on_mongodb;
 mod open;
 mod report;
+mod rights;
 mod room;
 mod small_room;
 mod stadium;
@@ -69,6 +70,8 @@ pub enum Benchmark {
     Codec,
     /// Applying an edit, and what else happens to it once.
     Apply,
+    /// Deciding whether somebody may make an edit.
+    Rights,
     /// A record from the cache, from Redis and from the store.
     Cache,
     /// The small room, durable acknowledgements and the full brane on MongoDB,
@@ -82,7 +85,7 @@ pub enum Benchmark {
 
 impl Benchmark {
     /// All that need no MongoDB, in the order in which they are run.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::FanOut,
         Self::SmallRoom,
         Self::Crowd,
@@ -99,6 +102,7 @@ impl Benchmark {
         Self::Storm,
         Self::Codec,
         Self::Apply,
+        Self::Rights,
         Self::Cache,
     ];
 
@@ -129,6 +133,7 @@ impl Benchmark {
             Self::Storm => storm::run(setup),
             Self::Codec => codec::run(setup),
             Self::Apply => edit_path::run(setup),
+            Self::Rights => rights::run(setup),
             Self::Cache => cache::run(setup),
             #[cfg(feature = "fleet")]
             Self::Mongodb => on_mongodb::run(setup),

@@ -74,6 +74,14 @@ enum Plan {
     View(Option<Position>, Need),
 }
 
+/// How a session begins, or begins anew.
+struct Begin {
+    catch_up: CatchUp,
+    rewind: Option<Position>,
+    view: Option<View>,
+    start: Start,
+}
+
 impl BraneCore {
     pub(super) fn on_join(
         &mut self,
@@ -103,8 +111,9 @@ impl BraneCore {
         match self.plan(join.resume, goal) {
             Plan::Replay(at, view) => {
                 self.counters.replays += 1;
-                let start = Start::Replay(at);
-                self.attach(now, session, CatchUp::Replay, None, view, start, effects);
+                let (catch_up, start) = (CatchUp::Replay, Start::Replay(at));
+                let begin = Begin { catch_up, rewind: None, view, start };
+                self.attach(now, session, begin, effects);
             }
             Plan::View(rewind, need) => {
                 self.counters.rewinds += u64::from(rewind.is_some());
@@ -198,8 +207,8 @@ impl BraneCore {
                 Waiting::View { session, rewind, need } => {
                     let view = need.view();
                     let (catch_up, parts) = self.parts(&mut boundary, need);
-                    let start = Start::Parts(parts);
-                    self.attach(now, session, catch_up, rewind, view, start, effects);
+                    let begin = Begin { catch_up, rewind, view, start: Start::Parts(parts) };
+                    self.attach(now, session, begin, effects);
                 }
             }
         }
@@ -328,17 +337,8 @@ impl BraneCore {
         Parts { frozen, selection, gone, at: self.position(self.published), scope }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn attach(
-        &mut self,
-        now: Now,
-        key: SessionKey,
-        catch_up: CatchUp,
-        rewind: Option<Position>,
-        view: Option<View>,
-        start: Start,
-        effects: &mut Vec<BraneEffect>,
-    ) {
+    fn attach(&mut self, now: Now, key: SessionKey, begin: Begin, effects: &mut Vec<BraneEffect>) {
+        let Begin { catch_up, rewind, view, start } = begin;
         let head = self.position(self.head);
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let is_new = !session.attached;
