@@ -81,8 +81,7 @@ impl Rights {
         if user == self.owner {
             return Role::Owner.into();
         }
-        let own = self.standings.get(&user).and_then(|standing| standing.role.as_ref());
-        own.unwrap_or(&self.everybody).clone()
+        self.own_role(user).unwrap_or(&self.everybody).clone()
     }
 
     /// What a user's role allows, bounded by their token.
@@ -93,11 +92,8 @@ impl Rights {
     /// Whether the user may see the brane: its owner, who has a role of their
     /// own, and who is invited.
     fn may_see(&self, principal: &Principal) -> bool {
-        let has_role = || {
-            let standing = self.standings.get(&principal.user);
-            standing.is_some_and(|standing| standing.role.is_some())
-        };
-        principal.invited || principal.user == self.owner || has_role()
+        let user = principal.user;
+        principal.invited || user == self.owner || self.own_role(user).is_some()
     }
 
     /// Whether the user may come in now.
@@ -174,8 +170,12 @@ impl Rights {
         if user == self.owner {
             return Role::Owner.verbs();
         }
-        let own = self.standings.get(&user).and_then(|standing| standing.role.as_ref());
-        self.verbs_of(own.unwrap_or(&self.everybody)).unwrap_or_default()
+        let role = self.own_role(user).unwrap_or(&self.everybody);
+        self.verbs_of(role).unwrap_or_default()
+    }
+
+    fn own_role(&self, user: UserId) -> Option<&RoleName> {
+        self.standings.get(&user)?.role.as_ref()
     }
 
     /// What a role allows, if there is one of this name.
