@@ -109,7 +109,7 @@ impl Setup {
         let some = |rng: &mut Rng, weight: u64| if rng.below(4) == 0 { 0 } else { weight };
         let weights = Weights {
             edit: 600,
-            rule: if rng.below(2) == 0 { 0 } else { 100 },
+            rule: if rng.below(2) == 0 { 0 } else { 300 },
             cut: some(rng, 20),
             storm: some(rng, 3),
             pause: some(rng, 25),
