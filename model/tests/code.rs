@@ -35,6 +35,8 @@ const GIVEN: &[(u16, &str)] = &[
     (1024, "moved"),
     (1025, "token_revoked"),
     (1026, "proof_invalid"),
+    (1027, "banned"),
+    (1028, "muted"),
     (2000, "object_not_found"),
     (2001, "object_exists"),
     (2002, "parent_not_found"),
@@ -57,6 +59,13 @@ const GIVEN: &[(u16, &str)] = &[
     (2019, "client_taken"),
     (2020, "edit_too_large"),
     (2021, "brane_too_large"),
+    (2022, "role_unknown"),
+    (2023, "role_in_use"),
+    (2024, "grant_not_found"),
+    (2025, "grant_exists"),
+    (2026, "beyond_own_rights"),
+    (2027, "too_many_rights"),
+    (2028, "ruling_invalid"),
 ];
 
 #[test]
