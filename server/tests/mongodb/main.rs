@@ -35,6 +35,7 @@ fn settings() -> Vec<(String, String)> {
         ("AVVY_STORE_OBJECTS_INTERVAL_S", "1"),
         // A busy machine is no reason to fail.
         ("AVVY_STORE_OPERATION_TIMEOUT_MS", "60000"),
+        ("AVVY_SERVER_DRAIN_TIMEOUT_MS", "25000"),
     ];
     settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }
