@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use avvy_model::{
     Change, Changes, Code, DeleteMode, Edit, Handle, Kind, Object, ObjectAt, ObjectId, Operation,
-    Placement, Principal, Props, PropsPatch, Refusal, Ruling, Seq, Target, Transform, WorldLimits,
-    weight,
+    Placement, Principal, Props, PropsPatch, Refusal, Ruling, Seq, Target, Transform, Verb,
+    WorldLimits, weight,
 };
 
 use crate::World;
@@ -80,6 +80,10 @@ impl World {
         ruling: &Ruling,
         limits: &WorldLimits,
     ) -> Result<Changes, Code> {
+        // Before the table is copied, as it is while somebody has a view of it.
+        if !self.rights.verbs(principal).contains(Verb::Govern) {
+            return Err(Code::NotPermitted);
+        }
         let rights = Arc::make_mut(&mut self.rights);
         let ruled = rights.judge(principal, at_ms, ruling, limits)?;
         rights.follow(RulingRecord { seq, at_ms, by: principal.user, ruled: ruled.clone() });

@@ -192,7 +192,9 @@ impl World {
 
     /// Forgets rights that are over at this time.
     pub fn forget_rights(&mut self, now_ms: u64) {
-        Arc::make_mut(&mut self.rights).forget(now_ms);
+        if self.rights.has_over(now_ms) {
+            Arc::make_mut(&mut self.rights).forget(now_ms);
+        }
     }
 
     /// The objects and the rights as they are now, for another thread. Costs a pointer for

@@ -154,6 +154,13 @@ impl Rights {
         self.rulings.iter().skip(self.rulings.len().saturating_sub(KEPT_RULINGS))
     }
 
+    /// Whether there is something to forget.
+    pub(crate) fn has_over(&self, now_ms: u64) -> bool {
+        let is_over = |sanction: Option<Sanction>| sanction.is_some_and(|s| !s.counts(now_ms));
+        self.grants.values().any(|grant| !grant.counts(now_ms))
+            || self.standings.values().any(|s| is_over(s.ban) || is_over(s.mute))
+    }
+
     /// Forgets what is over.
     pub fn forget(&mut self, now_ms: u64) {
         let over: Vec<_> =
