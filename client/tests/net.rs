@@ -9,17 +9,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use avvy_actors::{System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, Policy};
+use avvy_catalog::Catalog;
 use avvy_client::demo::{self, DemoError, DemoOptions, Live};
 use avvy_client::machine::Say;
 use avvy_client::net::{
     Brane, Client, ClientError, ClientOptions, ConnectError, EditError, WorldChange, draw_object_id,
 };
 use avvy_client::people::Roster;
+use avvy_identity::Identity;
 use avvy_model::{
     BraneId, Code, Edit, Grid, Handle, Kind, MovePatch, Operation, Parts, Props, Role, Rotation,
     Target, Transform, UserId, Visibility,
 };
-use avvy_net::NetConfig;
+use avvy_net::{NetConfig, Services};
 use avvy_persistence::memory::MemoryStore;
 use avvy_persistence::{BraneKind, BraneRecord};
 use avvy_protocol::{Audience, PeopleNews, Pose};
@@ -47,7 +49,7 @@ impl Server {
         let policy = Policy { issuer: "test".to_owned(), audience: "test".to_owned(), leeway_s: 0 };
         let issuer = Issuer::new(Keys::generate([7; 32]), policy);
         let store = Arc::new(MemoryStore::new());
-        let system = System::start(store, issuer.verifier(), SystemConfig::default());
+        let system = System::start(store.clone(), issuer.verifier(), SystemConfig::default());
         let system = system.await.unwrap();
         let brane = BraneId::new(Uuid::from_u128(0x4000_8000_0000_0000_0001));
         let record = BraneRecord {
@@ -64,8 +66,12 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
         let config = NetConfig::default();
-        let serving =
-            tokio::spawn(avvy_net::serve(listener, None, system.clone(), config, stopping));
+        let services = Services {
+            system: system.clone(),
+            identity: Identity::new(store.clone()),
+            catalog: Catalog::new(store),
+        };
+        let serving = tokio::spawn(avvy_net::serve(listener, None, services, config, stopping));
         Self { address, system, issuer, brane, stop, serving }
     }
 

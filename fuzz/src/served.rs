@@ -8,8 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, MAX_LIFETIME_S, Policy};
+use avvy_catalog::Catalog;
+use avvy_identity::Identity;
 use avvy_model::{BraneId, Grid, Role, UserId, Visibility};
-use avvy_net::NetConfig;
+use avvy_net::{NetConfig, Services};
 use avvy_persistence::memory::MemoryStore;
 use avvy_protocol::codec::decode_server;
 use tokio::net::TcpListener;
@@ -137,7 +139,7 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let address = runtime.block_on(async {
             let store = Arc::new(MemoryStore::new());
-            let system = System::start(store, issuer.verifier(), system_config()).await;
+            let system = System::start(store.clone(), issuer.verifier(), system_config()).await;
             let system = system.expect("a system on an empty store starts");
             let record = BraneRecord {
                 id: BraneId::new(Uuid::from_u128(BRANE)),
@@ -151,7 +153,9 @@ impl Server {
             system.create_brane(record).await.expect("a new brane can be made");
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             let address = listener.local_addr().expect("it has an address");
-            tokio::spawn(avvy_net::serve(listener, None, system, net_config(), stopping));
+            let (identity, catalog) = (Identity::new(store.clone()), Catalog::new(store));
+            let services = Services { system, identity, catalog };
+            tokio::spawn(avvy_net::serve(listener, None, services, net_config(), stopping));
             address
         });
         Self { address, token, _runtime: runtime, _stop: stop }

@@ -23,6 +23,8 @@ mod websocket;
 use std::sync::Arc;
 
 use avvy_actors::System;
+use avvy_catalog::Catalog;
+use avvy_identity::Identity;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -31,6 +33,17 @@ use tracing::warn;
 
 pub use config::NetConfig;
 pub use socket::OutboxLimits;
+
+/// What requests are answered from. Cloning shares it.
+#[derive(Clone)]
+pub struct Services {
+    /// Branes and sessions.
+    pub system: System,
+    /// People.
+    pub identity: Identity,
+    /// Things.
+    pub catalog: Catalog,
+}
 
 /// Serves HTTP and WebSocket on a listener until `stop` turns true or its
 /// sender is gone.
@@ -42,12 +55,12 @@ pub use socket::OutboxLimits;
 pub async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    system: System,
+    services: Services,
     config: NetConfig,
     stop: watch::Receiver<bool>,
 ) {
     let config = Arc::new(config);
-    let app = rest::App::new(system, Arc::clone(&config), stop.clone());
+    let app = rest::App::new(services, Arc::clone(&config), stop.clone());
     let router = rest::router(app.clone());
     let door = listener::Door::new(tls, Arc::clone(&config), app.clone());
     listener::accept(listener, router, door, stop).await;

@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use avvy_actors::{Parts, REVOKED, System};
 use avvy_auth::{Claims, Issuer};
+use avvy_catalog::Catalog;
+use avvy_identity::Identity;
 use avvy_model::{BraneId, NodeId, Role, UserId};
+use avvy_net::Services;
 use avvy_persistence::cache::{CachedRecords, CachedStore};
 use avvy_persistence::records::Records;
 use avvy_persistence::{Node, Store};
@@ -105,6 +108,11 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
         pid: std::process::id(),
     };
     running.write(data_dir)?;
+    let services = Services {
+        system: system.clone(),
+        identity: Identity::new(Arc::clone(&records)),
+        catalog: Catalog::new(Arc::clone(&records)),
+    };
     let upkeep = upkeep::run(Arc::clone(&store), records, settings::upkeep(config));
     let upkeep = tokio::spawn(upkeep);
     let read_model = read_model(config, &store, &system);
@@ -114,7 +122,7 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     let mut signals = Signals::catch()?;
     let (stop, stopping) = watch::channel(false);
     let net = settings::net(config);
-    let mut serving = tokio::spawn(avvy_net::serve(listener, tls, system.clone(), net, stopping));
+    let mut serving = tokio::spawn(avvy_net::serve(listener, tls, services, net, stopping));
     welcome(&running, address, config, file);
 
     let end = end(signals.next(), system.ended(), &mut serving).await;

@@ -23,12 +23,15 @@ mod trace;
 use std::sync::Arc;
 
 use avvy_actors::{Limit, System};
+use avvy_catalog::Catalog;
+use avvy_identity::Identity;
 use avvy_model::Code;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use tokio::sync::{Semaphore, watch};
 
+use crate::Services;
 use crate::addresses::Addresses;
 use crate::config::NetConfig;
 use crate::websocket;
@@ -44,6 +47,10 @@ use metrics::HttpMetrics;
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) system: System,
+    #[expect(dead_code, reason = "its first route takes this away")]
+    pub(crate) identity: Identity,
+    #[expect(dead_code, reason = "its first route takes this away")]
+    pub(crate) catalog: Catalog,
     pub(crate) config: Arc<NetConfig>,
     pub(crate) addresses: Arc<Addresses>,
     /// True, or without a sender, from the moment that the server stops.
@@ -58,9 +65,16 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(system: System, config: Arc<NetConfig>, stop: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(
+        services: Services,
+        config: Arc<NetConfig>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let Services { system, identity, catalog } = services;
         Self {
             system,
+            identity,
+            catalog,
             addresses: Arc::new(Addresses::new(Arc::clone(&config))),
             stop,
             requests: Requests::default(),

@@ -12,8 +12,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, Policy};
+use avvy_catalog::Catalog;
+use avvy_identity::Identity;
 use avvy_model::{BraneId, Grid, Role, Visibility};
-use avvy_net::NetConfig;
+use avvy_net::{NetConfig, Services};
 use avvy_persistence::memory::{MemoryDisk, MemoryStore};
 use avvy_protocol::rest::{ErrorMessageResponse, Format, decode};
 use serde::de::DeserializeOwned;
@@ -83,12 +85,17 @@ impl TestServer {
         let policy = Policy { issuer: "test".to_owned(), audience: "test".to_owned(), leeway_s };
         let issuer = Issuer::new(Keys::generate([7; 32]), policy);
         let disk = store.disk().clone();
-        let system = System::start(Arc::new(store), issuer.verifier(), system).await.unwrap();
+        let store = Arc::new(store);
+        let services = Services {
+            system: System::start(store.clone(), issuer.verifier(), system).await.unwrap(),
+            identity: Identity::new(store.clone()),
+            catalog: Catalog::new(store),
+        };
+        let system = services.system.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
-        let serving =
-            tokio::spawn(avvy_net::serve(listener, tls, system.clone(), config, stopping));
+        let serving = tokio::spawn(avvy_net::serve(listener, tls, services, config, stopping));
         Self { address, system, disk, stop, serving, issuer }
     }
 
