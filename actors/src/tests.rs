@@ -83,6 +83,7 @@ impl World {
             role: Role::Owner,
             name: None,
             branes: Vec::new(),
+            session: None,
             token: Uuid::new_v4(),
             issued_s: now_s,
             expires_s: now_s + 600,

@@ -22,6 +22,9 @@ pub struct Claims {
     pub branes: Vec<BraneId>,
     /// `jti`: names the token. A UUID of version 4.
     pub token: Uuid,
+    /// `sid`: the sign-in that gave the token, if one did. Its tokens can be
+    /// revoked together, under its name. A UUID of version 4.
+    pub session: Option<Uuid>,
     /// `iat`: Unix seconds at which it was made.
     pub issued_s: u64,
     /// `exp`: Unix seconds from which it no longer counts.
@@ -40,6 +43,8 @@ pub struct Payload {
     pub nbf: Option<u64>,
     pub iat: u64,
     pub jti: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
     pub role: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -75,6 +80,7 @@ impl Payload {
             nbf: None,
             iat: claims.issued_s,
             jti: claims.token.as_hyphenated().to_string(),
+            sid: claims.session.map(|session| session.as_hyphenated().to_string()),
             role: claims.role.name().to_owned(),
             name: claims.name.clone(),
             branes: claims.branes.iter().map(BraneId::to_string).collect(),
@@ -90,6 +96,7 @@ impl Payload {
             name: self.name,
             branes: branes.collect::<Result<_, _>>().map_err(|_| TokenError::Malformed)?,
             token: version_4(&self.jti)?,
+            session: self.sid.as_deref().map(version_4).transpose()?,
             issued_s: self.iat,
             expires_s: self.exp,
         })

@@ -23,7 +23,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 use sha3::{Digest, Sha3_256};
 use subtle::ConstantTimeEq;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use crate::{MAX_LIFETIME_S, Revoked};
 
@@ -78,6 +78,18 @@ impl RefreshError {
 /// else that anybody sees: whoever knows it can end the family, no more.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FamilyId(pub Uuid);
+
+impl FamilyId {
+    /// The name of the sign-in for all to see: a UUID of version 4, from which
+    /// nobody finds the family's.
+    pub fn session(self) -> Uuid {
+        let hash = Sha3_256::new_with_prefix(b"avvyland session\0").chain_update(self.0);
+        let hash: [u8; 32] = hash.finalize().into();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash[..16]);
+        Builder::from_random_bytes(bytes).into_uuid()
+    }
+}
 
 /// What a client keeps to get its next access token. Opaque to the client: 64
 /// characters of base64url. Secret; never printed.

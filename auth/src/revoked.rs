@@ -26,7 +26,8 @@ pub(crate) const SLACK_S: u64 = 3_600;
 /// one who knows its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Revocation {
-    /// The token of this name ([`Claims::token`]).
+    /// The token of this name ([`Claims::token`]), or all that the sign-in of
+    /// this name gave ([`Claims::session`]).
     Token {
         /// Whose.
         user: UserId,
@@ -95,7 +96,9 @@ impl Revocation {
     /// Whether it means this token.
     pub fn covers(self, claims: &Claims) -> bool {
         match self {
-            Self::Token { user, token, .. } => (user, token) == (claims.user, claims.token),
+            Self::Token { user, token, .. } => {
+                user == claims.user && (token == claims.token || Some(token) == claims.session)
+            }
             Self::Before { user, issued_s } => user == claims.user && claims.issued_s < issued_s,
         }
     }
@@ -128,9 +131,10 @@ impl Revoked {
 
     /// Whether this token is revoked.
     pub fn covers(&self, claims: &Claims) -> bool {
-        let Claims { user, token, issued_s, .. } = *claims;
+        let Claims { user, token, session, issued_s, .. } = *claims;
         self.before.get(&user).is_some_and(|before| issued_s < *before)
-            || self.tokens.contains_key(&(user, token))
+            || self.has_token(user, token)
+            || session.is_some_and(|session| self.has_token(user, session))
     }
 
     /// Forgets what need not be known any more.
@@ -149,7 +153,7 @@ impl Revoked {
     }
 
     /// Before when all of a user's tokens are revoked, in Unix seconds.
-    pub(crate) fn signed_out_s(&self, user: UserId) -> Option<u64> {
+    pub fn signed_out_s(&self, user: UserId) -> Option<u64> {
         self.before.get(&user).copied()
     }
 
@@ -187,6 +191,7 @@ mod tests {
             role: Role::Builder,
             name: None,
             branes: Vec::new(),
+            session: None,
             token: Uuid::from_u128(token),
             issued_s,
             expires_s: issued_s + 100,
@@ -208,6 +213,10 @@ mod tests {
         assert!(revoked.add(token(1, 7, 100)) && !revoked.add(token(1, 7, 99)));
         assert!(revoked.covers(&claims(1, 7, 5)));
         assert!(!revoked.covers(&claims(1, 8, 5)) && !revoked.covers(&claims(2, 7, 5)));
+        // The name may be that of what gave it.
+        let given = Claims { session: Some(Uuid::from_u128(7)), ..claims(1, 8, 5) };
+        assert!(revoked.covers(&given) && token(1, 7, 100).covers(&given));
+        assert!(!revoked.covers(&Claims { user: UserId::new(Uuid::from_u128(2)), ..given }));
         revoked.add(token(2, 7, 100));
         let user = |user| UserId::new(Uuid::from_u128(user));
         assert_eq!([1, 2, 3].map(|of| revoked.tokens_of(user(of))), [1, 1, 0]);

@@ -48,9 +48,17 @@ mod tests {
         for (user, branes, visibility, invited) in cases {
             for ceiling in Role::ALL {
                 let (token, branes) = (Uuid::from_u128(4), branes.clone());
-                let (name, issued_s, expires_s) = (None, 0, 1);
-                let claims =
-                    Claims { user, role: ceiling, name, branes, token, issued_s, expires_s };
+                let (name, session, issued_s, expires_s) = (None, None, 0, 1);
+                let claims = Claims {
+                    user,
+                    role: ceiling,
+                    name,
+                    branes,
+                    token,
+                    session,
+                    issued_s,
+                    expires_s,
+                };
                 let found = principal(&claims, BRANE, OWNER, visibility);
                 assert_eq!(found, Principal { user, ceiling, invited }, "{visibility:?}");
             }

@@ -37,6 +37,7 @@ fn claims() -> Claims {
         name: Some("Ada".into()),
         branes: vec![BraneId::new(Uuid::from_u128(5))],
         token: TOKEN.parse().unwrap(),
+        session: Some(Uuid::from_u128(0x4000_8000_0000_0000_0007)),
         issued_s: NOW_S,
         expires_s: NOW_S + 3_600,
     }
@@ -363,7 +364,7 @@ proptest! {
         let name = name.filter(|name| name.len() < 500);
         let claims = Claims {
             user: UserId::new(v4(user)), token: v4(token), name,
-            role: Role::Visitor, branes: vec![], issued_s: NOW_S, expires_s: NOW_S + life,
+            role: Role::Visitor, branes: vec![], session: None, issued_s: NOW_S, expires_s: NOW_S + life,
         };
         prop_assert_eq!(verify(&issuer().issue(&claims)), Ok(claims));
     }

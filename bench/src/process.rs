@@ -158,6 +158,7 @@ impl Server {
             role,
             name: None,
             branes: Vec::new(),
+            session: None,
             token: draw.uuid(),
             issued_s,
             expires_s: issued_s + TOKEN_LIFETIME_S,

@@ -142,6 +142,7 @@ fn owner_of(owner: avvy_model::UserId) -> Claims {
         role: Role::Owner,
         name: None,
         branes: Vec::new(),
+        session: None,
         token: Uuid::new_v4(),
         issued_s: 0,
         expires_s: u64::MAX,

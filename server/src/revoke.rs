@@ -34,6 +34,7 @@ pub fn run(arguments: &cli::Revoke) -> Result<()> {
         role: Role::Visitor,
         name: None,
         branes: Vec::new(),
+        session: None,
         token: Uuid::new_v4(),
         issued_s: now_s,
         expires_s: now_s + LIFETIME_S,

@@ -25,6 +25,7 @@ pub fn run(arguments: &cli::Token) -> Result<()> {
         role: arguments.role,
         name: arguments.name.clone(),
         branes: Vec::new(),
+        session: None,
         token: Uuid::new_v4(),
         issued_s: now_s,
         expires_s: now_s + lifetime_s,

@@ -145,6 +145,7 @@ impl ExternalIssuer {
             role: self.role,
             name: name.filter(|name| name.len() <= MAX_NAME_BYTES),
             branes: Vec::new(),
+            session: None,
             // One without a name of its own is named by all that it says.
             token: computed("token", &self.issuer, jti.as_deref().unwrap_or(signed)),
             issued_s: iat,

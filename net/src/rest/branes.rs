@@ -153,6 +153,7 @@ mod tests {
             role,
             name: None,
             branes: Vec::new(),
+            session: None,
             token: Uuid::from_u128(2),
             issued_s: 0,
             expires_s: 1,

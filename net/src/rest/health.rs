@@ -77,6 +77,7 @@ async fn store_answers(system: &System) -> Result<(), Code> {
         role: Role::Visitor,
         name: None,
         branes: Vec::new(),
+        session: None,
         token: Uuid::nil(),
         issued_s: 0,
         expires_s: 0,

@@ -91,6 +91,7 @@ mod tests {
             role: Role::Visitor,
             name: None,
             branes: Vec::new(),
+            session: None,
             token: Uuid::from_u128(token),
             issued_s: 100,
             expires_s: 900,

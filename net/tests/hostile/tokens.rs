@@ -156,6 +156,7 @@ fn issue(key: [u8; 32], issuer: &str, audience: &str, seconds: u64) -> String {
         role: Role::Owner,
         name: None,
         branes: Vec::new(),
+        session: None,
         token: Uuid::new_v4(),
         issued_s: now_s,
         expires_s: now_s + seconds,
