@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use avvy_auth::{Claims, Revocation, Revoked};
-use avvy_model::Code;
+use avvy_model::{Code, UserId};
 use avvy_persistence::StoreError;
 use avvy_persistence::cache::{Member, SharedSet};
 use tokio::sync::Notify;
@@ -76,6 +76,11 @@ impl Revocations {
     /// Whether this token is revoked.
     pub(crate) fn cover(&self, claims: &Claims) -> bool {
         self.known.read().unwrap_or_else(PoisonError::into_inner).covers(claims)
+    }
+
+    /// The Unix second before which all of a user's tokens are revoked.
+    pub(crate) fn signed_out_s(&self, user: UserId) -> Option<u64> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).signed_out_s(user)
     }
 
     /// Revokes, from now on, until the tokens that it means have ended, and

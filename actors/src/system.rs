@@ -156,6 +156,12 @@ impl System {
         self.inner.revocations.revoke(revocation).await
     }
 
+    /// The Unix second before which all of a user's tokens are revoked, and the
+    /// sign-ins that gave them.
+    pub fn signed_out_s(&self, user: UserId) -> Option<u64> {
+        self.inner.revocations.signed_out_s(user)
+    }
+
     /// Keeps what is revoked in a set that other nodes share, besides the
     /// store. It need not answer yet.
     pub async fn share_revocations(&self, set: Arc<dyn SharedSet>) {

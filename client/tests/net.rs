@@ -16,12 +16,12 @@ use avvy_client::net::{
     Brane, Client, ClientError, ClientOptions, ConnectError, EditError, WorldChange, draw_object_id,
 };
 use avvy_client::people::Roster;
-use avvy_identity::Identity;
+use avvy_identity::{Identity, IdentityOptions};
 use avvy_model::{
     BraneId, Code, Edit, Grid, Handle, Kind, MovePatch, Operation, Parts, Props, Role, Rotation,
     Target, Transform, UserId, Visibility,
 };
-use avvy_net::{NetConfig, Services};
+use avvy_net::{NetConfig, Services, SystemRevocations};
 use avvy_persistence::memory::MemoryStore;
 use avvy_persistence::{BraneKind, BraneRecord};
 use avvy_protocol::{Audience, PeopleNews, Pose};
@@ -66,11 +66,13 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
         let config = NetConfig::default();
-        let services = Services {
-            system: system.clone(),
-            identity: Identity::new(store.clone()),
-            catalog: Catalog::new(store),
-        };
+        let identity = Identity::new(avvy_identity::Parts {
+            records: store.clone(),
+            issuer: issuer.clone(),
+            revocations: Arc::new(SystemRevocations(system.clone())),
+            options: IdentityOptions::default(),
+        });
+        let services = Services { system: system.clone(), identity, catalog: Catalog::new(store) };
         let serving = tokio::spawn(avvy_net::serve(listener, None, services, config, stopping));
         Self { address, system, issuer, brane, stop, serving }
     }
@@ -82,6 +84,7 @@ impl Server {
             role: Role::Owner,
             name: None,
             branes: Vec::new(),
+            session: None,
             token: Uuid::from_u128(0x4000_8000_0000_0000_0003),
             issued_s: now_s,
             expires_s: now_s + 600,

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, MAX_LIFETIME_S, Policy};
 use avvy_catalog::Catalog;
-use avvy_identity::Identity;
+use avvy_identity::{Identity, IdentityOptions};
 use avvy_model::{BraneId, Grid, Role, UserId, Visibility};
-use avvy_net::{NetConfig, Services};
+use avvy_net::{NetConfig, Services, SystemRevocations};
 use avvy_persistence::memory::MemoryStore;
 use avvy_protocol::codec::decode_server;
 use tokio::net::TcpListener;
@@ -132,6 +132,7 @@ impl Server {
             role: Role::Owner,
             name: None,
             branes: Vec::new(),
+            session: None,
             token: Uuid::from_u128(BRANE + 2),
             issued_s: now_s,
             expires_s: now_s + MAX_LIFETIME_S,
@@ -153,8 +154,13 @@ impl Server {
             system.create_brane(record).await.expect("a new brane can be made");
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             let address = listener.local_addr().expect("it has an address");
-            let (identity, catalog) = (Identity::new(store.clone()), Catalog::new(store));
-            let services = Services { system, identity, catalog };
+            let identity = Identity::new(avvy_identity::Parts {
+                records: store.clone(),
+                issuer,
+                revocations: Arc::new(SystemRevocations(system.clone())),
+                options: IdentityOptions::default(),
+            });
+            let services = Services { system, identity, catalog: Catalog::new(store) };
             tokio::spawn(avvy_net::serve(listener, None, services, net_config(), stopping));
             address
         });

@@ -2,26 +2,172 @@
 //!
 //! The rules are those of `avvy_auth`; here they meet what is stored. Everything
 //! is a [record](avvy_persistence::records), so every store and every node of a
-//! fleet will do. Nothing here knows HTTP.
+//! fleet will do. What decides who somebody is is read from the store itself,
+//! never from a cache. Nothing here knows HTTP.
+//!
+//! | collection | key | what it is |
+//! |---|---|---|
+//! | `users` | user | what others see of somebody ([`User`]) |
+//! | `ways_in` | way | whom a wallet, or an account elsewhere, signs in |
+//! | `ways_of` | user | all such ways of one user |
+//! | `families` | session | what keeps somebody signed in ([`SignedIn`]) |
+//! | `challenges` | nonce | what a wallet was asked to sign |
+//! | `key_rings` | `tokens` | the keys that sign tokens, where servers share them ([`KeyStore`]) |
 
-use std::sync::Arc;
+mod challenges;
+mod development;
+mod error;
+mod guard;
+mod keys;
+mod sessions;
+mod stored;
+mod users;
+mod wallets;
+mod ways;
 
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use avvy_auth::family::FamilyPolicy;
+use avvy_auth::lockout::LockOutPolicy;
+use avvy_auth::wallet::Site;
+use avvy_auth::{Issuer, Revocation};
+use avvy_model::{Code, UserId};
 use avvy_persistence::records::Records;
+
+pub use avvy_persistence::BoxFuture;
+pub use challenges::{Asked, Wanted};
+pub use error::IdentityError;
+pub use keys::{KeyStore, KeysError, MIN_SECRET_BYTES};
+pub use sessions::{MAX_SIGN_INS, SignedIn, Tokens};
+pub use users::{MAX_ABOUT_BYTES, MAX_NAME_BYTES, User, UserChange};
+pub use wallets::Signed;
+
+use guard::Guard;
+use stored::Stored;
+
+/// What is known and done about tokens that end before their time.
+pub trait Revocations: Send + Sync + 'static {
+    /// The Unix second before which all of a user's sign-ins have ended.
+    fn signed_out_s(&self, user: UserId) -> Option<u64>;
+
+    /// Ends tokens: here at once, elsewhere as soon as it is heard of.
+    ///
+    /// # Errors
+    /// `too_large` for a user who has ended too many one by one; `unavailable`
+    /// when nothing that outlives this process has it yet.
+    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<(), Code>>;
+}
+
+/// How people sign in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IdentityOptions {
+    /// Seconds for which an access token counts.
+    pub access_lifetime_s: u64,
+    /// How long somebody stays signed in.
+    pub families: FamilyPolicy,
+    /// Sign-ins of one user, about: beyond, those end that were used the
+    /// longest time ago. At most [`MAX_SIGN_INS`].
+    pub max_sign_ins: usize,
+    /// The site for which wallets sign; `None`: they do not.
+    pub site: Option<Site>,
+    /// Seconds for which what a wallet was asked can be answered.
+    pub challenge_lifetime_s: u64,
+    /// Whether anybody is let in as whoever they say.
+    pub development: bool,
+    /// When an account is locked out.
+    pub account_lock_out: LockOutPolicy,
+    /// When an address is locked out.
+    pub address_lock_out: LockOutPolicy,
+}
+
+impl Default for IdentityOptions {
+    fn default() -> Self {
+        let lock_out = LockOutPolicy {
+            free: 10,
+            first_ms: 1_000,
+            longest_ms: 900_000,
+            decay_ms: 60_000,
+            max_subjects: 65_536,
+        };
+        Self {
+            access_lifetime_s: 900,
+            families: FamilyPolicy { idle_s: 14 * 86_400, lifetime_s: 90 * 86_400, repeat_s: 10 },
+            max_sign_ins: 64,
+            site: None,
+            challenge_lifetime_s: 300,
+            development: false,
+            account_lock_out: lock_out,
+            address_lock_out: LockOutPolicy { free: 30, ..lock_out },
+        }
+    }
+}
+
+/// What an [`Identity`] is made of.
+pub struct Parts {
+    /// Where everything is kept.
+    pub records: Arc<dyn Records>,
+    /// Who makes the tokens.
+    pub issuer: Issuer,
+    /// Who ends them.
+    pub revocations: Arc<dyn Revocations>,
+    /// How people sign in.
+    pub options: IdentityOptions,
+}
+
+/// Who asks for something without a token, and when.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asker {
+    /// From where: what counts as one address.
+    pub address: IpAddr,
+    /// By what program, as it says itself.
+    pub agent: Option<String>,
+    /// The time, in Unix seconds.
+    pub now_s: u64,
+    /// The time, in milliseconds of a clock that never goes back.
+    pub now_ms: u64,
+}
 
 /// The people of a server. Cloning shares it.
 #[derive(Clone)]
 pub struct Identity {
-    records: Arc<dyn Records>,
+    stored: Stored,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    issuer: RwLock<Arc<Issuer>>,
+    revocations: Arc<dyn Revocations>,
+    options: IdentityOptions,
+    guard: Guard,
 }
 
 impl Identity {
-    /// Over these records.
-    pub fn new(records: Arc<dyn Records>) -> Self {
-        Self { records }
+    /// Made of these.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { records, issuer, revocations, options } = parts;
+        let guard = Guard::new(options.account_lock_out, options.address_lock_out);
+        let issuer = RwLock::new(Arc::new(issuer));
+        let inner = Inner { issuer, revocations, options, guard };
+        Self { stored: Stored(records), inner: Arc::new(inner) }
     }
 
     /// Where everything is kept.
     pub fn records(&self) -> &Arc<dyn Records> {
-        &self.records
+        &self.stored.0
+    }
+
+    /// How people sign in.
+    pub fn options(&self) -> &IdentityOptions {
+        &self.inner.options
+    }
+
+    /// Makes tokens by another issuer from now on, as when keys take turns.
+    pub fn replace_issuer(&self, issuer: Issuer) {
+        *self.inner.issuer.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(issuer);
+    }
+
+    fn issuer(&self) -> Arc<Issuer> {
+        Arc::clone(&self.inner.issuer.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

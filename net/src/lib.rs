@@ -14,6 +14,7 @@ mod connection;
 mod fragments;
 mod http_stream;
 mod listener;
+mod people;
 mod rest;
 mod socket;
 mod time;
@@ -32,6 +33,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
 pub use config::NetConfig;
+pub use people::SystemRevocations;
 pub use socket::OutboxLimits;
 
 /// What requests are answered from. Cloning shares it.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use avvy_actors::System;
 use avvy_auth::{Issuer, KeyRing, Keys, Policy};
+use avvy_identity::Identity;
 use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
@@ -88,7 +89,13 @@ impl KeyFile {
 }
 
 /// Has keys take turns. Runs until it is aborted.
-pub async fn rotate(mut keys: KeyFile, policy: Policy, period_s: u64, system: System) {
+pub async fn rotate(
+    mut keys: KeyFile,
+    policy: Policy,
+    period_s: u64,
+    system: System,
+    identity: Identity,
+) {
     loop {
         let now_s = clock::unix_s();
         let due_s = keys.ring.due_s(period_s).unwrap_or(u64::MAX);
@@ -100,7 +107,9 @@ pub async fn rotate(mut keys: KeyFile, policy: Policy, period_s: u64, system: Sy
             Ok((_, false)) => {}
             Ok((next, true)) => {
                 keys = next;
-                system.replace_verifier(Issuer::new(keys.ring.clone(), policy.clone()).verifier());
+                let issuer = Issuer::new(keys.ring.clone(), policy.clone());
+                system.replace_verifier(issuer.verifier());
+                identity.replace_issuer(issuer);
                 info!(kid = keys.ring.present().public().kid(), "the keys of tokens have changed");
             }
             Err(error) => {

@@ -9,9 +9,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use avvy_actors::{Parts, REVOKED, System};
 use avvy_auth::{Claims, Issuer};
 use avvy_catalog::Catalog;
-use avvy_identity::Identity;
+use avvy_identity::{Identity, IdentityOptions};
 use avvy_model::{BraneId, NodeId, Role, UserId};
-use avvy_net::Services;
+use avvy_net::{Services, SystemRevocations};
 use avvy_persistence::cache::{CachedRecords, CachedStore};
 use avvy_persistence::records::Records;
 use avvy_persistence::{Node, Store};
@@ -108,15 +108,22 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
         pid: std::process::id(),
     };
     running.write(data_dir)?;
+    let identity = Identity::new(avvy_identity::Parts {
+        records: Arc::clone(&records),
+        issuer,
+        revocations: Arc::new(SystemRevocations(system.clone())),
+        options: IdentityOptions::default(),
+    });
     let services = Services {
         system: system.clone(),
-        identity: Identity::new(Arc::clone(&records)),
+        identity: identity.clone(),
         catalog: Catalog::new(Arc::clone(&records)),
     };
     let upkeep = upkeep::run(Arc::clone(&store), records, settings::upkeep(config));
     let upkeep = tokio::spawn(upkeep);
     let read_model = read_model(config, &store, &system);
-    let rotation = tokio::spawn(key_file::rotate(keys, policy, period_s, system.clone()));
+    let rotation = key_file::rotate(keys, policy, period_s, system.clone(), identity);
+    let rotation = tokio::spawn(rotation);
 
     // Before anybody is told that Ctrl-C drains.
     let mut signals = Signals::catch()?;
@@ -296,6 +303,7 @@ fn developer(config: &Config, now_s: u64) -> Claims {
         role: Role::Owner,
         name: Some("developer".to_owned()),
         branes: Vec::new(),
+        session: None,
         token: Uuid::new_v4(),
         issued_s: now_s,
         expires_s: now_s + config.auth.token_lifetime_s,

@@ -13,9 +13,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, Policy};
 use avvy_catalog::Catalog;
-use avvy_identity::Identity;
+use avvy_identity::{Identity, IdentityOptions};
 use avvy_model::{BraneId, Grid, Role, Visibility};
-use avvy_net::{NetConfig, Services};
+use avvy_net::{NetConfig, Services, SystemRevocations};
 use avvy_persistence::memory::{MemoryDisk, MemoryStore};
 use avvy_protocol::rest::{ErrorMessageResponse, Format, decode};
 use serde::de::DeserializeOwned;
@@ -86,12 +86,14 @@ impl TestServer {
         let issuer = Issuer::new(Keys::generate([7; 32]), policy);
         let disk = store.disk().clone();
         let store = Arc::new(store);
-        let services = Services {
-            system: System::start(store.clone(), issuer.verifier(), system).await.unwrap(),
-            identity: Identity::new(store.clone()),
-            catalog: Catalog::new(store),
-        };
-        let system = services.system.clone();
+        let system = System::start(store.clone(), issuer.verifier(), system).await.unwrap();
+        let identity = Identity::new(avvy_identity::Parts {
+            records: store.clone(),
+            issuer: issuer.clone(),
+            revocations: Arc::new(SystemRevocations(system.clone())),
+            options: IdentityOptions::default(),
+        });
+        let services = Services { system: system.clone(), identity, catalog: Catalog::new(store) };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
@@ -107,6 +109,7 @@ impl TestServer {
             role,
             name: None,
             branes: Vec::new(),
+            session: None,
             token: Uuid::new_v4(),
             issued_s: now_s - 1_000,
             expires_s: now_s.saturating_add_signed(seconds),

@@ -1,0 +1,108 @@
+//! Why something about people was not done.
+
+use avvy_auth::family::RefreshError;
+use avvy_auth::rate::RetryAfterMs;
+use avvy_auth::wallet::{ProofError, WalletError};
+use avvy_model::Code;
+use avvy_persistence::StoreError;
+use tracing::warn;
+
+/// Why something about people was not done.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// Nobody has this id.
+    #[error("there is no such user")]
+    UnknownUser,
+    /// It is not of the version that was expected.
+    #[error("it was changed meanwhile")]
+    Conflict {
+        /// The version that there is.
+        found: u64,
+    },
+    /// Something is not of its form.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// This way to sign in is not offered.
+    #[error("this way to sign in is not offered here")]
+    NotOffered,
+    /// There were too many failures.
+    #[error("too many tries to sign in have failed")]
+    LockedOut(RetryAfterMs),
+    /// A signed message proves nothing.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// A wallet is not attached or detached.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// The wallet signs in another user.
+    #[error("the wallet is another user's")]
+    WalletTaken,
+    /// A refresh token does not count.
+    #[error(transparent)]
+    Refresh(#[from] RefreshError),
+    /// The user has signed out everywhere since.
+    #[error("the user has signed out everywhere since")]
+    SignedOut,
+    /// The user has no such sign-in.
+    #[error("the user has no sign-in of this id")]
+    UnknownSession,
+    /// A sign-out could not be told to anything that outlives this process, or
+    /// the user has ended too many sign-ins one by one.
+    #[error("what was ended could not be kept: {0}")]
+    NotRevoked(Code),
+    /// Others changed the same at the same time, again and again, or the
+    /// system gives no random bytes.
+    #[error("not now: {0}")]
+    Unavailable(&'static str),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl IdentityError {
+    /// The code that the asker is told.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::UnknownUser | Self::UnknownSession | Self::NotOffered => Code::NotFound,
+            Self::Malformed(_) => Code::Malformed,
+            Self::LockedOut(_) => Code::RateLimited,
+            Self::Proof(error) => error.code(),
+            Self::Wallet(error) => error.code(),
+            Self::WalletTaken => Code::Exists,
+            Self::Refresh(error) => error.code(),
+            Self::SignedOut => Code::TokenRevoked,
+            Self::NotRevoked(code) => *code,
+            Self::Conflict { .. } | Self::Unavailable(_) => Code::Unavailable,
+            Self::Store(error) => store_code(error),
+        }
+    }
+
+    /// When to ask again, where that is known.
+    pub const fn retry_after(&self) -> Option<RetryAfterMs> {
+        match self {
+            Self::LockedOut(after) => Some(*after),
+            _ => None,
+        }
+    }
+
+    /// Whether it counts against who asked: somebody who tries what they do not
+    /// have.
+    pub(crate) const fn is_failure(&self) -> bool {
+        match self {
+            Self::Proof(error) => !matches!(error, ProofError::Message(_)),
+            Self::Refresh(_) => true,
+            _ => false,
+        }
+    }
+}
+
+fn store_code(error: &StoreError) -> Code {
+    match error {
+        StoreError::Damaged { .. } => Code::Damaged,
+        StoreError::Timeout { .. } => Code::Timeout,
+        error => {
+            warn!(%error, "the store failed");
+            Code::Unavailable
+        }
+    }
+}

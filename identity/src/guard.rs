@@ -1,0 +1,50 @@
+//! Who has failed to sign in too often, on this node.
+
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use avvy_auth::lockout::{LockOutPolicy, SignInGuard};
+
+use crate::{Asker, IdentityError};
+
+/// Counts failures by account and by address. Each node counts by itself: what
+/// somebody may try in a fleet is so much for each node.
+pub(crate) struct Guard(Mutex<SignInGuard<String, IpAddr>>);
+
+impl Guard {
+    pub(crate) const fn new(accounts: LockOutPolicy, addresses: LockOutPolicy) -> Self {
+        Self(Mutex::new(SignInGuard::new(accounts, addresses)))
+    }
+
+    /// Whether somebody may try to sign in to this account.
+    ///
+    /// # Errors
+    /// `LockedOut`.
+    pub(crate) fn check(&self, account: &str, asker: &Asker) -> Result<(), IdentityError> {
+        let checked = self.lock().check(&account.to_owned(), &asker.address, asker.now_ms);
+        checked.map_err(IdentityError::LockedOut)
+    }
+
+    /// Counts how a try ended: a failure for both, a success for the account.
+    pub(crate) fn count<T>(
+        &self,
+        account: &str,
+        asker: &Asker,
+        outcome: Result<T, IdentityError>,
+    ) -> Result<T, IdentityError> {
+        match &outcome {
+            Ok(_) => self.lock().succeeded(&account.to_owned()),
+            Err(error) if error.is_failure() => {
+                let mut guard = self.lock();
+                guard.forget(asker.now_ms);
+                guard.failed(account.to_owned(), asker.address, asker.now_ms);
+            }
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SignInGuard<String, IpAddr>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,237 @@
+//! By what somebody signs in.
+//!
+//! A way is a record of `ways_in` under a key that it alone has, which names
+//! its user; so nobody has a way of another. All ways of a user are listed in
+//! one record of `ways_of`, which every change of them writes: so of two that
+//! take the last two away at once, one sees the other.
+
+use std::collections::BTreeSet;
+
+use avvy_auth::wallet::{Address, WalletError, Wallets};
+use avvy_model::UserId;
+use avvy_persistence::records::{
+    Collection, Draft, Expect, Fields, RecordKey, RecordWrite, RefusalReason, Value,
+};
+use sha3::{Digest, Sha3_256};
+use uuid::Uuid;
+
+use crate::stored::{TRIES, damaged, user_key};
+use crate::users::{USERS, User};
+use crate::{Identity, IdentityError};
+
+pub(crate) static WAYS_IN: Collection = Collection { name: "ways_in", indexes: &[] };
+pub(crate) static WAYS_OF: Collection = Collection { name: "ways_of", indexes: &[] };
+
+/// What the key of a wallet begins with.
+const WALLET: &str = "wallet:";
+
+/// A way to sign in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    /// The wallet of this address.
+    Wallet(Address),
+    /// A name on a server for development.
+    Development(String),
+}
+
+impl Way {
+    /// Names it, and no other.
+    pub(crate) fn key(&self) -> String {
+        match self {
+            Self::Wallet(address) => format!("{WALLET}{address}"),
+            Self::Development(name) => format!("development:{}", digest(&[name])),
+        }
+    }
+
+    /// What its user is told of it.
+    pub(crate) fn label(&self) -> String {
+        match self {
+            Self::Wallet(address) => address.to_string(),
+            Self::Development(name) => format!("development as {name}"),
+        }
+    }
+
+    fn record_key(&self) -> RecordKey {
+        RecordKey::new(self.key()).expect("a word and digits are a key")
+    }
+
+    fn draft(&self, user: UserId, now_s: u64) -> Draft {
+        Draft::new(
+            Fields::new()
+                .with("user", user.uuid())
+                .with("label", self.label())
+                .with("created", Value::time(now_s)),
+        )
+    }
+}
+
+/// Parts as digits: 64 of them, others for other parts.
+fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha3_256::new_with_prefix(b"avvyland way in\0");
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The ways of one user, as they were read.
+pub(crate) struct WaysOf {
+    keys: BTreeSet<String>,
+    version: Option<u64>,
+}
+
+impl WaysOf {
+    pub(crate) fn wallets(&self) -> Wallets {
+        let mut wallets = Wallets::default();
+        let addresses = self.keys.iter().filter_map(|key| key.strip_prefix(WALLET)?.parse().ok());
+        for address in addresses {
+            // No more than there may be were ever stored.
+            let _ = wallets.attach(address);
+        }
+        wallets
+    }
+
+    fn has_other_than_wallets(&self) -> bool {
+        self.keys.iter().any(|key| !key.starts_with(WALLET))
+    }
+
+    fn write(&self, user: UserId) -> RecordWrite {
+        let keys = self.keys.iter().map(|key| Value::from(key.as_str()));
+        let body = Fields::new().with("ways", Value::Array(keys.collect()));
+        let expect = self.version.map_or(Expect::Absent, Expect::Version);
+        let change = avvy_persistence::records::Change::Put(Draft::new(body));
+        RecordWrite { of: &WAYS_OF, key: user_key(user), expect, change }
+    }
+}
+
+impl Identity {
+    /// Whom this way signs in. Somebody new, with this name, if nobody yet; and
+    /// whether that is so.
+    pub(crate) async fn user_by(
+        &self,
+        way: &Way,
+        name: &str,
+        now_s: u64,
+    ) -> Result<(UserId, bool), IdentityError> {
+        for _ in 0..TRIES {
+            if let Some(user) = self.holder(way, now_s).await? {
+                return Ok((user, false));
+            }
+            let user = User::new(UserId::new(Uuid::new_v4()), name, now_s);
+            let ways = WaysOf { keys: BTreeSet::from([way.key()]), version: None };
+            let writes = vec![
+                RecordWrite::create(&WAYS_IN, way.record_key(), way.draft(user.id, now_s)),
+                RecordWrite::create(&USERS, user_key(user.id), user.draft()),
+                ways.write(user.id),
+            ];
+            if self.stored.commit(writes, now_s).await?.is_ok() {
+                return Ok((user.id, true));
+            }
+        }
+        Err(IdentityError::Unavailable("others sign in by the same at the same time"))
+    }
+
+    /// Whose way it is.
+    async fn holder(&self, way: &Way, now_s: u64) -> Result<Option<UserId>, IdentityError> {
+        let found = self.stored.fresh(&WAYS_IN, way.record_key(), now_s).await?;
+        let user = found.map(|record| {
+            let user = record.body.text("user").and_then(|user| user.parse().ok());
+            user.ok_or_else(|| damaged(&WAYS_IN, &record.key))
+        });
+        user.transpose()
+    }
+
+    /// All ways of a user.
+    pub(crate) async fn ways_of(&self, user: UserId, now_s: u64) -> Result<WaysOf, IdentityError> {
+        let found = self.stored.fresh(&WAYS_OF, user_key(user), now_s).await?;
+        let Some(record) = found else {
+            return Ok(WaysOf { keys: BTreeSet::new(), version: None });
+        };
+        let keys = record.body.array("ways").and_then(|keys| {
+            let text =
+                |key: &Value| if let Value::Text(key) = key { Some(key.clone()) } else { None };
+            keys.iter().map(text).collect()
+        });
+        let keys = keys.ok_or_else(|| damaged(&WAYS_OF, &record.key))?;
+        Ok(WaysOf { keys, version: Some(record.version) })
+    }
+
+    /// Lets a wallet sign in this user, who is made if there is no record of
+    /// them.
+    pub(crate) async fn attach(
+        &self,
+        user: UserId,
+        address: Address,
+        now_s: u64,
+    ) -> Result<Wallets, IdentityError> {
+        let way = Way::Wallet(address);
+        self.ensure_user(user, &short(address), now_s).await?;
+        for _ in 0..TRIES {
+            let mut ways = self.ways_of(user, now_s).await?;
+            let mut wallets = ways.wallets();
+            wallets.attach(address)?;
+            if self.holder(&way, now_s).await?.is_some_and(|holder| holder != user) {
+                return Err(IdentityError::WalletTaken);
+            }
+            ways.keys.insert(way.key());
+            let create = RecordWrite::create(&WAYS_IN, way.record_key(), way.draft(user, now_s));
+            match self.stored.commit(vec![create, ways.write(user)], now_s).await? {
+                Ok(_) => return Ok(wallets),
+                Err(refusal) => expect_conflict(&refusal.reason)?,
+            }
+        }
+        Err(IdentityError::Unavailable("others change this user all the time"))
+    }
+
+    /// Has a wallet sign in this user no more.
+    pub(crate) async fn detach(
+        &self,
+        user: UserId,
+        address: Address,
+        now_s: u64,
+    ) -> Result<Wallets, IdentityError> {
+        let way = Way::Wallet(address);
+        for _ in 0..TRIES {
+            let mut ways = self.ways_of(user, now_s).await?;
+            let mut wallets = ways.wallets();
+            wallets.detach(address, ways.has_other_than_wallets())?;
+            ways.keys.remove(&way.key());
+            let delete = RecordWrite::delete(&WAYS_IN, way.record_key(), Expect::Present);
+            match self.stored.commit(vec![delete, ways.write(user)], now_s).await? {
+                Ok(_) => return Ok(wallets),
+                Err(refusal) => expect_conflict(&refusal.reason)?,
+            }
+        }
+        Err(IdentityError::Unavailable("others change this user all the time"))
+    }
+}
+
+/// The name of somebody of whom no more than a wallet is known.
+pub(crate) fn short(address: Address) -> String {
+    let text = address.to_string();
+    format!("{}…{}", &text[..6], &text[text.len() - 4..])
+}
+
+fn expect_conflict(reason: &RefusalReason) -> Result<(), IdentityError> {
+    match reason {
+        RefusalReason::Conflict { .. } => Ok(()),
+        _ => Err(WalletError::TooMany.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_ways_have_one_key() {
+        let address = Address::new([7; 20]);
+        let named = |name: &str| Way::Development(name.to_owned());
+        let ways = [Way::Wallet(address), named("a"), named("b"), named(&address.to_string())];
+        let keys: BTreeSet<_> = ways.iter().map(Way::key).collect();
+        assert_eq!(keys.len(), ways.len());
+        assert!(ways.iter().all(|way| RecordKey::new(way.key()).is_some()));
+        assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
+    }
+}

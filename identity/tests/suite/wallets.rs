@@ -1,0 +1,200 @@
+//! Wallets.
+
+use avvy_auth::wallet::{ProofError, WalletError};
+use avvy_identity::{IdentityError, Signed, Wanted};
+use avvy_model::Code;
+
+use super::{Case, Kit, NOW_S, Wallet, at, from};
+
+pub const CASES: &[Case] = &[
+    |kit| Box::pin(a_wallet_signs_in_the_same_user_each_time(kit)),
+    |kit| Box::pin(an_answer_counts_once_and_in_time(kit)),
+    |kit| Box::pin(an_answer_is_for_one_site_purpose_and_user(kit)),
+    |kit| Box::pin(wallets_come_and_go_with_proof(kit)),
+    |kit| Box::pin(a_wallet_is_one_users(kit)),
+    |kit| Box::pin(the_last_way_in_stays(kit)),
+    |kit| Box::pin(failures_lock_out_an_account_and_an_address(kit)),
+];
+
+fn proof<T: std::fmt::Debug>(outcome: Result<T, IdentityError>) -> ProofError {
+    match outcome {
+        Err(IdentityError::Proof(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_wallet_signs_in_the_same_user_each_time(kit: Kit) {
+    let wallet = Wallet::new(1);
+    let first = kit.by_wallet(&wallet).await.unwrap();
+    assert!(first.is_new);
+    let again = kit.by_wallet(&wallet).await.unwrap();
+    assert_eq!((again.user, again.is_new), (first.user, false));
+    assert_ne!(kit.by_wallet(&Wallet::new(2)).await.unwrap().user, first.user);
+    assert_eq!(kit.identity.wallets(first.user, NOW_S).await, Ok(vec![wallet.address]));
+    let listed = kit.identity.sessions(first.user, NOW_S).await.unwrap();
+    assert_eq!(listed[0].by, wallet.address.to_string());
+}
+
+async fn an_answer_counts_once_and_in_time(kit: Kit) {
+    let wallet = Wallet::new(1);
+    let signed = kit.ask(&wallet, Wanted::SignIn).await;
+    let (one, other) = (kit.identity.clone(), kit.other_node());
+    // On two nodes at once: one of them has it.
+    let asker = at(NOW_S);
+    let (left, right) = tokio::join!(
+        one.sign_in_by_wallet(&signed, &asker),
+        other.sign_in_by_wallet(&signed, &asker)
+    );
+    assert!(left.is_ok() != right.is_ok());
+    let again = kit.identity.sign_in_by_wallet(&signed, &asker).await;
+    assert_eq!(proof(again.map(|_| ())), ProofError::UnknownNonce);
+    let late = kit.ask(&wallet, Wanted::SignIn).await;
+    let late = kit.identity.sign_in_by_wallet(&late, &at(NOW_S + 301)).await;
+    assert_eq!(proof(late.map(|_| ())), ProofError::UnknownNonce);
+}
+
+async fn an_answer_is_for_one_site_purpose_and_user(kit: Kit) {
+    let wallet = Wallet::new(1);
+    let (ada, bob) = (kit.dev("ada").await.user, kit.dev("bob").await.user);
+    let ask = async |wanted| {
+        let asked = kit.identity.challenge(wanted, wallet.address, None, NOW_S).await.unwrap();
+        asked.message
+    };
+    let sign_in = async |signed: &Signed| {
+        proof(kit.identity.sign_in_by_wallet(signed, &from(2, NOW_S)).await.map(|_| ()))
+    };
+    // The phisher's site asks for the user's signature of our nonce.
+    let message = ask(Wanted::SignIn).await;
+    let foreign = message.replace("example.org", "example.com");
+    assert_eq!(sign_in(&wallet.sign(&foreign)).await, ProofError::WrongSite);
+    let message = ask(Wanted::SignIn).await;
+    let chain = message.replace("Chain ID: 1\n", "Chain ID: 5\n");
+    assert_eq!(sign_in(&wallet.sign(&chain)).await, ProofError::WrongChain);
+    // Another account's signature under a message that names this one.
+    let message = ask(Wanted::SignIn).await;
+    assert_eq!(sign_in(&Wallet::new(2).sign(&message)).await, ProofError::WrongSigner);
+    // What was asked for one thing is no answer to another.
+    let message = ask(Wanted::Attach(ada)).await;
+    assert_eq!(sign_in(&wallet.sign(&message)).await, ProofError::WrongPurpose);
+    let signed = kit.ask(&wallet, Wanted::Attach(ada)).await;
+    let stolen = kit.identity.attach_wallet(bob, &signed, &from(3, NOW_S)).await;
+    assert_eq!(proof(stolen), ProofError::WrongPurpose);
+    let signed = kit.ask(&wallet, Wanted::SignIn).await;
+    let attached = kit.identity.attach_wallet(ada, &signed, &from(3, NOW_S)).await;
+    assert_eq!(proof(attached), ProofError::WrongPurpose);
+    let chain = kit.identity.challenge(Wanted::SignIn, wallet.address, Some(5), NOW_S).await;
+    assert_eq!(chain.unwrap_err().code(), Code::Malformed);
+    assert!(kit.identity.challenge(Wanted::SignIn, wallet.address, Some(10), NOW_S).await.is_ok());
+    let closed = Kit::with(kit.records.clone(), |options| options.site = None);
+    let none = closed.identity.challenge(Wanted::SignIn, wallet.address, None, NOW_S).await;
+    assert_eq!(none, Err(IdentityError::NotOffered));
+}
+
+async fn wallets_come_and_go_with_proof(kit: Kit) {
+    let (first, second) = (Wallet::new(1), Wallet::new(2));
+    let user = kit.by_wallet(&first).await.unwrap().user;
+    let signed = kit.ask(&second, Wanted::Attach(user)).await;
+    let wallets = kit.identity.attach_wallet(user, &signed, &at(NOW_S)).await.unwrap();
+    assert_eq!(wallets.len(), 2);
+    let by_second = kit.by_wallet(&second).await.unwrap();
+    assert_eq!(by_second.user, user);
+    // The wallet that goes need not sign; one that is not the user's may not.
+    let wanted = Wanted::Detach(user, second.address);
+    let stranger = kit.ask(&Wallet::new(3), wanted).await;
+    let refused = kit.identity.detach_wallet(user, second.address, &stranger, &at(NOW_S)).await;
+    assert_eq!(proof(refused), ProofError::WrongSigner);
+    let signed = kit.ask(&first, wanted).await;
+    let other = kit.identity.detach_wallet(user, first.address, &signed, &at(NOW_S)).await;
+    assert_eq!(proof(other), ProofError::WrongPurpose);
+    let signed = kit.ask(&first, wanted).await;
+    let left = kit.identity.detach_wallet(user, second.address, &signed, &at(NOW_S)).await;
+    assert_eq!(left, Ok(vec![first.address]));
+    // What it began has ended, and it begins somebody else.
+    assert_eq!(kit.claims(&by_second.access, NOW_S).err(), Some(None));
+    assert!(kit.identity.refresh(&by_second.refresh.text(), &at(NOW_S)).await.is_err());
+    assert_ne!(kit.by_wallet(&second).await.unwrap().user, user);
+    let signed = kit.ask(&first, wanted).await;
+    let gone = kit.identity.detach_wallet(user, second.address, &signed, &at(NOW_S)).await;
+    assert_eq!(gone, Err(IdentityError::Wallet(WalletError::NotAttached)));
+}
+
+async fn a_wallet_is_one_users(kit: Kit) {
+    let wallet = Wallet::new(1);
+    let owner = kit.by_wallet(&wallet).await.unwrap().user;
+    let (ada, bob) = (kit.dev("ada").await.user, kit.dev("bob").await.user);
+    let attach = async |user| {
+        let signed = kit.ask(&wallet, Wanted::Attach(user)).await;
+        kit.identity.attach_wallet(user, &signed, &at(NOW_S)).await
+    };
+    assert_eq!(attach(ada).await, Err(IdentityError::WalletTaken));
+    assert_eq!(attach(owner).await, Err(IdentityError::Wallet(WalletError::Attached)));
+    // Two who want the same wallet at once: one has it.
+    let new = Wallet::new(2);
+    let (left, right) =
+        (kit.ask(&new, Wanted::Attach(ada)).await, kit.ask(&new, Wanted::Attach(bob)).await);
+    let asker = at(NOW_S);
+    let (left, right) = tokio::join!(
+        kit.identity.attach_wallet(ada, &left, &asker),
+        kit.identity.attach_wallet(bob, &right, &asker)
+    );
+    assert!(left.is_ok() != right.is_ok(), "{left:?} {right:?}");
+    let holder = if left.is_ok() { ada } else { bob };
+    assert_eq!(kit.by_wallet(&new).await.unwrap().user, holder);
+}
+
+async fn the_last_way_in_stays(kit: Kit) {
+    let (first, second) = (Wallet::new(1), Wallet::new(2));
+    let user = kit.by_wallet(&first).await.unwrap().user;
+    let detach = async |wallet: &Wallet, by: &Wallet| {
+        let signed = kit.ask(by, Wanted::Detach(user, wallet.address)).await;
+        kit.identity.detach_wallet(user, wallet.address, &signed, &at(NOW_S)).await
+    };
+    let only = Err(IdentityError::Wallet(WalletError::OnlyWay));
+    assert_eq!(detach(&first, &first).await, only);
+    let signed = kit.ask(&second, Wanted::Attach(user)).await;
+    kit.identity.attach_wallet(user, &signed, &at(NOW_S)).await.unwrap();
+    // Both at once: one of them stays.
+    let (left, right) = tokio::join!(detach(&first, &first), detach(&second, &second));
+    assert!(left.is_ok() != right.is_ok(), "{left:?} {right:?}");
+    assert_eq!(kit.identity.wallets(user, NOW_S).await.unwrap().len(), 1);
+    // Whoever has another way can give the wallet up.
+    let ada = kit.dev("ada").await.user;
+    let third = Wallet::new(3);
+    let signed = kit.ask(&third, Wanted::Attach(ada)).await;
+    kit.identity.attach_wallet(ada, &signed, &at(NOW_S)).await.unwrap();
+    let signed = kit.ask(&third, Wanted::Detach(ada, third.address)).await;
+    let left = kit.identity.detach_wallet(ada, third.address, &signed, &at(NOW_S)).await;
+    assert_eq!(left, Ok(vec![]));
+}
+
+async fn failures_lock_out_an_account_and_an_address(kit: Kit) {
+    let (wallet, thief) = (Wallet::new(1), Wallet::new(2));
+    kit.by_wallet(&wallet).await.unwrap();
+    let try_once = async |nth| {
+        let asked = kit.identity.challenge(Wanted::SignIn, wallet.address, None, NOW_S).await;
+        let forged = thief.sign(&asked.unwrap().message);
+        kit.identity.sign_in_by_wallet(&forged, &from(nth, NOW_S)).await.err().unwrap()
+    };
+    // From many addresses: the account is locked, whoever tries.
+    for nth in 10..20 {
+        assert_eq!(try_once(nth).await, IdentityError::Proof(ProofError::WrongSigner));
+    }
+    try_once(20).await;
+    let locked = kit.by_wallet(&wallet).await.err().unwrap();
+    assert_eq!(locked.code(), Code::RateLimited);
+    let after = locked.retry_after().unwrap();
+    let signed = kit.ask(&wallet, Wanted::SignIn).await;
+    let later = NOW_S + after.0.div_ceil(1_000);
+    assert!(kit.identity.sign_in_by_wallet(&signed, &at(later)).await.is_ok());
+    // One address that tries many accounts.
+    let mut locked = false;
+    for nth in 50..100 {
+        let wallet = Wallet::new(nth);
+        let asked = kit.identity.challenge(Wanted::SignIn, wallet.address, None, NOW_S).await;
+        let forged = thief.sign(&asked.unwrap().message);
+        let refused = kit.identity.sign_in_by_wallet(&forged, &from(99, NOW_S)).await;
+        locked |= matches!(refused.err(), Some(IdentityError::LockedOut(_)));
+    }
+    assert!(locked);
+    assert!(kit.by_wallet(&Wallet::new(50)).await.is_ok(), "elsewhere it is let in");
+}
