@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use avvy_actors::{System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, Policy};
-use avvy_catalog::Catalog;
+use avvy_catalog::{Catalog, CatalogLimits};
 use avvy_client::demo::{self, DemoError, DemoOptions, Live};
 use avvy_client::machine::Say;
 use avvy_client::net::{
@@ -72,7 +72,11 @@ impl Server {
             revocations: Arc::new(SystemRevocations(system.clone())),
             options: IdentityOptions::default(),
         });
-        let services = Services { system: system.clone(), identity, catalog: Catalog::new(store) };
+        let services = Services {
+            system: system.clone(),
+            identity,
+            catalog: Catalog::new(store, CatalogLimits::default()),
+        };
         let serving = tokio::spawn(avvy_net::serve(listener, None, services, config, stopping));
         Self { address, system, issuer, brane, stop, serving }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, MAX_LIFETIME_S, Policy};
-use avvy_catalog::Catalog;
+use avvy_catalog::{Catalog, CatalogLimits};
 use avvy_identity::{Identity, IdentityOptions};
 use avvy_model::{BraneId, Grid, Role, UserId, Visibility};
 use avvy_net::{NetConfig, Services, SystemRevocations};
@@ -160,7 +160,11 @@ impl Server {
                 revocations: Arc::new(SystemRevocations(system.clone())),
                 options: IdentityOptions::default(),
             });
-            let services = Services { system, identity, catalog: Catalog::new(store) };
+            let services = Services {
+                system,
+                identity,
+                catalog: Catalog::new(store, CatalogLimits::default()),
+            };
             tokio::spawn(avvy_net::serve(listener, None, services, net_config(), stopping));
             address
         });

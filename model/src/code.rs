@@ -1,7 +1,8 @@
 //! The catalogue of stable error codes.
 //!
 //! Numbers and names never change meaning and are never used again. Numbers
-//! 1000-1999 concern requests and sessions, 2000-2999 edits.
+//! 1000-1999 concern requests and sessions, of those 1100-1199 things outside of
+//! branes, and 2000-2999 edits.
 
 use std::fmt;
 
@@ -105,6 +106,33 @@ codes! {
     Banned = 1027, "banned";
     /// The user is kept from sending signals in this brane.
     Muted = 1028, "muted";
+    /// It was changed since the version that the request names.
+    PreconditionFailed = 1031, "precondition_failed";
+
+    /// It was changed again and again meanwhile; read it and try again.
+    Conflict = 1100, "conflict";
+    /// It is published and stays as it is; make a new version.
+    Published = 1102, "published";
+    /// It is a draft; publish it first.
+    NotPublished = 1103, "not_published";
+    /// There is a next version of it already; change that one.
+    Superseded = 1104, "superseded";
+    /// The object is in a group; take it out of that first.
+    InGroup = 1105, "in_group";
+    /// The object is on its way into a brane or out of one.
+    InTransfer = 1106, "in_transfer";
+    /// The tree has more objects than one may.
+    TreeTooLarge = 1107, "tree_too_large";
+    /// The gallery holds as many prototypes as it may.
+    GalleryFull = 1108, "gallery_full";
+    /// The user has as many objects in the inventory as one may.
+    TooManyOwnObjects = 1109, "too_many_own_objects";
+    /// The things of the user take as many bytes as they may.
+    TooManyOwnBytes = 1110, "too_many_own_bytes";
+    /// The user has as many versions of prototypes as one may.
+    TooManyPrototypes = 1111, "too_many_prototypes";
+    /// The user has as many drafts as one may.
+    TooManyDrafts = 1112, "too_many_drafts";
 
     /// The object is not in the brane.
     ObjectNotFound = 2000, "object_not_found";

@@ -117,7 +117,7 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     let services = Services {
         system: system.clone(),
         identity: identity.clone(),
-        catalog: Catalog::new(Arc::clone(&records)),
+        catalog: Catalog::new(Arc::clone(&records), settings::catalog(config)),
     };
     let upkeep = upkeep::run(Arc::clone(&store), records, settings::upkeep(config));
     let upkeep = tokio::spawn(upkeep);

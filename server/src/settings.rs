@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use avvy_actors::{FleetConfig, SessionConfig, SystemConfig, UserConfig};
+use avvy_catalog::CatalogLimits;
 use avvy_flow::brane_core::BraneConfig;
 use avvy_flow::fan_out::{FanOutConfig, Threshold};
 use avvy_flow::flush_window::FlushWindowConfig;
@@ -218,6 +219,21 @@ pub fn upkeep(config: &Config) -> Upkeep {
         keep_snapshots: store.keep_snapshots,
         sweep_batch: store.sweep_batch,
         max_journal_bytes: (store.max_journal_bytes > 0).then_some(store.max_journal_bytes),
+    }
+}
+
+/// How much people may own outside of branes.
+pub fn catalog(config: &Config) -> CatalogLimits {
+    let catalog = &config.catalog;
+    CatalogLimits {
+        max_objects: catalog.max_objects_per_user,
+        max_bytes: catalog.max_bytes_per_user,
+        max_prototypes: catalog.max_prototypes_per_user,
+        max_drafts: catalog.max_drafts_per_user,
+        max_tree_objects: catalog.max_tree_objects as usize,
+        max_tree_depth: catalog.max_tree_depth as usize,
+        max_gallery: catalog.max_gallery as usize,
+        values: config.world_limits().values,
     }
 }
 

@@ -35,8 +35,8 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
 /// What a default build is without.
 const FEATURES: [&str; 2] = [
     "--features",
-    "avvy-persistence/mongodb,avvy-identity/mongodb,avvy-server/mongodb,avvy-persistence/redis,\
-     avvy-server/redis,avvy-server/chaos",
+    "avvy-persistence/mongodb,avvy-identity/mongodb,avvy-catalog/mongodb,avvy-server/mongodb,\
+     avvy-persistence/redis,avvy-server/redis,avvy-server/chaos",
 ];
 
 /// All of the workspace. The profile is in the root's `Cargo.toml`: checks of

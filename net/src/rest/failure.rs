@@ -138,12 +138,23 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         | Code::NoPose
         | Code::TooManySessions
         | Code::Exists
+        | Code::Conflict
+        | Code::Published
+        | Code::NotPublished
+        | Code::Superseded
+        | Code::InGroup
+        | Code::InTransfer
+        | Code::TooManyOwnObjects
+        | Code::TooManyOwnBytes
+        | Code::TooManyPrototypes
+        | Code::TooManyDrafts
         | Code::ObjectExists
         | Code::GrantExists
         | Code::RoleInUse
         | Code::OutcomeUnknown
         | Code::ClientUnknown
         | Code::ClientTaken => StatusCode::CONFLICT,
+        Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Code::TooLarge | Code::BatchTooLarge | Code::ValueTooLarge | Code::PropsTooLarge => {
             StatusCode::PAYLOAD_TOO_LARGE
         }
@@ -165,6 +176,8 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         | Code::TouchesTooMany
         | Code::EditTooLarge
         | Code::RoleUnknown
+        | Code::TreeTooLarge
+        | Code::GalleryFull
         | Code::TooManyRights
         | Code::RulingInvalid
         | Code::BraneTooLarge => StatusCode::UNPROCESSABLE_ENTITY,

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, Policy};
-use avvy_catalog::Catalog;
+use avvy_catalog::{Catalog, CatalogLimits};
 use avvy_identity::{Identity, IdentityOptions};
 use avvy_model::{BraneId, Grid, Role, Visibility};
 use avvy_net::{NetConfig, Services, SystemRevocations};
@@ -93,7 +93,11 @@ impl TestServer {
             revocations: Arc::new(SystemRevocations(system.clone())),
             options: IdentityOptions::default(),
         });
-        let services = Services { system: system.clone(), identity, catalog: Catalog::new(store) };
+        let services = Services {
+            system: system.clone(),
+            identity,
+            catalog: Catalog::new(store, CatalogLimits::default()),
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);

@@ -12,6 +12,7 @@
 mod bounds;
 mod cache_rules;
 mod cache_sections;
+mod catalog_section;
 mod memory;
 mod problem;
 mod rules;
@@ -28,6 +29,7 @@ use avvy_model::{ValueLimits, WorldLimits};
 use serde::{Deserialize, Serialize};
 
 pub use cache_sections::{Cache, Redis};
+pub use catalog_section::Catalog;
 pub use problem::{Origin, Problem, Problems};
 pub use secret::Secret;
 pub use sections::{
@@ -55,6 +57,8 @@ pub struct Config {
     pub people: People,
     /// How it is stored.
     pub store: Store,
+    /// How much people may own outside of branes.
+    pub catalog: Catalog,
     /// The nodes that share a database, of which this is one.
     pub fleet: Fleet,
     /// What is kept of the store's answers.
