@@ -1,5 +1,6 @@
 //! The whole of the actors, as `net` and the binary use it.
 
+mod follow;
 mod start;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use avvy_model::{
-    Change, Changes, Code, DeleteMode, Edit, Handle, Kind, Object, ObjectAt, ObjectId, Operation,
-    Placement, Principal, Props, PropsPatch, Refusal, Ruling, Seq, Target, Transform, Verb,
-    WorldLimits, weight,
+    Change, Changes, Code, DeleteMode, Edit, Followed, Handle, Kind, Object, ObjectAt, ObjectId,
+    Operation, Placement, Principal, PropKey, Props, PropsPatch, Refusal, Ruling, Seq, Target,
+    Transform, ValueLimits, Verb, WorldLimits, weight,
 };
 
 use crate::World;
+use crate::prototypes;
 use crate::rights::RulingRecord;
 use crate::side::NONE;
 
@@ -42,6 +43,9 @@ impl World {
         if operations.is_empty() {
             return Err(Code::Empty.into());
         }
+        if let Edit::Follow(follow) = edit {
+            self.judge_follow(principal, follow)?;
+        }
         if operations.len() > limits.max_batch {
             return Err(Code::BatchTooLarge.into());
         }
@@ -56,16 +60,17 @@ impl World {
             bytes_left: limits.max_event_bytes.saturating_sub(weight::EVENT),
             changes: Changes::new(),
         };
-        let refused = operations
-            .iter()
-            .zip(0..)
-            .find_map(|(operation, n)| attempt.run(operation).err().map(|code| (n, code)));
+        let refused = operations.iter().zip(0..).find_map(|(operation, n)| {
+            let is_step = n == 0 && matches!(edit, Edit::Follow(_));
+            let ran = if is_step { attempt.step(operation) } else { attempt.run(operation) };
+            ran.err().map(|code| (n, code))
+        });
         let changes = attempt.changes;
         if let Some((n, code)) = refused {
             self.take_back(&changes);
             self.untrack();
             self.next_handle = next_handle;
-            let operation = matches!(edit, Edit::Batch(_)).then_some(n);
+            let operation = matches!(edit, Edit::Batch(_) | Edit::Follow(_)).then_some(n);
             return Err(Refusal { code, operation });
         }
         self.note(at, &changes);
@@ -144,7 +149,15 @@ impl Attempt<'_> {
                 let parent_kind = object.kind;
                 self.create(handle, parent_kind, *id, *kind, *transform, props)
             }
-            Operation::Update { patch, .. } => self.update(handle, patch),
+            Operation::Update { patch, .. } if handle == Handle::ROOT => {
+                let names_followed = |(key, _): &(PropKey, _)| Followed::is_key(key.as_str());
+                if patch.entries().iter().any(names_followed) {
+                    return Err(Code::PropertyReserved);
+                }
+                let limits = prototypes::limits_beside(&object.props, &self.limits.values);
+                self.update(handle, patch, &limits)
+            }
+            Operation::Update { patch, .. } => self.update(handle, patch, &self.limits.values),
             Operation::Move { patch, .. } => {
                 let before = object.transform;
                 self.not_root(handle)?;
@@ -161,6 +174,15 @@ impl Attempt<'_> {
             Operation::Delete { mode: DeleteMode::Subtree, .. } => self.delete_subtree(handle),
             Operation::Delete { mode: DeleteMode::KeepChildren, .. } => self.dissolve(handle),
         }
+    }
+
+    /// The step of a [`avvy_model::Follow`], which was judged: an update of the root.
+    fn step(&mut self, operation: &Operation) -> Result<(), Code> {
+        let Operation::Update { patch, .. } = operation else { return Err(Code::Empty) };
+        let root = self.object(Handle::ROOT)?;
+        let (after, _) = root.props.patched(patch, &ValueLimits::NONE)?;
+        prototypes::check_room(&root.props, &after, self.limits)?;
+        self.update(Handle::ROOT, patch, &ValueLimits::NONE)
     }
 
     fn create(
@@ -202,13 +224,18 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    fn update(&mut self, handle: Handle, patch: &PropsPatch) -> Result<(), Code> {
+    fn update(
+        &mut self,
+        handle: Handle,
+        patch: &PropsPatch,
+        limits: &ValueLimits,
+    ) -> Result<(), Code> {
         if patch.is_empty() {
             return Err(Code::Empty);
         }
         self.touch(1)?;
         let object = self.world.get(handle).ok_or(Code::ObjectNotFound)?;
-        let (props, before) = object.props.patched(patch, &self.limits.values)?;
+        let (props, before) = object.props.patched(patch, limits)?;
         self.grow(weight::held(&props).saturating_sub(weight::held(&object.props)))?;
         self.weigh(weight::CHANGE + weight::patch(&before) + weight::patch(patch))?;
         self.world.set_props(handle, props);

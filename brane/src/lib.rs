@@ -21,6 +21,7 @@ mod ids;
 mod interest;
 pub mod journal;
 mod pages;
+mod prototypes;
 mod recency;
 mod replay;
 mod rights;

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use avvy_model::{Handle, Object, ObjectId};
+use avvy_model::{Followed, Handle, Object, ObjectId, Props, PrototypeId};
 
 use crate::Rights;
 
@@ -210,12 +210,31 @@ pub struct Frozen {
     pub(crate) pages: Pages,
     pub(crate) next_handle: Handle,
     pub(crate) rights: Arc<Rights>,
+    /// Of what is followed, ascending.
+    pub(crate) instances: Arc<[(PrototypeId, u32)]>,
 }
 
 impl Frozen {
     /// Who might do what at that moment.
     pub fn rights(&self) -> &Rights {
         &self.rights
+    }
+
+    /// What the brane followed of a prototype.
+    pub fn followed(&self, prototype: PrototypeId) -> Option<Followed> {
+        Followed::of_root(self.root_props()?, prototype)
+    }
+
+    /// How many instances there were of a prototype that the brane followed.
+    pub fn instances(&self, prototype: PrototypeId) -> Option<u32> {
+        let at = self.instances.binary_search_by_key(&prototype, |(id, _)| *id).ok()?;
+        Some(self.instances[at].1)
+    }
+
+    /// The properties of the root, by which instances have their defaults
+    /// ([`Object::in_effect`]).
+    pub fn root_props(&self) -> Option<&Props> {
+        self.pages.get(Handle::ROOT).map(|root| &root.props)
     }
 
     /// The object of a handle.

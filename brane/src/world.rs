@@ -12,6 +12,7 @@ use crate::hash::LazyHash;
 use crate::ids::Ids;
 use crate::interest::{Cells, Tracker};
 use crate::pages::{Frozen, Pages};
+use crate::prototypes::Instances;
 use crate::rights::Rights;
 use crate::side::{NONE, Side};
 
@@ -34,6 +35,7 @@ pub struct World {
     /// The sum of [`weight::held`] over all objects.
     bytes: u64,
     pub(crate) rights: Arc<Rights>,
+    pub(crate) instances: Instances,
 }
 
 /// The objects of a stored world, with what is kept beside them.
@@ -43,6 +45,7 @@ pub(crate) struct Stored {
     pub(crate) ids: Ids,
     /// As [`World`]'s.
     pub(crate) bytes: u64,
+    pub(crate) instances: Instances,
 }
 
 impl World {
@@ -73,6 +76,7 @@ impl World {
             hash: LazyHash::default(),
             bytes: 0,
             rights: Arc::new(Rights::new(owner)),
+            instances: Instances::default(),
         };
         world.insert(Handle::ROOT, root);
         world
@@ -86,7 +90,7 @@ impl World {
         seq: Seq,
         hash: StateHash,
     ) -> Self {
-        let Stored { pages, side, ids, bytes } = stored;
+        let Stored { pages, side, ids, bytes, instances } = stored;
         let grid = pages.get(Handle::ROOT).map(Grid::of_root).unwrap_or_default();
         let mut world = Self {
             pages,
@@ -100,6 +104,7 @@ impl World {
             hash: LazyHash::new(hash),
             bytes,
             rights: Arc::new(rights),
+            instances,
         };
         let mut at = world.side.take_children(Handle::ROOT);
         while at != NONE {
@@ -201,8 +206,12 @@ impl World {
     /// each 2,944 handles; each page of 46 objects that changes afterwards is
     /// copied once.
     pub fn freeze(&self) -> Frozen {
-        let rights = Arc::clone(&self.rights);
-        Frozen { pages: self.pages.clone(), next_handle: self.next_handle, rights }
+        Frozen {
+            pages: self.pages.clone(),
+            next_handle: self.next_handle,
+            rights: Arc::clone(&self.rights),
+            instances: self.followed_instances().into(),
+        }
     }
 
     /// Steps from the root.
@@ -236,6 +245,7 @@ impl World {
         self.side.mark(handle, self.seq);
         if handle != Handle::ROOT {
             self.link(handle, &object);
+            self.instances.add(&object.props);
         }
         self.bytes += weight::held(&object.props);
         let id = object.id;
@@ -249,6 +259,7 @@ impl World {
         self.hash.touch(handle, &self.pages);
         let object = self.pages.remove(handle)?;
         self.bytes -= weight::held(&object.props);
+        self.instances.remove(&object.props);
         self.unlink(handle, &object);
         self.side.remove(handle);
         self.ids.remove(object.id, handle);
@@ -259,6 +270,10 @@ impl World {
         let Some(object) = self.pages.get(handle) else { return };
         self.bytes -= weight::held(&object.props);
         self.bytes += weight::held(&props);
+        if handle != Handle::ROOT {
+            self.instances.remove(&object.props);
+            self.instances.add(&props);
+        }
         self.change(handle, |object| object.props = props);
     }
 

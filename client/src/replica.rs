@@ -8,8 +8,8 @@
 use std::collections::hash_map::Entry as MapEntry;
 
 use avvy_model::{
-    Epoch, Handle, Kind, MovePatch, Object, ObjectAt, ObjectId, Position, PropsPatch, Scope, Seq,
-    StateHash, ValueLimits, object_digest,
+    Epoch, Handle, Kind, MovePatch, Object, ObjectAt, ObjectId, Position, Props, PropsPatch, Scope,
+    Seq, StateHash, ValueLimits, object_digest,
 };
 use avvy_protocol::{AreaFlush, Flush, FlushItem, SnapshotPart, WireChange, WireEvent};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -263,6 +263,14 @@ impl Replica {
     /// An object by its handle.
     pub fn get(&self, handle: Handle) -> Option<&Object> {
         self.objects.get(&handle).map(|entry| &entry.object)
+    }
+
+    /// The properties that an object has: its own and, where the brane follows
+    /// its prototype, the defaults.
+    pub fn in_effect(&self, handle: Handle) -> Option<Props> {
+        let object = self.get(handle)?;
+        let with_defaults = self.get(Handle::ROOT).and_then(|root| object.in_effect(&root.props));
+        Some(with_defaults.unwrap_or_else(|| object.props.clone()))
     }
 
     /// The handle of an object. Looks at all of them.

@@ -192,6 +192,16 @@ codes! {
     TooManyRights = 2027, "too_many_rights";
     /// The ruling says nothing, or something that no ruling can.
     RulingInvalid = 2028, "ruling_invalid";
+    /// What the brane follows is for the server alone to set.
+    PropertyReserved = 2029, "property_reserved";
+    /// The brane follows this prototype.
+    PrototypeFollowed = 2030, "prototype_followed";
+    /// The brane does not follow this version of the prototype.
+    PrototypeNotFollowed = 2031, "prototype_not_followed";
+    /// The brane holds instances of the prototype.
+    PrototypeInUse = 2032, "prototype_in_use";
+    /// The brane follows as many prototypes, or as many bytes of defaults, as it may.
+    TooManyFollowed = 2033, "too_many_followed";
 }
 
 impl fmt::Display for Code {

@@ -1,6 +1,8 @@
 //! What a client may ask for.
 
-use crate::{Counter, Handle, Kind, MovePatch, ObjectId, Props, PropsPatch, Ruling, Transform};
+use crate::{
+    Counter, Follow, Handle, Kind, MovePatch, ObjectId, Props, PropsPatch, Ruling, Transform,
+};
 
 /// How an edit names an object.
 ///
@@ -80,6 +82,9 @@ pub enum Edit {
     Batch(Vec<Operation>),
     /// A change of rights.
     Rule(Box<Ruling>),
+    /// A change of what the brane follows. No client can send one: on the wire
+    /// it is a batch like any other, whose first operation is refused.
+    Follow(Box<Follow>),
 }
 
 impl Edit {
@@ -88,6 +93,7 @@ impl Edit {
         match self {
             Self::One(operation) => std::slice::from_ref(operation),
             Self::Batch(operations) => operations,
+            Self::Follow(follow) => follow.operations(),
             Self::Rule(_) => &[],
         }
     }

@@ -12,6 +12,7 @@ mod id;
 mod limits;
 mod object;
 mod principal;
+mod prototype;
 mod rejection;
 mod rights;
 mod space;
@@ -31,6 +32,7 @@ pub use id::{
 pub use limits::WorldLimits;
 pub use object::{Kind, Object};
 pub use principal::{Principal, Role};
+pub use prototype::{Follow, FollowStep, Followed, prototype_of};
 pub use rejection::Rejection;
 pub use rights::{
     Cuboid, CustomRole, Grant, InvalidRoleName, MAX_GRANT_KEYS, MAX_ROLE_NAME_BYTES, Reach,

@@ -35,6 +35,11 @@ pub struct WorldLimits {
     pub max_grants: usize,
     /// Grants of one user in a brane.
     pub max_grants_per_user: usize,
+    /// Prototypes that a brane follows.
+    pub max_prototypes: usize,
+    /// Bytes of all that a brane follows together: of those properties of its
+    /// root. They do not count against the root's other properties.
+    pub max_prototype_bytes: usize,
     /// How long a client's outcomes are remembered after its last edit, in milliseconds.
     pub client_memory_ms: u64,
 }
@@ -55,6 +60,8 @@ impl Default for WorldLimits {
             max_standings: 10_000,
             max_grants: 10_000,
             max_grants_per_user: 64,
+            max_prototypes: 256,
+            max_prototype_bytes: 128 << 10,
             client_memory_ms: 7 * 24 * 3_600_000,
         }
     }

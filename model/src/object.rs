@@ -63,7 +63,7 @@ pub struct Object {
 }
 
 impl Object {
-    /// The property that says which prototype an object was made from, as the
-    /// text of its UUID.
+    /// The property that says of which prototype an object is an instance, as
+    /// the text of its UUID in lower case. See [`crate::Followed`].
     pub const PROTOTYPE_KEY: &str = "prototype";
 }

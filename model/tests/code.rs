@@ -79,6 +79,11 @@ const GIVEN: &[(u16, &str)] = &[
     (2026, "beyond_own_rights"),
     (2027, "too_many_rights"),
     (2028, "ruling_invalid"),
+    (2029, "property_reserved"),
+    (2030, "prototype_followed"),
+    (2031, "prototype_not_followed"),
+    (2032, "prototype_in_use"),
+    (2033, "too_many_followed"),
 ];
 
 #[test]

@@ -6,8 +6,11 @@
 mod submit;
 mod words;
 
+use std::collections::BTreeMap;
+
 use avvy_model::{
-    BraneId, Code, Handle, Kind, Object, ObjectId, Position, Props, TraceId, UserId, Visibility,
+    BraneId, Code, Followed, Handle, Kind, Object, ObjectId, Position, Props, PrototypeId, TraceId,
+    UserId, Visibility,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -250,14 +253,25 @@ pub struct ObjectBody {
     /// Row-major 4 x 4 matrix relative to the parent, metres in the last column.
     #[serde(with = "words::matrix")]
     pub transform: [f64; 16],
-    /// Its properties.
+    /// Its own properties.
     #[serde(with = "words::props")]
     pub props: Props,
+    /// Its properties with the defaults of its prototype; absent when these are
+    /// its own.
+    #[serde(default, with = "words::optional_props", skip_serializing_if = "Option::is_none")]
+    pub in_effect: Option<Props>,
 }
 
 impl ObjectBody {
-    /// The body of an object whose parent has this id.
-    pub fn new(handle: Handle, object: &Object, parent: ObjectId) -> Self {
+    /// The body of an object whose parent has this id, in a brane that follows
+    /// these prototypes.
+    pub fn new(
+        handle: Handle,
+        object: &Object,
+        parent: ObjectId,
+        followed: &BTreeMap<PrototypeId, Followed>,
+    ) -> Self {
+        let defaults = object.prototype().and_then(|prototype| followed.get(&prototype));
         Self {
             handle,
             id: object.id,
@@ -266,6 +280,7 @@ impl ObjectBody {
             owner: object.owner,
             transform: object.transform.to_matrix(),
             props: object.props.clone(),
+            in_effect: defaults.map(|followed| object.props.over(&followed.defaults)),
         }
     }
 }

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use avvy_model::{Kind, Object, Position, Value, ValueLimits};
 use avvy_protocol::json;
 use avvy_protocol::rest::{Format, ObjectBody, ObjectPage, decode, encode};
@@ -34,10 +36,13 @@ proptest! {
         owner in common::user_id(),
         transform in common::transform(),
         props in common::props(),
+        defaults in proptest::option::of(common::props()),
     ) {
         let object =
             Object { id, parent: handle, kind: Kind::Block, owner, transform, props };
-        let objects = vec![ObjectBody::new(handle, &object, parent)];
+        let mut body = ObjectBody::new(handle, &object, parent, &BTreeMap::new());
+        body.in_effect = defaults;
+        let objects = vec![body];
         let page = ObjectPage { at: Position::default(), objects, next: Some(handle) };
         for format in [Format::Cbor, Format::Json] {
             let bytes = encode(&page, format);

@@ -2,6 +2,7 @@
 //! edits. Everything that the machine says is held against the reference.
 
 mod areas;
+mod catalogue;
 mod edits;
 mod judge;
 mod people;

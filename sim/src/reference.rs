@@ -9,6 +9,7 @@ mod door;
 mod intent;
 mod log;
 mod part;
+mod prototypes;
 mod rights;
 mod world;
 
@@ -351,6 +352,14 @@ impl Reference {
         match intent.and_then(|intent| self.rights.follow(&event, intent)) {
             Ok(how) => env.count(how),
             Err(why) => env.fail(|| format!("event {seq} was not allowed: {why}")),
+        }
+        let followed = self
+            .intents
+            .get(&edit)
+            .map(|intent| prototypes::check(&event, intent, self.world.objects()));
+        match followed.unwrap_or(Ok(None)) {
+            Ok(how) => how.into_iter().for_each(|how| env.count(how)),
+            Err(why) => env.fail(|| format!("event {seq}: {why}")),
         }
         if let Err(why) = self.world.follow(&event) {
             env.fail(|| format!("event {seq}: {why}"));

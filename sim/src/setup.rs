@@ -71,6 +71,8 @@ pub struct Weights {
     pub edit: u64,
     /// Who governs rules: in thousandths of the times at which somebody edits.
     pub rule: u64,
+    /// Somebody asks that a brane follows a prototype: likewise.
+    pub follow: u64,
     /// A connection is cut.
     pub cut: u64,
     /// All connections are cut.
@@ -110,6 +112,7 @@ impl Setup {
         let weights = Weights {
             edit: 600,
             rule: if rng.below(2) == 0 { 0 } else { 300 },
+            follow: if rng.below(2) == 0 { 0 } else { 100 },
             cut: some(rng, 20),
             storm: some(rng, 3),
             pause: some(rng, 25),

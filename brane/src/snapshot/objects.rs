@@ -9,6 +9,7 @@ use avvy_model::{Handle, Kind, ObjectAt, Seq, StateHash, weight};
 use super::SnapshotError;
 use crate::ids::Ids;
 use crate::pages::Pages;
+use crate::prototypes::Instances;
 use crate::rights::{Entry, Rights};
 use crate::side::Side;
 use crate::world::{Stored, World};
@@ -38,6 +39,7 @@ impl Objects {
                 side: Side::default(),
                 ids: Ids::new(),
                 bytes: 0,
+                instances: Instances::default(),
             },
             hash: StateHash::default(),
             last: None,
@@ -73,10 +75,13 @@ impl Objects {
     /// index at once.
     pub(super) fn settle(&mut self) {
         let Self { stored, early, is_tree, .. } = self;
-        let Stored { pages, side, ids, bytes } = stored;
+        let Stored { pages, side, ids, bytes, instances } = stored;
         let fresh = || pages.iter_from(self.unsettled);
         for (handle, object) in fresh() {
             *bytes += weight::held(&object.props);
+            if handle != Handle::ROOT {
+                instances.add(&object.props);
+            }
             *is_tree &= ids.insert(object.id, handle, pages);
         }
         for (handle, object) in fresh() {

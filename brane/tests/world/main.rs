@@ -9,6 +9,7 @@ mod interest;
 mod journal;
 mod model;
 mod naive;
+mod prototypes;
 mod script;
 mod snapshot;
 mod weight;

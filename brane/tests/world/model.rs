@@ -49,7 +49,7 @@ impl Naive {
         let (operations, batch) = match edit {
             Edit::One(one) => (vec![one.clone()], false),
             Edit::Batch(all) => (all.clone(), true),
-            Edit::Rule(_) => panic!("no script holds a ruling"),
+            Edit::Rule(_) | Edit::Follow(_) => panic!("no script holds one"),
         };
         if operations.is_empty() {
             return Err((Code::Empty, None));

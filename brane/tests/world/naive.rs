@@ -34,6 +34,8 @@ const LIMITS: WorldLimits = WorldLimits {
     max_standings: 3,
     max_grants: 3,
     max_grants_per_user: 2,
+    max_prototypes: 2,
+    max_prototype_bytes: 260,
     client_memory_ms: 1_000_000,
 };
 

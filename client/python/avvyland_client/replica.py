@@ -106,6 +106,13 @@ class Replica:
         """The handle of an id, or None."""
         return next((h for h, o in self.objects.items() if o.id == id), None)
 
+    def in_effect(self, handle):
+        """The properties of an object: its own and, where the brane follows its
+        prototype, the defaults."""
+        own = self.objects[handle].props
+        root = self.objects[0].props if 0 in self.objects else {}
+        return in_effect(root, own)
+
     def digests(self):
         """What each object adds to the state hash, by handle."""
         for handle, object in self.objects.items():
@@ -178,6 +185,13 @@ class Replica:
     def _remove(self, handle):
         self._digests.pop(handle, None)
         self.objects.pop(handle, None)
+
+
+def in_effect(root, own):
+    """The properties of an object that has `own`, where the root has `root`."""
+    prototype = own.get("prototype")
+    followed = root.get(f"prototype:{prototype}") if isinstance(prototype, str) else None
+    return {**followed["defaults"], **own} if followed else own
 
 
 def digest(handle, object):

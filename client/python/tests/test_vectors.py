@@ -13,7 +13,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from avvyland_client import Brane, Broken, Object, People, Replica, areas, wire
-from avvyland_client.replica import digest
+from avvyland_client.replica import digest, in_effect
 
 VECTORS = HERE.parents[2] / "protocol" / "vectors"
 
@@ -145,6 +145,12 @@ class Worlds(unittest.TestCase):
                 value = cbor2.loads(bytes.fromhex(vector["hex"]))
                 self.assertEqual(wire.canonical(value).hex(), vector["canonical"])
                 self.assertTrue(same(to_json(value), vector["content"]))
+
+    def test_instances_have_the_defaults_that_they_do_not_override(self):
+        for vector in load("prototypes.json"):
+            with self.subTest(name=vector["name"]):
+                found = in_effect(vector["root"], vector["own"])
+                self.assertTrue(same(found, vector["in_effect"]))
 
     def test_state_hash(self):
         (world,) = load("state_hash.json")

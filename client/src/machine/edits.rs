@@ -288,7 +288,7 @@ impl Edits {
 fn bytes_at_most(edit: &Edit) -> usize {
     let ruling = match edit {
         Edit::Rule(ruling) => ruling_bytes(ruling),
-        Edit::One(_) | Edit::Batch(_) => 0,
+        Edit::One(_) | Edit::Batch(_) | Edit::Follow(_) => 0,
     };
     edit.operations().iter().map(operation_bytes).sum::<usize>() + ruling + 16
 }

@@ -157,6 +157,30 @@ impl Props {
         shorter.find(|(k, _)| *k == key).map(|(_, value)| Value(value.into()))
     }
 
+    /// These properties, and those of `defaults` whose keys they do not have.
+    #[must_use]
+    pub fn over(&self, defaults: &Self) -> Self {
+        let (mut count, mut body) = (0, Vec::with_capacity(self.0.len() + defaults.0.len()));
+        let mut put = |(key, value): (&str, &[u8])| {
+            count += 1;
+            write_text(key, &mut body);
+            body.extend_from_slice(value);
+        };
+        let mut rest = defaults.iter().peekable();
+        for own in self.iter() {
+            while let Some(default) = rest.next_if(|(key, _)| key_order(key, own.0).is_lt()) {
+                put(default);
+            }
+            let _overridden = rest.next_if(|(key, _)| *key == own.0);
+            put(own);
+        }
+        rest.for_each(put);
+        let mut out = Vec::with_capacity(body.len() + 9);
+        write_head(5, count, &mut out);
+        out.append(&mut body);
+        Self(out.into())
+    }
+
     /// These properties with the patch applied, and the patch that undoes it.
     ///
     /// # Errors

@@ -151,6 +151,9 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         | Code::ObjectExists
         | Code::GrantExists
         | Code::RoleInUse
+        | Code::PrototypeFollowed
+        | Code::PrototypeNotFollowed
+        | Code::PrototypeInUse
         | Code::OutcomeUnknown
         | Code::ClientUnknown
         | Code::ClientTaken => StatusCode::CONFLICT,
@@ -180,6 +183,8 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         | Code::GalleryFull
         | Code::TooManyRights
         | Code::RulingInvalid
+        | Code::PropertyReserved
+        | Code::TooManyFollowed
         | Code::BraneTooLarge => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

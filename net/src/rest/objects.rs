@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use avvy_actors::{Held, Limit, Verb, View};
-use avvy_model::{Code, Handle};
+use avvy_model::{Code, Followed, Handle};
 use avvy_protocol::rest::{ObjectBody, ObjectPage, encode};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -71,16 +71,19 @@ fn object_page(view: &View, after: Option<u32>, limit: u32) -> ObjectPage {
             None => return page,
         },
     };
+    let followed = view.world.root_props().into_iter().flat_map(Followed::all).collect();
     let mut props_bytes = 0;
     for (handle, object) in view.world.iter_from(start) {
         if page.objects.len() >= limit as usize || props_bytes >= PAGE_PROPS_BYTES {
             page.next = page.objects.last().map(|object| object.handle);
             break;
         }
-        props_bytes += object.props.as_bytes().len();
         // Every object of a world has its parent in it.
         let parent = view.world.get(object.parent).map_or(object.id, |parent| parent.id);
-        page.objects.push(ObjectBody::new(handle, object, parent));
+        let body = ObjectBody::new(handle, object, parent, &followed);
+        let props = [Some(&body.props), body.in_effect.as_ref()];
+        props_bytes += props.into_iter().flatten().map(|p| p.as_bytes().len()).sum::<usize>();
+        page.objects.push(body);
     }
     page
 }

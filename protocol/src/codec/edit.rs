@@ -52,7 +52,8 @@ pub(crate) fn decode_edits(array: &[u8], limits: &DecodeLimits) -> Result<ReadEd
 pub(super) fn write_numbered(numbered: &NumberedEdit, out: &mut Out) {
     match &numbered.edit {
         Edit::One(operation) => write_operation(operation, Some(numbered.counter), out),
-        Edit::Batch(operations) => {
+        edit @ (Edit::Batch(_) | Edit::Follow(_)) => {
+            let operations = edit.operations();
             out.map(3).text("n").uint(numbered.counter.0).text("op").text("batch");
             out.text("ops").array(operations.len());
             for operation in operations {

@@ -103,3 +103,20 @@ pub(super) mod props {
         Props::parse(&bytes, &ValueLimits::NONE).map_err(D::Error::custom)
     }
 }
+
+/// As [`props`], where there need not be any.
+pub(super) mod optional_props {
+    use avvy_model::Props;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct There(#[serde(with = "super::props")] Props);
+
+    pub fn serialize<S: Serializer>(props: &Option<Props>, s: S) -> Result<S::Ok, S::Error> {
+        props.clone().map(There).serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Props>, D::Error> {
+        Ok(Option::<There>::deserialize(d)?.map(|There(props)| props))
+    }
+}

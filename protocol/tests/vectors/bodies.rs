@@ -1,5 +1,7 @@
 //! Bodies of HTTP, as CBOR and as JSON.
 
+use std::collections::BTreeMap;
+
 use avvy_model::*;
 use avvy_protocol::rest::*;
 use avvy_protocol::{DecodeLimits, ErrorMessage};
@@ -40,9 +42,10 @@ fn bodies() {
     let block = object(17, 0, Kind::Block);
     let objects = ObjectPage {
         at: at(3, 70_000),
-        objects: vec![ObjectBody::new(block.handle, &block.object, object_id(0))],
+        objects: vec![ObjectBody::new(block.handle, &block.object, object_id(0), &BTreeMap::new())],
         next: Some(Handle(17)),
     };
+    let instances = ObjectPage { objects: vec![instance()], next: None, ..objects.clone() };
     let outcome = |n, result| EditOutcome { counter: Counter(n), result };
     let refusal = Refusal { code: Code::NotPermitted, operation: Some(1) };
     let submitted = SubmitResponse {
@@ -66,6 +69,7 @@ fn bodies() {
             &CreateBrane { cell_size: Some(50.0), ..create.clone() },
         ),
         body("a page of objects", &objects),
+        body("a page with an instance", &instances),
         body("what became of edits", &submitted),
         submit(),
     ];
@@ -107,4 +111,21 @@ fn submit() -> Json {
     let canonical = Value::parse(&cbor, &ValueLimits::NONE).unwrap();
     assert_eq!(decode_submit(canonical.as_bytes(), Format::Cbor, &limits).unwrap(), read);
     json!({ "name": "submit edits", "hex": hex(canonical.as_bytes()), "json": json })
+}
+
+/// An object with defaults of its prototype.
+fn instance() -> ObjectBody {
+    let prototype = PrototypeId::from_bytes([0xc0; 16]);
+    let props = |entries: Vec<(&str, Value)>| {
+        let key = |text| PropKey::new(text, &ValueLimits::NONE).unwrap();
+        let entries = entries.into_iter().map(|(text, value)| (key(text), value)).collect();
+        Props::from_entries(entries, &ValueLimits::NONE).unwrap()
+    };
+    let version = PrototypeId::from_bytes([0xc1; 16]);
+    let defaults = props(vec![("lit", Value::bool(true)), ("colour", Value::text("amber"))]);
+    let followed = BTreeMap::from([(prototype, Followed { version, number: 1, defaults })]);
+    let mut at = object(18, 0, Kind::Block);
+    let named = Value::text(&prototype.to_string());
+    at.object.props = props(vec![(Object::PROTOTYPE_KEY, named), ("lit", Value::bool(false))]);
+    ObjectBody::new(at.handle, &at.object, object_id(0), &followed)
 }

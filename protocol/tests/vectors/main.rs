@@ -10,6 +10,7 @@ mod client;
 mod invalid;
 mod model;
 mod people;
+mod prototypes;
 mod samples;
 mod server;
 

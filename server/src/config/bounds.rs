@@ -101,7 +101,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("world.max_value_nesting", 1, 64),
     ("world.max_key_bytes", 1, KIB),
     // A snapshot's part of 240 KiB and one object more fit into the store's
-    // 1 MiB.
+    // 1 MiB; the root with what it follows, too (rules.rs).
     ("world.max_props_bytes", 64, 768 * KIB),
     // The outcomes of one client fit into one part of a snapshot.
     ("world.outcomes_per_client", 1, 16_384),
@@ -111,6 +111,8 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("world.max_standings", 0, 100_000),
     ("world.max_grants", 0, 100_000),
     ("world.max_grants_per_user", 0, 1_024),
+    ("world.max_prototypes", 0, 4_096),
+    ("world.max_prototype_bytes", 0, 512 * KIB),
     ("brane.open_timeout_ms", 1, HOUR_MS),
     ("brane.idle_close_s", 1, 366 * DAY_S),
     ("brane.flush_window_max_ms", 0, 1_000),

@@ -95,6 +95,8 @@ impl Config {
             max_standings: self.world.max_standings as usize,
             max_grants: self.world.max_grants as usize,
             max_grants_per_user: self.world.max_grants_per_user as usize,
+            max_prototypes: self.world.max_prototypes as usize,
+            max_prototype_bytes: self.world.max_prototype_bytes as usize,
         }
     }
 

@@ -258,7 +258,17 @@ fn world(config: &Config) -> Broken {
     let world = &config.world;
     // An update of all properties of an object holds the old ones and the new.
     let needed = 2 * world.max_props_bytes + 512;
+    // The same object with what the brane follows is the root.
+    let root = world.max_props_bytes + world.max_prototype_bytes;
     list([
+        (
+            root > 768 * 1_024,
+            "world.max_prototype_bytes",
+            format!(
+                "is {}, but with world.max_props_bytes ({}) a root could be larger than 786432",
+                world.max_prototype_bytes, world.max_props_bytes
+            ),
+        ),
         (
             world.max_value_bytes > world.max_props_bytes,
             "world.max_value_bytes",

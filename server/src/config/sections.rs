@@ -248,6 +248,10 @@ section! {
         max_grants: u32 = 10_000,
         /// Grants of one user in a brane.
         max_grants_per_user: u32 = 64,
+        /// Prototypes that a brane follows.
+        max_prototypes: u32 = 256,
+        /// Bytes of all that a brane follows together.
+        max_prototype_bytes: u64 = 128 * KIB,
     }
 }
 

@@ -4,6 +4,7 @@ use avvy_client::machine::ClientMachine;
 use avvy_model::{Area, BraneId, Handle, Position, Scope};
 use avvy_protocol::{AreaFlush, CatchUp, Channel, FlushItem, Joined, Level, MoveRecord, ViewPart};
 
+use super::judge::judge_instances;
 use super::viewer::Has;
 use super::{Outside, Person};
 use crate::env::Env;
@@ -136,6 +137,7 @@ impl Person {
                 outside.env.fail(|| format!("client {index} sees at {at}, {scope:?}: {why}"));
             }
             Ok(in_layer) => {
+                judge_instances(outside.env, replica);
                 outside.env.count("area: copy compared");
                 if in_layer > 0 {
                     outside.env.count("area: objects of the layer seen");

@@ -6,12 +6,13 @@ use avvy_model::{
     Props, PropsPatch, Rotation, Target, Transform, Value, ValueLimits,
 };
 
+use super::catalogue::draw_named;
 use super::{Outside, Person};
 use crate::rng::Rng;
 
 /// Where somebody puts things.
 #[derive(Clone, Copy)]
-struct Place {
+pub(super) struct Place {
     /// As far from the middle as people go, in units of 0.1 mm.
     spread: u64,
     /// What they look at.
@@ -30,6 +31,7 @@ impl Person {
             self.submit(outside, brane, cells);
         }
         self.rule(outside, brane);
+        self.ask_catalogue(outside, brane, place);
         if outside.env.rng.below(8) == 0 {
             return self.drag(outside, brane, place);
         }
@@ -138,7 +140,7 @@ impl Person {
     }
 }
 
-fn create(
+pub(super) fn create(
     rng: &mut Rng,
     place: Place,
     id: avvy_model::ObjectId,
@@ -202,6 +204,9 @@ fn draw_patch(rng: &mut Rng) -> PropsPatch {
             _ => rng.pick(&[0, 1, 3, 10, 3_000]).map(|metres| Value::int(*metres)),
         };
         entries.extend(PropKey::new(Grid::EXTENT_KEY, &limits).map(|key| (key, extent)));
+    }
+    if rng.below(5) == 0 {
+        entries.extend(draw_named(rng));
     }
     PropsPatch::new(entries).unwrap_or_default()
 }

@@ -2,11 +2,13 @@
 //! reference.
 
 use avvy_client::machine::{Notify, Ticket};
+use avvy_client::replica::Replica;
 use avvy_model::{BraneId, Code, Position};
 use avvy_protocol::{CatchUp, Channel, Flush, FlushItem, Joined, Level, ServerMessage};
 
 use super::viewer::Viewer;
 use super::{Outside, Person, Submitted};
+use crate::env::Env;
 use crate::reference::Reference;
 
 impl Person {
@@ -189,6 +191,9 @@ impl Person {
         code: Code,
     ) {
         outside.env.count("edit refused");
+        if code == Code::PropertyReserved {
+            outside.env.count("defaults made up by a client are refused");
+        }
         let settled = self.settle(outside, ticket);
         if let (Some(Submitted { id: Some(id), .. }), Some(reference)) =
             (settled, outside.references.get_mut(&brane))
@@ -218,6 +223,7 @@ impl Person {
             let differences = reference.differences(replica);
             format!("client {index} sees another world at {at}: {differences:?}")
         });
+        judge_instances(outside.env, replica);
         outside.env.count("copy compared");
     }
 
@@ -299,6 +305,15 @@ impl Person {
     pub(super) fn viewer(&mut self, channel: Channel) -> Option<(BraneId, &mut Viewer)> {
         let viewers = self.viewers.iter_mut();
         viewers.map(|(brane, viewer)| (*brane, viewer)).find(|(_, v)| v.channel == channel)
+    }
+}
+
+/// Instances have what they do not override.
+pub(super) fn judge_instances(env: &mut Env, replica: &Replica) {
+    match Reference::judge_instances(replica) {
+        Ok(0) => {}
+        Ok(_) => env.count("instances compared"),
+        Err(why) => env.fail(|| format!("a copy at {}: {why}", replica.position())),
     }
 }
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use avvy_model::{
-    Edit, Event, Grant, GrantId, Handle, ObjectId, Operation, Role, RoleName, Ruled, Ruling,
-    Sanction, Seq, Target, UserId, Verb, Verbs,
+    Edit, Event, FollowStep, Grant, GrantId, Handle, ObjectId, Operation, Role, RoleName, Ruled,
+    Ruling, Sanction, Seq, Target, UserId, Verb, Verbs,
 };
 
 /// The model of a brane's rights.
@@ -78,14 +78,28 @@ impl NaiveRights {
                 self.rule(event.seq, ruled);
                 Ok("ruling")
             }
-            Edit::One(_) | Edit::Batch(_) => {
+            Edit::One(_) | Edit::Batch(_) | Edit::Follow(_) => {
                 let mut how = "edit allowed by a role";
-                for operation in edit.operations() {
+                let mut operations = edit.operations();
+                if let Edit::Follow(follow) = edit {
+                    self.check_follow(event.by, follow.step())?;
+                    operations = &operations[1..];
+                }
+                for operation in operations {
                     how = self.check_operation(event, operation, how)?;
                 }
                 Ok(how)
             }
         }
+    }
+
+    fn check_follow(&self, by: UserId, step: &FollowStep) -> Result<(), String> {
+        let verb = match step {
+            FollowStep::Adopt(_) => Verb::Create,
+            FollowStep::Update { .. } | FollowStep::Drop => Verb::Configure,
+        };
+        let may = self.verbs(by).contains(verb);
+        if may { Ok(()) } else { Err(format!("{by} might not {}: {step:?}", verb.name())) }
     }
 
     fn check_operation(

@@ -11,7 +11,7 @@ use avvy_model::{
     UserId, ValueLimits, object_digest,
 };
 
-use super::Objects;
+use super::{Objects, prototypes};
 
 /// The map.
 pub(crate) struct NaiveWorld {
@@ -74,6 +74,10 @@ impl NaiveWorld {
         }
         let (next, due) = (world.next_handle(), self.next);
         expect(next == due, || format!("{next} comes next, {due} was due"))?;
+        for (prototype, due) in prototypes::counts(&self.objects) {
+            let found = world.instances(prototype);
+            expect(found == due, || format!("{found} instances of {prototype}, not {due}"))?;
+        }
         let (hash, due) = (world.state_hash(), self.hash);
         expect(hash == due, || format!("its hash is {hash}, not {due}"))
     }

@@ -9,9 +9,9 @@ use avvy_flow::brane_core::{
 };
 use avvy_flow::group_commit::JournalChunk;
 use avvy_flow::{Admission, SessionKey};
-use avvy_model::{BraneId, Code, Position, StateHash, UserId};
+use avvy_model::{BraneId, ClientId, Code, EditId, NumberedEdit, Position, StateHash, UserId};
 use avvy_protocol::close::CloseCode;
-use avvy_protocol::{Channel, ServerMessage};
+use avvy_protocol::{Channel, ServerMessage, Update};
 
 use super::entry::Knock;
 use super::jobs::SnapshotRun;
@@ -33,6 +33,8 @@ pub(super) struct Brane {
     /// Whether a [`Msg::EntryTick`] is under way.
     pub(super) entry_tick: bool,
     pub(super) members: BTreeMap<SessionKey, (SharedOutbox, UserId)>,
+    /// Under which names they write.
+    writers: BTreeMap<SessionKey, ClientId>,
     tick_us: Option<u64>,
     empty_since_us: Option<u64>,
     pub(super) closing: bool,
@@ -48,6 +50,7 @@ impl Brane {
             door: Door::default(),
             entry_tick: false,
             members: BTreeMap::new(),
+            writers: BTreeMap::new(),
             tick_us: None,
             empty_since_us: Some(env.now_us),
             closing: false,
@@ -60,6 +63,19 @@ impl Brane {
 
     pub(super) fn status(&self) -> BraneStatus {
         self.core.status()
+    }
+
+    /// What a client asks of the catalogue comes as a batch that nobody else
+    /// may send. The catalogue knows what it is, and says it in its own words.
+    fn vouch(&self, ctx: &Ctx<'_>, session: SessionKey, update: &mut Update) {
+        let reference = ctx.references.get(&self.brane);
+        let Some((reference, client)) = reference.zip(self.writers.get(&session).copied()) else {
+            return;
+        };
+        for NumberedEdit { counter, edit } in &mut update.edits {
+            let asked = reference.asked_to_follow(EditId { client, counter: *counter });
+            *edit = asked.unwrap_or_else(|| edit.clone());
+        }
     }
 
     fn close_slow(&self, ctx: &mut Ctx<'_>, session: SessionKey) {
@@ -78,6 +94,7 @@ impl Process {
         match message {
             Msg::Join { session, outbox, principal, join, permit } => {
                 brane.members.insert(session, (outbox, principal.user));
+                brane.writers.insert(session, join.client);
                 brane.empty_since_us = None;
                 self.on_knock(ctx, life, session, principal, join, permit);
             }
@@ -85,6 +102,7 @@ impl Process {
             Msg::EntryTick => brane.entry_tick = false,
             Msg::Leave { session, farewell } => {
                 let was_member = brane.members.remove(&session).is_some();
+                brane.writers.remove(&session);
                 self.forget_knock(ctx, life, session);
                 if was_member && farewell {
                     let detach = Msg::Detach { session, farewell: Some(None) };
@@ -93,7 +111,8 @@ impl Process {
                 self.feed(ctx, life, BraneInput::Leave { session });
                 self.watch_idleness(ctx, life);
             }
-            Msg::Update { session, update, permit } => {
+            Msg::Update { session, mut update, permit } => {
+                brane.vouch(ctx, session, &mut update);
                 self.feed(ctx, life, BraneInput::Update { session, update });
                 self.give(ctx, permit);
             }

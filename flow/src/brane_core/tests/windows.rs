@@ -164,7 +164,7 @@ fn a_window_is_closed_before_it_grows_beyond_its_bytes() {
     // A creation weighs 273 bytes, and three in a batch 627.
     let three = [4, 5, 6].map(|n| match create(n) {
         Edit::One(operation) => operation,
-        Edit::Batch(_) | Edit::Rule(_) => unreachable!(),
+        Edit::Batch(_) | Edit::Rule(_) | Edit::Follow(_) => unreachable!(),
     });
     let batch = Edit::Batch(three.into());
     bench.update(ONE, [(2, create(2)), (3, create(3)), (4, batch), (5, create(7))]);
