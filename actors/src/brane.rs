@@ -3,18 +3,20 @@
 //! comes back as a message.
 
 mod answers;
+mod asked;
 mod entry;
 mod writers;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use avvy_brane::Admission;
 use avvy_flow::brane_core::{
     Attach, BraneConfig, BraneCore, BraneEffect, BraneInput, BraneStatus, SnapshotJob, Window,
 };
 use avvy_flow::group_commit::Rejected;
-use avvy_flow::{Admission, AdmissionStatus, Now, SessionKey};
-use avvy_model::{Area, BraneId, Code, Epoch, Position, Principal, Seq, View as Sight};
+use avvy_flow::{Admission as Entrance, AdmissionStatus, Now, SessionKey};
+use avvy_model::{Area, BraneId, Code, EditId, Epoch, Position, Principal, Seq, View as Sight};
 use avvy_persistence::BraneRecord;
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::{Channel, Join, Update};
@@ -34,6 +36,7 @@ use crate::persistence::PersistenceMsg;
 use crate::snapshots::{self, Pace};
 use crate::system::View;
 use crate::wire::Wire;
+pub(crate) use asked::Tree;
 use entry::Knock;
 pub(crate) use writers::Write;
 use writers::Writers;
@@ -77,6 +80,10 @@ pub(crate) enum BraneMsg {
     Write(Box<Write>),
     /// The objects as they are now.
     View(OneshotSender<View>),
+    /// An object and what is under it.
+    Tree(Tree),
+    /// What became of an edit.
+    Outcome { of: EditId, reply: OneshotSender<(Admission, Seq)> },
     /// The journal is durable up to here.
     Durable { epoch: Epoch, seq: Seq },
     /// The store will never take what this opening writes.
@@ -139,7 +146,7 @@ pub(crate) struct Brane {
     directory: ActorRef<DirectoryMsg>,
     fan_out: ActorRef<FanOutMsg>,
     /// Who may come in now.
-    admission: Admission<Knock>,
+    admission: Entrance<Knock>,
     /// Whether a [`BraneMsg::EntryTick`] is under way.
     entry_tick: bool,
     /// Sessions with a wire.
@@ -192,7 +199,7 @@ impl Actor for BraneActor {
         let config: BraneConfig = context.config.brane;
         let snapshot_pace = Pace::new(context.config.snapshot_share_percent);
         let core = BraneCore::open(record.id, channel, recovered, config, now());
-        let admission = Admission::new(context.config.admission);
+        let admission = Entrance::new(context.config.admission);
         let brane = Brane {
             record,
             channel,
@@ -221,7 +228,8 @@ impl Actor for BraneActor {
         message: BraneMsg,
         brane: &mut Brane,
     ) -> Result<(), ActorProcessingErr> {
-        let is_request = matches!(message, BraneMsg::Write(_) | BraneMsg::View(_));
+        let is_request =
+            matches!(message, BraneMsg::Write(_) | BraneMsg::View(_) | BraneMsg::Tree(_));
         match message {
             BraneMsg::Join { session, number, wire, principal, join, permit } => {
                 brane.members.insert(session, number, join.client, principal.user, wire);
@@ -249,6 +257,8 @@ impl Actor for BraneActor {
             }
             BraneMsg::Write(write) => brane.on_write(&myself, *write),
             BraneMsg::View(reply) => brane.on_view(reply),
+            BraneMsg::Tree(tree) => brane.on_tree(tree),
+            BraneMsg::Outcome { of, reply } => brane.on_outcome(of, reply),
             BraneMsg::Durable { epoch, seq } => {
                 brane.feed(&myself, BraneInput::Durable { epoch, seq });
             }

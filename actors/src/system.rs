@@ -2,6 +2,7 @@
 
 mod follow;
 mod start;
+mod things;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
@@ -29,7 +30,7 @@ use uuid::Uuid;
 
 use crate::Denied;
 use crate::accounts::{Account, Accounts};
-use crate::brane::{BraneHandle, BraneMsg, Write};
+use crate::brane::{BraneHandle, BraneMsg};
 use crate::clock;
 use crate::config::SystemConfig;
 use crate::directory::DirectoryMsg;
@@ -39,7 +40,7 @@ use crate::judge::Judge;
 use crate::limit::Limit;
 use crate::metrics::{Metrics, count};
 use crate::persistence::PersistenceMsg;
-use crate::probe::{self, Leaves, Probe};
+use crate::probe::{self, Probe};
 use crate::registry::{Registry, SWEEP_EVERY};
 use crate::revocations::Revocations;
 use crate::session::{SessionPort, Shared};
@@ -293,23 +294,7 @@ impl System {
         claims: &Claims,
         request: WriteRequest,
     ) -> Result<Written, Denied> {
-        let handle = self.brane_handle(brane).await?;
-        let principal = principal(&handle.record, claims);
-        let session = self.next_session();
-        let (reply, answer) = oneshot();
-        let write = Write { session, principal, request, reply };
-        handle
-            .actor
-            .send_message(BraneMsg::Write(Box::new(write)))
-            .map_err(|_| Code::Unavailable)?;
-        // Whether it is answered, takes too long or is no longer waited for.
-        let _leaves = Leaves { actor: &handle.actor, session };
-        let patience = Duration::from_millis(self.inner.config.durable_timeout_ms);
-        match timeout(patience, answer).await {
-            Ok(Ok(written)) => written.map_err(Denied::from),
-            Ok(Err(_)) => Err(Code::Unavailable.into()),
-            Err(_) => Err(Code::Timeout.into()),
-        }
+        self.write_if(brane, claims, request, Vec::new()).await
     }
 
     /// Makes an edit in the private probe brane and waits until it has come

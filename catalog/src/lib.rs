@@ -25,6 +25,7 @@ mod prototypes;
 mod refused;
 mod scene;
 mod thing;
+mod transfer;
 mod work;
 
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub use objects::{Changed, NewObject, ObjectPatch};
 pub use prototypes::PrototypePatch;
 pub use refused::Refused;
 pub use thing::{Kind, MAX_HANDLERS, MAX_MODELS, Moving, Object, Prototype, Thing, What};
+pub use transfer::{Answer, Branes, Moved, Place};
 pub use work::Stored;
 
 /// The things of a server. Cloning shares it.

@@ -51,7 +51,7 @@ impl Catalog {
         limit: u32,
         now_s: u64,
     ) -> Result<ThingPage, Refused> {
-        let asked = self.seen(id, user, now_s).await?.thing;
+        let asked = self.thing(id, user, now_s).await?.thing;
         let key = IndexKey::new().uuid(asked.chain.origin);
         let query = Query::new("by_chain", KeyRange::prefix(key));
         let mut page =
@@ -88,9 +88,8 @@ impl Catalog {
         }
     }
 
-    /// A thing that a user may see, perhaps as it was a moment ago. What others
-    /// may not see of its versions is left out.
-    pub(crate) async fn seen(&self, id: Uuid, user: UserId, now_s: u64) -> Result<Stored, Refused> {
+    /// A thing that a user may see, perhaps as it was a moment ago.
+    pub async fn thing(&self, id: Uuid, user: UserId, now_s: u64) -> Result<Stored, Refused> {
         let record = self.records().get(&THINGS, id.into(), now_s).await?;
         let found = stored(record.ok_or(Code::NotFound)?)?;
         if !found.thing.is_seen_by(user) {

@@ -101,7 +101,7 @@ impl Catalog {
     /// # Errors
     /// `not_found`.
     pub async fn object(&self, id: Uuid, user: UserId, now_s: u64) -> Result<Stored, Refused> {
-        let stored = self.seen(id, user, now_s).await?;
+        let stored = self.thing(id, user, now_s).await?;
         stored.thing.object()?;
         Ok(stored)
     }

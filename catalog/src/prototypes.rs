@@ -60,7 +60,7 @@ impl Catalog {
     /// # Errors
     /// `not_found`.
     pub async fn prototype(&self, id: Uuid, user: UserId, now_s: u64) -> Result<Stored, Refused> {
-        let stored = self.seen(id, user, now_s).await?;
+        let stored = self.thing(id, user, now_s).await?;
         stored.thing.prototype()?;
         Ok(stored)
     }

@@ -1,5 +1,6 @@
 //! Why the catalog does not do something.
 
+use avvy_actors::Denied;
 use avvy_model::{Code, InvalidTransform, InvalidValue};
 use avvy_persistence::StoreError;
 
@@ -22,6 +23,12 @@ impl Refused {
 impl From<Code> for Refused {
     fn from(code: Code) -> Self {
         Self { code, details: None }
+    }
+}
+
+impl From<Refused> for Denied {
+    fn from(refused: Refused) -> Self {
+        refused.code.into()
     }
 }
 

@@ -119,7 +119,13 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
         identity: identity.clone(),
         catalog: Catalog::new(Arc::clone(&records), settings::catalog(config)),
     };
-    let upkeep = upkeep::run(Arc::clone(&store), records, settings::upkeep(config));
+    let kept = upkeep::Kept {
+        store: Arc::clone(&store),
+        records,
+        catalog: services.catalog.clone(),
+        system: system.clone(),
+    };
+    let upkeep = upkeep::run(kept, settings::upkeep(config));
     let upkeep = tokio::spawn(upkeep);
     let read_model = read_model(config, &store, &system);
     let rotation = key_file::rotate(keys, policy, period_s, system.clone(), identity);

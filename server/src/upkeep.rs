@@ -1,8 +1,11 @@
-//! The store's upkeep: deletes what is no longer kept, now and then.
+//! The upkeep of what is stored: deletes what is no longer kept, and ends what was
+//! left between a brane and an inventory, now and then.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use avvy_actors::System;
+use avvy_catalog::Catalog;
 use avvy_persistence::records::Records;
 use avvy_persistence::{CompactPolicy, Store};
 use tokio::time::MissedTickBehavior;
@@ -24,14 +27,36 @@ pub struct Upkeep {
     pub max_journal_bytes: Option<u64>,
 }
 
+/// What is kept up.
+pub struct Kept {
+    /// The branes.
+    pub store: Arc<dyn Store>,
+    /// The records beside them.
+    pub records: Arc<dyn Records>,
+    /// What people own.
+    pub catalog: Catalog,
+    /// The branes that are open.
+    pub system: System,
+}
+
 /// Runs until it is aborted.
-pub async fn run(store: Arc<dyn Store>, records: Arc<dyn Records>, upkeep: Upkeep) {
+pub async fn run(kept: Kept, upkeep: Upkeep) {
     let mut ticks = tokio::time::interval(upkeep.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        sweep(records.as_ref(), upkeep.sweep_batch).await;
-        compact(store.as_ref(), &upkeep).await;
+        end_transfers(&kept).await;
+        sweep(kept.records.as_ref(), upkeep.sweep_batch).await;
+        compact(kept.store.as_ref(), &upkeep).await;
+    }
+}
+
+/// Ends transfers that nobody is at any more.
+async fn end_transfers(kept: &Kept) {
+    match kept.catalog.end_transfers(&kept.system, clock::unix_s()).await {
+        Ok(0) => {}
+        Ok(ended) => info!(ended, "ended transfers that were left"),
+        Err(refused) => warn!(code = %refused.code, "transfers that were left could not be read"),
     }
 }
 

@@ -4,9 +4,12 @@
 
 use std::collections::HashMap;
 
+use avvy_brane::Admission;
 use avvy_flow::SessionKey;
 use avvy_flow::brane_core::{BraneInput, BraneStatus, Window};
-use avvy_model::{Code, Counter, Epoch, Position, Principal, Refusal, Seq};
+use avvy_model::{
+    Code, Counter, EditId, Epoch, Handle, NumberedEdit, Position, Principal, Refusal, Seq,
+};
 use avvy_protocol::{Join, Resume, ServerMessage, Update};
 use ractor::ActorRef;
 use ractor::concurrency::OneshotSender;
@@ -20,6 +23,8 @@ pub(crate) struct Write {
     pub(crate) session: SessionKey,
     pub(crate) principal: Principal,
     pub(crate) request: WriteRequest,
+    /// What has to have these digests for an edit to be taken that is new.
+    pub(crate) only_if: Vec<(Handle, [u8; 16])>,
     pub(crate) reply: Reply,
 }
 
@@ -145,8 +150,17 @@ impl Writer {
 
 impl Brane {
     pub(super) fn on_write(&mut self, myself: &ActorRef<BraneMsg>, write: Write) {
-        let Write { session, principal, request, reply } = write;
+        let Write { session, principal, request, only_if, reply } = write;
         let WriteRequest { client, known, edits, trace } = request;
+        let is_known = |edit: &NumberedEdit| {
+            let id = EditId { client, counter: edit.counter };
+            matches!(self.core.clients().check(id), Admission::Known(_))
+        };
+        if !edits.iter().all(is_known) && !self.are_there(&only_if) {
+            // Whoever asked may have stopped waiting.
+            let _ = reply.send(Err(Code::Conflict));
+            return;
+        }
         let waiting = edits.iter().map(|edit| edit.counter).collect();
         self.writers.insert(session, waiting, reply);
         // It stands at the head, so it is let in at once.

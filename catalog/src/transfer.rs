@@ -1,0 +1,398 @@
+//! Things that go from an inventory into a brane, and back.
+//!
+//! A brane has its own log, so this is no one commit. It is three steps, each
+//! of which can be done again:
+//!
+//! 1. One commit marks the things as on their way and keeps what is to be done,
+//!    with the number of the edit that does it.
+//! 2. The brane takes that edit. However often it is sent, under its number it
+//!    is applied once or never.
+//! 3. One commit ends it by what became of the edit: the things are where it
+//!    took them, or where they were.
+//!
+//! Whoever finds a transfer that was left between does steps 2 and 3: its user's
+//! next one, and the server's upkeep. A user has one at a time. What comes out
+//! of a brane has to be there as it was read, or the edit is refused.
+
+mod edits;
+mod record;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use avvy_actors::{Denied, System, WriteRequest, Written};
+use avvy_auth::Claims;
+use avvy_model::{
+    BraneId, Code, Counter, EditId, Handle, NumberedEdit, Object, ObjectId, TraceId, UserId,
+    object_digest,
+};
+use avvy_persistence::records::{IndexKey, KeyRange, Query, RecordWrite};
+use uuid::Uuid;
+
+use crate::scene::Scene;
+use crate::thing::Moving;
+use crate::work::{Stored, Work};
+use crate::{Catalog, Refused};
+use record::{State, TRANSFERS, Transfer, Way};
+
+pub use record::Place;
+
+/// How long it is known what became of a transfer, in seconds.
+const KEPT_S: u64 = 24 * 3_600;
+
+/// Transfers that one round of the upkeep looks at.
+const ROUND: u32 = 100;
+
+/// How old a transfer is that the upkeep ends, in seconds: who has begun it is
+/// not at it any more.
+const LEFT_S: u64 = 60;
+
+/// A future that can be boxed.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Denied>> + Send + 'a>>;
+
+/// What transfers need of the branes; a [`System`] has it.
+pub trait Branes: Send + Sync {
+    /// See [`System::tree`].
+    fn tree<'a>(
+        &'a self,
+        brane: BraneId,
+        claims: &'a Claims,
+        root: ObjectId,
+        max: usize,
+    ) -> Answer<'a, Vec<(Handle, Object)>>;
+
+    /// See [`System::write_if`].
+    fn write_if<'a>(
+        &'a self,
+        brane: BraneId,
+        claims: &'a Claims,
+        request: WriteRequest,
+        only_if: Vec<(Handle, [u8; 16])>,
+    ) -> Answer<'a, Written>;
+
+    /// See [`System::was_applied`].
+    fn was_applied(&self, brane: BraneId, of: EditId) -> Answer<'_, bool>;
+}
+
+impl Branes for System {
+    fn tree<'a>(
+        &'a self,
+        brane: BraneId,
+        claims: &'a Claims,
+        root: ObjectId,
+        max: usize,
+    ) -> Answer<'a, Vec<(Handle, Object)>> {
+        Box::pin(Self::tree(self, brane, claims, root, max))
+    }
+
+    fn write_if<'a>(
+        &'a self,
+        brane: BraneId,
+        claims: &'a Claims,
+        request: WriteRequest,
+        only_if: Vec<(Handle, [u8; 16])>,
+    ) -> Answer<'a, Written> {
+        Box::pin(Self::write_if(self, brane, claims, request, only_if))
+    }
+
+    fn was_applied(&self, brane: BraneId, of: EditId) -> Answer<'_, bool> {
+        Box::pin(Self::was_applied(self, brane, of))
+    }
+}
+
+/// What was moved.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Moved {
+    /// The brane.
+    pub brane: BraneId,
+    /// The objects, by the ids that they have where they are now, a group before
+    /// what is in it.
+    pub objects: Vec<Uuid>,
+}
+
+impl Catalog {
+    /// Moves an object of a user's inventory, with all that is in it, into a
+    /// brane. `transfer` names it, drawn by the caller; again it is answered as
+    /// before.
+    ///
+    /// # Errors
+    /// `not_found`, `forbidden`, `in_group`; `published`, as what is published
+    /// stays where it is; whatever the brane refuses the edit with.
+    pub async fn place(
+        &self,
+        branes: &dyn Branes,
+        claims: &Claims,
+        transfer: Uuid,
+        object: Uuid,
+        place: Place,
+        now_s: u64,
+    ) -> Result<Moved, Denied> {
+        if let Some(ended) = self.ended(claims.user, transfer, now_s).await? {
+            return ended;
+        }
+        loop {
+            let mut work = self.begin_transfer(branes, claims.user, now_s).await?;
+            let root = self.own(&work, object).await?;
+            if root.thing.object()?.parent.is_some() {
+                return Err(Code::InGroup.into());
+            }
+            if root.thing.is_published() {
+                return Err(Code::Published.into());
+            }
+            let mut scene = Scene::default();
+            let objects = self.read_tree(&mut scene, root, now_s).await?;
+            for id in &objects {
+                scene.get_mut(*id)?.moving = Some(Moving::Out(transfer));
+            }
+            scene.save(&mut work);
+            let way = Way::Out { parent: place.parent, transform: place.transform };
+            let begun = Transfer::new(transfer, claims, place.brane, way, objects, now_s);
+            if self.keep(work, &begun).await? {
+                return self.go_on(branes, begun, now_s).await;
+            }
+        }
+    }
+
+    /// Moves an object of a brane, with all that is in it, into a user's
+    /// inventory. Whoever may delete it there may take it.
+    ///
+    /// # Errors
+    /// `not_found`, `object_not_found`, `root_protected`, `tree_too_large`, the
+    /// codes of quotas; `conflict` if it was changed meanwhile; whatever the
+    /// brane refuses the edit with.
+    pub async fn take(
+        &self,
+        branes: &dyn Branes,
+        claims: &Claims,
+        transfer: Uuid,
+        brane: BraneId,
+        object: ObjectId,
+        now_s: u64,
+    ) -> Result<Moved, Denied> {
+        if let Some(ended) = self.ended(claims.user, transfer, now_s).await? {
+            return ended;
+        }
+        loop {
+            let mut work = self.begin_transfer(branes, claims.user, now_s).await?;
+            let max = self.limits.max_tree_objects;
+            let found = branes.tree(brane, claims, object, max).await?;
+            let ids: Vec<Uuid> = found.iter().map(|(_, object)| object.id.uuid()).collect();
+            let are_taken = self.load(&ids, now_s).await?;
+            // An id may have been given away by somebody who has seen it here.
+            let fresh = |(id, taken): (&Uuid, Option<Stored>)| match taken {
+                Some(_) => Uuid::new_v4(),
+                None => *id,
+            };
+            let ids: Vec<Uuid> = ids.iter().zip(are_taken).map(fresh).collect();
+            let moving = Moving::In(transfer);
+            for thing in edits::things(&found, &ids, claims.user, moving, now_s)? {
+                work.put(None, &thing);
+            }
+            let from = found
+                .iter()
+                .map(|(handle, object)| (object.id, *handle, object_digest(*handle, object)));
+            let way = Way::In { from: from.collect() };
+            let begun = Transfer::new(transfer, claims, brane, way, ids, now_s);
+            if self.keep(work, &begun).await? {
+                return self.go_on(branes, begun, now_s).await;
+            }
+        }
+    }
+
+    /// Ends transfers that nobody is at any more; gives how many. What cannot be
+    /// ended now is left for the next round.
+    ///
+    /// # Errors
+    /// What a store's failure amounts to.
+    pub async fn end_transfers(&self, branes: &dyn Branes, now_s: u64) -> Result<usize, Refused> {
+        let before = IndexKey::new().number(now_s.saturating_sub(LEFT_S));
+        let range = KeyRange::between(IndexKey::new(), before);
+        let query = Query::new("by_begun", range).limit(ROUND);
+        let page = self.records().list(&TRANSFERS, query, now_s).await?;
+        let mut ended = 0;
+        for listed in page.found {
+            let transfer = record::read(&listed.record)?;
+            let id = transfer.id;
+            match self.go_on(branes, transfer, now_s).await {
+                Ok(_) => ended += 1,
+                Err(denied) if is_passing(denied.code) => {
+                    tracing::info!(transfer = %id, code = %denied.code, "a transfer has to wait");
+                }
+                // It has ended, too: as it was.
+                Err(_) => ended += 1,
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Begins a change, after the transfer that was left has ended.
+    async fn begin_transfer(
+        &self,
+        branes: &dyn Branes,
+        owner: UserId,
+        now_s: u64,
+    ) -> Result<Work, Denied> {
+        let work = self.begin(owner, now_s).await?;
+        let Some(left) = work.account.transfer else { return Ok(work) };
+        if let Some(transfer) = self.transfer(left, now_s).await? {
+            match self.go_on(branes, transfer, now_s).await {
+                Err(denied) if is_passing(denied.code) => return Err(denied),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let work = self.begin(owner, now_s).await?;
+        match work.account.transfer {
+            None => Ok(work),
+            Some(_) => Err(Code::InTransfer.into()),
+        }
+    }
+
+    /// Step 1; false if another change came between.
+    async fn keep(&self, mut work: Work, transfer: &Transfer) -> Result<bool, Refused> {
+        work.account.transfer = Some(transfer.id);
+        work.account.transfers += 1;
+        let draft = transfer.draft();
+        work.write(RecordWrite::create(&TRANSFERS, transfer.id.into(), draft));
+        Ok(self.finish(work).await?.is_some())
+    }
+
+    /// Steps 2 and 3.
+    async fn go_on(
+        &self,
+        branes: &dyn Branes,
+        transfer: Transfer,
+        now_s: u64,
+    ) -> Result<Moved, Denied> {
+        if let State::Ended(ended) = transfer.state {
+            return transfer.moved(ended);
+        }
+        let (brane, claims) = (transfer.brane, transfer.claims());
+        let of = EditId { client: transfer.client, counter: Counter(1) };
+        let things = self.load(&transfer.objects, now_s).await?;
+        let edit = edits::edit(&transfer, &things, &self.limits.values)?;
+        let edits = vec![NumberedEdit { counter: of.counter, edit }];
+        let trace = TraceId::new(transfer.id);
+        let request = WriteRequest { client: of.client, known: false, edits, trace };
+        let written = branes.write_if(brane, &claims, request, transfer.only_if()).await;
+        let refused = match written {
+            Ok(written) => match written.outcomes.first() {
+                Some((_, Ok(_))) => None,
+                Some((_, Err(refusal))) => Some(refusal.code),
+                None => return Err(Code::Unavailable.into()),
+            },
+            Err(denied) if is_passing(denied.code) => return Err(denied),
+            Err(denied) => Some(denied.code),
+        };
+        // Who may not write any more may have written.
+        let refused = match refused {
+            None => None,
+            Some(code) => match branes.was_applied(brane, of).await {
+                Ok(true) => None,
+                Ok(false) => Some(code),
+                // There is no such brane, and nothing in it.
+                Err(denied) if denied.code == Code::NotFound => Some(code),
+                Err(denied) => return Err(denied),
+            },
+        };
+        self.close(transfer, refused, now_s).await
+    }
+
+    /// Step 3.
+    async fn close(
+        &self,
+        transfer: Transfer,
+        refused: Option<Code>,
+        now_s: u64,
+    ) -> Result<Moved, Denied> {
+        let mut attempts = crate::work::Attempts::new();
+        loop {
+            let mut work = self.begin(transfer.user, now_s).await?;
+            if work.account.transfer != Some(transfer.id) {
+                // Somebody else has ended it.
+                let ended = self.ended(transfer.user, transfer.id, now_s).await?;
+                return ended.unwrap_or(Err(Code::Unavailable.into()));
+            }
+            let mut scene = Scene::default();
+            let things = self.load(&transfer.objects, now_s).await?;
+            things.into_iter().flatten().for_each(|stored| scene.read(stored));
+            self.read_neighbours(&mut scene, &transfer.objects, now_s).await?;
+            for id in &transfer.objects {
+                if transfer.is_out() == refused.is_none() {
+                    scene.unlink(*id)?;
+                } else {
+                    scene.get_mut(*id)?.moving = None;
+                }
+            }
+            if transfer.is_out() == refused.is_none() {
+                transfer.objects.iter().for_each(|id| scene.remove(*id));
+            }
+            scene.save(&mut work);
+            work.account.transfer = None;
+            let draft = transfer.at_its_end(refused).draft().until(now_s + KEPT_S);
+            work.write(RecordWrite::put(&TRANSFERS, transfer.id.into(), draft));
+            if self.finish(work).await?.is_some() {
+                return transfer.moved(refused);
+            }
+            attempts.again()?;
+        }
+    }
+
+    /// What became of a transfer, if it has ended.
+    async fn ended(
+        &self,
+        user: UserId,
+        transfer: Uuid,
+        now_s: u64,
+    ) -> Result<Option<Result<Moved, Denied>>, Refused> {
+        let Some(transfer) = self.transfer(transfer, now_s).await? else { return Ok(None) };
+        if transfer.user != user {
+            return Err(Code::Exists.into());
+        }
+        Ok(match transfer.state {
+            State::Ended(ended) => Some(transfer.moved(ended)),
+            State::Begun => None,
+        })
+    }
+
+    /// A transfer, as the store has it.
+    async fn transfer(&self, id: Uuid, now_s: u64) -> Result<Option<Transfer>, Refused> {
+        let found = self.records().get_many(&TRANSFERS, vec![id.into()], now_s).await?.pop();
+        found.transpose()?.flatten().map(|record| record::read(&record)).transpose()
+    }
+}
+
+impl Transfer {
+    /// What came of it.
+    fn moved(&self, refused: Option<Code>) -> Result<Moved, Denied> {
+        match refused {
+            None => Ok(Moved { brane: self.brane, objects: self.objects.clone() }),
+            Some(code) => Err(code.into()),
+        }
+    }
+
+    fn only_if(&self) -> Vec<(Handle, [u8; 16])> {
+        match &self.way {
+            Way::Out { .. } => Vec::new(),
+            Way::In { from } => from.iter().map(|(_, handle, digest)| (*handle, *digest)).collect(),
+        }
+    }
+
+    const fn is_out(&self) -> bool {
+        matches!(self.way, Way::Out { .. })
+    }
+}
+
+/// Whether a failure says nothing of what became of an edit, or only that it has
+/// to be asked for elsewhere or later.
+const fn is_passing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Moved
+            | Code::Unavailable
+            | Code::Timeout
+            | Code::Internal
+            | Code::Damaged
+            | Code::BraneFull
+            | Code::RateLimited
+    )
+}

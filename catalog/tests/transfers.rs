@@ -1,0 +1,279 @@
+//! Things on their way into a brane and out of one, with a failure after each
+//! step.
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use avvy_catalog::{Catalog, GalleryEdit, Moved, Place, Stored, What};
+use avvy_model::{Code, Kind, ObjectId, Operation, PropsPatch, Rotation, Target, Transform};
+use futures_util::future::join;
+use uuid::Uuid;
+
+use world::{ADA, BOB, NOW_S, Power, When, World, block, claims, group, label, props, says};
+
+/// Later than what is left is left for.
+const LATER_S: u64 = NOW_S + 120;
+
+/// A group with a block in it, in Ada's inventory.
+async fn tree(world: &World) -> (Stored, Stored) {
+    let catalog = world.catalog();
+    let mut leaf = block("Leaf");
+    leaf.props = props("hello");
+    leaf.label.tags = vec!["wood".into(), "home".into()];
+    let leaf = catalog.create_object(ADA, Uuid::new_v4(), leaf, NOW_S).await.unwrap();
+    let root = group("Root", &[&leaf]);
+    let root = catalog.create_object(ADA, Uuid::new_v4(), root, NOW_S).await.unwrap();
+    (root, leaf)
+}
+
+fn place(world: &World) -> Place {
+    Place { brane: world.brane, parent: None, transform: None }
+}
+
+/// Holds the world to the tree being in the inventory or in the brane, as a
+/// whole and never in both; whether it is in the brane.
+async fn is_placed(world: &World, tree: &(Stored, Stored)) -> bool {
+    let catalog = world.catalog();
+    let (root, leaf) = (tree.0.thing.id, tree.1.thing.id);
+    let mut placed = Vec::new();
+    for id in [root, leaf] {
+        let there = world.find(id).await.is_some();
+        let own = catalog.object(id, ADA, LATER_S).await.ok();
+        assert_ne!(own.is_some(), there, "{id} is in both or in none: {own:?}");
+        assert!(own.is_none_or(|own| own.thing.moving.is_none()), "{id} is on its way still");
+        placed.push(there);
+    }
+    assert_eq!(placed[0], placed[1], "half a tree");
+    let counted = catalog.usage(ADA, LATER_S).await.unwrap();
+    assert_eq!(counted, catalog.recount(ADA, LATER_S).await.unwrap());
+    assert_eq!(counted.objects, if placed[0] { 0 } else { 2 });
+    placed[0]
+}
+
+#[tokio::test]
+async fn goes_into_a_brane_and_comes_back_as_it_was() {
+    let world = World::new().await;
+    let catalog = world.catalog();
+    let (root, leaf) = tree(&world).await;
+    let prototype = catalog.create_prototype(ADA, Uuid::new_v4(), label("p"), says("x"), NOW_S);
+    let prototype = prototype.await.unwrap().thing.id;
+    let put = GalleryEdit::Put { prototype, at: 0 };
+    let id = root.thing.id;
+    catalog.edit_gallery(ADA, id, None, put, Uuid::new_v4(), NOW_S).await.unwrap();
+    let root = catalog.object(id, ADA, NOW_S).await.unwrap();
+    let leaf = catalog.object(leaf.thing.id, ADA, NOW_S).await.unwrap();
+    let transform = Transform::new([5, 6, 7], Rotation::IDENTITY, [2.0; 3]).unwrap();
+    let to = Place { transform: Some(transform), ..place(&world) };
+    let (system, ada) = (&world.system, &claims(ADA));
+    let transfer = Uuid::new_v4();
+    let moved = catalog.place(system, ada, transfer, id, to, NOW_S).await.unwrap();
+    assert_eq!(moved.objects, [id, leaf.thing.id]);
+    // The answer was lost, and it is asked for again.
+    assert_eq!(catalog.place(system, ada, transfer, id, to, NOW_S).await, Ok(moved));
+    let (_, there) = world.find(id).await.unwrap();
+    assert_eq!((there.kind, there.transform, there.owner), (Kind::Group, transform, ADA));
+    assert_eq!(catalog.usage(ADA, NOW_S).await.unwrap().objects, 0);
+    let transfer = Uuid::new_v4();
+    let object = ObjectId::new(id);
+    let moved = catalog.take(system, ada, transfer, world.brane, object, NOW_S).await.unwrap();
+    assert_eq!(catalog.take(system, ada, transfer, world.brane, object, NOW_S).await, Ok(moved));
+    assert!(world.find(id).await.is_none() && world.find(leaf.thing.id).await.is_none());
+    for before in [root, leaf] {
+        let after = catalog.object(before.thing.id, ADA, NOW_S).await.unwrap().thing;
+        assert_eq!(after.label, before.thing.label);
+        let What::Object(mut after) = after.what else { panic!() };
+        let What::Object(before) = before.thing.what else { panic!() };
+        if after.parent.is_none() {
+            after.transform = before.transform;
+        }
+        assert_eq!(after, before);
+    }
+}
+
+#[tokio::test]
+async fn what_the_brane_refuses_stays_where_it_was() {
+    let world = World::new().await;
+    let catalog = world.catalog();
+    let tree = tree(&world).await;
+    let (system, ada, bob) = (&world.system, &claims(ADA), &claims(BOB));
+    let id = tree.0.thing.id;
+    let place_as = async |claims, to| {
+        catalog.place(system, claims, Uuid::new_v4(), id, to, NOW_S).await.map_err(|d| d.code)
+    };
+    let nowhere = Place { parent: Some(ObjectId::new(Uuid::from_u128(9))), ..place(&world) };
+    assert_eq!(place_as(ada, nowhere).await, Err(Code::ParentNotFound));
+    assert_eq!(place_as(bob, place(&world)).await, Err(Code::NotFound));
+    let no_brane = Place { brane: avvy_model::BraneId::new(Uuid::from_u128(9)), ..place(&world) };
+    assert_eq!(place_as(ada, no_brane).await, Err(Code::NotFound));
+    assert!(!is_placed(&world, &tree).await);
+    place_as(ada, place(&world)).await.unwrap();
+    // Another's is not for Bob to take.
+    let take_as = async |claims, id| {
+        let (transfer, object) = (Uuid::new_v4(), ObjectId::new(id));
+        let taken = catalog.take(system, claims, transfer, world.brane, object, NOW_S).await;
+        taken.map_err(|denied| denied.code)
+    };
+    assert_eq!(take_as(bob, id).await, Err(Code::NotPermitted));
+    assert_eq!(catalog.usage(BOB, NOW_S).await.unwrap().objects, 0);
+    assert_eq!(take_as(ada, world.brane.uuid()).await, Err(Code::RootProtected));
+    assert_eq!(take_as(ada, Uuid::from_u128(9)).await, Err(Code::ObjectNotFound));
+    assert!(is_placed(&world, &tree).await);
+}
+
+/// Cuts the power at each step of a transfer, before it is done and after, and
+/// has another server find what is left.
+async fn survives(goes_out: bool) {
+    let mut ways = [0, 0];
+    for when in [When::Before, When::After] {
+        for step in 0.. {
+            let world = World::new().await;
+            let tree = tree(&world).await;
+            let id = tree.0.thing.id;
+            if !goes_out {
+                let (catalog, ada) = (world.catalog(), &claims(ADA));
+                let placed =
+                    catalog.place(&world.system, ada, Uuid::new_v4(), id, place(&world), NOW_S);
+                placed.await.unwrap();
+            }
+            let power = Power::for_steps(step, when);
+            let (catalog, branes) = world.with(&power);
+            let transfer = Uuid::new_v4();
+            let answer = start(&catalog, &branes, &world, goes_out, transfer, id).await;
+            assert_eq!(answer.is_err(), power.is_cut(), "{answer:?} at step {step}");
+            let after = world.catalog();
+            after.end_transfers(&world.system, LATER_S).await.unwrap();
+            let is_placed = is_placed(&world, &tree).await;
+            // It can be asked for again, under the same name or another.
+            let transfer = if step % 2 == 0 { transfer } else { Uuid::new_v4() };
+            let again = start(&after, &world.system, &world, goes_out, transfer, id).await;
+            if is_placed == goes_out {
+                ways[1] += 1;
+            } else {
+                ways[0] += 1;
+                assert!(again.is_ok(), "{again:?} at step {step}");
+            }
+            if !power.is_cut() {
+                break;
+            }
+        }
+    }
+    assert!(ways.iter().all(|count| *count > 0), "not done and done: {ways:?}");
+}
+
+async fn start(
+    catalog: &Catalog,
+    branes: &dyn avvy_catalog::Branes,
+    world: &World,
+    goes_out: bool,
+    transfer: Uuid,
+    id: Uuid,
+) -> Result<Moved, Code> {
+    let ada = &claims(ADA);
+    let answer = match goes_out {
+        true => catalog.place(branes, ada, transfer, id, place(world), NOW_S).await,
+        false => {
+            let object = ObjectId::new(id);
+            catalog.take(branes, ada, transfer, world.brane, object, NOW_S).await
+        }
+    };
+    answer.map_err(|denied| denied.code)
+}
+
+#[tokio::test]
+async fn placing_survives_a_failure_at_each_step() {
+    survives(true).await;
+}
+
+#[tokio::test]
+async fn taking_survives_a_failure_at_each_step() {
+    survives(false).await;
+}
+
+/// Polls a future so often and no more.
+struct Dropped<F> {
+    inner: F,
+    polls: usize,
+}
+
+impl<F: Future + Unpin> Future for Dropped<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<F::Output>> {
+        if self.polls == 0 {
+            return Poll::Ready(None);
+        }
+        self.polls -= 1;
+        Pin::new(&mut self.inner).poll(context).map(Some)
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_given_up_leaves_nothing_between() {
+    for goes_out in [true, false] {
+        for polls in 0..12 {
+            let world = World::new().await;
+            let tree = tree(&world).await;
+            let id = tree.0.thing.id;
+            let (catalog, system) = (world.catalog(), &world.system);
+            if !goes_out {
+                start(&catalog, system, &world, true, Uuid::new_v4(), id).await.unwrap();
+            }
+            let inner = pin!(start(&catalog, system, &world, goes_out, Uuid::new_v4(), id));
+            let _ = Dropped { inner, polls }.await;
+            catalog.end_transfers(system, LATER_S).await.unwrap();
+            is_placed(&world, &tree).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_two_at_once_one_is_done() {
+    let world = World::new().await;
+    let tree = tree(&world).await;
+    let (catalog, system, id) = (world.catalog(), &world.system, tree.0.thing.id);
+    for goes_out in [true, false] {
+        let go = || start(&catalog, system, &world, goes_out, Uuid::new_v4(), id);
+        let (one, other) = join(go(), go()).await;
+        assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+        assert_eq!(is_placed(&world, &tree).await, goes_out);
+    }
+}
+
+#[tokio::test]
+async fn what_is_changed_on_the_way_stays_in_the_brane() {
+    let world = World::new().await;
+    let tree = tree(&world).await;
+    let (catalog, system, id) = (world.catalog(), &world.system, tree.0.thing.id);
+    start(&catalog, system, &world, true, Uuid::new_v4(), id).await.unwrap();
+    let change = Operation::Update {
+        target: Target::Id(ObjectId::new(tree.1.thing.id)),
+        patch: PropsPatch::new(world::entries("changed")).unwrap(),
+    };
+    let branes = world.that_changes(change);
+    let taken = start(&catalog, &branes, &world, false, Uuid::new_v4(), id).await;
+    assert_eq!(taken, Err(Code::Conflict));
+    assert!(is_placed(&world, &tree).await);
+    start(&catalog, system, &world, false, Uuid::new_v4(), id).await.unwrap();
+    let leaf = catalog.object(tree.1.thing.id, ADA, NOW_S).await.unwrap().thing;
+    let What::Object(leaf) = leaf.what else { panic!() };
+    assert_eq!(leaf.props, props("changed"));
+}
+
+/// Somebody who has seen an object in a brane gives its id to one of theirs.
+#[tokio::test]
+async fn an_id_that_another_has_is_no_reason_to_stay() {
+    let world = World::new().await;
+    let tree = tree(&world).await;
+    let (catalog, system, id) = (world.catalog(), &world.system, tree.0.thing.id);
+    start(&catalog, system, &world, true, Uuid::new_v4(), id).await.unwrap();
+    catalog.create_object(BOB, id, block("mine"), NOW_S).await.unwrap();
+    let moved = start(&catalog, system, &world, false, Uuid::new_v4(), id).await.unwrap();
+    assert_ne!(moved.objects[0], id);
+    assert_eq!(moved.objects[1], tree.1.thing.id);
+    let there = catalog.object(moved.objects[0], ADA, NOW_S).await.unwrap();
+    assert_eq!(there.thing.label.name, "Root");
+}

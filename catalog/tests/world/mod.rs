@@ -1,0 +1,328 @@
+//! A real system on a store in memory, and failures between it and the catalog.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig, WriteRequest, Written};
+use avvy_auth::{Claims, Issuer, Keys, Policy};
+use avvy_catalog::{Answer, Branes, Catalog, CatalogLimits, Label, NewObject, Prototype, Stored};
+use avvy_model::{
+    BraneId, ClientId, Code, Counter, Edit, EditId, Grid, Handle, Kind, NumberedEdit, Object,
+    ObjectId, Operation, PropKey, Props, Role, TraceId, Transform, UserId, Value, ValueLimits,
+    Visibility,
+};
+use avvy_persistence::memory::MemoryStore;
+use avvy_persistence::records::{
+    Collection, Commit, CommitOutcome, Query, Record, RecordKey, RecordPage, Records, StoredRecord,
+    Swept,
+};
+use avvy_persistence::{BoxFuture, StoreError};
+use uuid::Uuid;
+
+pub const NOW_S: u64 = 1_700_000_000;
+pub const ADA: UserId = UserId::new(Uuid::from_u128(0x4000_8000_0000_0000_0ada));
+pub const BOB: UserId = UserId::new(Uuid::from_u128(0x4000_8000_0000_0000_0b0b));
+
+/// A brane of Ada's that anybody may see, and inventories beside it.
+pub struct World {
+    pub system: System,
+    pub brane: BraneId,
+    store: Arc<MemoryStore>,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let policy = Policy { issuer: "t".to_owned(), audience: "t".to_owned(), leeway_s: 0 };
+        let verifier = Issuer::new(Keys::generate([7; 32]), policy).verifier();
+        let system = System::start(store.clone(), verifier, SystemConfig::default()).await;
+        let system = system.unwrap();
+        let brane = BraneId::new(Uuid::from_u128(0x4000_8000_0000_0000_0001));
+        let record = BraneRecord {
+            id: brane,
+            owner: ADA,
+            name: "Hall".to_owned(),
+            kind: BraneKind::Public,
+            visibility: Visibility::Public,
+            created_ms: 0,
+            grid: Grid::default(),
+        };
+        system.create_brane(record).await.unwrap();
+        Self { system, brane, store }
+    }
+
+    /// Where nothing fails.
+    pub fn catalog(&self) -> Catalog {
+        Catalog::new(self.store.clone(), CatalogLimits::default())
+    }
+
+    /// Where everything fails once the power is cut.
+    pub fn with(&self, power: &Arc<Power>) -> (Catalog, Cut) {
+        let records = CutRecords { store: self.store.clone(), power: power.clone() };
+        let catalog = Catalog::new(Arc::new(records), CatalogLimits::default());
+        (catalog, Cut { system: self.system.clone(), power: power.clone() })
+    }
+
+    /// Branes in which this is done after somebody has looked.
+    pub fn that_changes(&self, change: Operation) -> Changing {
+        Changing { system: self.system.clone(), change: Mutex::new(Some(change)) }
+    }
+
+    /// An object of the brane.
+    pub async fn find(&self, id: Uuid) -> Option<(Handle, Object)> {
+        let view = self.system.view(self.brane, &claims(ADA)).await.unwrap();
+        let found = view.world.iter_from(Handle::ROOT).find(|(_, object)| object.id.uuid() == id);
+        found.map(|(handle, object)| (handle, object.clone()))
+    }
+}
+
+pub fn claims(user: UserId) -> Claims {
+    Claims {
+        user,
+        // Bob may look, and no more.
+        role: if user == ADA { Role::Builder } else { Role::Visitor },
+        name: None,
+        branes: Vec::new(),
+        token: Uuid::from_u128(1),
+        session: None,
+        issued_s: 0,
+        expires_s: u64::MAX,
+    }
+}
+
+/// Whether a step is done when the power goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum When {
+    Before,
+    After,
+}
+
+/// Lasts for so many steps.
+pub struct Power {
+    steps: AtomicUsize,
+    when: When,
+}
+
+/// Past the last step.
+const CUT: usize = usize::MAX;
+
+impl Power {
+    pub fn for_steps(steps: usize, when: When) -> Arc<Self> {
+        Arc::new(Self { steps: AtomicUsize::new(steps), when })
+    }
+
+    pub fn is_cut(&self) -> bool {
+        self.steps.load(Ordering::SeqCst) == CUT
+    }
+
+    /// Does a step, unless the power goes before; whether it is answered.
+    async fn step<T, E>(&self, done: impl Future<Output = Result<T, E>>, gone: E) -> Result<T, E> {
+        let left = self.steps.load(Ordering::SeqCst);
+        if left == CUT {
+            return Err(gone);
+        }
+        self.steps.store(left.checked_sub(1).unwrap_or(CUT), Ordering::SeqCst);
+        match (left, self.when) {
+            (0, When::Before) => Err(gone),
+            (0, When::After) => {
+                let _ = done.await;
+                Err(gone)
+            }
+            _ => done.await,
+        }
+    }
+}
+
+/// Branes that are out of reach when the power is cut.
+pub struct Cut {
+    system: System,
+    power: Arc<Power>,
+}
+
+impl Branes for Cut {
+    fn tree<'a>(
+        &'a self,
+        brane: BraneId,
+        claims: &'a Claims,
+        root: ObjectId,
+        max: usize,
+    ) -> Answer<'a, Vec<(Handle, Object)>> {
+        let tree = self.system.tree(brane, claims, root, max);
+        Box::pin(self.power.step(tree, Code::Unavailable.into()))
+    }
+
+    fn write_if<'a>(
+        &'a self,
+        brane: BraneId,
+        claims: &'a Claims,
+        request: WriteRequest,
+        only_if: Vec<(Handle, [u8; 16])>,
+    ) -> Answer<'a, Written> {
+        let write = self.system.write_if(brane, claims, request, only_if);
+        Box::pin(self.power.step(write, Code::Timeout.into()))
+    }
+
+    fn was_applied(&self, brane: BraneId, of: EditId) -> Answer<'_, bool> {
+        let applied = self.system.was_applied(brane, of);
+        Box::pin(self.power.step(applied, Code::Unavailable.into()))
+    }
+}
+
+/// Branes in which somebody else is quick.
+pub struct Changing {
+    system: System,
+    change: Mutex<Option<Operation>>,
+}
+
+impl Branes for Changing {
+    fn tree<'a>(
+        &'a self,
+        brane: BraneId,
+        claims: &'a Claims,
+        root: ObjectId,
+        max: usize,
+    ) -> Answer<'a, Vec<(Handle, Object)>> {
+        Box::pin(async move {
+            let tree = self.system.tree(brane, claims, root, max).await?;
+            let change = self.change.lock().unwrap().take();
+            if let Some(change) = change {
+                let edit = Edit::One(change);
+                let edits = vec![NumberedEdit { counter: Counter(1), edit }];
+                let client = ClientId::new(Uuid::new_v4());
+                let trace = TraceId::new(Uuid::new_v4());
+                let request = WriteRequest { client, known: false, edits, trace };
+                let written = self.system.write(brane, claims, request).await.unwrap();
+                written.outcomes[0].1.unwrap();
+            }
+            Ok(tree)
+        })
+    }
+
+    fn write_if<'a>(
+        &'a self,
+        brane: BraneId,
+        claims: &'a Claims,
+        request: WriteRequest,
+        only_if: Vec<(Handle, [u8; 16])>,
+    ) -> Answer<'a, Written> {
+        Box::pin(self.system.write_if(brane, claims, request, only_if))
+    }
+
+    fn was_applied(&self, brane: BraneId, of: EditId) -> Answer<'_, bool> {
+        Box::pin(self.system.was_applied(brane, of))
+    }
+}
+
+/// Records that are out of reach when the power is cut. Each commit is a step;
+/// what is only read is none.
+struct CutRecords {
+    store: Arc<MemoryStore>,
+    power: Arc<Power>,
+}
+
+impl CutRecords {
+    fn check(&self) -> Result<(), StoreError> {
+        match self.power.is_cut() {
+            true => Err(gone()),
+            false => Ok(()),
+        }
+    }
+}
+
+fn gone() -> StoreError {
+    StoreError::Closed
+}
+
+impl Records for CutRecords {
+    fn get(
+        &self,
+        of: &'static Collection,
+        key: RecordKey,
+        now_s: u64,
+    ) -> BoxFuture<'_, Result<Option<Arc<Record>>, StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            self.store.get(of, key, now_s).await
+        })
+    }
+
+    fn get_many(
+        &self,
+        of: &'static Collection,
+        keys: Vec<RecordKey>,
+        now_s: u64,
+    ) -> BoxFuture<'_, Result<Vec<Result<Option<Arc<Record>>, StoreError>>, StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            self.store.get_many(of, keys, now_s).await
+        })
+    }
+
+    fn list(
+        &self,
+        of: &'static Collection,
+        query: Query,
+        now_s: u64,
+    ) -> BoxFuture<'_, Result<RecordPage, StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            self.store.list(of, query, now_s).await
+        })
+    }
+
+    fn commit(
+        &self,
+        commit: Commit,
+        now_s: u64,
+    ) -> BoxFuture<'_, Result<CommitOutcome, StoreError>> {
+        // This store does it when it is asked, not when it is waited for.
+        let done = async move { self.store.commit(commit, now_s).await };
+        Box::pin(self.power.step(done, gone()))
+    }
+
+    fn sweep(&self, now_s: u64, limit: u32) -> BoxFuture<'_, Result<Swept, StoreError>> {
+        self.store.sweep(now_s, limit)
+    }
+
+    fn scan(
+        &self,
+        after: Option<(String, RecordKey)>,
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {
+        self.store.scan(after)
+    }
+}
+
+pub fn label(name: &str) -> Label {
+    Label { name: name.to_owned(), ..Label::default() }
+}
+
+pub fn entries(text: &str) -> Vec<(PropKey, Option<Value>)> {
+    let key = PropKey::new("says", &ValueLimits::NONE).unwrap();
+    vec![(key, Some(Value::text(text)))]
+}
+
+pub fn props(text: &str) -> Props {
+    let limits = ValueLimits::NONE;
+    let entry = (PropKey::new("says", &limits).unwrap(), Value::text(text));
+    Props::from_entries(vec![entry], &limits).unwrap()
+}
+
+pub fn says(text: &str) -> Prototype {
+    Prototype { defaults: props(text), ..Prototype::default() }
+}
+
+pub fn block(name: &str) -> NewObject {
+    NewObject {
+        kind: Kind::Block,
+        label: label(name),
+        transform: Transform::IDENTITY,
+        props: Props::default(),
+        children: Vec::new(),
+        gallery: Vec::new(),
+    }
+}
+
+pub fn group(name: &str, children: &[&Stored]) -> NewObject {
+    let children = children.iter().map(|child| child.thing.id).collect();
+    NewObject { kind: Kind::Group, children, ..block(name) }
+}
