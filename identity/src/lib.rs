@@ -19,6 +19,7 @@ mod development;
 mod error;
 mod guard;
 mod keys;
+pub mod repeats;
 mod sessions;
 mod stored;
 mod users;

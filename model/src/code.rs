@@ -106,8 +106,14 @@ codes! {
     Banned = 1027, "banned";
     /// The user is kept from sending signals in this brane.
     Muted = 1028, "muted";
+    /// The idempotency key was used for another request.
+    KeyReused = 1029, "key_reused";
+    /// The same request is being done; ask again after `retry_after_ms`.
+    InProgress = 1030, "in_progress";
     /// It was changed since the version that the request names.
     PreconditionFailed = 1031, "precondition_failed";
+    /// The request has to name the version that it changes.
+    PreconditionRequired = 1032, "precondition_required";
 
     /// It was changed again and again meanwhile; read it and try again.
     Conflict = 1100, "conflict";
