@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
+use avvy_identity::repeats::RepeatLimits;
+
 use crate::socket::OutboxLimits;
 
+/// How long a request with an `Idempotency-Key` goes on after its client was
+/// answered that it took too long, in seconds.
+pub const REPEAT_GRACE_S: u64 = 30;
+
 /// Everything `net` can be told.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NetConfig {
     /// Open connections, HTTP and WebSocket together; more are dropped.
     pub max_connections: usize,
@@ -53,6 +59,14 @@ pub struct NetConfig {
     pub close_timeout: Duration,
     /// Bytes of the largest WebSocket message.
     pub max_message_bytes: usize,
+    /// Bytes of an answer above which it is packed for who can take that.
+    pub pack_above_bytes: u64,
+    /// How many requests with an `Idempotency-Key` are remembered.
+    pub repeats: RepeatLimits,
+    /// Origins whose pages may use the API; `*`: every one.
+    pub cors_origins: Vec<String>,
+    /// The token of `X-Admin-Token`; `None`: nothing is for operators.
+    pub admin_token: Option<String>,
     /// Of every WebSocket connection.
     pub outbox: OutboxLimits,
 }
@@ -81,6 +95,14 @@ impl Default for NetConfig {
             max_addresses: 65_536,
             close_timeout: Duration::from_secs(5),
             max_message_bytes: 256 * 1024,
+            pack_above_bytes: 1_024,
+            repeats: RepeatLimits {
+                keys_per_day: 10_000,
+                bytes_per_day: 64 * 1024 * 1024,
+                claim_s: 120,
+            },
+            cors_origins: Vec::new(),
+            admin_token: None,
             outbox: OutboxLimits {
                 high_water_bytes: 512 * 1024,
                 low_water_bytes: 64 * 1024,

@@ -32,7 +32,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
-pub use config::NetConfig;
+pub use avvy_identity::repeats::RepeatLimits;
+pub use config::{NetConfig, REPEAT_GRACE_S};
 pub use people::SystemRevocations;
 pub use socket::OutboxLimits;
 

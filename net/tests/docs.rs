@@ -5,8 +5,10 @@
 mod common;
 
 use common::TestServer;
+use serde_json::Value as Json;
 
 const API: &str = include_str!("../../docs/API.md");
+const OPENAPI: &str = include_str!("../../docs/openapi.json");
 const PROTOCOL: &str = include_str!("../../protocol/PROTOCOL.md");
 const ID: &str = "5f1d2c6a-3b7e-4c1d-9a52-1e0f6d7c8b90";
 
@@ -19,11 +21,20 @@ async fn the_routes_are_those_of_the_documents() {
     let headings = API.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'));
     let mut routes: Vec<(&str, &str)> =
         headings.map(|heading| heading.split_once(' ').unwrap()).collect();
-    assert_eq!(routes.len(), 6);
     let table = API.split("\n| path | 200 means |").nth(1).unwrap();
     let rows = table.split("\n\n").next().unwrap().split("\n| `").skip(1);
     routes.extend(rows.map(|row| ("GET", row.split('`').next().unwrap())));
     routes.push(("GET", "/ws"));
+    let document: Json = serde_json::from_str(OPENAPI).unwrap();
+    let mut served: Vec<(String, &str)> = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let methods = methods.as_object().unwrap().keys();
+        served.extend(methods.map(|method| (method.to_uppercase(), path.as_str())));
+    }
+    for (method, path) in &served {
+        assert!(routes.contains(&(method, path)), "API.md does not tell of {method} {path}");
+    }
+    assert_eq!(served.len(), routes.len());
     for (method, path) in &routes {
         let answer = client.ask(method, &path.replace("{id}", ID), &[], b"").await;
         let details = String::from_utf8_lossy(&answer.body).into_owned();
@@ -31,9 +42,9 @@ async fn the_routes_are_those_of_the_documents() {
     }
     for (name, document) in [("API.md", API), ("PROTOCOL.md", PROTOCOL)] {
         for path in document.split("/api/v1/").skip(1) {
-            let end = path.find(|c: char| !c.is_ascii_alphanumeric() && !"-/{}".contains(c));
+            let end = path.find(|c: char| !c.is_ascii_alphanumeric() && !"-/{}.".contains(c));
             let path = format!("/api/v1/{}", &path[..end.unwrap_or(path.len())]);
-            let path = path.replace(ID, "{id}");
+            let path = path.trim_end_matches('.').replace(ID, "{id}");
             assert!(routes.iter().any(|(_, route)| *route == path), "{name} names {path}");
         }
     }

@@ -3,22 +3,27 @@
 //! They are CBOR; the JSON form is made from it by the rule of
 //! [`crate::json`]. Transforms are 16 float64, row-major, ids UUID text.
 
+mod branes;
+mod health;
+mod objects;
+#[cfg(feature = "openapi")]
+pub mod schema;
 mod submit;
+mod tokens;
 mod words;
 
-use std::collections::BTreeMap;
-
-use avvy_model::{
-    BraneId, Code, Followed, Handle, Kind, Object, ObjectId, Position, Props, PrototypeId, TraceId,
-    UserId, Visibility,
-};
+use avvy_model::{Code, TraceId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{self, code, from_cbor, kind, position, text, to_cbor_value, visibility, whole};
+use crate::codec::{self, code, from_cbor, text, to_cbor_value, whole};
 use crate::{Channel, DecodeError, ErrorMessage, json};
 
+pub use branes::{BraneBody, BranePage, CreateBrane};
+pub use health::HealthBody;
+pub use objects::{ObjectBody, ObjectPage};
 pub use submit::{EditOutcome, EditResult, SubmitEdits, SubmitResponse, decode_submit};
+pub use tokens::{RevokeTokens, RevokedBody};
 
 /// The form of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -92,9 +97,11 @@ fn cbor_body(
 
 /// `ErrorMessageResponse`: every error, on HTTP and on the WebSocket.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorMessageResponse {
     /// The stable code, by its name.
     #[serde(with = "code")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::code))]
     pub code: Code,
     /// The same code by its number.
     pub number: u16,
@@ -105,6 +112,7 @@ pub struct ErrorMessageResponse {
     pub details: Option<String>,
     /// Finds the request in the server's log.
     #[serde(with = "text")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::id))]
     pub trace_id: TraceId,
     /// When to try again, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,6 +125,7 @@ pub struct ErrorMessageResponse {
     pub operation: Option<String>,
     /// The channel that it concerns, on the WebSocket.
     #[serde(default, rename = "ch", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::handle))]
     pub channel: Option<Channel>,
     /// With `moved`: the URL of the node where the brane is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -154,154 +163,4 @@ impl From<ErrorMessageResponse> for ErrorMessage {
             address: body.address,
         }
     }
-}
-
-/// A brane, as `GET /api/v1/brane/{id}` shows it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct BraneBody {
-    /// Its id; also the id of its root object.
-    #[serde(with = "text")]
-    pub id: BraneId,
-    /// Its name for people.
-    pub name: String,
-    /// Whose it is.
-    #[serde(with = "text")]
-    pub owner: UserId,
-    /// What it is for: `personal`, `showcase`, `rental` or `public`.
-    pub kind: String,
-    /// Who may see it.
-    #[serde(with = "visibility")]
-    pub visibility: Visibility,
-    /// When it was made, Unix time in seconds.
-    #[serde(with = "whole")]
-    pub timestamp: u64,
-}
-
-/// Asks for a new brane.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct CreateBrane {
-    /// Its id, drawn by the client (UUID v4), so that the request can be
-    /// repeated; the server draws one when there is none.
-    #[serde(default, with = "codec::text_option", skip_serializing_if = "Option::is_none")]
-    pub id: Option<BraneId>,
-    /// Its name for people.
-    pub name: String,
-    /// What it is for; `personal` when left out.
-    #[serde(default = "personal")]
-    pub kind: String,
-    /// Who may see it; private when left out.
-    #[serde(default = "private", with = "visibility")]
-    pub visibility: Visibility,
-    /// The edge of the cells that its areas go by, in metres, 0.1 to 10,000;
-    /// 16 when left out.
-    #[serde(default, with = "words::real_option", skip_serializing_if = "Option::is_none")]
-    pub cell_size: Option<f64>,
-}
-
-/// Asks for tokens of one's own to be revoked: one of the three, or none for
-/// the token that asks.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct RevokeTokens {
-    /// The token itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
-    /// The token's `jti`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// All whose `iat` is before this, in Unix seconds; a later time than now
-    /// counts as now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<u64>,
-}
-
-/// Tokens were revoked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct RevokedBody {
-    /// The Unix second until which it is remembered: they have ended by then.
-    #[serde(with = "whole")]
-    pub until: u64,
-}
-
-/// A page of branes.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct BranePage {
-    /// The oldest first.
-    pub branes: Vec<BraneBody>,
-    /// Give this as `after` to get the next page; absent on the last one.
-    /// What is in it is the server's business.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<String>,
-}
-
-/// An object of a brane.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct ObjectBody {
-    /// Its ordinal in the brane.
-    pub handle: Handle,
-    /// Its name everywhere.
-    #[serde(with = "text")]
-    pub id: ObjectId,
-    /// The group it is in; the root is in itself.
-    #[serde(with = "text")]
-    pub parent: ObjectId,
-    /// Group or block.
-    #[serde(with = "kind")]
-    pub kind: Kind,
-    /// Whose it is.
-    #[serde(with = "text")]
-    pub owner: UserId,
-    /// Row-major 4 x 4 matrix relative to the parent, metres in the last column.
-    #[serde(with = "words::matrix")]
-    pub transform: [f64; 16],
-    /// Its own properties.
-    #[serde(with = "words::props")]
-    pub props: Props,
-    /// Its properties with the defaults of its prototype; absent when these are
-    /// its own.
-    #[serde(default, with = "words::optional_props", skip_serializing_if = "Option::is_none")]
-    pub in_effect: Option<Props>,
-}
-
-impl ObjectBody {
-    /// The body of an object whose parent has this id, in a brane that follows
-    /// these prototypes.
-    pub fn new(
-        handle: Handle,
-        object: &Object,
-        parent: ObjectId,
-        followed: &BTreeMap<PrototypeId, Followed>,
-    ) -> Self {
-        let defaults = object.prototype().and_then(|prototype| followed.get(&prototype));
-        Self {
-            handle,
-            id: object.id,
-            parent,
-            kind: object.kind,
-            owner: object.owner,
-            transform: object.transform.to_matrix(),
-            props: object.props.clone(),
-            in_effect: defaults.map(|followed| object.props.over(&followed.defaults)),
-        }
-    }
-}
-
-/// A page of a brane's objects.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct ObjectPage {
-    /// The state that the page shows. Pages of one walk may show different ones.
-    #[serde(with = "position")]
-    pub at: Position,
-    /// In the order of their handles.
-    pub objects: Vec<ObjectBody>,
-    /// Give this as `after` to get the next page; absent on the last one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<Handle>,
-}
-
-fn personal() -> String {
-    "personal".to_owned()
-}
-
-const fn private() -> Visibility {
-    Visibility::Private
 }

@@ -14,7 +14,7 @@ use avvy_flow::group_commit::GroupCommitConfig;
 use avvy_flow::lease::hand_over::HandOverConfig;
 use avvy_flow::people::{PeopleConfig, Rate};
 use avvy_flow::{AdmissionConfig, LeaseConfig};
-use avvy_net::{NetConfig, OutboxLimits};
+use avvy_net::{NetConfig, OutboxLimits, REPEAT_GRACE_S, RepeatLimits};
 use avvy_persistence::cache::{CacheOptions, Caches};
 use avvy_persistence::memory::MemoryStore;
 use avvy_persistence::records::Records;
@@ -325,7 +325,7 @@ pub fn system(config: &Config) -> SystemConfig {
 
 /// Options of the network side.
 pub fn net(config: &Config) -> NetConfig {
-    let Config { limits, session, server, .. } = config;
+    let Config { limits, api, session, server, .. } = config;
     NetConfig {
         max_connections: limits.max_connections as usize,
         max_connections_per_address: limits.max_connections_per_address as usize,
@@ -348,6 +348,15 @@ pub fn net(config: &Config) -> NetConfig {
         max_addresses: limits.max_addresses as usize,
         max_message_bytes: limits.max_message_bytes as usize,
         close_timeout: Duration::from_millis(session.close_timeout_ms),
+        pack_above_bytes: api.pack_above_bytes,
+        repeats: RepeatLimits {
+            keys_per_day: api.keys_per_day,
+            bytes_per_day: api.kept_bytes_per_day,
+            // Longer than the task of a request lives, with all that is kept.
+            claim_s: limits.request_timeout_ms.div_ceil(1_000) + 2 * REPEAT_GRACE_S,
+        },
+        cors_origins: api.origins(),
+        admin_token: Some(api.admin_token.0.clone()).filter(|token| !token.is_empty()),
         outbox: OutboxLimits {
             high_water_bytes: session.outbox_high_water_bytes as usize,
             low_water_bytes: session.outbox_low_water_bytes as usize,

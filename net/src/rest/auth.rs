@@ -1,5 +1,6 @@
 //! Who asks.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use avvy_auth::Claims;
@@ -24,10 +25,25 @@ pub(super) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Failure> {
-    let token = bearer(request.headers()).ok_or(Code::NotAuthenticated)?;
-    let caller = Caller(Arc::new(app.system.verify(token)?));
+    let caller = verify(&app, request.headers())?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
+}
+
+fn verify(app: &App, headers: &HeaderMap) -> Result<Caller, Failure> {
+    let token = bearer(headers).ok_or(Code::NotAuthenticated)?;
+    Ok(Caller(Arc::new(app.system.verify(token)?)))
+}
+
+/// Whether there is a token that counts, where anyone may ask.
+pub(super) struct Token(pub(super) Result<Caller, Failure>);
+
+impl FromRequestParts<App> for Token {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        Ok(Self(verify(app, &parts.headers)))
+    }
 }
 
 /// Whose token it is. Only behind [`authenticate`].

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,12 +19,13 @@ use super::edge::Arrival;
 use super::negotiate::body_format;
 use super::{App, Failure};
 
-/// A whole body and its form.
+/// A whole body and its form. Cloning shares it.
+#[derive(Clone)]
 pub(super) struct Payload {
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Bytes,
     pub(super) format: Format,
     /// Its share of [`crate::NetConfig::max_bodies_bytes`].
-    _share: Option<OwnedSemaphorePermit>,
+    _share: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl FromRequest<App> for Payload {
@@ -35,6 +37,10 @@ impl FromRequest<App> for Payload {
     /// they may.
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
+        // It was read already, to see whether the request comes again.
+        if let Some(payload) = parts.extensions.remove::<Self>() {
+            return Ok(payload);
+        }
         let arrival = Arrival::from_request_parts(&mut parts, app).await?;
         let format = body_format(&parts.headers)?;
         if parts.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
@@ -51,7 +57,7 @@ impl FromRequest<App> for Payload {
                 .status(StatusCode::REQUEST_TIMEOUT)
                 .details("the body did not come in time"))
         })?;
-        Ok(Self { bytes, format, _share: share })
+        Ok(Self { bytes: bytes.into(), format, _share: share.map(Arc::new) })
     }
 }
 

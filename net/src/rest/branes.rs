@@ -12,8 +12,30 @@ use uuid::{Uuid, Variant};
 use super::auth::Caller;
 use super::body::{BraneOf, Page, Payload};
 use super::edge::Arrival;
+use super::route::{AFTER, LIMIT, Route};
 use super::{App, Failure};
 use crate::time::unix_ms;
+
+/// A brane's record does not change.
+const VERSION: u64 = 1;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/brane", list, "The caller's own branes and the public ones, oldest first.")
+            .reads(&[AFTER, LIMIT])
+            .answers::<BranePage>(StatusCode::OK, "A page; without `next` the last one."),
+        Route::post("/brane", create, "Makes a brane that belongs to the token's user.")
+            .takes::<CreateBrane>()
+            .answers::<BraneBody>(StatusCode::CREATED, "It was made; `Location` is its path.")
+            .answers::<BraneBody>(StatusCode::OK, "This very brane was made before.")
+            .fails(&[Code::Forbidden, Code::Exists, Code::TooManyBranes, Code::Damaged])
+            .tagged(),
+        Route::get("/brane/{id}", read, "A brane.")
+            .tagged()
+            .answers::<BraneBody>(StatusCode::OK, "The brane.")
+            .fails(&[Code::Banned, Code::Damaged, Code::Moved]),
+    ]
+}
 
 /// `POST /api/v1/brane`. Repeating a request with an id of the client's own
 /// answers 200 with the brane that is there, 201 when it was not.
@@ -24,7 +46,7 @@ pub(super) async fn create(
     payload: Payload,
 ) -> Result<Response, Failure> {
     let asked = rest::decode(&payload.bytes, payload.format, app.config.max_body_bytes)?;
-    let record = new_record(asked, &claims)?;
+    let record = new_record(asked, &claims, || arrival.draw("brane"))?;
     app.system.account(&claims).take(Verb::Create)?;
     // Asked first, since a store takes the same record twice without a word.
     let (status, record) = match existing(&app, &record, &claims).await? {
@@ -39,7 +61,7 @@ pub(super) async fn create(
             Err(code) => return Err(code.into()),
         },
     };
-    let mut response = arrival.reply(status, &brane_body(&record));
+    let mut response = arrival.versioned(status, VERSION, &brane_body(&record));
     // A path of ASCII is a header's value; it cannot fail.
     if let Ok(path) = HeaderValue::try_from(format!("/api/v1/brane/{}", record.id)) {
         response.headers_mut().insert(header::LOCATION, path);
@@ -73,7 +95,7 @@ pub(super) async fn read(
     BraneOf(brane): BraneOf,
 ) -> Result<Response, Failure> {
     let record = app.system.brane(brane, &claims).await?;
-    Ok(arrival.reply(StatusCode::OK, &brane_body(&record)))
+    Ok(arrival.versioned(StatusCode::OK, VERSION, &brane_body(&record)))
 }
 
 /// The brane that was asked for, if it is there already.
@@ -96,13 +118,17 @@ async fn existing(
     }
 }
 
-fn new_record(asked: CreateBrane, claims: &Claims) -> Result<BraneRecord, Failure> {
+fn new_record(
+    asked: CreateBrane,
+    claims: &Claims,
+    draw: impl FnOnce() -> Uuid,
+) -> Result<BraneRecord, Failure> {
     if claims.role == Role::Visitor {
         return Err(Failure::new(Code::Forbidden).details("a visitor's token creates no branes"));
     }
     let CreateBrane { id, name, kind, visibility, cell_size } = asked;
     let malformed = |details: &str| Failure::new(Code::Malformed).details(details);
-    let id = id.unwrap_or_else(|| BraneId::new(Uuid::new_v4()));
+    let id = id.unwrap_or_else(|| BraneId::new(draw()));
     if id.uuid().get_version_num() != 4 || id.uuid().get_variant() != Variant::RFC4122 {
         return Err(malformed("id: a UUID of version 4"));
     }
@@ -160,6 +186,10 @@ mod tests {
         }
     }
 
+    fn record(asked: CreateBrane, claims: &Claims) -> Result<BraneRecord, Failure> {
+        new_record(asked, claims, || Uuid::from_u128(0x4000_8000_0000_0000_0009))
+    }
+
     fn asked(name: &str, kind: &str) -> CreateBrane {
         let visibility = Visibility::Public;
         let (name, kind) = (name.to_owned(), kind.to_owned());
@@ -180,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_new_brane_belongs_to_the_caller() {
-        let record = new_record(asked("Hall", "showcase"), &claims(Role::Builder)).unwrap();
+        let record = record(asked("Hall", "showcase"), &claims(Role::Builder)).unwrap();
         assert_eq!(record.owner, claims(Role::Builder).user);
         assert_eq!((record.kind, record.visibility), (BraneKind::Showcase, Visibility::Public));
         assert_eq!(record.id.uuid().get_version_num(), 4);
@@ -190,19 +220,19 @@ mod tests {
     fn refuses_what_no_brane_can_be() {
         let long = "n".repeat(MAX_NAME_BYTES + 1);
         for (name, kind) in [("", "public"), (" ", "public"), ("a\nb", "public"), ("a", "castle")] {
-            let refused = new_record(asked(name, kind), &claims(Role::Owner)).unwrap_err();
+            let refused = record(asked(name, kind), &claims(Role::Owner)).unwrap_err();
             assert_eq!(refused.code(), Code::Malformed, "{name:?} {kind:?}");
         }
-        assert!(new_record(asked(&long, "public"), &claims(Role::Owner)).is_err());
-        assert!(new_record(asked(&long[1..], "public"), &claims(Role::Owner)).is_ok());
+        assert!(record(asked(&long, "public"), &claims(Role::Owner)).is_err());
+        assert!(record(asked(&long[1..], "public"), &claims(Role::Owner)).is_ok());
         let own_id = CreateBrane { id: Some(BraneId::new(Uuid::nil())), ..asked("a", "public") };
-        assert_eq!(new_record(own_id, &claims(Role::Owner)).unwrap_err().code(), Code::Malformed);
+        assert_eq!(record(own_id, &claims(Role::Owner)).unwrap_err().code(), Code::Malformed);
         for size in [0.0, 0.09, 10_000.1, -16.0, f64::NAN, f64::INFINITY] {
             let sized = CreateBrane { cell_size: Some(size), ..asked("a", "public") };
-            let refused = new_record(sized, &claims(Role::Owner)).unwrap_err();
+            let refused = record(sized, &claims(Role::Owner)).unwrap_err();
             assert_eq!(refused.code(), Code::Malformed, "cells of {size} m");
         }
-        let visitor = new_record(asked("a", "public"), &claims(Role::Visitor)).unwrap_err();
+        let visitor = record(asked("a", "public"), &claims(Role::Visitor)).unwrap_err();
         assert_eq!(visitor.code(), Code::Forbidden);
     }
 }

@@ -4,7 +4,7 @@ use avvy_actors::{WriteRequest, Written};
 use avvy_model::{Code, Refusal};
 use avvy_protocol::RefusedEdit;
 use avvy_protocol::codec::DecodeLimits;
-use avvy_protocol::rest::{EditOutcome, EditResult, SubmitResponse, decode_submit};
+use avvy_protocol::rest::{EditOutcome, EditResult, SubmitEdits, SubmitResponse, decode_submit};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -12,7 +12,25 @@ use axum::response::Response;
 use super::auth::Caller;
 use super::body::{BraneOf, Payload};
 use super::edge::{Arrival, take_requests};
+use super::route::Route;
 use super::{App, Failure};
+
+/// Edits have numbers of their own by which they are done once.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::post("/brane/{id}/edits", submit, "Applies edits, and waits until they last.")
+            .unkeyed()
+            .takes::<SubmitEdits>()
+            .answers::<SubmitResponse>(StatusCode::OK, "What became of each.")
+            .fails(&[
+                Code::Banned,
+                Code::ClientTaken,
+                Code::ClientUnknown,
+                Code::Damaged,
+                Code::Moved,
+            ]),
+    ]
+}
 
 /// Answers when every edit has its outcome and those that were applied are
 /// durable. Each operation after the first counts as a request of its own in

@@ -24,15 +24,22 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(code: Code) -> Self {
-        let retry_after_ms =
-            matches!(code, Code::Unavailable | Code::BraneFull | Code::RateLimited)
-                .then_some(PAUSE_MS);
+        let retry_after_ms = matches!(
+            code,
+            Code::Unavailable | Code::BraneFull | Code::RateLimited | Code::InProgress
+        )
+        .then_some(PAUSE_MS);
         Self { code, status: None, details: None, retry_after_ms, address: None }
     }
 
     /// More for people.
     pub(crate) fn details(self, details: impl Into<String>) -> Self {
         Self { details: Some(details.into()), ..self }
+    }
+
+    /// When trying again helps.
+    pub(super) fn retry_after_ms(self, ms: u64) -> Self {
+        Self { retry_after_ms: Some(ms), ..self }
     }
 
     /// Another status than the code's own.
@@ -156,8 +163,11 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         | Code::PrototypeInUse
         | Code::OutcomeUnknown
         | Code::ClientUnknown
-        | Code::ClientTaken => StatusCode::CONFLICT,
+        | Code::ClientTaken
+        | Code::KeyReused
+        | Code::InProgress => StatusCode::CONFLICT,
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+        Code::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
         Code::TooLarge | Code::BatchTooLarge | Code::ValueTooLarge | Code::PropsTooLarge => {
             StatusCode::PAYLOAD_TOO_LARGE
         }

@@ -3,6 +3,8 @@
 use axum::http::header;
 use axum::response::IntoResponse;
 
+use super::route::Route;
+
 const PAGE: &str = "<!doctype html>
 <html lang=\"en\">
 <meta charset=\"utf-8\">
@@ -21,7 +23,8 @@ to whoever asks for it.</p>
   <dt><code>/ws</code></dt>
   <dd>WebSocket: join a brane, see every change, make your own. <code>protocol/PROTOCOL.md</code></dd>
   <dt><code>/api/v1/brane</code></dt>
-  <dd>REST: create, list and read branes, submit edits. Needs a token. <code>docs/API.md</code></dd>
+  <dd>REST: create, list and read branes, submit edits. Needs a token. <a href=\"/api/v1/docs\">All
+    routes</a>, <code>docs/API.md</code></dd>
   <dt><a href=\"/healthz\"><code>/healthz</code></a>, <a href=\"/readyz\"><code>/readyz</code></a>,
     <a href=\"/livez\"><code>/livez</code></a></dt>
   <dd>Whether an edit gets through to everyone and to the disk; whether the server takes
@@ -31,6 +34,13 @@ to whoever asks for it.</p>
 </dl>
 </html>
 ";
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::probe("/", page, "Where a person lands who opens the server's address.")
+            .shows("text/html; charset=utf-8", "A page."),
+    ]
+}
 
 pub(super) async fn page() -> impl IntoResponse {
     let headers = [

@@ -5,15 +5,16 @@ use std::time::Duration;
 use avvy_actors::{ProbeReport, System};
 use avvy_auth::Claims;
 use avvy_model::{Code, Role, UserId};
+use avvy_protocol::rest::HealthBody;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Serialize;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::cached::Cached;
 use super::edge::Arrival;
+use super::route::Route;
 use super::{App, Failure};
 
 /// So long an answer stands, so that asking cannot load the server.
@@ -26,20 +27,24 @@ pub(super) struct Health {
     probe: Cached<ProbeReport>,
 }
 
-#[derive(Serialize)]
-struct HealthBody {
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fan_out_us: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    durable_us: Option<u64>,
+pub(super) fn routes() -> Vec<Route> {
+    let well = |route: Route, meaning| route.answers::<HealthBody>(StatusCode::OK, meaning);
+    vec![
+        well(Route::probe("/livez", live, "Whether the process runs."), "It does."),
+        well(
+            Route::probe("/readyz", ready, "Whether requests may be sent here."),
+            "The store answers, and the server is not about to stop.",
+        ),
+        well(
+            Route::probe("/healthz", probe, "Whether an edit gets through."),
+            "One came back by fan-out and was durable just now.",
+        ),
+    ]
 }
-
-const OK: HealthBody = HealthBody { status: "ok", fan_out_us: None, durable_us: None };
 
 /// `GET /livez`: the process is up and its runtime runs.
 pub(super) async fn live(arrival: Arrival) -> Response {
-    arrival.reply(StatusCode::OK, &OK)
+    arrival.reply(StatusCode::OK, &HealthBody::ok())
 }
 
 /// `GET /readyz`: the store answers, and the server is not about to stop.
@@ -50,7 +55,7 @@ pub(super) async fn ready(State(app): State<App>, arrival: Arrival) -> Result<Re
     let (patience, system) = (app.config.health_timeout, app.system.clone());
     let store = || within(patience, async move { store_answers(&system).await });
     match app.health.ready.get(MAX_AGE, store).await {
-        Ok(()) => Ok(arrival.reply(StatusCode::OK, &OK)),
+        Ok(()) => Ok(arrival.reply(StatusCode::OK, &HealthBody::ok())),
         Err(code) => Err(sick("the store does not answer", code)),
     }
 }
@@ -62,8 +67,8 @@ pub(super) async fn probe(State(app): State<App>, arrival: Arrival) -> Result<Re
     let probe = || within(patience, async move { system.probe().await });
     match app.health.probe.get(MAX_AGE, probe).await {
         Ok(ProbeReport { fan_out_us, durable_us }) => {
-            let body =
-                HealthBody { fan_out_us: Some(fan_out_us), durable_us: Some(durable_us), ..OK };
+            let (fan_out_us, durable_us) = (Some(fan_out_us), Some(durable_us));
+            let body = HealthBody { fan_out_us, durable_us, ..HealthBody::ok() };
             Ok(arrival.reply(StatusCode::OK, &body))
         }
         Err(code) => Err(sick("an edit did not get through", code)),

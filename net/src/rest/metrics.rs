@@ -19,6 +19,7 @@ use axum::response::IntoResponse;
 
 use self::branes::BraneFigures;
 use super::cached::Cached;
+use super::route::Route;
 use super::{App, Failure};
 
 /// So long a page stands: collecting asks every open brane.
@@ -48,6 +49,13 @@ impl HttpMetrics {
         out.many("avvy_http_responses_total", "counter", "HTTP answers by class.", samples);
         by_code("avvy_http_errors_total", "HTTP errors by code.", &self.errors, out);
     }
+}
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::probe("/metrics", page, "Figures for Prometheus.")
+            .shows("text/plain; version=0.0.4; charset=utf-8", "All begin with `avvy_`."),
+    ]
 }
 
 /// The page; made at most once a second.

@@ -1,13 +1,49 @@
 //! HTTP: routes, and what every request goes through.
 //!
-//! [`edge`] is around all of them: rate, time, trace id, and the form of
-//! errors. Under `/api/v1` every request, also one for a path that does not
-//! exist, needs a token.
+//! [`edge`] is around all of them: rate, time, ids of the request, origins, and
+//! the form of errors.
+//!
+//! # How to add a route
+//!
+//! A family of routes is a module with a `routes()`, which [`all_routes`]
+//! lists. A [`Route`] is the handler and what is said of it in one value:
+//! `branes.rs` is the example. The router, `openapi.json`, the page under
+//! `/docs` and the tests that walk all routes are made from it.
+//!
+//! - **Who.** Under `/api/v1` a route needs a token unless it is
+//!   [`open`](Route::open), also one for a path that does not exist. The handler
+//!   takes [`auth::Caller`], and a rate of the caller's
+//!   [`Account`](avvy_actors::Account) for what costs more than it looks.
+//! - **Bodies** are types of `protocol/src/rest`, with `ToSchema` under its
+//!   feature `openapi` and an example in `document/examples.rs`. The handler
+//!   takes [`body::Payload`] and answers by [`edge::Arrival`].
+//! - **Errors** are a [`Failure`] of a code. [`Route::fails`] names those of the
+//!   route; those that every route of its kind has come by themselves.
+//! - **Again.** Every change can have an `Idempotency-Key`; under `/object`,
+//!   `/prototype` and `/users` it has to. [`repeat`] sees to that around the
+//!   handler, which draws its ids by [`edge::Arrival::draw`], so that a request
+//!   that was cut off finds on its second try what the first one made.
+//!   [`Route::unkeyed`] is for what is safe anyway, or whose answer is nothing to
+//!   be kept, such as tokens.
+//! - **Versions.** What can be changed is answered by
+//!   [`edge::Arrival::versioned`] with the version of its record, and is
+//!   [`tagged`](Route::tagged). A change takes [`conditional::IfMatch`], or
+//!   [`conditional::MustMatch`] where it has to be told which version it is for,
+//!   says so by [`Route::matched`], and hands the version that it checked on to
+//!   the store as what it expects.
+//! - **Lists** take [`body::Page`] and the parameters [`route::AFTER`] and
+//!   [`route::LIMIT`]. `next` is text that only the server understands, and stays
+//!   good when entries come and go: the key of the last entry, not a count.
 
+mod admin;
 mod auth;
 mod body;
 mod branes;
 mod cached;
+#[allow(dead_code, reason = "families of routes take what they need")]
+mod conditional;
+mod cors;
+mod document;
 mod edge;
 mod edits;
 mod failure;
@@ -17,19 +53,27 @@ mod jwks;
 mod metrics;
 mod negotiate;
 mod objects;
+mod repeat;
+#[allow(dead_code, reason = "families of routes take what they need")]
+mod route;
 mod tokens;
 mod trace;
 
+use std::collections::HashSet;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use avvy_actors::{Limit, System};
 use avvy_catalog::Catalog;
 use avvy_identity::Identity;
+use avvy_identity::repeats::Repeats;
 use avvy_model::Code;
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::get;
+use axum::http::Uri;
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use tokio::sync::{Semaphore, watch};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 
 use crate::Services;
 use crate::addresses::Addresses;
@@ -39,17 +83,24 @@ use crate::websocket;
 pub(crate) use auth::bearer;
 pub(crate) use failure::Failure;
 
-use edge::Requests;
+use admin::AdminToken;
+use auth::Token;
+use cors::Cors;
+use document::Document;
+use edge::{Requests, UnderWay};
 use health::Health;
 use metrics::HttpMetrics;
+use route::{API, Route};
 
-/// What every route can reach.
+/// What every route can reach. Cloning shares it.
 #[derive(Clone)]
-pub(crate) struct App {
+pub(crate) struct App(Arc<Shared>);
+
+pub(crate) struct Shared {
     pub(crate) system: System,
-    #[expect(dead_code, reason = "its first route takes this away")]
+    #[allow(dead_code, reason = "its routes come with it")]
     pub(crate) identity: Identity,
-    #[expect(dead_code, reason = "its first route takes this away")]
+    #[allow(dead_code, reason = "its routes come with it")]
     pub(crate) catalog: Catalog,
     pub(crate) config: Arc<NetConfig>,
     pub(crate) addresses: Arc<Addresses>,
@@ -62,6 +113,21 @@ pub(crate) struct App {
     bodies: Arc<Semaphore>,
     health: Arc<Health>,
     metrics: Arc<HttpMetrics>,
+    repeats: Repeats,
+    cors: Cors,
+    /// `None`: nothing is for operators.
+    admin_token: Option<AdminToken>,
+    document: Document,
+    /// Paths whose answers have one form, whatever `Accept` says.
+    own_forms: HashSet<String>,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 impl App {
@@ -71,19 +137,26 @@ impl App {
         stop: watch::Receiver<bool>,
     ) -> Self {
         let Services { system, identity, catalog } = services;
-        Self {
+        let routes = all_routes();
+        let own_forms = routes.iter().filter(|route| route.has_own_form());
+        Self(Arc::new(Shared {
             system,
-            identity,
-            catalog,
             addresses: Arc::new(Addresses::new(Arc::clone(&config))),
             stop,
             requests: Requests::default(),
             pages: Arc::new(Semaphore::new(config.max_pages)),
             bodies: Arc::new(Semaphore::new(config.max_bodies_bytes)),
-            config,
             health: Arc::default(),
             metrics: Arc::default(),
-        }
+            repeats: Repeats::new(Arc::clone(identity.records()), config.repeats),
+            cors: Cors::new(&config.cors_origins),
+            admin_token: config.admin_token.as_deref().map(AdminToken::new),
+            document: Document::of(&routes),
+            own_forms: own_forms.map(|route| route.path.clone()).collect(),
+            identity,
+            catalog,
+            config,
+        }))
     }
 
     /// Whether the server takes nothing new.
@@ -100,39 +173,73 @@ impl App {
     pub(crate) async fn answered(&self) {
         self.requests.none().await;
     }
+
+    /// Counts a request as under way until this is dropped.
+    fn enter(&self) -> UnderWay {
+        self.requests.enter()
+    }
 }
 
-/// Every route.
+/// Every route that there is.
+fn all_routes() -> Vec<Route> {
+    [
+        server_routes(),
+        document::routes(),
+        tokens::routes(),
+        branes::routes(),
+        objects::routes(),
+        edits::routes(),
+    ]
+    .concat()
+}
+
+/// Those that are not part of the API itself.
+fn server_routes() -> Vec<Route> {
+    [front::routes(), health::routes(), metrics::routes(), jwks::routes(), websocket_routes()]
+        .concat()
+}
+
+fn websocket_routes() -> Vec<Route> {
+    use axum::http::StatusCode;
+    let meaning = "The protocol of `protocol/PROTOCOL.md` from here on.";
+    vec![
+        Route::probe("/ws", websocket::upgrade, "Becomes a WebSocket session.")
+            .ends(StatusCode::SWITCHING_PROTOCOLS, meaning)
+            .fails(&[Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked]),
+    ]
+}
+
+/// All of them, and what is around them.
 pub(crate) fn router(app: App) -> Router {
-    let api = Router::new()
-        .route("/brane", get(branes::list).post(branes::create))
-        .route("/brane/{id}", get(branes::read))
-        .route("/brane/{id}/objects", get(objects::list))
-        .route("/brane/{id}/edits", axum::routing::post(edits::submit))
-        .route("/token/revoke", axum::routing::post(tokens::revoke))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(app.clone(), auth::authenticate));
-    Router::new()
-        .route("/", get(front::page))
-        .route("/ws", get(websocket::upgrade))
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/healthz", get(health::probe))
-        .route("/metrics", get(metrics::page))
-        .route("/.well-known/jwks.json", get(jwks::keys))
-        .nest("/api/v1", api)
+    let mut router = Router::new();
+    for route in all_routes() {
+        router = route.mount(router, &app);
+    }
+    let packing = CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(edge::Packed { above_bytes: app.config.pack_above_bytes });
+    router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn(edge::catch_panic))
         .layer(from_fn_with_state(app.clone(), edge::edge))
+        .layer(packing)
+        .layer(map_response(edge::tag_packed))
         .with_state(app)
 }
 
-async fn not_found() -> Failure {
-    Failure::new(Code::NotFound).details("there is no such path")
+/// Also what is not there is only told to who has a token.
+async fn not_found(uri: Uri, token: Token) -> Failure {
+    missing(&uri, token, Failure::new(Code::NotFound).details("there is no such path"))
 }
 
-async fn method_not_allowed() -> Failure {
-    Failure::new(Code::MethodNotAllowed)
+async fn method_not_allowed(uri: Uri, token: Token) -> Failure {
+    missing(&uri, token, Failure::new(Code::MethodNotAllowed))
+}
+
+fn missing(uri: &Uri, token: Token, why: Failure) -> Failure {
+    match token.0 {
+        Err(failure) if uri.path().starts_with(API) => failure,
+        _ => why,
+    }
 }

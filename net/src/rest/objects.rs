@@ -14,10 +14,21 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::auth::Caller;
 use super::body::{BraneOf, Page};
 use super::edge::Arrival;
+use super::route::{AFTER, Kind, LIMIT, Param, Route};
 use super::{App, Failure};
 
 /// Bytes of properties after which a page ends before its limit.
 const PAGE_PROPS_BYTES: usize = 256 * 1024;
+
+pub(super) fn routes() -> Vec<Route> {
+    let after = Param { kind: Kind::Number(0, u32::MAX), ..AFTER };
+    vec![
+        Route::get("/brane/{id}/objects", list, "What is in a brane, by handle.")
+            .reads(&[after, LIMIT])
+            .answers::<ObjectPage>(StatusCode::OK, "A page of one moment.")
+            .fails(&[Code::Banned, Code::Damaged, Code::Moved]),
+    ]
+}
 
 /// Each page is of one moment, which it names; the next page may be of a
 /// later one.

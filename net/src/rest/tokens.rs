@@ -15,8 +15,20 @@ use avvy_actors::Verb;
 use super::auth::Caller;
 use super::body::Payload;
 use super::edge::Arrival;
+use super::route::Route;
 use super::{App, Failure};
 use crate::time::unix_ms;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::post("/token/revoke", revoke, "Ends tokens of the caller before their time.")
+            .unkeyed()
+            .may_take::<RevokeTokens>()
+            .answers::<RevokedBody>(StatusCode::OK, "Until when it is remembered.")
+            .fails(&[Code::Forbidden])
+            .fails_as(StatusCode::CONFLICT, Code::TooLarge),
+    ]
+}
 
 pub(super) async fn revoke(
     State(app): State<App>,

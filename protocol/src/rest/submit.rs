@@ -51,14 +51,36 @@ struct SubmitHead {
     trace: Option<TraceId>,
 }
 
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for SubmitEdits {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        use super::schema;
+        utoipa::openapi::ObjectBuilder::new()
+            .description(Some("A request to apply edits."))
+            .property("client", schema::id())
+            .property("known", utoipa::schema!(bool))
+            .property("trace", schema::id())
+            .property("edits", schema::edits())
+            .required("client")
+            .required("edits")
+            .into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for SubmitEdits {}
+
 /// What became of submitted edits.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SubmitResponse {
     /// The epoch of every `seq` in it.
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::schema::counter))]
     pub epoch: Epoch,
     /// Whether all applied ones were durable when the answer was sent.
     pub durable: bool,
     /// One for each edit, in their order.
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::schema::outcomes))]
     pub outcomes: Vec<EditOutcome>,
 }
 

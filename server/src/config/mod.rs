@@ -9,6 +9,7 @@
 //! To add a setting: a field in `sections` or `cache_sections`, its text in `config.toml`, its
 //! range in `bounds`.
 
+mod api;
 mod bounds;
 mod cache_rules;
 mod cache_sections;
@@ -28,6 +29,7 @@ use avvy_auth::Policy;
 use avvy_model::{ValueLimits, WorldLimits};
 use serde::{Deserialize, Serialize};
 
+pub use api::Api;
 pub use cache_sections::{Cache, Redis};
 pub use catalog_section::Catalog;
 pub use problem::{Origin, Problem, Problems};
@@ -47,6 +49,8 @@ pub struct Config {
     pub server: Server,
     /// What clients may ask for.
     pub limits: Limits,
+    /// What the REST API does beyond its limits.
+    pub api: Api,
     /// How a connection is kept.
     pub session: Session,
     /// How large a world may grow.

@@ -2,6 +2,7 @@
 
 use toml::Table;
 
+use super::api::api;
 use super::bounds::BOUNDS;
 use super::cache_rules::{cache, redis};
 use super::{Config, StoreKind};
@@ -14,7 +15,7 @@ const MIN_KEY_DAYS: u32 = (avvy_auth::MIN_PERIOD_S / 86_400) as u32;
 pub(super) fn broken(config: &Config, settings: &Table) -> Vec<(String, String)> {
     let mut broken = out_of_bounds(settings);
     for rules in [
-        server, limits, shares, session, levels, world, brane, people, store, mongodb, fleet,
+        server, limits, shares, api, session, levels, world, brane, people, store, mongodb, fleet,
         cache, redis, auth, log,
     ] {
         for (key, reason) in rules(config) {

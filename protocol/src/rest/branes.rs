@@ -1,0 +1,82 @@
+//! Branes.
+
+use avvy_model::{BraneId, UserId, Visibility};
+use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "openapi")]
+use super::schema;
+use crate::codec::{text, text_option, visibility, whole};
+
+/// A brane, as `GET /api/v1/brane/{id}` shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BraneBody {
+    /// Its id; also the id of its root object.
+    #[serde(with = "text")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::id))]
+    pub id: BraneId,
+    /// Its name for people.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
+    pub name: String,
+    /// Whose it is.
+    #[serde(with = "text")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::id))]
+    pub owner: UserId,
+    /// What it is for: `personal`, `showcase`, `rental` or `public`.
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::brane_kind))]
+    pub kind: String,
+    /// Who may see it.
+    #[serde(with = "visibility")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::visibility))]
+    pub visibility: Visibility,
+    /// When it was made, Unix time in seconds.
+    #[serde(with = "whole")]
+    pub timestamp: u64,
+}
+
+/// Asks for a new brane.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CreateBrane {
+    /// Its id, drawn by the client (UUID v4), so that the request can be
+    /// repeated; the server draws one when there is none.
+    #[serde(default, with = "text_option", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::id))]
+    pub id: Option<BraneId>,
+    /// Its name for people.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
+    pub name: String,
+    /// What it is for; `personal` when left out.
+    #[serde(default = "personal")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::brane_kind))]
+    pub kind: String,
+    /// Who may see it; private when left out.
+    #[serde(default = "private", with = "visibility")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::visibility))]
+    pub visibility: Visibility,
+    /// The edge of the cells that its areas go by, in metres, 0.1 to 10,000;
+    /// 16 when left out.
+    #[serde(default, with = "super::words::real_option", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0.1, maximum = 10_000.0))]
+    pub cell_size: Option<f64>,
+}
+
+/// A page of branes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BranePage {
+    /// The oldest first.
+    pub branes: Vec<BraneBody>,
+    /// Give this as `after` to get the next page; absent on the last one.
+    /// What is in it is the server's business.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+fn personal() -> String {
+    "personal".to_owned()
+}
+
+const fn private() -> Visibility {
+    Visibility::Private
+}
