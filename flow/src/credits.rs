@@ -34,11 +34,9 @@ impl Load {
     }
 }
 
-/// The operations in these edits: what they cost the server. An empty batch
-/// costs an answer and counts as one.
+/// What these edits cost the server, in operations: see [`Edit::cost`].
 pub fn operations(edits: &[NumberedEdit]) -> u32 {
-    let operations = edits.iter().map(|edit| edit.edit.operations().len().max(1)).sum::<usize>();
-    u32::try_from(operations).unwrap_or(u32::MAX)
+    edits.iter().fold(0, |sum, edit| sum.saturating_add(edit.edit.cost()))
 }
 
 /// What became of a wish for credits.

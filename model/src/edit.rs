@@ -87,6 +87,9 @@ pub enum Edit {
     Follow(Box<Follow>),
 }
 
+/// What a ruling costs, in operations: everybody whom it is about is told.
+pub const RULING_COST: u32 = 64;
+
 impl Edit {
     /// The operations on objects in the order they apply; none in a ruling.
     pub fn operations(&self) -> &[Operation] {
@@ -95,6 +98,17 @@ impl Edit {
             Self::Batch(operations) => operations,
             Self::Follow(follow) => follow.operations(),
             Self::Rule(_) => &[],
+        }
+    }
+
+    /// What it counts for where edits are counted, in operations. An empty
+    /// batch costs an answer and counts as one.
+    pub fn cost(&self) -> u32 {
+        match self {
+            Self::Rule(_) => RULING_COST,
+            Self::One(_) | Self::Batch(_) | Self::Follow(_) => {
+                u32::try_from(self.operations().len()).unwrap_or(u32::MAX).max(1)
+            }
         }
     }
 }

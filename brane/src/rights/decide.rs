@@ -1,28 +1,41 @@
 //! Whether an edit is allowed.
 
 use avvy_model::{
-    Grant, Handle, Object, Operation, Principal, PropsPatch, Reach, Transform, Value, Verb,
+    DeleteMode, Grant, Handle, Object, Operation, Principal, PropsPatch, Reach, Transform, Value,
+    Verb,
 };
 
 use super::Rights;
 use crate::World;
 
+/// How many objects under a group go with it at most where only a grant that is
+/// about some of the brane's objects allows to delete it: each is looked at.
+pub(super) const MAX_DELETED_BY_GRANT: usize = 256;
+
 impl Rights {
     /// Whether the user may write anything at all. Of who may not, no outcome
     /// is remembered: each edit is refused again as often as it comes.
     pub fn may_write(&self, principal: &Principal, now_ms: u64) -> bool {
-        !self.verbs(principal).is_empty()
-            || self
-                .grants_of(principal.user, now_ms)
-                .any(|grant| !grant.verbs.and(principal.ceiling.verbs()).is_empty())
+        self.writes_until_ms(principal, now_ms) > now_ms
+    }
+
+    /// Until when the user may write anything at all by what is ruled now, in
+    /// Unix milliseconds; 0: not at all, `u64::MAX`: without end.
+    pub fn writes_until_ms(&self, principal: &Principal, now_ms: u64) -> u64 {
+        if !self.verbs(principal).is_empty() {
+            return u64::MAX;
+        }
+        let grants = self.grants_of(principal.user, now_ms);
+        let of_use = grants.filter(|g| !g.verbs.and(principal.ceiling.verbs()).is_empty());
+        of_use.map(|grant| grant.until_ms.unwrap_or(u64::MAX)).max().unwrap_or(0)
     }
 
     /// Whether the user may do this in this world, whose rights these are.
     ///
     /// `target` is the object that the operation names, for a creation the
     /// group that the object goes into; `None` when there is no such object.
-    /// An operation is judged by the object that it names, not by what hangs
-    /// under it.
+    /// An operation is judged by the object that it names; a deletion under a
+    /// grant also by all that goes or is put elsewhere with it.
     pub(crate) fn allows(
         &self,
         world: &World,
@@ -77,6 +90,38 @@ fn reaches(
         && reaches_prototype(reach, operation, object)
         && reaches_within(reach, world, operation, handle)
         && reaches_region(reach, world, operation, handle, object)
+        && reaches_below(reach, world, operation, handle)
+}
+
+/// Whether a deletion takes along, or puts out of reach, only what the grant is
+/// about.
+fn reaches_below(reach: &Reach, world: &World, operation: &Operation, top: Handle) -> bool {
+    let Operation::Delete { mode, .. } = operation else { return true };
+    match mode {
+        // Children stay where they are, but not in the group that is gone.
+        DeleteMode::KeepChildren => {
+            reach.within != Some(top) || world.children(top).next().is_none()
+        }
+        DeleteMode::Subtree if reach.prototype.is_none() && reach.region.is_none() => true,
+        DeleteMode::Subtree => {
+            let mut open: Vec<_> = world.children(top).take(MAX_DELETED_BY_GRANT + 1).collect();
+            let mut count = 0;
+            while let Some(handle) = open.pop() {
+                count += 1;
+                if count + open.len() > MAX_DELETED_BY_GRANT {
+                    return false;
+                }
+                let Some(object) = world.get(handle) else { continue };
+                if !reaches_prototype(reach, operation, object)
+                    || !reaches_region(reach, world, operation, handle, object)
+                {
+                    return false;
+                }
+                open.extend(world.children(handle).take(MAX_DELETED_BY_GRANT + 1));
+            }
+            true
+        }
+    }
 }
 
 fn reaches_keys(reach: &Reach, operation: &Operation) -> bool {

@@ -31,26 +31,29 @@ impl Rights {
             Ruling::Everybody { role } => self.judge_everybody(own, role),
             Ruling::Role { name, verbs } => self.judge_role(own, name, *verbs, limits),
             Ruling::Appoint { user, role } => {
-                let verbs = role.as_ref().map(|role| self.verbs_of(role).ok_or(Code::RoleUnknown));
-                covers(own, verbs.transpose()?.unwrap_or_default())?;
+                covers(own, self.verbs_after(role.as_ref())?)?;
                 let after = |standing| Standing { role: role.clone(), ..standing };
-                self.judge_standing(own, *user, after, now_ms, limits)
+                self.judge_standing(principal, *user, after, now_ms, limits)
+            }
+            // Or whoever rules could lift what others put on them.
+            Ruling::Ban { user, .. } | Ruling::Mute { user, .. } if *user == principal.user => {
+                Err(Code::BeyondOwn)
             }
             Ruling::Ban { user, ban } => {
                 check_end(ban.and_then(|ban| ban.until_ms), now_ms)?;
                 let after = |standing| Standing { ban: *ban, ..standing };
-                self.judge_standing(own, *user, after, now_ms, limits)
+                self.judge_standing(principal, *user, after, now_ms, limits)
             }
             Ruling::Mute { user, mute } => {
                 check_end(mute.and_then(|mute: Sanction| mute.until_ms), now_ms)?;
                 let after = |standing| Standing { mute: *mute, ..standing };
-                self.judge_standing(own, *user, after, now_ms, limits)
+                self.judge_standing(principal, *user, after, now_ms, limits)
             }
             Ruling::Grant { id, to, verbs, reach, until_ms } => {
                 covers(own, *verbs)?;
                 check_grant(*verbs, reach)?;
                 check_end(*until_ms, now_ms)?;
-                self.check_room_for(*id, *to, now_ms, limits)?;
+                self.check_room_for(principal, *id, *to, now_ms, limits)?;
                 let (reach, until_ms, by) = (reach.clone(), *until_ms, principal.user);
                 Ok(Ruled::Granted(Grant { id: *id, to: *to, verbs: *verbs, reach, until_ms, by }))
             }
@@ -94,9 +97,23 @@ impl Rights {
         Ok(Ruled::Role { name: name.clone(), before, after })
     }
 
+    /// What somebody may do who is given this role, or none of their own.
+    fn verbs_after(&self, role: Option<&RoleName>) -> Result<Verbs, Code> {
+        match role {
+            Some(role) => self.verbs_of(role).ok_or(Code::RoleUnknown),
+            None => Ok(self.verbs_of(&self.everybody).unwrap_or_default()),
+        }
+    }
+
+    /// Of so many rulings how many this one may fill: an eighth is the owner's,
+    /// who can rule whatever others have ruled before.
+    fn room(&self, principal: &Principal, max: usize) -> usize {
+        if principal.user == self.owner { max } else { max - max / 8 }
+    }
+
     fn judge_standing(
         &mut self,
-        own: Verbs,
+        principal: &Principal,
         user: UserId,
         change: impl FnOnce(Standing) -> Standing,
         now_ms: u64,
@@ -105,10 +122,11 @@ impl Rights {
         if user == self.owner {
             return Err(Code::BeyondOwn);
         }
-        covers(own, self.role_verbs(user))?;
-        if self.standings.len() >= limits.max_standings && !self.standings.contains_key(&user) {
+        covers(self.verbs(principal), self.role_verbs(user))?;
+        let room = self.room(principal, limits.max_standings);
+        if self.standings.len() >= room && !self.standings.contains_key(&user) {
             self.forget(now_ms);
-            if self.standings.len() >= limits.max_standings {
+            if self.standings.len() >= room {
                 return Err(Code::TooManyRights);
             }
         }
@@ -118,6 +136,7 @@ impl Rights {
 
     fn check_room_for(
         &mut self,
+        principal: &Principal,
         id: GrantId,
         to: UserId,
         now_ms: u64,
@@ -126,9 +145,11 @@ impl Rights {
         if self.grants.contains_key(&id) {
             return Err(Code::GrantExists);
         }
+        let room = self.room(principal, limits.max_grants);
+        let of_one = self.room(principal, limits.max_grants_per_user);
         let is_full = |rights: &Self| {
             let theirs = rights.by_user.get(&to).map_or(0, BTreeSet::len);
-            rights.grants.len() >= limits.max_grants || theirs >= limits.max_grants_per_user
+            rights.grants.len() >= room || theirs >= of_one
         };
         if is_full(self) {
             self.forget(now_ms);

@@ -229,6 +229,9 @@ impl Rights {
     }
 
     fn add(&mut self, grant: Grant) {
+        // A journal may give an id anew whose former grant, over by then, is
+        // still in the snapshot.
+        self.remove(grant.id);
         self.by_user.entry(grant.to).or_default().insert(grant.id);
         self.grants.insert(grant.id, grant);
     }

@@ -110,7 +110,7 @@ impl Edits {
 
     pub(super) fn push(&mut self, ticket: Ticket, edit: Edit) {
         let bytes = bytes_at_most(&edit);
-        let weight = u32::try_from(edit.operations().len().max(1)).unwrap_or(u32::MAX);
+        let weight = edit.cost();
         self.kept.push_back(Kept {
             ticket,
             edit,

@@ -114,11 +114,12 @@ impl BraneCore {
             let event = Event { seq, at_ms, by, edit: id, trace, changes };
             let bytes = weight::event(&event);
             if self.pace.has_room(bytes) {
-                let ruled = event.ruled().map(RuledFor::of);
-                self.push_event(now, key, event, bytes);
-                if let Some(whom) = ruled {
-                    self.tell_rights(now, &whom, effects);
+                if let Some(whom) = event.ruled().map(RuledFor::of)
+                    && !self.ruled.contains(&whom)
+                {
+                    self.ruled.push(whom);
                 }
+                self.push_event(now, key, event, bytes);
                 return Outcome::Applied(seq);
             }
             // A window is a chunk, and the store bounds those. The one that is

@@ -94,6 +94,8 @@ pub struct BraneCore {
     queue: VecDeque<window::Closed>,
     /// Edits that were sent again while their window is not published.
     repeats: Vec<(SessionKey, Counter, Seq)>,
+    /// Whom the rulings of this update are about: they are told at its end.
+    ruled: Vec<rights::RuledFor>,
     journal: durability::Journal,
     snapshots: snapshot::Snapshots,
     draining: bool,
@@ -168,6 +170,7 @@ impl BraneCore {
             open_editors: Vec::new(),
             queue: VecDeque::new(),
             repeats: Vec::new(),
+            ruled: Vec::new(),
             journal: durability::Journal::default(),
             snapshots: snapshot::Snapshots::new(head, snapshot),
             draining: false,
@@ -203,6 +206,7 @@ impl BraneCore {
             BraneInput::Drain => self.on_drain(now, effects),
             BraneInput::Depart => self.on_depart(now, effects),
         }
+        self.tell_rights(now, effects);
         self.settle(now, effects);
     }
 

@@ -10,6 +10,7 @@ use crate::people::Voice;
 use crate::{Now, SessionKey};
 
 /// Whose rights a ruling has changed.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum RuledFor {
     /// One user's.
     User(UserId),
@@ -39,22 +40,24 @@ impl BraneCore {
     /// What somebody may say to others.
     pub(super) fn voice(&self, now: Now, principal: &Principal) -> Voice {
         let rights = self.world.rights();
-        let may_write = rights.may_write(principal, now.unix_ms);
-        Voice { is_visitor: !may_write, mute: rights.mute(principal.user, now.unix_ms) }
+        Voice {
+            writes_until_ms: rights.writes_until_ms(principal, now.unix_ms),
+            mute: rights.mute(principal.user, now.unix_ms),
+        }
     }
 
-    /// Tells those whom a ruling is about, and lets go of those who may not
-    /// stay.
-    pub(super) fn tell_rights(
-        &mut self,
-        now: Now,
-        whom: &RuledFor,
-        effects: &mut Vec<BraneEffect>,
-    ) {
+    /// Tells those whom the rulings of an update are about, once, and lets go of
+    /// those who may not stay.
+    pub(super) fn tell_rights(&mut self, now: Now, effects: &mut Vec<BraneEffect>) {
+        if self.ruled.is_empty() {
+            return;
+        }
+        let ruled = std::mem::take(&mut self.ruled);
         let rights = self.world.rights();
+        let is_concerned = |user| ruled.iter().any(|whom| whom.holds(rights, user));
         let sessions = self.sessions.iter();
         let mut concerned: Vec<_> = sessions
-            .filter(|(_, session)| whom.holds(rights, session.principal.user))
+            .filter(|(_, session)| is_concerned(session.principal.user))
             .map(|(key, session)| (*key, session.principal))
             .collect();
         concerned.sort_unstable_by_key(|(key, _)| *key);

@@ -13,12 +13,20 @@ use super::sight::Sight;
 use crate::SessionKey;
 
 /// What somebody may say to others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Voice {
-    /// May not change anything in the brane.
-    pub is_visitor: bool,
+    /// Until when they may change anything in the brane, as things stand, in
+    /// the server's Unix milliseconds; 0: not at all, `u64::MAX`: without end.
+    pub writes_until_ms: u64,
     /// Is kept from sending signals.
     pub mute: Option<Sanction>,
+}
+
+impl Default for Voice {
+    /// That of somebody who may write, for good.
+    fn default() -> Self {
+        Self { writes_until_ms: u64::MAX, mute: None }
+    }
 }
 
 /// Somebody who is there.

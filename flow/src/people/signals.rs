@@ -62,11 +62,11 @@ impl<O: Outbox> People<O> {
         let sender = self.members.slot_of(session).ok_or(Code::NotJoined)?;
         let may_all = self.config.visitors_may_signal;
         let member = self.members.get_mut(sender).ok_or(Code::NotJoined)?;
-        let Voice { is_visitor, mute } = member.voice;
+        let Voice { writes_until_ms, mute } = member.voice;
         if mute.is_some_and(|mute| mute.counts(now.unix_ms)) {
             return Err(Code::Muted.into());
         }
-        if is_visitor && !may_all {
+        if writes_until_ms <= now.unix_ms && !may_all {
             return Err(Code::Forbidden.into());
         }
         let rates = member.rates.get_or_insert_with(|| Box::new(rates(&self.config, now)));

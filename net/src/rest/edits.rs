@@ -47,13 +47,13 @@ pub(super) async fn submit(
         ..*app.system.decode_limits()
     };
     let submitted = decode_submit(&payload.bytes, payload.format, &limits)?;
-    let operations = submitted.edits.iter().map(|edit| edit.edit.operations().len().max(1));
-    let count = operations.sum::<usize>() + submitted.refused.len();
+    let cost = submitted.edits.iter().map(|edit| u64::from(edit.edit.cost())).sum::<u64>();
+    let count = cost + submitted.refused.len() as u64;
     if count == 0 {
         return Err(Failure::new(Code::Malformed).details("edits: at least one"));
     }
-    take_requests(&app, &arrival, count as u64 - 1)?;
-    app.system.account(&claims).take_edits(count as u64)?;
+    take_requests(&app, &arrival, count - 1)?;
+    app.system.account(&claims).take_edits(count)?;
     if submitted.edits.is_empty() {
         let view = app.system.view(brane, &claims).await?;
         let epoch = view.at.epoch;

@@ -153,8 +153,7 @@ impl NaiveRights {
                 verbs.unwrap_or_default().or(before)
             }
             Ruling::Appoint { user, role } => {
-                let role = role.as_ref().map_or(Verbs::NONE, |role| self.verbs_of(role));
-                role.or(self.role_verbs(*user))
+                self.verbs_of(role.as_ref().unwrap_or(&self.everybody)).or(self.role_verbs(*user))
             }
             Ruling::Ban { user, .. } | Ruling::Mute { user, .. } => self.role_verbs(*user),
             Ruling::Grant { verbs, until_ms, .. } => {
@@ -171,7 +170,11 @@ impl NaiveRights {
             }
             _ => false,
         };
-        if own.contains(Verb::Govern) && own.covers(reached) && !of_owner {
+        let of_self = match ruling {
+            Ruling::Ban { user, .. } | Ruling::Mute { user, .. } => *user == by,
+            _ => false,
+        };
+        if own.contains(Verb::Govern) && own.covers(reached) && !of_owner && !of_self {
             Ok(())
         } else {
             Err(format!("{by} with {own:?} ruled {ruling:?}"))

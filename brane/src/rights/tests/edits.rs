@@ -140,6 +140,56 @@ fn a_grant_reaches_no_farther_than_it_says() {
 }
 
 #[test]
+fn under_a_grant_nothing_goes_that_it_is_not_about() {
+    let prototype = avvy_model::PrototypeId::from_bytes([7; 16]);
+    let prototype = Reach { prototype: Some(prototype), ..Reach::default() };
+    let region = Some(Cuboid { min: [900, -1, -1], max: [1_020, 1, 1] });
+    let region = Reach { region, ..Reach::default() };
+    let within = Reach { within: Some(Handle(1)), ..Reach::default() };
+    let keep = || Operation::Delete { target: target(1), mode: DeleteMode::KeepChildren };
+    let group_of_prototype = |bench: &mut Bench| {
+        let made_from = key(avvy_model::Object::PROTOTYPE_KEY);
+        let prototype = Value::text(&PrototypeText(7).to_string());
+        let patch = PropsPatch::new(vec![(made_from, Some(prototype))]).unwrap();
+        let update = Operation::Update { target: target(1), patch };
+        bench.edit(&anybody(OWNER), update).unwrap();
+    };
+    type Prepare<'a> = &'a dyn Fn(&mut Bench);
+    let nothing: Prepare<'_> = &|_| {};
+    let far: Prepare<'_> = &|bench| bench.edit(&anybody(OWNER), hang(2, 1, 21)).unwrap();
+    let emptied: Prepare<'_> = &|bench| bench.edit(&anybody(OWNER), hang(2, 0, 0)).unwrap();
+    let cases = [
+        (&region, delete(1), nothing, true),
+        (&region, delete(1), far, false),
+        (&prototype, delete(1), &group_of_prototype, false),
+        (&within, delete(1), nothing, true),
+        (&within, keep(), nothing, false),
+        (&within, keep(), emptied, true),
+    ];
+    for (reach, operation, prepare, expected) in cases {
+        let mut bench = Bench::new();
+        bench.grant(1, &[Verb::Delete], reach.clone());
+        prepare(&mut bench);
+        assert_eq!(bench.may(operation.clone()), expected, "{reach:?} {operation:?}");
+    }
+    // As many as are looked at.
+    let mut bench = Bench::new();
+    bench.grant(1, &[Verb::Delete], region.clone());
+    for n in 1..=decide::MAX_DELETED_BY_GRANT {
+        assert!(bench.may(delete(1)), "{n}");
+        let create = Operation::Create {
+            id: ObjectId::from_bytes((n as u128 | 1 << 127).to_be_bytes()),
+            parent: target(1),
+            kind: Kind::Block,
+            transform: Transform::IDENTITY,
+            props: Props::default(),
+        };
+        bench.edit(&anybody(OWNER), create).unwrap();
+    }
+    assert!(!bench.may(delete(1)));
+}
+
+#[test]
 fn what_a_thing_was_made_from_is_changed_only_by_who_may_create() {
     let mut bench = Bench::new();
     bench.appoint(ANN, Role::Editor.into());

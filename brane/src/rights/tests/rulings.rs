@@ -56,6 +56,17 @@ fn nobody_gives_takes_or_overrules_what_they_lack() {
     for (ruling, expected) in cases {
         assert_eq!(bench.rule(&ann, ruling.clone()), expected, "{ruling:?}");
     }
+    // To have no role of one's own is to have everybody's.
+    bench.rule(&owner, Ruling::Everybody { role: Role::Builder.into() }).unwrap();
+    bench.appoint(BOB, Role::Visitor.into());
+    for user in [BOB, ANN] {
+        let ruling = Ruling::Appoint { user, role: None };
+        assert_eq!(bench.rule(&ann, ruling), Err(Code::BeyondOwn));
+    }
+    // What others have put on her is not hers to lift.
+    let mute = |mute| Ruling::Mute { user: ANN, mute };
+    bench.rule(&owner, mute(Some(Sanction { until_ms: None }))).unwrap();
+    assert_eq!(bench.rule(&ann, mute(None)), Err(Code::BeyondOwn));
     // One who has more than she has is not hers to overrule.
     bench.appoint(BOB, Role::Builder.into());
     assert_eq!(bench.rule(&ann, ban(BOB)), Err(Code::BeyondOwn));
@@ -134,6 +145,35 @@ fn there_is_room_for_so_many() {
     ] {
         let expected = if fits { Ok(()) } else { Err(Code::TooManyRights) };
         assert_eq!(bench.rule_at(&owner, now_ms, ruling.clone()), expected, "{ruling:?}");
+    }
+}
+
+#[test]
+fn an_eighth_of_the_room_is_the_owners() {
+    let mut bench = Bench::new();
+    bench.limits = WorldLimits { max_standings: 8, max_grants: 8, ..bench.limits };
+    bench.appoint(ANN, Role::Owner.into());
+    let mute = |n: u8| Ruling::Mute {
+        user: UserId::from_bytes([100 + n; 16]),
+        mute: Some(Sanction { until_ms: None }),
+    };
+    let grant = |id: u8| Ruling::Grant {
+        id: grant_id(id),
+        to: BOB,
+        verbs: Verbs::of(&[Verb::Edit]),
+        reach: Reach::default(),
+        until_ms: None,
+    };
+    for n in 1..7 {
+        bench.rule(&anybody(ANN), mute(n)).unwrap();
+    }
+    for n in 1..8 {
+        bench.rule(&anybody(ANN), grant(n)).unwrap();
+    }
+    for ruling in [mute(7), grant(8)] {
+        let full = Err(Code::TooManyRights);
+        assert_eq!(bench.rule(&anybody(ANN), ruling.clone()), full, "{ruling:?}");
+        assert_eq!(bench.rule(&anybody(OWNER), ruling.clone()), Ok(()), "{ruling:?}");
     }
 }
 

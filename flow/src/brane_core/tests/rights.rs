@@ -67,6 +67,21 @@ fn those_whom_a_ruling_is_about_are_told() {
 }
 
 #[test]
+fn many_rulings_of_one_update_are_told_once() {
+    let mut bench = governed();
+    let mute = |n: u64| {
+        let mute = n.is_multiple_of(2).then_some(Sanction { until_ms: None });
+        (n, Edit::Rule(Box::new(Ruling::Mute { user: user(1), mute })))
+    };
+    bench.update(OWNER, std::array::from_fn::<_, 201, _>(|n| mute(n as u64 + 1)));
+    let done = bench.take();
+    assert_eq!((told(&done), done.voices.len()), (vec![ONE], 1));
+    assert_eq!(done.rights[0].1.mute, None, "the last of them unmutes");
+    bench.update(OWNER, [mute(202)]);
+    assert!(bench.take().rights[0].1.mute.is_some());
+}
+
+#[test]
 fn who_is_banned_is_let_go_of_at_once() {
     let mut bench = governed();
     bench.eager = false;
@@ -103,7 +118,7 @@ fn whom_a_private_brane_no_longer_knows_it_lets_go() {
     bench.join_as(key, stranger, None);
     let done = bench.take();
     assert_eq!((told(&done), done.refused), (vec![key], vec![]));
-    assert!(done.attached[0].voice.is_visitor);
+    assert_eq!(done.attached[0].voice.writes_until_ms, 0);
     let done = rule(&mut bench, 2, appoint(None));
     assert_eq!(done.expelled, [(key, Code::NotFound)]);
 }

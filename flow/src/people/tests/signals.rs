@@ -47,7 +47,7 @@ fn what_cannot_be_sent_is_refused() {
     let config = PeopleConfig { visitors_may_signal: false, ..PeopleConfig::default() };
     let mut crowd = Crowd::new(config);
     crowd.join(1);
-    crowd.join_as(2, Voice { is_visitor: true, mute: None });
+    crowd.join_as(2, Voice { writes_until_ms: 0, mute: None });
     assert_eq!(send(&mut crowd, 1, Audience::Near).unwrap_err().code, Code::NoPose);
     assert_eq!(send(&mut crowd, 1, Audience::One(Person(9))).unwrap_err().code, Code::NotFound);
     assert_eq!(send(&mut crowd, 2, Audience::All).unwrap_err().code, Code::Forbidden);
@@ -55,7 +55,7 @@ fn what_cannot_be_sent_is_refused() {
     assert_eq!(crowd.machine.status().signals_refused, 4);
     let mut crowd = Crowd::new(PeopleConfig::default());
     crowd.join(1);
-    crowd.join_as(2, Voice { is_visitor: true, mute: None });
+    crowd.join_as(2, Voice { writes_until_ms: 0, mute: None });
     send(&mut crowd, 2, Audience::All).unwrap();
     assert_eq!(heard(&mut crowd), [1]);
 }
