@@ -9,6 +9,7 @@ mod objects;
 #[cfg(feature = "openapi")]
 pub mod schema;
 mod submit;
+mod things;
 mod tokens;
 mod words;
 
@@ -23,6 +24,11 @@ pub use branes::{BraneBody, BranePage, CreateBrane};
 pub use health::HealthBody;
 pub use objects::{ObjectBody, ObjectPage};
 pub use submit::{EditOutcome, EditResult, SubmitEdits, SubmitResponse, decode_submit};
+pub use things::{
+    CreateObject, CreatePrototype, Deprecate, FollowedBody, InstanceBody, MovedBody, OwnObjectBody,
+    PatchMe, PatchObject, PatchPrototype, PlaceObject, PlacePrototype, PrototypeBody, Publish,
+    PutIntoGallery, TakeObject, ThingBody, ThingPage, UpdateInstances, UsageBody, UserBody,
+};
 pub use tokens::{RevokeTokens, RevokedBody};
 
 /// The form of a body.

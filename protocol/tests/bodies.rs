@@ -5,9 +5,11 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use avvy_model::{Kind, Object, Position, Value, ValueLimits};
+use avvy_model::{AssetHash, Kind, Object, Position, Value, ValueLimits};
 use avvy_protocol::json;
-use avvy_protocol::rest::{Format, ObjectBody, ObjectPage, decode, encode};
+use avvy_protocol::rest::{
+    Format, ObjectBody, ObjectPage, PatchObject, PatchPrototype, decode, encode,
+};
 use proptest::prelude::*;
 
 /// The bytes after the way through JSON text.
@@ -82,4 +84,35 @@ fn json_without_a_meaning_is_refused() {
     let deep = [vec![b'['; 10_000], vec![b']'; 10_000]].concat();
     assert!(decode::<ObjectPage>(&deep, Format::Json, 1 << 20).is_err());
     assert!(decode::<ObjectPage>(b"{}", Format::Json, 1).is_err());
+}
+
+proptest! {
+    #[test]
+    fn changes_of_things_come_back_in_both_forms(
+        hashes in proptest::option::of(prop::collection::vec(any::<[u8; 32]>(), 0..3)),
+        children in proptest::option::of(prop::collection::vec(common::object_id(), 0..3)),
+        props in proptest::option::of(common::props()),
+        transform in proptest::option::of(common::transform()),
+    ) {
+        let models = hashes.map(|hashes| hashes.into_iter().map(AssetHash).collect());
+        let prototype = PatchPrototype { models, defaults: props.clone(), ..Default::default() };
+        let transform = transform.map(|transform| transform.to_matrix());
+        let object = PatchObject { child_ids: children, props, transform, ..Default::default() };
+        for format in [Format::Cbor, Format::Json] {
+            let bytes = encode(&prototype, format);
+            prop_assert_eq!(&decode::<PatchPrototype>(&bytes, format, 1 << 20).unwrap(), &prototype);
+            let bytes = encode(&object, format);
+            prop_assert_eq!(&decode::<PatchObject>(&bytes, format, 1 << 20).unwrap(), &object);
+        }
+    }
+}
+
+#[test]
+fn what_is_no_hash_and_no_id_is_refused() {
+    for text in ["", "5a", &"5g".repeat(32), &"5a".repeat(33), &"ä".repeat(32)] {
+        let body = format!("{{\"models\": [\"{text}\"]}}");
+        assert!(decode::<PatchPrototype>(body.as_bytes(), Format::Json, 1_000).is_err(), "{text}");
+        let body = format!("{{\"child_ids\": [\"{text}\"]}}");
+        assert!(decode::<PatchObject>(body.as_bytes(), Format::Json, 1_000).is_err(), "{text}");
+    }
 }

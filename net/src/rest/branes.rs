@@ -12,6 +12,7 @@ use uuid::{Uuid, Variant};
 use super::auth::Caller;
 use super::body::{BraneOf, Page, Payload};
 use super::edge::Arrival;
+use super::entities::list_brane;
 use super::route::{AFTER, LIMIT, Route};
 use super::{App, Failure};
 use crate::time::unix_ms;
@@ -61,6 +62,7 @@ pub(super) async fn create(
             Err(code) => return Err(code.into()),
         },
     };
+    list_brane(&app, &record).await;
     let mut response = arrival.versioned(status, VERSION, &brane_body(&record));
     // A path of ASCII is a header's value; it cannot fail.
     if let Ok(path) = HeaderValue::try_from(format!("/api/v1/brane/{}", record.id)) {

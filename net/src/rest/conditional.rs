@@ -73,6 +73,11 @@ pub(super) struct IfMatch(Option<Named>);
 pub(super) struct MustMatch(pub(super) IfMatch);
 
 impl IfMatch {
+    /// Whether there is a condition.
+    pub(super) const fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Holds the condition to the version that is there.
     ///
     /// # Errors

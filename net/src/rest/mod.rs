@@ -40,24 +40,28 @@ mod auth;
 mod body;
 mod branes;
 mod cached;
-#[allow(dead_code, reason = "families of routes take what they need")]
 mod conditional;
 mod cors;
 mod document;
 mod edge;
 mod edits;
+mod entities;
 mod failure;
 mod front;
 mod health;
+mod instances;
 mod jwks;
 mod metrics;
 mod negotiate;
 mod objects;
+mod prototypes;
 mod repeat;
 #[allow(dead_code, reason = "families of routes take what they need")]
 mod route;
+mod things;
 mod tokens;
 mod trace;
+mod users;
 
 use std::collections::HashSet;
 use std::ops::Deref;
@@ -98,9 +102,7 @@ pub(crate) struct App(Arc<Shared>);
 
 pub(crate) struct Shared {
     pub(crate) system: System,
-    #[allow(dead_code, reason = "its routes come with it")]
     pub(crate) identity: Identity,
-    #[allow(dead_code, reason = "its routes come with it")]
     pub(crate) catalog: Catalog,
     pub(crate) config: Arc<NetConfig>,
     pub(crate) addresses: Arc<Addresses>,
@@ -189,6 +191,11 @@ fn all_routes() -> Vec<Route> {
         branes::routes(),
         objects::routes(),
         edits::routes(),
+        things::routes(),
+        prototypes::routes(),
+        instances::routes(),
+        users::routes(),
+        entities::routes(),
     ]
     .concat()
 }

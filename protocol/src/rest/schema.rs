@@ -26,6 +26,17 @@ pub fn id() -> Object {
     text().format(Some(SchemaFormat::Custom("uuid".to_owned()))).build()
 }
 
+/// UUIDs in an order.
+pub fn ids() -> Schema {
+    ArrayBuilder::new().items(id()).into()
+}
+
+/// SHA3-256 of assets, in hexadecimal.
+pub fn hashes() -> Schema {
+    let hash = text().pattern(Some("^[0-9a-fA-F]{64}$")).build();
+    ArrayBuilder::new().items(hash).max_items(Some(32)).into()
+}
+
 /// Who may see a thing.
 pub fn visibility() -> Object {
     one_of(["private", "unlisted", "public"])

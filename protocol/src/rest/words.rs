@@ -120,3 +120,138 @@ pub(super) mod optional_props {
         Ok(Option::<There>::deserialize(d)?.map(|There(props)| props))
     }
 }
+
+/// The same, or nothing.
+pub(super) mod matrix_option {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::matrix;
+
+    pub fn serialize<S: Serializer>(matrix: &Option<[f64; 16]>, s: S) -> Result<S::Ok, S::Error> {
+        matrix.serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<[f64; 16]>, D::Error> {
+        Ok(Option::<Matrix>::deserialize(d)?.map(|Matrix(numbers)| numbers))
+    }
+
+    #[derive(Deserialize)]
+    struct Matrix(#[serde(with = "matrix")] [f64; 16]);
+}
+
+/// Properties, or nothing.
+pub(super) mod props_option {
+    use avvy_model::Props;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::props;
+
+    pub fn serialize<S: Serializer>(value: &Option<Props>, s: S) -> Result<S::Ok, S::Error> {
+        value.clone().map(Own).serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Props>, D::Error> {
+        Ok(Option::<Own>::deserialize(d)?.map(|Own(props)| props))
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Own(#[serde(with = "props")] Props);
+}
+
+/// Ids as a list of texts.
+pub(super) mod ids {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::de::{Deserializer, Error};
+    use serde::{Deserialize, Serializer};
+
+    pub fn serialize<T: Display, S: Serializer>(ids: &[T], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(ids.iter().map(ToString::to_string))
+    }
+
+    pub fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(d: D) -> Result<Vec<T>, D::Error> {
+        let texts = Vec::<String>::deserialize(d)?;
+        let id = |text: String| text.parse().map_err(|_| D::Error::custom("not a UUID"));
+        texts.into_iter().map(id).collect()
+    }
+}
+
+/// The same, or nothing.
+pub(super) mod ids_option {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::de::{Deserializer, Error};
+    use serde::{Deserialize, Serialize, Serializer};
+
+    pub fn serialize<T: Display, S: Serializer>(
+        ids: &Option<Vec<T>>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        let texts = ids.as_ref().map(|ids| ids.iter().map(T::to_string).collect::<Vec<_>>());
+        texts.serialize(s)
+    }
+
+    pub fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Option<Vec<T>>, D::Error> {
+        let texts = Option::<Vec<String>>::deserialize(d)?;
+        let id = |text: String| text.parse().map_err(|_| D::Error::custom("not a UUID"));
+        texts.map(|texts| texts.into_iter().map(id).collect()).transpose()
+    }
+}
+
+/// Hashes as a list of texts in hexadecimal.
+pub(super) mod hashes {
+    use avvy_model::AssetHash;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(hashes: &[AssetHash], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(hashes.iter().map(to_hex))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<AssetHash>, D::Error> {
+        read::<D>(Vec::<String>::deserialize(d)?)
+    }
+
+    /// The same, or nothing.
+    pub(in super::super) mod option {
+        use super::{AssetHash, Deserialize, Deserializer, Serialize, Serializer, read, to_hex};
+
+        pub fn serialize<S: Serializer>(
+            hashes: &Option<Vec<AssetHash>>,
+            s: S,
+        ) -> Result<S::Ok, S::Error> {
+            hashes.as_ref().map(|all| all.iter().map(to_hex).collect::<Vec<_>>()).serialize(s)
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            d: D,
+        ) -> Result<Option<Vec<AssetHash>>, D::Error> {
+            Option::<Vec<String>>::deserialize(d)?.map(read::<D>).transpose()
+        }
+    }
+
+    fn to_hex(hash: &AssetHash) -> String {
+        hash.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn read<'de, D: Deserializer<'de>>(texts: Vec<String>) -> Result<Vec<AssetHash>, D::Error> {
+        let hash = |text: String| from_hex(&text).ok_or_else(|| D::Error::custom("no SHA3-256"));
+        texts.into_iter().map(hash).collect()
+    }
+
+    fn from_hex(text: &str) -> Option<AssetHash> {
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != 32 || !rest.is_empty() || !text.is_ascii() {
+            return None;
+        }
+        let mut hash = [0; 32];
+        for (byte, pair) in hash.iter_mut().zip(pairs) {
+            let digit = |at: usize| char::from(pair[at]).to_digit(16);
+            *byte = u8::try_from(digit(0)? * 16 + digit(1)?).ok()?;
+        }
+        Some(AssetHash(hash))
+    }
+}

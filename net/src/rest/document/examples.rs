@@ -1,5 +1,7 @@
 //! An example of each body, made of the very types that routes read and write.
 
+mod things;
+
 use avvy_model::{
     BraneId, Code, Counter, Epoch, Handle, Kind, ObjectId, Position, Props, Refusal, Seq, TraceId,
     UserId, Visibility,
@@ -49,7 +51,7 @@ pub(super) fn of(schema: &str) -> Option<Json> {
                 outcome(2, EditResult::Refused(refusal())),
             ],
         }),
-        _ => return None,
+        _ => return things::of(schema),
     })
 }
 

@@ -1,0 +1,254 @@
+//! Things outside of branes by HTTP: objects, prototypes, users, search, and the
+//! way into a brane and back.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use avvy_model::Role;
+use common::{Answer, Client, TestServer};
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+
+/// A change under a key of its own.
+async fn change(client: &mut Client, method: &str, path: &str, body: Json) -> Answer {
+    let key = Uuid::new_v4().to_string();
+    under(client, method, path, body, &[("idempotency-key", &key)]).await
+}
+
+/// The same, of whatever version is there.
+async fn patch(client: &mut Client, path: &str, body: Json) -> Answer {
+    let key = Uuid::new_v4().to_string();
+    under(client, "PATCH", path, body, &[("idempotency-key", &key), ("if-match", "*")]).await
+}
+
+async fn under(
+    client: &mut Client,
+    method: &str,
+    path: &str,
+    body: Json,
+    headers: &[(&str, &str)],
+) -> Answer {
+    let json = "application/json";
+    let headers = [&[("content-type", json), ("accept", json)], headers].concat();
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    client.ask(method, &format!("/api/v1{path}"), &headers, body.as_bytes()).await
+}
+
+async fn get(client: &mut Client, path: &str) -> (u16, Json) {
+    client.json("GET", &format!("/api/v1{path}"), None).await
+}
+
+fn id(answer: &Answer) -> String {
+    assert!((200..300).contains(&answer.status), "{answer:?}");
+    answer.as_json()["id"].as_str().unwrap().to_owned()
+}
+
+/// Two users on a server.
+async fn two(server: &TestServer) -> (Client, Client) {
+    let (ada, mut bob) = (server.client().await, server.client().await);
+    bob.token = Some(server.token_for(2, Role::Owner, 1_000));
+    (ada, bob)
+}
+
+#[tokio::test]
+async fn an_object_is_made_changed_published_and_drafted_anew() {
+    let server = TestServer::start().await;
+    let (mut ada, mut bob) = two(&server).await;
+    let leaf = change(&mut ada, "POST", "/object", json!({"kind": "block", "name": "Leaf"})).await;
+    assert_eq!(leaf.status, 201);
+    let leaf = id(&leaf);
+    let asked = json!({
+        "kind": "group", "name": "Tree", "tags": ["wood"], "child_ids": [leaf], "props": {"a": 1},
+    });
+    let tree = change(&mut ada, "POST", "/object", asked).await;
+    assert_eq!(tree.header("location").unwrap(), format!("/api/v1/object/{}", id(&tree)));
+    let path = format!("/object/{}", id(&tree));
+    let (status, seen) = get(&mut ada, &path).await;
+    assert_eq!((status, &seen), (200, &tree.as_json()));
+    assert_eq!((&seen["child_ids"][0], &seen["props"]["a"]), (&json!(leaf), &json!(1)));
+    assert_eq!(get(&mut bob, &path).await.0, 404);
+    // A change names the version that it is for.
+    let rename = json!({"name": "Oak"});
+    let key = Uuid::new_v4().to_string();
+    let bare = under(&mut ada, "PATCH", &path, rename.clone(), &[("idempotency-key", &key)]).await;
+    assert_eq!((bare.status, bare.code().as_str()), (428, "precondition_required"));
+    let tag = tree.header("etag").unwrap().to_owned();
+    let key = Uuid::new_v4().to_string();
+    let headers = [("idempotency-key", key.as_str()), ("if-match", &tag)];
+    let changed = under(&mut ada, "PATCH", &path, rename.clone(), &headers).await;
+    assert_eq!((changed.status, &changed.as_json()["name"]), (200, &json!("Oak")));
+    let key = Uuid::new_v4().to_string();
+    let headers = [("idempotency-key", key.as_str()), ("if-match", &tag)];
+    let stale = under(&mut ada, "PATCH", &path, rename.clone(), &headers).await;
+    assert_eq!((stale.status, stale.code().as_str()), (412, "precondition_failed"));
+    // Published it stays as it is.
+    let public = change(&mut ada, "POST", &format!("{path}/publish"), Json::Null).await;
+    assert_eq!((public.status, &public.as_json()["visibility"]), (200, &json!("public")));
+    assert_eq!(get(&mut bob, &path).await.0, 200);
+    let theirs = patch(&mut bob, &path, rename.clone()).await;
+    assert_eq!((theirs.status, theirs.code().as_str()), (403, "forbidden"));
+    let draft = patch(&mut ada, &path, json!({"name": "Elm"})).await;
+    assert_eq!((draft.status, &draft.as_json()["version"]), (201, &json!(2)));
+    let (_, versions) = get(&mut ada, &format!("{path}/versions")).await;
+    assert_eq!(versions["things"].as_array().unwrap().len(), 2);
+    let (_, versions) = get(&mut bob, &format!("{path}/versions")).await;
+    assert_eq!(versions["things"].as_array().unwrap().len(), 1);
+    let gone = change(&mut ada, "DELETE", &path, Json::Null).await;
+    assert_eq!(gone.status, 204);
+    assert_eq!(get(&mut ada, &path).await.0, 404);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_prototype_has_versions_and_a_gallery_offers_it() {
+    let server = TestServer::start().await;
+    let (mut ada, mut bob) = two(&server).await;
+    let hash = "5a".repeat(32);
+    let asked = json!({"name": "Lamp", "defaults": {"lit": true}, "models": [hash]});
+    let lamp = change(&mut ada, "POST", "/prototype", asked).await;
+    assert_eq!((lamp.status, &lamp.as_json()["models"][0]), (201, &json!(hash)));
+    let path = format!("/prototype/{}", id(&lamp));
+    let next = change(&mut ada, "POST", &format!("{path}/versions"), Json::Null).await;
+    assert_eq!((next.status, next.code().as_str()), (409, "not_published"));
+    let changed = patch(&mut ada, &path, json!({"defaults": {"lit": false}})).await;
+    assert_eq!(changed.as_json()["defaults"]["lit"], json!(false));
+    change(&mut ada, "POST", &format!("{path}/publish"), json!({"visibility": "public"})).await;
+    let late = patch(&mut ada, &path, json!({"name": "x"})).await;
+    assert_eq!((late.status, late.code().as_str()), (409, "published"));
+    let next = change(&mut ada, "POST", &format!("{path}/versions"), Json::Null).await;
+    assert_eq!((next.status, &next.as_json()["version"]), (201, &json!(2)));
+    // Others put it into their galleries.
+    let group = change(&mut bob, "POST", "/object", json!({"kind": "group", "name": "G"})).await;
+    let gallery = format!("/object/{}/gallery", id(&group));
+    let put = change(&mut bob, "POST", &gallery, json!({"prototype": id(&lamp)})).await;
+    assert_eq!((put.status, &put.as_json()["gallery_ids"][0]), (200, &json!(id(&lamp))));
+    let draft = change(&mut bob, "POST", &gallery, json!({"prototype": id(&next)})).await;
+    assert_eq!((draft.status, draft.code().as_str()), (404, "not_found"));
+    let out = change(&mut bob, "DELETE", &format!("{gallery}/{}", id(&lamp)), Json::Null).await;
+    assert_eq!((out.status, &out.as_json()["gallery_ids"]), (200, &json!([])));
+    // It is found, until nobody should take it any more.
+    let found = async |client: &mut Client| {
+        let (status, page) = get(client, "/entity/search?q=lam&kind=prototype").await;
+        assert_eq!(status, 200, "{page}");
+        page["things"].as_array().unwrap().len()
+    };
+    assert_eq!(found(&mut bob).await, 1);
+    let old = json!({"is_deprecated": true});
+    let old = change(&mut ada, "POST", &format!("{path}/deprecate"), old).await;
+    assert_eq!((old.status, &old.as_json()["is_deprecated"]), (200, &json!(true)));
+    assert_eq!(found(&mut bob).await, 0);
+    assert_eq!(change(&mut ada, "DELETE", &path, Json::Null).await.status, 204);
+    assert_eq!(get(&mut bob, &path).await.0, 404);
+    assert_eq!(get(&mut ada, &path).await.1["is_deleted"], json!(true));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn people_see_of_each_other_what_is_for_all() {
+    let server = TestServer::start().await;
+    let (mut ada, mut bob) = two(&server).await;
+    let (status, me) = get(&mut ada, "/users/me").await;
+    assert_eq!(status, 200, "{me}");
+    let changed = patch(&mut ada, "/users/me", json!({"name": "Ada", "about": "Tables"})).await;
+    assert_eq!((changed.status, &changed.as_json()["name"]), (200, &json!("Ada")));
+    let path = format!("/users/{}", me["id"].as_str().unwrap());
+    let (_, seen) = get(&mut bob, &path).await;
+    assert_eq!((&seen["name"], &seen["about"]), (&json!("Ada"), &json!("Tables")));
+    assert_eq!(get(&mut bob, &format!("/users/{}", Uuid::new_v4())).await.0, 404);
+    assert_eq!(get(&mut bob, "/users/nobody").await.0, 404);
+    let long = patch(&mut ada, "/users/me", json!({"name": "n".repeat(81)})).await;
+    assert_eq!((long.status, long.code().as_str()), (400, "malformed"));
+    // What one owns, and how much.
+    for kind in ["block", "group"] {
+        change(&mut ada, "POST", "/object", json!({"kind": kind, "name": kind})).await;
+    }
+    let (_, all) = get(&mut ada, "/users/me/inventory").await;
+    assert_eq!(all["things"].as_array().unwrap().len(), 2);
+    let (_, groups) = get(&mut ada, "/users/me/inventory?kind=group").await;
+    assert_eq!(groups["things"][0]["name"], json!("group"));
+    assert_eq!(get(&mut ada, "/users/me/inventory?kind=castle").await.0, 400);
+    assert_eq!(get(&mut ada, "/users/me/inventory?after=x").await.0, 400);
+    let (_, usage) = get(&mut ada, "/users/me/usage").await;
+    assert_eq!((&usage["objects"], &usage["max_objects"]), (&json!(2), &json!(10_000)));
+    let (_, none) = get(&mut bob, "/users/me/inventory").await;
+    assert_eq!(none["things"], json!([]));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn things_go_into_a_brane_and_come_back() {
+    let server = TestServer::start().await;
+    let (mut ada, mut bob) = two(&server).await;
+    let brane = change(&mut ada, "POST", "/brane", json!({"name": "Hall"})).await;
+    let brane = id(&brane);
+    let block = json!({"kind": "block", "name": "Chair", "props": {"legs": 4}});
+    let chair = id(&change(&mut ada, "POST", "/object", block).await);
+    let path = format!("/object/{chair}/place");
+    let to = json!({"brane": brane});
+    let key = Uuid::new_v4().to_string();
+    for _ in 0..2 {
+        let headers = [("idempotency-key", key.as_str())];
+        let placed = under(&mut ada, "POST", &path, to.clone(), &headers).await;
+        assert_eq!((placed.status, &placed.as_json()["objects"]), (200, &json!([chair])));
+    }
+    let objects = format!("/brane/{brane}/objects");
+    let (_, there) = get(&mut ada, &objects).await;
+    let there = there["objects"].as_array().unwrap().clone();
+    assert_eq!(there.len(), 2);
+    let there = there.iter().find(|object| object["id"] == json!(chair)).unwrap();
+    assert_eq!((&there["props"]["legs"], &there["props"]["name"]), (&json!(4), &json!("Chair")));
+    assert_eq!(get(&mut ada, &format!("/object/{chair}")).await.0, 404);
+    let from = json!({"brane": brane, "object": chair});
+    let theirs = change(&mut bob, "POST", "/object/take", from.clone()).await;
+    assert_eq!((theirs.status, theirs.code().as_str()), (404, "not_found"));
+    let taken = change(&mut ada, "POST", "/object/take", from).await;
+    assert_eq!(taken.status, 200, "{taken:?}");
+    let (_, back) = get(&mut ada, &format!("/object/{chair}")).await;
+    assert_eq!((&back["name"], &back["props"]), (&json!("Chair"), &json!({"legs": 4})));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn instances_follow_their_prototype_from_version_to_version() {
+    let server = TestServer::start().await;
+    let (mut ada, _) = two(&server).await;
+    let brane = id(&change(&mut ada, "POST", "/brane", json!({"name": "Hall"})).await);
+    let lamp = json!({"name": "Lamp", "defaults": {"lit": true}});
+    let lamp = id(&change(&mut ada, "POST", "/prototype", lamp).await);
+    let path = format!("/prototype/{lamp}");
+    let to = json!({"brane": brane});
+    let draft = change(&mut ada, "POST", &format!("{path}/place"), to.clone()).await;
+    assert_eq!((draft.status, draft.code().as_str()), (409, "not_published"));
+    change(&mut ada, "POST", &format!("{path}/publish"), Json::Null).await;
+    let preview = format!("{path}/update?brane={brane}");
+    assert_eq!(get(&mut ada, &preview).await.1["code"], json!("prototype_not_followed"));
+    for instances in 1..3 {
+        let placed = change(&mut ada, "POST", &format!("{path}/place"), to.clone()).await;
+        assert_eq!(placed.status, 201, "{placed:?}");
+        let (_, followed) = get(&mut ada, &preview).await;
+        assert_eq!((&followed["instances"], &followed["version"]), (&json!(instances), &json!(1)));
+    }
+    let next = id(&change(&mut ada, "POST", &format!("{path}/versions"), Json::Null).await);
+    let path = format!("/prototype/{next}");
+    patch(&mut ada, &path, json!({"defaults": {"lit": false}})).await;
+    change(&mut ada, "POST", &format!("{path}/publish"), Json::Null).await;
+    let updated = change(&mut ada, "POST", &format!("{path}/update"), to).await;
+    assert_eq!(updated.status, 200, "{updated:?}");
+    let updated = updated.as_json();
+    assert_eq!((&updated["instances"], &updated["version_id"]), (&json!(2), &json!(next)));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_visitors_token_and_a_request_without_a_key_change_nothing() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let asked = json!({"kind": "block", "name": "x"});
+    let bare = under(&mut client, "POST", "/object", asked.clone(), &[]).await;
+    assert_eq!(bare.status, 400, "{bare:?}");
+    client.token = Some(server.token_for(3, Role::Visitor, 1_000));
+    let visitor = change(&mut client, "POST", "/object", asked).await;
+    assert_eq!((visitor.status, visitor.code().as_str()), (403, "forbidden"));
+    server.end().await;
+}
