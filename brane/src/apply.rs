@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use avvy_model::{
-    Change, Changes, Code, DeleteMode, Edit, Followed, Handle, Kind, Object, ObjectAt, ObjectId,
-    Operation, Placement, Principal, PropKey, Props, PropsPatch, Refusal, Ruling, Seq, Target,
-    Transform, ValueLimits, Verb, WorldLimits, weight,
+    Attachment, Change, Changes, Code, DeleteMode, Edit, Followed, Handle, Kind, Object, ObjectAt,
+    ObjectId, Operation, Placement, Principal, PropKey, Props, PropsPatch, Refusal, Ruling, Seq,
+    Slots, Target, Transform, ValueLimits, Verb, WorldLimits, weight,
 };
 
 use crate::World;
+use crate::occupancy::Taken;
 use crate::prototypes;
 use crate::rights::RulingRecord;
 use crate::side::NONE;
@@ -50,6 +51,7 @@ impl World {
             return Err(Code::BatchTooLarge.into());
         }
         let next_handle = self.next_handle;
+        self.adopt_cells();
         self.begin_tracking();
         let mut attempt = Attempt {
             world: self,
@@ -59,14 +61,11 @@ impl World {
             touches_left: limits.max_touched,
             bytes_left: limits.max_event_bytes.saturating_sub(weight::EVENT),
             changes: Changes::new(),
+            ends: Vec::new(),
         };
-        let refused = operations.iter().zip(0..).find_map(|(operation, n)| {
-            let is_step = n == 0 && matches!(edit, Edit::Follow(_));
-            let ran = if is_step { attempt.step(operation) } else { attempt.run(operation) };
-            ran.err().map(|code| (n, code))
-        });
+        let ran = attempt.run_all(edit);
         let changes = attempt.changes;
-        if let Some((n, code)) = refused {
+        if let Err((n, code)) = ran {
             self.take_back(&changes);
             self.untrack();
             self.next_handle = next_handle;
@@ -104,6 +103,7 @@ impl World {
     /// Applied again, it has the same outcome.
     pub fn retract(&mut self, changes: &Changes) {
         self.take_back(changes);
+        self.resettle_cells(changes);
         self.untrack();
         let is_creation = |change: &&Change| matches!(change, Change::Created(_));
         let created = changes.iter().filter(is_creation).count();
@@ -122,9 +122,26 @@ struct Attempt<'a> {
     touches_left: usize,
     bytes_left: usize,
     changes: Changes,
+    /// How many changes there were after each operation.
+    ends: Vec<usize>,
 }
 
 impl Attempt<'_> {
+    /// The operations up to the first that is refused, and then what is judged
+    /// of the edit as a whole.
+    fn run_all(&mut self, edit: &Edit) -> Result<(), (u32, Code)> {
+        for (operation, n) in edit.operations().iter().zip(0..) {
+            let is_step = n == 0 && matches!(edit, Edit::Follow(_));
+            let ran = if is_step { self.step(operation) } else { self.run(operation) };
+            ran.map_err(|code| (n, code))?;
+            self.ends.push(self.changes.len());
+        }
+        let settled = self.world.settle_cells(&self.changes, self.limits);
+        // Batches are not longer than that.
+        let nth = |change| self.ends.partition_point(|end| *end <= change) as u32;
+        settled.map_err(|Taken { code, change }| (nth(change), code))
+    }
+
     fn run(&mut self, operation: &Operation) -> Result<(), Code> {
         let named = match operation {
             Operation::Create { parent, .. } => *parent,
@@ -209,6 +226,7 @@ impl Attempt<'_> {
         if props.as_bytes().len() > self.limits.values.max_props_bytes {
             return Err(Code::PropsTooLarge);
         }
+        self.check_interface(self.world.next_handle, props, |key| props.get(key).is_some())?;
         self.grow(weight::held(props))?;
         let handle = self.world.next_handle;
         if handle.0 == NONE {
@@ -235,11 +253,52 @@ impl Attempt<'_> {
         }
         self.touch(1)?;
         let object = self.world.get(handle).ok_or(Code::ObjectNotFound)?;
+        let carrier = object.id;
         let (props, before) = object.props.patched(patch, limits)?;
         self.grow(weight::held(&props).saturating_sub(weight::held(&object.props)))?;
         self.weigh(weight::CHANGE + weight::patch(&before) + weight::patch(patch))?;
+        let names = |key: &str| patch.entries().iter().any(|(name, _)| name.as_str() == key);
+        self.check_interface(handle, &props, names)?;
+        let let_go = names(Object::SLOTS_KEY).then(|| Slots::of(&props).unwrap_or_default());
         self.world.set_props(handle, props);
         self.changed(Change::Updated { handle, before, after: patch.clone() });
+        match let_go {
+            Some(offered) => self.detach(carrier, offered),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether what these properties say of interfaces can be, as far as
+    /// `names` says that it is new.
+    fn check_interface(
+        &self,
+        handle: Handle,
+        props: &Props,
+        names: impl Fn(&str) -> bool,
+    ) -> Result<(), Code> {
+        if names(Object::SLOTS_KEY) && Slots::of(props).is_none() {
+            return Err(Code::InterfaceInvalid);
+        }
+        if !names(Object::ATTACHED_KEY) {
+            return Ok(());
+        }
+        match Attachment::of(props) {
+            Ok(None) => Ok(()),
+            Ok(Some(to)) if handle != Handle::ROOT => {
+                self.world.judge_attachment(handle, to, self.limits)
+            }
+            Ok(Some(_)) | Err(_) => Err(Code::InterfaceInvalid),
+        }
+    }
+
+    /// What is attached to slots that a carrier does not offer any more is
+    /// attached no longer.
+    fn detach(&mut self, carrier: ObjectId, offered: Slots) -> Result<(), Code> {
+        for (slot, handle) in self.world.attached_to(carrier) {
+            if !offered.has(slot) {
+                self.update(handle, &Attachment::end(), &ValueLimits::NONE)?;
+            }
+        }
         Ok(())
     }
 
@@ -306,8 +365,9 @@ impl Attempt<'_> {
         for object in removed.iter().rev() {
             self.world.take(object.handle);
         }
+        let gone: Vec<_> = removed.iter().map(|at| at.object.id).collect();
         self.changed(Change::Deleted { removed });
-        Ok(())
+        gone.into_iter().try_for_each(|carrier| self.detach(carrier, Slots::default()))
     }
 
     /// Hands the children to the parent, then deletes.
@@ -328,9 +388,10 @@ impl Attempt<'_> {
             self.changed(Change::Reparented { handle: child, before, after });
         }
         self.world.take(handle);
+        let carrier = top.id;
         let removed = vec![ObjectAt { handle, object: top }];
         self.changed(Change::Deleted { removed });
-        Ok(())
+        self.detach(carrier, Slots::default())
     }
 
     /// The children by handle, so that outcomes do not depend on the order in

@@ -20,12 +20,14 @@ mod hash;
 mod ids;
 mod interest;
 pub mod journal;
+mod occupancy;
 mod pages;
 mod prototypes;
 mod recency;
 mod replay;
 mod rights;
 mod side;
+mod slots;
 pub mod snapshot;
 mod world;
 

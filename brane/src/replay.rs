@@ -54,6 +54,7 @@ impl World {
             }
         }
         self.note(event.seq, &event.changes);
+        self.occupancy = None;
         Ok(())
     }
 

@@ -11,10 +11,12 @@ use crate::graves::Graves;
 use crate::hash::LazyHash;
 use crate::ids::Ids;
 use crate::interest::{Cells, Tracker};
+use crate::occupancy::{self, Occupancy};
 use crate::pages::{Frozen, Pages};
 use crate::prototypes::Instances;
 use crate::rights::Rights;
 use crate::side::{NONE, Side};
+use crate::slots::Attachments;
 
 /// A brane's objects: a tree of groups and blocks under one root.
 ///
@@ -36,6 +38,11 @@ pub struct World {
     bytes: u64,
     pub(crate) rights: Arc<Rights>,
     pub(crate) instances: Instances,
+    pub(crate) attachments: Attachments,
+    /// Whether the root says that cells are.
+    pub(crate) is_exclusive: bool,
+    /// `None` until it is needed ([`Self::adopt_cells`]).
+    pub(crate) occupancy: Option<Box<Occupancy>>,
 }
 
 /// The objects of a stored world, with what is kept beside them.
@@ -46,6 +53,7 @@ pub(crate) struct Stored {
     /// As [`World`]'s.
     pub(crate) bytes: u64,
     pub(crate) instances: Instances,
+    pub(crate) attachments: Attachments,
 }
 
 impl World {
@@ -77,6 +85,9 @@ impl World {
             bytes: 0,
             rights: Arc::new(Rights::new(owner)),
             instances: Instances::default(),
+            attachments: Attachments::default(),
+            is_exclusive: false,
+            occupancy: None,
         };
         world.insert(Handle::ROOT, root);
         world
@@ -90,8 +101,10 @@ impl World {
         seq: Seq,
         hash: StateHash,
     ) -> Self {
-        let Stored { pages, side, ids, bytes, instances } = stored;
-        let grid = pages.get(Handle::ROOT).map(Grid::of_root).unwrap_or_default();
+        let Stored { pages, side, ids, bytes, instances, attachments } = stored;
+        let root = pages.get(Handle::ROOT);
+        let grid = root.map(Grid::of_root).unwrap_or_default();
+        let is_exclusive = root.is_some_and(occupancy::is_exclusive);
         let mut world = Self {
             pages,
             side,
@@ -105,6 +118,9 @@ impl World {
             bytes,
             rights: Arc::new(rights),
             instances,
+            attachments,
+            is_exclusive,
+            occupancy: None,
         };
         let mut at = world.side.take_children(Handle::ROOT);
         while at != NONE {
@@ -246,6 +262,9 @@ impl World {
         if handle != Handle::ROOT {
             self.link(handle, &object);
             self.instances.add(&object.props);
+            self.attachments.add(handle, &object.props);
+        } else {
+            self.is_exclusive = occupancy::is_exclusive(&object);
         }
         self.bytes += weight::held(&object.props);
         let id = object.id;
@@ -260,6 +279,7 @@ impl World {
         let object = self.pages.remove(handle)?;
         self.bytes -= weight::held(&object.props);
         self.instances.remove(&object.props);
+        self.attachments.remove(handle, &object.props);
         self.unlink(handle, &object);
         self.side.remove(handle);
         self.ids.remove(object.id, handle);
@@ -273,8 +293,13 @@ impl World {
         if handle != Handle::ROOT {
             self.instances.remove(&object.props);
             self.instances.add(&props);
+            self.attachments.remove(handle, &object.props);
+            self.attachments.add(handle, &props);
         }
         self.change(handle, |object| object.props = props);
+        if handle == Handle::ROOT {
+            self.is_exclusive = self.get(handle).is_some_and(occupancy::is_exclusive);
+        }
     }
 
     pub(crate) fn set_transform(&mut self, handle: Handle, transform: Transform) {

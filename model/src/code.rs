@@ -208,6 +208,22 @@ codes! {
     PrototypeInUse = 2032, "prototype_in_use";
     /// The brane follows as many prototypes, or as many bytes of defaults, as it may.
     TooManyFollowed = 2033, "too_many_followed";
+    /// Another block takes one of the cells.
+    CellTaken = 2034, "cell_taken";
+    /// Cells cannot become exclusive while blocks overlap.
+    CellsOverlap = 2035, "cells_overlap";
+    /// The block's box of cells is none, or larger than it may be.
+    FootprintInvalid = 2036, "footprint_invalid";
+    /// The blocks together take as many cells as they may.
+    TooManyCells = 2037, "too_many_cells";
+    /// The object to attach to is not in the brane.
+    CarrierNotFound = 2038, "carrier_not_found";
+    /// The object to attach to does not offer this slot.
+    SlotNotFound = 2039, "slot_not_found";
+    /// Another object is attached to this slot.
+    SlotTaken = 2040, "slot_taken";
+    /// The value names no slots, or nothing to be attached to.
+    InterfaceInvalid = 2041, "interface_invalid";
 }
 
 impl fmt::Display for Code {

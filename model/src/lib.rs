@@ -8,7 +8,9 @@
 mod code;
 mod edit;
 mod event;
+mod footprint;
 mod id;
+mod interface;
 mod limits;
 mod object;
 mod principal;
@@ -25,10 +27,12 @@ pub mod weight;
 pub use code::{Code, Refusal};
 pub use edit::{DeleteMode, Edit, NumberedEdit, Operation, Target};
 pub use event::{Change, Changes, Event, ObjectAt, Placement};
+pub use footprint::{BoxSize, Footprint};
 pub use id::{
     AssetHash, BraneId, ClientId, Counter, EditId, Epoch, GrantId, Handle, InvalidId, NodeId,
     ObjectId, Position, PrototypeId, Seq, TraceId, UserId,
 };
+pub use interface::{Attachment, NotAttachment, Slot, Slots};
 pub use limits::WorldLimits;
 pub use object::{Kind, Object};
 pub use principal::{Principal, Role};

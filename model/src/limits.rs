@@ -40,6 +40,12 @@ pub struct WorldLimits {
     /// Bytes of all that a brane follows together: of those properties of its
     /// root. They do not count against the root's other properties.
     pub max_prototype_bytes: usize,
+    /// Cells of one block, where cells are exclusive.
+    pub max_footprint_cells: u32,
+    /// Cells that one edit may fill.
+    pub max_edit_cells: usize,
+    /// Cells that are taken in a brane.
+    pub max_occupied_cells: usize,
     /// How long a client's outcomes are remembered after its last edit, in milliseconds.
     pub client_memory_ms: u64,
 }
@@ -62,6 +68,9 @@ impl Default for WorldLimits {
             max_grants_per_user: 64,
             max_prototypes: 256,
             max_prototype_bytes: 128 << 10,
+            max_footprint_cells: 4_096,
+            max_edit_cells: 65_536,
+            max_occupied_cells: 4_000_000,
             client_memory_ms: 7 * 24 * 3_600_000,
         }
     }

@@ -94,6 +94,12 @@ impl Rotation {
         q
     }
 
+    /// Where it turns the axes x, y and z to: unit vectors.
+    pub fn axes(self) -> [[f64; 3]; 3] {
+        let q = self.to_quaternion();
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]].map(|axis| rotate(q, axis))
+    }
+
     /// The packed form.
     pub const fn to_bytes(self) -> [u8; 6] {
         self.0

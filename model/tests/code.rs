@@ -87,6 +87,14 @@ const GIVEN: &[(u16, &str)] = &[
     (2031, "prototype_not_followed"),
     (2032, "prototype_in_use"),
     (2033, "too_many_followed"),
+    (2034, "cell_taken"),
+    (2035, "cells_overlap"),
+    (2036, "footprint_invalid"),
+    (2037, "too_many_cells"),
+    (2038, "carrier_not_found"),
+    (2039, "slot_not_found"),
+    (2040, "slot_taken"),
+    (2041, "interface_invalid"),
 ];
 
 #[test]

@@ -6,6 +6,7 @@ mod catalogue;
 mod edits;
 mod judge;
 mod people;
+mod placing;
 mod rulings;
 mod viewer;
 

@@ -9,6 +9,7 @@ mod door;
 mod intent;
 mod log;
 mod part;
+mod places;
 mod prototypes;
 mod rights;
 mod world;
@@ -363,6 +364,10 @@ impl Reference {
         }
         if let Err(why) = self.world.follow(&event) {
             env.fail(|| format!("event {seq}: {why}"));
+        }
+        match places::check(self.world.objects()) {
+            Ok(seen) => seen.into_iter().for_each(|what| env.count(what)),
+            Err(why) => env.fail(|| format!("event {seq}: {why}")),
         }
         let hash = self.world.hash();
         let objects = Rc::new(self.world.objects().clone());

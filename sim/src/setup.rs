@@ -73,6 +73,8 @@ pub struct Weights {
     pub rule: u64,
     /// Somebody asks that a brane follows a prototype: likewise.
     pub follow: u64,
+    /// Somebody makes cells exclusive, offers slots or attaches things: likewise.
+    pub furnish: u64,
     /// A connection is cut.
     pub cut: u64,
     /// All connections are cut.
@@ -113,6 +115,7 @@ impl Setup {
             edit: 600,
             rule: if rng.below(2) == 0 { 0 } else { 300 },
             follow: if rng.below(2) == 0 { 0 } else { 100 },
+            furnish: if rng.below(2) == 0 { 0 } else { 300 },
             cut: some(rng, 20),
             storm: some(rng, 3),
             pause: some(rng, 25),

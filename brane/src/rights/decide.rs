@@ -177,12 +177,7 @@ fn reaches_region(
 impl World {
     /// Where in the brane something is that hangs in this group like this, in
     /// units of 0.1 mm; `None` when that is outside of what can be said.
-    fn position_in(&self, mut parent: Handle, mut transform: Transform) -> Option<[i32; 3]> {
-        while parent != Handle::ROOT {
-            let group = self.get(parent)?;
-            transform = transform.within(&group.transform).ok()?;
-            parent = group.parent;
-        }
-        Some(transform.position)
+    fn position_in(&self, parent: Handle, transform: Transform) -> Option<[i32; 3]> {
+        Some(self.transform_in(parent, transform)?.position)
     }
 }

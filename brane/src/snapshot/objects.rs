@@ -12,6 +12,7 @@ use crate::pages::Pages;
 use crate::prototypes::Instances;
 use crate::rights::{Entry, Rights};
 use crate::side::Side;
+use crate::slots::Attachments;
 use crate::world::{Stored, World};
 
 /// Ids for which room is made before they are here: the count is read from
@@ -40,6 +41,7 @@ impl Objects {
                 ids: Ids::new(),
                 bytes: 0,
                 instances: Instances::default(),
+                attachments: Attachments::default(),
             },
             hash: StateHash::default(),
             last: None,
@@ -75,12 +77,13 @@ impl Objects {
     /// index at once.
     pub(super) fn settle(&mut self) {
         let Self { stored, early, is_tree, .. } = self;
-        let Stored { pages, side, ids, bytes, instances } = stored;
+        let Stored { pages, side, ids, bytes, instances, attachments } = stored;
         let fresh = || pages.iter_from(self.unsettled);
         for (handle, object) in fresh() {
             *bytes += weight::held(&object.props);
             if handle != Handle::ROOT {
                 instances.add(&object.props);
+                attachments.add(handle, &object.props);
             }
             *is_tree &= ids.insert(object.id, handle, pages);
         }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cells;
 mod clients;
 mod edges;
 mod golden;
@@ -11,5 +12,6 @@ mod model;
 mod naive;
 mod prototypes;
 mod script;
+mod slots;
 mod snapshot;
 mod weight;

@@ -37,6 +37,9 @@ const LIMITS: WorldLimits = WorldLimits {
     max_grants_per_user: 2,
     max_prototypes: 2,
     max_prototype_bytes: 400,
+    max_footprint_cells: 64,
+    max_edit_cells: 640,
+    max_occupied_cells: 640,
     client_memory_ms: 1_000_000,
 };
 

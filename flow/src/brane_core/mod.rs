@@ -144,6 +144,7 @@ impl BraneCore {
         clients.forget(now.unix_ms);
         world.forget_rights(now.unix_ms);
         world.adopt_grid();
+        world.adopt_cells();
         Self {
             brane,
             channel,

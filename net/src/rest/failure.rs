@@ -161,6 +161,9 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         | Code::PrototypeFollowed
         | Code::PrototypeNotFollowed
         | Code::PrototypeInUse
+        | Code::CellTaken
+        | Code::CellsOverlap
+        | Code::SlotTaken
         | Code::OutcomeUnknown
         | Code::ClientUnknown
         | Code::ClientTaken
@@ -195,6 +198,11 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         | Code::RulingInvalid
         | Code::PropertyReserved
         | Code::TooManyFollowed
+        | Code::FootprintInvalid
+        | Code::TooManyCells
+        | Code::CarrierNotFound
+        | Code::SlotNotFound
+        | Code::InterfaceInvalid
         | Code::BraneTooLarge => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

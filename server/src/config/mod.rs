@@ -101,6 +101,9 @@ impl Config {
             max_grants_per_user: self.world.max_grants_per_user as usize,
             max_prototypes: self.world.max_prototypes as usize,
             max_prototype_bytes: self.world.max_prototype_bytes as usize,
+            max_footprint_cells: self.world.max_footprint_cells,
+            max_edit_cells: self.world.max_edit_cells as usize,
+            max_occupied_cells: self.world.max_occupied_cells as usize,
         }
     }
 

@@ -252,6 +252,12 @@ section! {
         max_prototypes: u32 = 256,
         /// Bytes of all that a brane follows together.
         max_prototype_bytes: u64 = 128 * KIB,
+        /// Cells of one block, where cells are exclusive.
+        max_footprint_cells: u32 = 4_096,
+        /// Cells that one edit may fill.
+        max_edit_cells: u32 = 65_536,
+        /// Cells that are taken in a brane.
+        max_occupied_cells: u32 = 4_000_000,
     }
 }
 

@@ -7,6 +7,7 @@ use avvy_model::{
 };
 
 use super::catalogue::draw_named;
+use super::placing::draw_box;
 use super::{Outside, Person};
 use crate::rng::Rng;
 
@@ -17,6 +18,8 @@ pub(super) struct Place {
     spread: u64,
     /// What they look at.
     area: Option<Area>,
+    /// Whether they crowd together, so that blocks meet.
+    crowded: bool,
 }
 
 impl Person {
@@ -24,14 +27,16 @@ impl Person {
     pub(crate) fn edit(&mut self, outside: &mut Outside<'_>) {
         let wants: Vec<BraneId> = self.wants.iter().copied().collect();
         let Some(brane) = outside.env.rng.pick(&wants).copied() else { return };
-        let place =
-            Place { spread: outside.env.setup.spread, area: self.areas.get(&brane).copied() };
+        let setup = &outside.env.setup;
+        let (area, crowded) = (self.areas.get(&brane).copied(), setup.weights.furnish > 0);
+        let place = Place { spread: setup.spread, area, crowded };
         if self.may_set_cells(outside, brane) {
             let cells = draw_cells(&mut outside.env.rng, place);
             self.submit(outside, brane, cells);
         }
         self.rule(outside, brane);
         self.ask_catalogue(outside, brane, place);
+        self.furnish(outside, brane);
         if outside.env.rng.below(8) == 0 {
             return self.drag(outside, brane, place);
         }
@@ -119,7 +124,7 @@ impl Person {
         Target::Handle(rng.pick(&groups).copied().unwrap_or(Handle::ROOT))
     }
 
-    fn draw_target(&self, rng: &mut Rng, brane: BraneId) -> Target {
+    pub(super) fn draw_target(&self, rng: &mut Rng, brane: BraneId) -> Target {
         let own = self.machine.edits(brane).filter_map(|kept| match kept.edit {
             Edit::One(Operation::Create { id, .. }) => Some(*id),
             _ => None,
@@ -162,6 +167,9 @@ fn draw_transform(rng: &mut Rng, place: Place) -> Transform {
     at[1] /= 8;
     if let Some(area) = near {
         at.iter_mut().zip(area.center).for_each(|(p, middle)| *p = p.saturating_add(middle));
+    }
+    if place.crowded && rng.below(2) == 0 {
+        at = [5, 2, 5].map(|cells| rng.below(cells * 1_000) as i32);
     }
     Transform::new(at, Rotation::IDENTITY, [1.0; 3]).unwrap_or_default()
 }
@@ -207,6 +215,9 @@ fn draw_patch(rng: &mut Rng) -> PropsPatch {
     }
     if rng.below(5) == 0 {
         entries.extend(draw_named(rng));
+    }
+    if rng.below(8) == 0 {
+        entries.extend(draw_box(rng));
     }
     PropsPatch::new(entries).unwrap_or_default()
 }

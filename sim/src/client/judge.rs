@@ -191,8 +191,13 @@ impl Person {
         code: Code,
     ) {
         outside.env.count("edit refused");
-        if code == Code::PropertyReserved {
-            outside.env.count("defaults made up by a client are refused");
+        match code {
+            Code::PropertyReserved => {
+                outside.env.count("defaults made up by a client are refused");
+            }
+            Code::CellTaken => outside.env.count("cell taken"),
+            Code::SlotTaken => outside.env.count("slot taken"),
+            _ => {}
         }
         let settled = self.settle(outside, ticket);
         if let (Some(Submitted { id: Some(id), .. }), Some(reference)) =

@@ -21,11 +21,32 @@ pub(super) fn check(edit: &Edit, changes: &[Change]) -> Result<(), String> {
         if !fits(operation, change) {
             return Err(format!("{operation:?} became {change:?}"));
         }
+        if loses_slots(operation) {
+            while changes.peek().is_some_and(|change| is_let_go(change)) {
+                changes.next();
+            }
+        }
     }
     match changes.next() {
         None => Ok(()),
         Some(change) => Err(format!("nobody asked for {change:?}")),
     }
+}
+
+/// Whether others may be attached no longer because of this.
+fn loses_slots(operation: &Operation) -> bool {
+    match operation {
+        Operation::Delete { .. } => true,
+        Operation::Update { patch, .. } => {
+            patch.entries().iter().any(|(key, _)| key.as_str() == "slots")
+        }
+        _ => false,
+    }
+}
+
+fn is_let_go(change: &Change) -> bool {
+    matches!(change, Change::Updated { after, .. }
+        if matches!(after.entries(), [(key, None)] if key.as_str() == "attached"))
 }
 
 fn is_outcome(ruling: &Ruling, ruled: &Ruled) -> bool {
