@@ -27,6 +27,16 @@ pub const REVOKED: &str = "revoked";
 /// Of one user. Whoever has more to revoke revokes all.
 const MAX_OF_USER: usize = 256;
 
+/// Of those, how many that have to be known for longer than [`LASTING_S`]: as
+/// those whose end nobody said, which anybody can make up, and which stay for a
+/// year.
+const MAX_LASTING_OF_USER: usize = 16;
+const LASTING_S: u64 = 32 * 24 * 3_600;
+
+/// Of all users together: three quarters of what the store has room for. The
+/// rest is for those who revoke all, and take one place each.
+const MAX_TOKENS: usize = 18_000;
+
 /// Sessions are looked at no more often than so.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
@@ -87,7 +97,8 @@ impl Revocations {
     /// gives the Unix second of that. Done when one place keeps it.
     ///
     /// # Errors
-    /// `too_large` for a user who has revoked too many one by one;
+    /// `too_large` for a user who has revoked too many one by one, or when all
+    /// together have: all of a user's can still be revoked;
     /// `unavailable` when no place has it yet: it is in force here, and should
     /// be asked for again.
     pub(crate) async fn revoke(&self, revocation: Revocation) -> Result<u64, Code> {
@@ -125,11 +136,17 @@ impl Revocations {
 
     fn add(&self, revocation: Revocation) -> Result<(), Code> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if let Revocation::Token { user, token, .. } = revocation
+        if let Revocation::Token { user, token, until_s } = revocation
             && !known.has_token(user, token)
-            && known.tokens_of(user) >= MAX_OF_USER
         {
-            return Err(Code::TooLarge);
+            let lasting_s = clock::unix_s() + LASTING_S;
+            let lasting = || known.tokens_beyond(user, lasting_s);
+            if known.tokens() >= MAX_TOKENS
+                || known.tokens_of(user) >= MAX_OF_USER
+                || (until_s > lasting_s && lasting() >= MAX_LASTING_OF_USER)
+            {
+                return Err(Code::TooLarge);
+            }
         }
         known.add(revocation);
         Ok(())

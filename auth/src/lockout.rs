@@ -7,8 +7,9 @@
 //!
 //! Both are counted because each covers what the other cannot: one address that
 //! tries many accounts, and many addresses that try one. The price is that
-//! whoever fails on purpose keeps an owner out; the bound of the account is how
-//! long at most.
+//! whoever fails on purpose can keep an owner out; so where a failure does not
+//! show that somebody had what only the owner has, count it for the address
+//! alone ([`SignInGuard::failed_at`]).
 //!
 //! Bounded: beyond [`LockOutPolicy::max_subjects`] those go first that would be
 //! forgotten first, so a flood of strangers, who each failed once, drives out
@@ -173,6 +174,11 @@ impl<A: Ord + Clone, B: Ord + Clone> SignInGuard<A, B> {
     pub fn failed(&mut self, account: A, address: B, now_ms: u64) -> Option<RetryAfterMs> {
         let account = self.accounts.failed(account, now_ms);
         account.max(self.addresses.failed(address, now_ms))
+    }
+
+    /// Counts a failure for the address alone.
+    pub fn failed_at(&mut self, address: B, now_ms: u64) -> Option<RetryAfterMs> {
+        self.addresses.failed(address, now_ms)
     }
 
     /// Forgets the failures of the account alone: one account of one's own

@@ -167,6 +167,17 @@ impl Revoked {
         self.tokens.range((user, Uuid::nil())..=(user, Uuid::max())).count()
     }
 
+    /// How many of them have to be known for longer than until then.
+    pub fn tokens_beyond(&self, user: UserId, unix_s: u64) -> usize {
+        let theirs = self.tokens.range((user, Uuid::nil())..=(user, Uuid::max()));
+        theirs.filter(|(_, until_s)| **until_s > unix_s).count()
+    }
+
+    /// How many tokens of all users are revoked one by one.
+    pub fn tokens(&self) -> usize {
+        self.tokens.len()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.tokens.len() + self.before.len()

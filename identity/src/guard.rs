@@ -25,11 +25,15 @@ impl Guard {
         checked.map_err(IdentityError::LockedOut)
     }
 
-    /// Counts how a try ended: a failure for both, a success for the account.
+    /// Counts how a try ended: a success for the account, a failure for the
+    /// address, and for the account if it was the account's own (`by_owner`).
+    /// What others try in its name would only keep its owner out: a wallet's
+    /// key cannot be guessed.
     pub(crate) fn count<T>(
         &self,
         account: &str,
         asker: &Asker,
+        by_owner: impl FnOnce() -> bool,
         outcome: Result<T, IdentityError>,
     ) -> Result<T, IdentityError> {
         match &outcome {
@@ -37,7 +41,11 @@ impl Guard {
             Err(error) if error.is_failure() => {
                 let mut guard = self.lock();
                 guard.forget(asker.now_ms);
-                guard.failed(account.to_owned(), asker.address, asker.now_ms);
+                if by_owner() {
+                    guard.failed(account.to_owned(), asker.address, asker.now_ms);
+                } else {
+                    guard.failed_at(asker.address, asker.now_ms);
+                }
             }
             Err(_) => {}
         }

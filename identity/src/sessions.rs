@@ -9,7 +9,7 @@
 
 use avvy_auth::family::{Family, FamilyId, Refresh, RefreshError, RefreshToken};
 use avvy_auth::{Claims, Revocation};
-use avvy_model::{Role, UserId};
+use avvy_model::{Code, Role, UserId};
 use avvy_persistence::records::{
     Collection, Draft, Expect, Fields, Index, IndexKey, KeyRange, Query, Record, RecordWrite, Value,
 };
@@ -144,16 +144,11 @@ impl Identity {
     ///
     /// # Errors
     /// `Refresh`, after which the sign-in has ended unless the token is of none;
-    /// `SignedOut`; `LockedOut`.
+    /// `SignedOut`.
     pub async fn refresh(&self, token: &str, asker: &Asker) -> Result<Tokens, IdentityError> {
-        let token = RefreshToken::parse(token)?;
-        let account = format!("session:{}", token.family().session());
-        self.inner.guard.check(&account, asker)?;
-        let outcome = self.refreshed(&token, asker.now_s).await;
-        self.inner.guard.count(&account, asker, outcome)
-    }
-
-    async fn refreshed(&self, token: &RefreshToken, now_s: u64) -> Result<Tokens, IdentityError> {
+        // Nobody is locked out for a wrong one: it cannot be guessed, and those
+        // behind the same address would be signed out.
+        let (token, now_s) = (RefreshToken::parse(token)?, asker.now_s);
         let session = token.family().session();
         for _ in 0..TRIES {
             let found = self.stored.fresh(&FAMILIES, session.into(), now_s).await?;
@@ -164,7 +159,7 @@ impl Identity {
                 self.end(user, session, now_s).await?;
                 return Err(IdentityError::SignedOut);
             }
-            match kept.family.refresh(token, random()?, now_s, &self.options().families) {
+            match kept.family.refresh(&token, random()?, now_s, &self.options().families) {
                 Ok(Refresh::Repeated(next)) => return self.tokens(&kept.family, next, now_s).await,
                 Ok(Refresh::Taken(family, next)) => {
                     let kept = Kept { family, used_s: now_s, ..kept };
@@ -275,11 +270,19 @@ impl Identity {
         Ok(())
     }
 
-    /// Ends a sign-in and the access tokens that it gave.
+    /// Ends a sign-in and the access tokens that it gave. These first: a sign-in
+    /// that is gone could not be ended again.
     async fn end(&self, user: UserId, session: Uuid, now_s: u64) -> Result<(), IdentityError> {
-        self.remove(session, now_s).await?;
         let ends_s = now_s + self.options().access_lifetime_s;
-        self.revoke(Revocation::token(user, session, Some(ends_s), now_s)).await
+        let revocation = Revocation::token(user, session, Some(ends_s), now_s);
+        match self.revoke(revocation).await {
+            // There are too many one by one: then all of them.
+            Err(IdentityError::NotRevoked(Code::TooLarge)) => {
+                self.revoke(Revocation::Before { user, issued_s: now_s + 1 }).await?;
+            }
+            done => done?,
+        }
+        self.remove(session, now_s).await
     }
 
     async fn remove(&self, session: Uuid, now_s: u64) -> Result<(), IdentityError> {

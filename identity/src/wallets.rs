@@ -15,6 +15,14 @@ pub struct Signed {
     pub signature: Signature,
 }
 
+impl Signed {
+    /// Whether the wallet that the message names has signed it.
+    fn is_by_its_wallet(&self) -> bool {
+        let signer = self.signature.signer(self.message.as_str());
+        signer.is_ok_and(|signer| signer == self.message.parts().address)
+    }
+}
+
 impl Identity {
     /// Signs in by what a wallet has signed. Whoever comes first by it is a new
     /// user.
@@ -29,7 +37,7 @@ impl Identity {
         let account = Way::Wallet(signed.message.parts().address).key();
         self.inner.guard.check(&account, asker)?;
         let outcome = self.signed_in(signed, asker).await;
-        self.inner.guard.count(&account, asker, outcome)
+        self.inner.guard.count(&account, asker, || signed.is_by_its_wallet(), outcome)
     }
 
     async fn signed_in(&self, signed: &Signed, asker: &Asker) -> Result<Tokens, IdentityError> {
@@ -58,7 +66,8 @@ impl Identity {
         let account = Way::Wallet(signed.message.parts().address).key();
         self.inner.guard.check(&account, asker)?;
         let outcome = self.prove(Wanted::Attach(user), signed, asker.now_s).await;
-        let wallet = self.inner.guard.count(&account, asker, outcome)?;
+        let wallet =
+            self.inner.guard.count(&account, asker, || signed.is_by_its_wallet(), outcome)?;
         Ok(self.attach(user, wallet, asker.now_s).await?.iter().collect())
     }
 
@@ -77,7 +86,7 @@ impl Identity {
         let account = Way::Wallet(signed.message.parts().address).key();
         self.inner.guard.check(&account, asker)?;
         let outcome = self.may_detach(user, wallet, signed, asker.now_s).await;
-        self.inner.guard.count(&account, asker, outcome)?;
+        self.inner.guard.count(&account, asker, || signed.is_by_its_wallet(), outcome)?;
         let left = self.detach(user, wallet, asker.now_s).await?;
         self.end_sessions_by(user, &Way::Wallet(wallet), asker.now_s).await?;
         Ok(left.iter().collect())

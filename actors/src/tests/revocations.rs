@@ -141,10 +141,17 @@ async fn what_no_place_keeps_is_in_force_here_and_not_promised() {
 async fn nobody_fills_the_memory_of_all() {
     let world = World::new(SystemConfig::default()).await;
     let user = world.claims.user;
-    let one = |user| Revocation::token(user, Uuid::new_v4(), None, world.claims.issued_s);
+    let now_s = crate::clock::unix_s();
+    let until = |user, expires_s| Revocation::token(user, Uuid::new_v4(), expires_s, now_s);
+    let one = |user| until(user, Some(now_s + 900));
     let first = one(user);
     world.system.revoke(first).await.unwrap();
-    for _ in 1..256 {
+    // Those of which nobody knows the end are kept for a year.
+    for _ in 0..16 {
+        world.system.revoke(until(user, None)).await.unwrap();
+    }
+    assert_eq!(world.system.revoke(until(user, None)).await, Err(Code::TooLarge));
+    for _ in 17..256 {
         world.system.revoke(one(user)).await.unwrap();
     }
     assert_eq!(world.system.revoke(one(user)).await, Err(Code::TooLarge));
@@ -154,7 +161,7 @@ async fn nobody_fills_the_memory_of_all() {
         let issued_s = world.claims.issued_s + second;
         world.system.revoke(Revocation::Before { user, issued_s }).await.unwrap();
     }
-    world.system.revoke(one(UserId::new(Uuid::new_v4()))).await.unwrap();
+    world.system.revoke(until(UserId::new(Uuid::new_v4()), None)).await.unwrap();
     let status = world.system.status().await.unwrap();
     assert_eq!(status.revocations.revoked, 256 + 1 + 1);
 }
