@@ -35,6 +35,8 @@ limits! {
     ConnectionRate = "limits.connections_per_second";
     /// Requests of one address.
     RequestRate = "limits.requests_per_second";
+    /// Requests of one address by which people sign in.
+    SignInRate = "limits.sign_ins_per_second";
     /// Pages of objects on their way to one address.
     PagesOfAddress = "limits.http_max_pages_per_address";
     /// Pages of objects on their way to one user.

@@ -438,6 +438,8 @@ impl Session {
         self.shared.close(match code {
             Code::TokenExpired => CloseCode::TokenExpired,
             Code::TokenRevoked => CloseCode::TokenRevoked,
+            // The keys of the token's issuer are being fetched.
+            Code::Unavailable => CloseCode::Overloaded,
             _ => CloseCode::NotAuthenticated,
         });
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::{Duration, Instant};
 
+use avvy_auth::external::OtherIssuers;
 use avvy_auth::{Claims, Revocation, Verifier};
 use avvy_brane::Frozen;
 use avvy_flow::SessionKey;
@@ -140,6 +141,11 @@ impl System {
     /// Sessions that are there stay.
     pub fn replace_verifier(&self, verifier: Verifier) {
         self.inner.judge.replace(verifier);
+    }
+
+    /// Judges also tokens of other issuers from now on.
+    pub fn judge_others(&self, others: Arc<dyn OtherIssuers>) {
+        self.inner.judge.judge_others(others);
     }
 
     /// The public keys by which tokens are judged now, as a JWK Set.

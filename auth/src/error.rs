@@ -39,6 +39,9 @@ pub enum TokenError {
     /// Its `exp` has passed by more than the leeway.
     #[error("the token has expired")]
     Expired,
+    /// Of another issuer, whose keys are not known yet.
+    #[error("the keys of the token's issuer are not known yet")]
+    KeysAway,
     /// Counts for longer than [`crate::MAX_LIFETIME_S`]: it would outlive its
     /// own revocation.
     #[error("the token counts for longer than a token may")]
@@ -51,6 +54,7 @@ impl TokenError {
         match self {
             Self::Missing | Self::NotBearer => Code::NotAuthenticated,
             Self::Expired => Code::TokenExpired,
+            Self::KeysAway => Code::Unavailable,
             Self::TooLong
             | Self::Malformed
             | Self::WrongAlgorithm

@@ -16,7 +16,7 @@ use avvy_client::net::{
     Brane, Client, ClientError, ClientOptions, ConnectError, EditError, WorldChange, draw_object_id,
 };
 use avvy_client::people::Roster;
-use avvy_identity::{Identity, IdentityOptions};
+use avvy_identity::{ExternalTokens, Identity, IdentityOptions};
 use avvy_model::{
     BraneId, Code, Edit, Grid, Handle, Kind, MovePatch, Operation, Parts, Props, Role, Rotation,
     Target, Transform, UserId, Visibility,
@@ -70,6 +70,7 @@ impl Server {
             records: store.clone(),
             issuer: issuer.clone(),
             revocations: Arc::new(SystemRevocations(system.clone())),
+            external: ExternalTokens::none(),
             options: IdentityOptions::default(),
         });
         let services = Services {

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, MAX_LIFETIME_S, Policy};
 use avvy_catalog::{Catalog, CatalogLimits};
-use avvy_identity::{Identity, IdentityOptions};
+use avvy_identity::{ExternalTokens, Identity, IdentityOptions};
 use avvy_model::{BraneId, Grid, Role, UserId, Visibility};
 use avvy_net::{NetConfig, Services, SystemRevocations};
 use avvy_persistence::memory::MemoryStore;
@@ -158,6 +158,7 @@ impl Server {
                 records: store.clone(),
                 issuer,
                 revocations: Arc::new(SystemRevocations(system.clone())),
+                external: ExternalTokens::none(),
                 options: IdentityOptions::default(),
             });
             let services = Services {

@@ -46,8 +46,7 @@ pub enum IdentityError {
     /// The user has no such sign-in.
     #[error("the user has no sign-in of this id")]
     UnknownSession,
-    /// A sign-out could not be told to anything that outlives this process, or
-    /// the user has ended too many sign-ins one by one.
+    /// A sign-out could not be told to anything that outlives this process.
     #[error("what was ended could not be kept: {0}")]
     NotRevoked(Code),
     /// Others changed the same at the same time, again and again, or the

@@ -17,7 +17,10 @@
 mod challenges;
 mod development;
 mod error;
+mod external;
+mod fetch;
 mod guard;
+mod issuer_keys;
 mod keys;
 pub mod repeats;
 mod sessions;
@@ -39,6 +42,8 @@ use avvy_persistence::records::Records;
 pub use avvy_persistence::BoxFuture;
 pub use challenges::{Asked, Wanted};
 pub use error::IdentityError;
+pub use external::{External, ExternalTokens};
+pub use fetch::{Fetch, FetchError, FetchRequest, Fetched};
 pub use keys::{KeyStore, KeysError, MIN_SECRET_BYTES};
 pub use sessions::{MAX_SIGN_INS, SignedIn, Tokens};
 pub use users::{MAX_ABOUT_BYTES, MAX_NAME_BYTES, User, UserChange};
@@ -112,6 +117,8 @@ pub struct Parts {
     pub issuer: Issuer,
     /// Who ends them.
     pub revocations: Arc<dyn Revocations>,
+    /// Who judges tokens of other issuers.
+    pub external: ExternalTokens,
     /// How people sign in.
     pub options: IdentityOptions,
 }
@@ -139,6 +146,7 @@ pub struct Identity {
 struct Inner {
     issuer: RwLock<Arc<Issuer>>,
     revocations: Arc<dyn Revocations>,
+    external: ExternalTokens,
     options: IdentityOptions,
     guard: Guard,
 }
@@ -146,10 +154,10 @@ struct Inner {
 impl Identity {
     /// Made of these.
     pub fn new(parts: Parts) -> Self {
-        let Parts { records, issuer, revocations, options } = parts;
+        let Parts { records, issuer, revocations, external, options } = parts;
         let guard = Guard::new(options.account_lock_out, options.address_lock_out);
         let issuer = RwLock::new(Arc::new(issuer));
-        let inner = Inner { issuer, revocations, options, guard };
+        let inner = Inner { issuer, revocations, external, options, guard };
         Self { stored: Stored(records), inner: Arc::new(inner) }
     }
 
@@ -166,6 +174,12 @@ impl Identity {
     /// Makes tokens by another issuer from now on, as when keys take turns.
     pub fn replace_issuer(&self, issuer: Issuer) {
         *self.inner.issuer.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(issuer);
+    }
+
+    /// Fetches what is needed to judge a token of another issuer, if that is not
+    /// there.
+    pub async fn prepare(&self, token: &str) {
+        self.inner.external.prepare(token).await;
     }
 
     fn issuer(&self) -> Arc<Issuer> {

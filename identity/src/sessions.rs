@@ -214,7 +214,7 @@ impl Identity {
             Some(session) => self.end(claims.user, session, now_s).await,
             None => {
                 let Claims { user, token, expires_s, .. } = *claims;
-                self.revoke(Revocation::token(user, token, Some(expires_s), now_s)).await
+                self.revoke(Revocation::token(user, token, Some(expires_s), now_s), now_s).await
             }
         }
     }
@@ -247,7 +247,7 @@ impl Identity {
     /// `NotRevoked`.
     pub async fn sign_out_everywhere(&self, user: UserId, now_s: u64) -> Result<(), IdentityError> {
         // Nothing counts any more from here on; the rest is tidiness.
-        self.revoke(Revocation::Before { user, issued_s: now_s + 1 }).await?;
+        self.revoke(Revocation::Before { user, issued_s: now_s + 1 }, now_s).await?;
         for (session, _) in self.families(user, now_s).await? {
             self.remove(session, now_s).await?;
         }
@@ -275,13 +275,7 @@ impl Identity {
     async fn end(&self, user: UserId, session: Uuid, now_s: u64) -> Result<(), IdentityError> {
         let ends_s = now_s + self.options().access_lifetime_s;
         let revocation = Revocation::token(user, session, Some(ends_s), now_s);
-        match self.revoke(revocation).await {
-            // There are too many one by one: then all of them.
-            Err(IdentityError::NotRevoked(Code::TooLarge)) => {
-                self.revoke(Revocation::Before { user, issued_s: now_s + 1 }).await?;
-            }
-            done => done?,
-        }
+        self.revoke(revocation, now_s).await?;
         self.remove(session, now_s).await
     }
 
@@ -353,8 +347,17 @@ impl Identity {
         self.signed_out_s(user).clamp(now_s, now_s + 1)
     }
 
-    async fn revoke(&self, revocation: Revocation) -> Result<(), IdentityError> {
-        self.inner.revocations.revoke(revocation).await.map_err(IdentityError::NotRevoked)
+    /// Revokes; all that there is now of a user who has too many revoked one by
+    /// one.
+    async fn revoke(&self, revocation: Revocation, now_s: u64) -> Result<(), IdentityError> {
+        let revocations = &self.inner.revocations;
+        let outcome = match (revocations.revoke(revocation).await, revocation) {
+            (Err(Code::TooLarge), Revocation::Token { user, .. }) => {
+                revocations.revoke(Revocation::Before { user, issued_s: now_s + 1 }).await
+            }
+            (outcome, _) => outcome,
+        };
+        outcome.map_err(IdentityError::NotRevoked)
     }
 }
 

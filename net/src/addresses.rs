@@ -19,6 +19,9 @@ use crate::config::NetConfig;
 /// The least time between two looks for addresses that say nothing any more.
 const SWEEP_INTERVAL_MS: u64 = 1_000;
 
+/// All that are not told apart.
+const NOBODY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
 /// All who are here.
 pub(crate) struct Addresses {
     config: Arc<NetConfig>,
@@ -27,9 +30,28 @@ pub(crate) struct Addresses {
     swept_ms: AtomicU64,
 }
 
+/// What people ask for who have no token yet. Each has a rate of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum OpenVerb {
+    /// What a wallet is to sign.
+    Challenge,
+    /// To be signed in.
+    SignIn,
+    /// The next tokens.
+    Refresh,
+}
+
+impl OpenVerb {
+    /// How many there are.
+    const COUNT: usize = Self::Refresh as usize + 1;
+}
+
 /// One of them. Whoever acts for it has a hold on it.
 pub(crate) struct Address {
     config: Arc<NetConfig>,
+    /// Who it is, if it is told apart.
+    network: IpAddr,
+    open: Mutex<[Bucket; OpenVerb::COUNT]>,
     arrivals: Mutex<Bucket>,
     requests: Mutex<Bucket>,
     connections: Arc<Semaphore>,
@@ -40,7 +62,7 @@ impl Addresses {
     pub(crate) fn new(config: Arc<NetConfig>) -> Self {
         Self {
             known: DashMap::new(),
-            strangers: Arc::new(Address::new(&config, 0)),
+            strangers: Arc::new(Address::new(&config, NOBODY, 0)),
             swept_ms: AtomicU64::new(0),
             config,
         }
@@ -55,7 +77,7 @@ impl Addresses {
         if self.known.len() >= self.config.max_addresses && !self.sweep(now_ms) {
             return Arc::clone(&self.strangers);
         }
-        let new = || Arc::new(Address::new(&self.config, now_ms));
+        let new = || Arc::new(Address::new(&self.config, from, now_ms));
         Arc::clone(&self.known.entry(from).or_insert_with(new))
     }
 
@@ -78,10 +100,15 @@ impl Addresses {
 }
 
 impl Address {
-    fn new(config: &Arc<NetConfig>, now_ms: u64) -> Self {
+    fn new(config: &Arc<NetConfig>, network: IpAddr, now_ms: u64) -> Self {
+        let NetConfig { sign_ins_burst, sign_ins_per_second, .. } = **config;
         let NetConfig { connections_burst, connections_per_second, .. } = **config;
         let NetConfig { requests_burst, requests_per_second, .. } = **config;
         Self {
+            network,
+            open: Mutex::new(
+                [Bucket::new(sign_ins_burst, sign_ins_per_second, now_ms); OpenVerb::COUNT],
+            ),
             arrivals: Mutex::new(Bucket::new(connections_burst, connections_per_second, now_ms)),
             requests: Mutex::new(Bucket::new(requests_burst, requests_per_second, now_ms)),
             connections: Arc::new(Semaphore::new(config.max_connections_per_address)),
@@ -109,6 +136,19 @@ impl Address {
         lock(&self.requests).take(now_ms, n.min(u64::from(self.config.requests_burst)))
     }
 
+    /// Takes one of what needs no token.
+    ///
+    /// # Errors
+    /// How long until it is there.
+    pub(crate) fn take_open(&self, verb: OpenVerb, now_ms: u64) -> Result<(), RetryAfterMs> {
+        lock(&self.open)[verb as usize].take(now_ms, 1)
+    }
+
+    /// What counts as one address, and who it is.
+    pub(crate) const fn network(&self) -> IpAddr {
+        self.network
+    }
+
     /// A place for a page of objects until it has gone out, if there is one.
     pub(crate) fn hold_page(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.pages).try_acquire_owned().ok()
@@ -118,6 +158,7 @@ impl Address {
     fn is_rested(&self, now_ms: u64) -> bool {
         self.connections.available_permits() == self.config.max_connections_per_address
             && self.pages.available_permits() == self.config.max_pages_per_address
+            && lock(&self.open).iter().all(|bucket| bucket.is_full(now_ms))
             && [&self.arrivals, &self.requests].iter().all(|bucket| lock(bucket).is_full(now_ms))
     }
 }

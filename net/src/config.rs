@@ -52,6 +52,11 @@ pub struct NetConfig {
     pub requests_per_second: u32,
     /// Requests that may come from it at once.
     pub requests_burst: u32,
+    /// Requests a second from one address in the long run, of each kind by which
+    /// people sign in.
+    pub sign_ins_per_second: u32,
+    /// Those that may come from it at once.
+    pub sign_ins_burst: u32,
     /// Addresses whose rates are told apart; those beyond share one.
     pub max_addresses: usize,
     /// The longest that a peer may take to take the close of a WebSocket that
@@ -92,6 +97,8 @@ impl Default for NetConfig {
             health_timeout: Duration::from_secs(2),
             requests_per_second: 200,
             requests_burst: 2_000,
+            sign_ins_per_second: 100,
+            sign_ins_burst: 1_000,
             max_addresses: 65_536,
             close_timeout: Duration::from_secs(5),
             max_message_bytes: 256 * 1024,

@@ -20,7 +20,7 @@ pub(crate) async fn upgrade(
     mut request: Request,
 ) -> Result<Response, Failure> {
     let claims = match bearer(request.headers()) {
-        Some(token) => Some(Box::new(app.system.verify(token)?)),
+        Some(token) => Some(Box::new(app.verify(token).await?)),
         // Then the token is in the hello.
         None => None,
     };

@@ -8,6 +8,7 @@ mod health;
 mod objects;
 #[cfg(feature = "openapi")]
 pub mod schema;
+mod sign_in;
 mod submit;
 mod things;
 mod tokens;
@@ -23,6 +24,10 @@ use crate::{Channel, DecodeError, ErrorMessage, json};
 pub use branes::{BraneBody, BranePage, CreateBrane};
 pub use health::HealthBody;
 pub use objects::{ObjectBody, ObjectPage};
+pub use sign_in::{
+    AskChallenge, ChallengeBody, DevelopmentSignIn, RefreshBody, SignInBody, SignInsBody,
+    SignedBody, TokensBody, WalletsBody,
+};
 pub use submit::{EditOutcome, EditResult, SubmitEdits, SubmitResponse, decode_submit};
 pub use things::{
     CreateObject, CreatePrototype, Deprecate, FollowedBody, InstanceBody, MovedBody, OwnObjectBody,

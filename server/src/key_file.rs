@@ -1,5 +1,8 @@
 //! The file of the keys that sign tokens, and how they take turns while the
 //! server runs.
+//!
+//! Where several servers share a store the keys are there, and the file is this
+//! server's copy: for the commands that need a key and no server.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use avvy_actors::System;
 use avvy_auth::{Issuer, KeyRing, Keys, Policy};
-use avvy_identity::Identity;
+use avvy_identity::{Identity, KeyStore};
 use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
@@ -21,6 +24,8 @@ const MAX_PAUSE_S: u64 = 3_600;
 pub struct KeyFile {
     file: PathBuf,
     ring: KeyRing,
+    /// Where it comes from, if not from the file.
+    store: Option<KeyStore>,
 }
 
 impl KeyFile {
@@ -52,12 +57,31 @@ impl KeyFile {
             None => {
                 let first = Keys::generate(data_dir::random()?);
                 let ring = KeyRing::new(first, clock::unix_s());
-                let this = Self { file: file.to_owned(), ring };
+                let this = Self { file: file.to_owned(), ring, store: None };
                 this.write()?;
                 this
             }
         };
         this.advance(period_s)?;
+        Ok(this)
+    }
+
+    /// Takes the keys of a store, and does what is due. If it has none yet, they
+    /// are those of the file, if there is one.
+    ///
+    /// # Errors
+    /// When the store has keys that cannot be read, or the file cannot be read or
+    /// written, or others may read it.
+    pub async fn follow(file: &Path, period_s: u64, store: KeyStore) -> Result<Self> {
+        let found = data_dir::read_secret(file)?;
+        let found = found.map(|text| Self::parse(file, &text)).transpose()?;
+        let own = found.as_ref().map(|own| &own.ring);
+        let ring = store.advance(own, period_s, clock::unix_s()).await;
+        let ring = ring.context("the keys of tokens are in the store")?;
+        let this = Self { file: file.to_owned(), ring, store: Some(store) };
+        if found.is_none_or(|own| own.ring.to_text() != this.ring.to_text()) {
+            this.write()?;
+        }
         Ok(this)
     }
 
@@ -69,7 +93,27 @@ impl KeyFile {
     fn parse(file: &Path, text: &str) -> Result<Self> {
         let ring = KeyRing::from_text(text, clock::unix_s());
         let ring = ring.with_context(|| format!("{} holds no keys", file.display()))?;
-        Ok(Self { file: file.to_owned(), ring })
+        Ok(Self { file: file.to_owned(), ring, store: None })
+    }
+
+    /// Does what is due, wherever the keys are, and says whether they changed.
+    async fn turn(self, period_s: u64) -> Result<(Self, bool)> {
+        let mut next = self;
+        let turn = match next.store.clone() {
+            None => spawn_blocking(move || next.advance(period_s).map(|changed| (next, changed))),
+            Some(store) => {
+                let ring = store.advance(None, period_s, clock::unix_s()).await?;
+                spawn_blocking(move || {
+                    let changed = ring.to_text() != next.ring.to_text();
+                    next.ring = ring;
+                    if changed {
+                        next.write()?;
+                    }
+                    Ok((next, changed))
+                })
+            }
+        };
+        turn.await.context("a turn has panicked")?
     }
 
     /// Does what is due. Nothing is used that is not in the file.
@@ -101,9 +145,7 @@ pub async fn rotate(
         let due_s = keys.ring.due_s(period_s).unwrap_or(u64::MAX);
         let pause_s = due_s.saturating_sub(now_s).clamp(1, MAX_PAUSE_S);
         tokio::time::sleep(Duration::from_secs(pause_s)).await;
-        let mut next = keys.clone();
-        let turn = spawn_blocking(move || next.advance(period_s).map(|changed| (next, changed)));
-        match turn.await.context("a turn has panicked").flatten() {
+        match keys.clone().turn(period_s).await {
             Ok((_, false)) => {}
             Ok((next, true)) => {
                 keys = next;

@@ -8,6 +8,7 @@ mod data_dir;
 pub mod demo;
 mod demo_brane;
 pub mod external_signatures;
+mod fetch;
 mod find_brane;
 mod hints;
 mod http;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use avvy_actors::{Parts, REVOKED, System};
 use avvy_auth::{Claims, Issuer};
 use avvy_catalog::Catalog;
-use avvy_identity::{Identity, IdentityOptions};
+use avvy_identity::{ExternalTokens, Fetch, Identity, KeyStore};
 use avvy_model::{BraneId, NodeId, Role, UserId};
 use avvy_net::{Services, SystemRevocations};
 use avvy_persistence::cache::{CachedRecords, CachedStore};
@@ -27,6 +27,8 @@ use uuid::Uuid;
 use crate::cli;
 use crate::config::{Config, Sources, StoreKind};
 use crate::data_dir::{self, Running};
+use crate::external_signatures::RingSignatures;
+use crate::fetch::HttpFetch;
 use crate::hints::Hints;
 use crate::key_file::{self, KeyFile};
 use crate::place::Place;
@@ -72,7 +74,7 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     let store: Arc<dyn Store> = Arc::new(CachedStore::new(store, &caches));
     let records: Arc<dyn Records> = Arc::new(CachedRecords::new(records, &caches));
     let (period_s, policy) = (config.key_rotation_s(), config.token_policy());
-    let keys = KeyFile::open(&config.auth_key_file(), period_s)?;
+    let keys = open_keys(config, &records).await?;
     let issuer = Issuer::new(keys.ring().clone(), policy.clone());
     let tls = match config.tls_files() {
         Some((certificate, key)) => Some(avvy_net::tls::acceptor(&certificate, &key)?),
@@ -108,12 +110,18 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
         pid: std::process::id(),
     };
     running.write(data_dir)?;
+    let fetch: Arc<dyn Fetch> = Arc::new(HttpFetch::new(&config.auth.ca_file)?);
+    let external = external(config, &fetch);
+    system.judge_others(Arc::new(external.clone()));
     let identity = Identity::new(avvy_identity::Parts {
         records: Arc::clone(&records),
         issuer,
         revocations: Arc::new(SystemRevocations(system.clone())),
-        options: IdentityOptions::default(),
+        external: external.clone(),
+        options: settings::identity(config),
     });
+    // Nobody waits for others to answer before this server does.
+    let warming = tokio::spawn(async move { external.warm().await });
     let services = Services {
         system: system.clone(),
         identity: identity.clone(),
@@ -145,6 +153,7 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     upkeep.abort();
     read_model.abort();
     rotation.abort();
+    warming.abort();
     let serving = (end != End::Deaf).then_some(serving);
     let patience = Duration::from_millis(config.server.drain_timeout_ms);
     let drained = tokio::select! {
@@ -166,6 +175,22 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     }
     tell("Drained. Everything accepted is stored.");
     Ok(())
+}
+
+/// The keys that sign tokens, from where they are.
+async fn open_keys(config: &Config, records: &Arc<dyn Records>) -> Result<KeyFile> {
+    let (file, period_s) = (config.auth_key_file(), config.key_rotation_s());
+    if !config.has_keys_in_store() {
+        return KeyFile::open(&file, period_s);
+    }
+    let secret = Some(config.auth.key_secret.0.as_str()).filter(|secret| !secret.is_empty());
+    KeyFile::follow(&file, period_s, KeyStore::new(Arc::clone(records), secret)).await
+}
+
+/// Who judges tokens of other issuers.
+fn external(config: &Config, fetch: &Arc<dyn Fetch>) -> ExternalTokens {
+    let (issuers, policy) = (settings::external(config), settings::issuer_keys(config));
+    ExternalTokens::new(issuers, policy, fetch, Arc::new(RingSignatures))
 }
 
 async fn listen(config: &Config) -> Result<TcpListener> {

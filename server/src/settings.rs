@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use avvy_actors::{FleetConfig, SessionConfig, SystemConfig, UserConfig};
+use avvy_auth::external::{ExternalIssuer, JwksCachePolicy, Subjects};
+use avvy_auth::family::FamilyPolicy;
+use avvy_auth::lockout::LockOutPolicy;
+use avvy_auth::wallet::Site;
 use avvy_catalog::CatalogLimits;
 use avvy_flow::brane_core::BraneConfig;
 use avvy_flow::fan_out::{FanOutConfig, Threshold};
@@ -14,6 +18,8 @@ use avvy_flow::group_commit::GroupCommitConfig;
 use avvy_flow::lease::hand_over::HandOverConfig;
 use avvy_flow::people::{PeopleConfig, Rate};
 use avvy_flow::{AdmissionConfig, LeaseConfig};
+use avvy_identity::{External, IdentityOptions};
+use avvy_model::Role;
 use avvy_net::{NetConfig, OutboxLimits, REPEAT_GRACE_S, RepeatLimits};
 use avvy_persistence::cache::{CacheOptions, Caches};
 use avvy_persistence::memory::MemoryStore;
@@ -23,7 +29,7 @@ use avvy_persistence::sqlite::{SqliteOptions, SqliteReader, SqliteStore};
 use avvy_persistence::{Fleet, Node, Store, StoreError};
 use avvy_protocol::DecodeLimits;
 
-use crate::config::{Config, Limits, Session, StoreKind, WhenAway};
+use crate::config::{Config, Limits, Session, StoreKind, SubjectKind, WhenAway};
 use crate::upkeep::Upkeep;
 
 /// How often a start looks whether the data directory is free.
@@ -323,6 +329,69 @@ pub fn system(config: &Config) -> SystemConfig {
     }
 }
 
+/// How people sign in.
+pub fn identity(config: &Config) -> IdentityOptions {
+    let auth = &config.auth;
+    let lock_out = LockOutPolicy {
+        free: auth.lock_out_free,
+        first_ms: auth.lock_out_first_ms,
+        longest_ms: auth.lock_out_longest_ms,
+        decay_ms: auth.lock_out_decay_ms,
+        max_subjects: auth.lock_out_subjects as usize,
+    };
+    let site = auth.site.split_once("://").map(|(scheme, domain)| Site {
+        scheme: scheme.to_owned(),
+        domain: domain.to_owned(),
+        chains: auth.chains.clone(),
+        leeway_s: auth.clock_leeway_s,
+    });
+    IdentityOptions {
+        access_lifetime_s: auth.access_token_lifetime_s,
+        families: FamilyPolicy {
+            idle_s: auth.sign_in_idle_s,
+            lifetime_s: auth.sign_in_lifetime_s,
+            repeat_s: auth.refresh_repeat_s,
+        },
+        max_sign_ins: auth.max_sign_ins_per_user as usize,
+        site,
+        challenge_lifetime_s: auth.challenge_lifetime_s,
+        development: auth.development_sign_in,
+        account_lock_out: lock_out,
+        address_lock_out: LockOutPolicy { free: auth.lock_out_free_per_address, ..lock_out },
+    }
+}
+
+/// When the keys of others are fetched.
+pub fn issuer_keys(config: &Config) -> JwksCachePolicy {
+    let auth = &config.auth;
+    JwksCachePolicy {
+        refresh_ms: auth.keys_refresh_s * 1_000,
+        max_stale_ms: auth.keys_max_stale_s * 1_000,
+        pause_ms: auth.keys_pause_ms,
+        max_pause_ms: auth.keys_max_pause_ms,
+        timeout_ms: auth.fetch_timeout_ms,
+    }
+}
+
+/// The other issuers whose tokens count.
+pub fn external(config: &Config) -> Vec<External> {
+    let one = |of: &crate::config::ExternalIssuer| External {
+        policy: ExternalIssuer {
+            issuer: of.issuer.clone(),
+            audience: of.audience.clone(),
+            leeway_s: config.auth.clock_leeway_s,
+            subjects: match of.subjects {
+                SubjectKind::Computed => Subjects::Computed,
+                SubjectKind::Users => Subjects::UserIds,
+            },
+            // Another name does not pass the rules.
+            role: Role::from_name(&of.role).unwrap_or(Role::Visitor),
+        },
+        jwks_url: of.jwks_url.clone(),
+    };
+    config.auth.external.iter().map(one).collect()
+}
+
 /// Options of the network side.
 pub fn net(config: &Config) -> NetConfig {
     let Config { limits, api, session, server, .. } = config;
@@ -345,6 +414,8 @@ pub fn net(config: &Config) -> NetConfig {
         health_timeout: Duration::from_millis(server.health_timeout_ms),
         requests_per_second: limits.requests_per_second,
         requests_burst: limits.requests_burst,
+        sign_ins_per_second: limits.sign_ins_per_second,
+        sign_ins_burst: limits.sign_ins_burst,
         max_addresses: limits.max_addresses as usize,
         max_message_bytes: limits.max_message_bytes as usize,
         close_timeout: Duration::from_millis(session.close_timeout_ms),

@@ -2,18 +2,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/session.rs"]
+mod session;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use avvy_persistence::testing::redis_server::RedisServer;
 use avvy_protocol::close::CloseCode;
-use avvy_protocol::codec::encode_client;
-use avvy_protocol::{ClientMessage, Hello};
 use common::Server;
+use session::Session;
 
 /// The binary of these tests: the release is built without Redis.
 const BINARY: &str = env!("CARGO_BIN_EXE_avvyland");
@@ -53,57 +52,6 @@ fn with_the_key_of(here: &Path, name: &str) -> PathBuf {
     std::fs::create_dir(&there).unwrap();
     std::fs::copy(here.join("auth-key.pem"), there.join("auth-key.pem")).unwrap();
     there
-}
-
-/// A session, welcomed or not.
-struct Session(TcpStream);
-
-impl Session {
-    fn open(server: &Server, token: &str) -> Self {
-        let mut stream = TcpStream::connect(server.address()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let upgrade = "GET /ws HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\n\
-            upgrade: websocket\r\nsec-websocket-version: 13\r\n\
-            sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        stream.write_all(upgrade.as_bytes()).unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
-        let token = Some(token.to_owned());
-        let hello = Hello { min_version: 1, max_version: 1, token, agent: None };
-        let hello = encode_client(&ClientMessage::Hello(hello));
-        let length = u16::try_from(hello.len()).unwrap().to_be_bytes();
-        // A binary message under a mask of zeros, which changes nothing.
-        let head = [0x82, 0x80 | 126, length[0], length[1], 0, 0, 0, 0];
-        stream.write_all(&[&head[..], &hello].concat()).unwrap();
-        Self(stream)
-    }
-
-    fn frame(&mut self) -> (u8, Vec<u8>) {
-        let mut head = [0; 2];
-        self.0.read_exact(&mut head).unwrap();
-        let mut length = usize::from(head[1]);
-        if length == 126 {
-            let mut long = [0; 2];
-            self.0.read_exact(&mut long).unwrap();
-            length = u16::from_be_bytes(long).into();
-        }
-        let mut payload = vec![0; length];
-        self.0.read_exact(&mut payload).unwrap();
-        (head[0] & 0x0f, payload)
-    }
-
-    /// The number with which it is closed.
-    fn closed(&mut self) -> u16 {
-        loop {
-            if let (8, payload) = self.frame() {
-                return u16::from_be_bytes([payload[0], payload[1]]);
-            }
-        }
-    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod jwks;
 use avvy_model::{Role, UserId};
 use serde::Deserialize;
 use sha3::{Digest, Sha3_256};
+use subtle::ConstantTimeEq;
 use uuid::{Builder, Uuid};
 
 pub use cache::{Ask, JwksCache, JwksCachePolicy};
@@ -49,6 +50,13 @@ pub trait Signatures {
     /// SEC 1 and need not be on the curve; the signature is r and s, 32 bytes
     /// each.
     fn es256(&self, point: &[u8; 65], message: &[u8], signature: &[u8]) -> bool;
+}
+
+/// Judges tokens of other issuers.
+pub trait OtherIssuers: Send + Sync {
+    /// What a token says at a time (Unix seconds), if it counts; `None`: it is
+    /// of none of them.
+    fn verify(&self, token: &str, now_s: u64) -> Option<Result<Claims, TokenError>>;
 }
 
 /// Who the subjects of an issuer are here.
@@ -95,11 +103,53 @@ impl ExternalIssuer {
         &self,
         token: &str,
         jwks: &Jwks,
-        signatures: &impl Signatures,
+        signatures: &(impl Signatures + ?Sized),
         now_s: u64,
     ) -> Result<Claims, TokenError> {
         let compact = Compact::read(token)?;
-        let header = compact.header(&TYPES)?;
+        let payload = self.payload(&compact, &TYPES, jwks, signatures, now_s)?;
+        self.claims(payload, compact.signed())
+    }
+
+    /// Judges an ID token, by which its issuer tells this audience who somebody
+    /// is, in the same way. Nobody comes in by it.
+    ///
+    /// # Errors
+    /// The first [`TokenError`] that is found.
+    pub fn verify_id_token(
+        &self,
+        token: &str,
+        jwks: &Jwks,
+        signatures: &(impl Signatures + ?Sized),
+        now_s: u64,
+    ) -> Result<IdToken, TokenError> {
+        let compact = Compact::read(token)?;
+        let payload = self.payload(&compact, &TYPES[..1], jwks, signatures, now_s)?;
+        // One for several audiences says who asked for it (OpenID Connect Core
+        // 1.0, section 3.1.3.7).
+        let is_many = matches!(&payload.aud, Audience::Many(all) if all.len() > 1);
+        match payload.azp.as_ref() {
+            Some(party) if *party != self.audience => return Err(TokenError::WrongAudience),
+            None if is_many => return Err(TokenError::WrongAudience),
+            _ => {}
+        }
+        let Payload { sub: subject, name, nonce, .. } = payload;
+        if subject.is_empty() || subject.len() > MAX_SUBJECT_BYTES {
+            return Err(TokenError::Malformed);
+        }
+        let name = name.filter(|name| name.len() <= MAX_NAME_BYTES);
+        Ok(IdToken { subject, name, nonce })
+    }
+
+    fn payload(
+        &self,
+        compact: &Compact<'_>,
+        types: &[&str],
+        jwks: &Jwks,
+        signatures: &(impl Signatures + ?Sized),
+        now_s: u64,
+    ) -> Result<Payload, TokenError> {
+        let header = compact.header(types)?;
         if !ALGORITHMS.contains(&&*header.alg) {
             return Err(TokenError::WrongAlgorithm);
         }
@@ -117,7 +167,7 @@ impl ExternalIssuer {
         })?;
         let payload: Payload = serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)?;
         self.judge(&payload, now_s)?;
-        self.claims(payload, compact.signed())
+        Ok(payload)
     }
 
     fn judge(&self, payload: &Payload, now_s: u64) -> Result<(), TokenError> {
@@ -193,6 +243,26 @@ struct Payload {
     iat: u64,
     jti: Option<String>,
     name: Option<String>,
+    nonce: Option<String>,
+    azp: Option<String>,
+}
+
+/// What an ID token says (OpenID Connect Core 1.0, section 2).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IdToken {
+    /// Who it is, to its issuer.
+    pub subject: String,
+    /// What people call them; proves nothing.
+    pub name: Option<String>,
+    nonce: Option<String>,
+}
+
+impl IdToken {
+    /// Whether it is of the sign-in that gave this nonce out.
+    pub fn is_of(&self, nonce: &str) -> bool {
+        let said = self.nonce.as_deref().unwrap_or_default();
+        !nonce.is_empty() && said.as_bytes().ct_eq(nonce.as_bytes()).into()
+    }
 }
 
 /// An id, in the form of a random one, for a name within an issuer.

@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex};
 use avvy_auth::wallet::{Address, Site};
 use avvy_auth::{Claims, Issuer, Keys, Policy, Revocation, Revoked, TokenError};
 use avvy_identity::{
-    Asker, Identity, IdentityError, IdentityOptions, Parts, Revocations, Signed, Tokens, Wanted,
+    Asker, ExternalTokens, Identity, IdentityError, IdentityOptions, Parts, Revocations, Signed,
+    Tokens, Wanted,
 };
 use avvy_model::{Code, UserId};
 use avvy_persistence::BoxFuture;
@@ -84,6 +85,7 @@ impl Kit {
             records: records.clone(),
             issuer: issuer.clone(),
             revocations: revoked.clone(),
+            external: ExternalTokens::none(),
             options,
         };
         Self { identity: Identity::new(parts), records, revoked, issuer }
@@ -95,6 +97,7 @@ impl Kit {
             records: self.records.clone(),
             issuer: self.issuer.clone(),
             revocations: self.revoked.clone(),
+            external: ExternalTokens::none(),
             options: self.identity.options().clone(),
         })
     }

@@ -25,14 +25,14 @@ pub(super) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Failure> {
-    let caller = verify(&app, request.headers())?;
+    let caller = verify(&app, request.headers()).await?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
 
-fn verify(app: &App, headers: &HeaderMap) -> Result<Caller, Failure> {
+async fn verify(app: &App, headers: &HeaderMap) -> Result<Caller, Failure> {
     let token = bearer(headers).ok_or(Code::NotAuthenticated)?;
-    Ok(Caller(Arc::new(app.system.verify(token)?)))
+    Ok(Caller(Arc::new(app.verify(token).await?)))
 }
 
 /// Whether there is a token that counts, where anyone may ask.
@@ -42,7 +42,7 @@ impl FromRequestParts<App> for Token {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        Ok(Self(verify(app, &parts.headers)))
+        Ok(Self(verify(app, &parts.headers).await))
     }
 }
 

@@ -58,6 +58,7 @@ mod prototypes;
 mod repeat;
 #[allow(dead_code, reason = "families of routes take what they need")]
 mod route;
+mod sign_in;
 mod things;
 mod tokens;
 mod trace;
@@ -68,6 +69,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use avvy_actors::{Limit, System};
+use avvy_auth::Claims;
 use avvy_catalog::Catalog;
 use avvy_identity::Identity;
 use avvy_identity::repeats::Repeats;
@@ -161,6 +163,12 @@ impl App {
         }))
     }
 
+    /// What a token says that counts now.
+    pub(crate) async fn verify(&self, token: &str) -> Result<Claims, Code> {
+        self.identity.prepare(token).await;
+        self.system.verify(token)
+    }
+
     /// Whether the server takes nothing new.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stop.borrow() || self.stop.has_changed().is_err()
@@ -188,6 +196,7 @@ fn all_routes() -> Vec<Route> {
         server_routes(),
         document::routes(),
         tokens::routes(),
+        sign_in::routes(),
         branes::routes(),
         objects::routes(),
         edits::routes(),

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, Policy};
 use avvy_catalog::{Catalog, CatalogLimits};
-use avvy_identity::{Identity, IdentityOptions};
+use avvy_identity::{ExternalTokens, Identity, IdentityOptions};
 use avvy_model::{BraneId, Grid, Role, Visibility};
 use avvy_net::{NetConfig, Services, SystemRevocations};
 use avvy_persistence::memory::{MemoryDisk, MemoryStore};
@@ -91,7 +91,17 @@ impl TestServer {
             records: store.clone(),
             issuer: issuer.clone(),
             revocations: Arc::new(SystemRevocations(system.clone())),
-            options: IdentityOptions::default(),
+            external: ExternalTokens::none(),
+            options: IdentityOptions {
+                development: true,
+                site: Some(avvy_auth::wallet::Site {
+                    scheme: "https".to_owned(),
+                    domain: "example.org".to_owned(),
+                    chains: vec![1],
+                    leeway_s: 5,
+                }),
+                ..IdentityOptions::default()
+            },
         });
         let services = Services {
             system: system.clone(),

@@ -6,10 +6,11 @@
 //! setting that nobody made has its default. `config.toml` at the top of the
 //! repository documents each one; a test holds it to the defaults here.
 //!
-//! To add a setting: a field in `sections` or `cache_sections`, its text in `config.toml`, its
+//! To add a setting: a field in `sections` or another of these files, its text in `config.toml`, its
 //! range in `bounds`.
 
 mod api;
+mod auth_sections;
 mod bounds;
 mod cache_rules;
 mod cache_sections;
@@ -30,13 +31,14 @@ use avvy_model::{ValueLimits, WorldLimits};
 use serde::{Deserialize, Serialize};
 
 pub use api::Api;
+pub use auth_sections::{Auth, ExternalIssuer, SubjectKind};
 pub use cache_sections::{Cache, Redis};
 pub use catalog_section::Catalog;
 pub use problem::{Origin, Problem, Problems};
 pub use secret::Secret;
 pub use sections::{
-    Auth, Brane, Fleet, Limits, Log, LogFormat, People, Server, Session, Store, StoreKind,
-    WhenAway, World,
+    Brane, Fleet, Limits, Log, LogFormat, People, Server, Session, Store, StoreKind, WhenAway,
+    World,
 };
 pub use source::{Argument, Sources};
 
@@ -128,12 +130,18 @@ impl Config {
         self.server.data_dir.join(&self.auth.key_file)
     }
 
+    /// Whether the keys are in the store, for all servers that share it.
+    pub const fn has_keys_in_store(&self) -> bool {
+        matches!(self.store.kind, StoreKind::Mongodb) && self.auth.keys_in_store
+    }
+
     /// How long a key signs before the next one does, in seconds; 0: for ever.
-    /// Servers that share a database or Redis have copies of one file, and none
-    /// of them could change it for the others.
+    /// Servers that share something else than their keys have copies of one
+    /// file, and none of them could change it for the others.
     pub const fn key_rotation_s(&self) -> u64 {
         let is_alone =
             !matches!(self.store.kind, StoreKind::Mongodb) && self.redis.url.0.is_empty();
-        if is_alone { self.auth.key_rotation_days as u64 * 86_400 } else { 0 }
+        let may = is_alone || self.has_keys_in_store();
+        if may { self.auth.key_rotation_days as u64 * 86_400 } else { 0 }
     }
 }

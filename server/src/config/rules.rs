@@ -3,12 +3,10 @@
 use toml::Table;
 
 use super::api::api;
+use super::auth_sections::auth;
 use super::bounds::BOUNDS;
 use super::cache_rules::{cache, redis};
 use super::{Config, StoreKind};
-
-/// The fewest days for which a key signs tokens.
-const MIN_KEY_DAYS: u32 = (avvy_auth::MIN_PERIOD_S / 86_400) as u32;
 
 /// Every broken rule: the key to change (the one that a reader would look at
 /// first) and the reason.
@@ -217,6 +215,8 @@ fn levels(config: &Config) -> Broken {
 }
 
 fn session(config: &Config) -> Broken {
+    let auth = &config.auth;
+    let shortest_s = auth.token_lifetime_s.min(auth.access_token_lifetime_s);
     let session = &config.session;
     list([
         (
@@ -245,11 +245,12 @@ fn session(config: &Config) -> Broken {
             ),
         ),
         (
-            session.token_warning_s >= config.auth.token_lifetime_s,
+            session.token_warning_s >= shortest_s,
             "session.token_warning_s",
             format!(
-                "is {}, must be below auth.token_lifetime_s, which is {}",
-                session.token_warning_s, config.auth.token_lifetime_s
+                "is {}, must be below auth.access_token_lifetime_s and auth.token_lifetime_s, \
+                 of which the shorter is {shortest_s}",
+                session.token_warning_s
             ),
         ),
     ])
@@ -452,30 +453,6 @@ fn fleet(config: &Config) -> Broken {
             has_tls(config) && address.starts_with("http://"),
             "fleet.address",
             format!("is {address:?}, must begin with https:// as server.tls_cert_file is set"),
-        ),
-    ])
-}
-
-fn auth(config: &Config) -> Broken {
-    let auth = &config.auth;
-    let no_text = "must not be empty".to_owned();
-    list([
-        (auth.issuer.is_empty(), "auth.issuer", no_text.clone()),
-        (auth.audience.is_empty(), "auth.audience", no_text.clone()),
-        (auth.key_file.as_os_str().is_empty(), "auth.key_file", no_text),
-        (
-            (1..MIN_KEY_DAYS).contains(&auth.key_rotation_days),
-            "auth.key_rotation_days",
-            format!("is {}, must be 0 (never) or at least {MIN_KEY_DAYS}", auth.key_rotation_days),
-        ),
-        (
-            auth.development_tokens && !config.server.bind.ip().is_loopback(),
-            "auth.development_tokens",
-            format!(
-                "is true while server.bind ({}) is open to others: set it to false, and make \
-                 tokens with `avvyland token`",
-                config.server.bind
-            ),
         ),
     ])
 }

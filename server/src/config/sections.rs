@@ -136,6 +136,10 @@ section! {
         requests_per_second: u32 = 500,
         /// Requests of one address at once, after a rest.
         requests_burst: u32 = 4_096,
+        /// Sign-ins of one address a second, in the long run.
+        sign_ins_per_second: u32 = 10,
+        /// Sign-ins of one address at once, after a rest.
+        sign_ins_burst: u32 = 200,
         /// Addresses whose rates are told apart.
         max_addresses: u32 = 65_536,
         /// Bytes of an HTTP request's body.
@@ -460,28 +464,6 @@ section! {
         /// How long another node may take to be ready for a brane, in
         /// milliseconds.
         hand_over_timeout_ms: u64 = 5_000,
-    }
-}
-
-section! {
-    /// Whose tokens count.
-    Auth {
-        /// `iss` of the tokens.
-        issuer: String = "avvyland".to_owned(),
-        /// `aud` of the tokens.
-        audience: String = "avvyland".to_owned(),
-        /// File of the issuer's keys.
-        key_file: PathBuf = PathBuf::from("auth-key.pem"),
-        /// How long a key signs before the next one does, in days; 0: for ever.
-        key_rotation_days: u32 = 30,
-        /// Whether a start writes a token that lets anybody who can read it in.
-        development_tokens: bool = true,
-        /// How long a new token counts, in seconds.
-        token_lifetime_s: u64 = 12 * 3_600,
-        /// How far clocks of issuer and verifier may differ, in seconds.
-        clock_leeway_s: u64 = 5,
-        /// How often it is looked what others have revoked, in milliseconds.
-        revocation_poll_ms: u64 = 1_000,
     }
 }
 

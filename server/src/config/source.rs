@@ -157,6 +157,11 @@ impl Merge {
                 text.trim().replace('_', "").parse().map(Value::Integer).ok()
             }
             Some(Value::Boolean(_)) => text.trim().parse().map(Value::Boolean).ok(),
+            // As it is written in the file.
+            Some(Value::Array(_)) => {
+                let line = format!("value = {}", text.trim()).parse::<Table>();
+                line.ok().and_then(|mut table| table.remove("value"))
+            }
             _ => None,
         };
         let value = value.unwrap_or_else(|| Value::String(text.to_owned()));
@@ -172,7 +177,8 @@ impl Merge {
         let Some(slot) = slot else {
             return self.refuse(origin, Some(name), &self.no_such_key(section, key));
         };
-        let written = value.to_string();
+        // What is in a list may be secret.
+        let written = if value.is_array() { "the list".to_owned() } else { value.to_string() };
         *slot = value;
         match settings.clone().try_into() {
             Ok(config) => {

@@ -285,6 +285,21 @@ fn contradictions_are_refused_at_the_line_of_the_key() {
         "[auth]\nkey_file = ''",
         "[auth]\nkey_rotation_days = 6",
         "[auth]\nkey_rotation_days = 367",
+        "[auth]\nkey_secret = 'too short'",
+        "[auth]\naccess_token_lifetime_s = 86400\nsign_in_idle_s = 3600",
+        "[auth]\nsign_in_idle_s = 7776001",
+        "[auth]\nsite = 'example.org'",
+        "[auth]\nsite = 'https://example.org/'",
+        "[auth]\nsite = 'ftp://example.org'",
+        "[auth]\nchains = []",
+        "[auth]\nchains = [0]",
+        "[auth]\nlock_out_first_ms = 900001",
+        "[auth]\nkeys_refresh_s = 86401",
+        "[auth]\nkeys_pause_ms = 600001",
+        "[auth]\nexternal = [{ issuer = '', audience = 'a', jwks_url = 'https://a/', role = 'owner' }]",
+        "[auth]\nexternal = [{ issuer = 'a', audience = 'a', jwks_url = 'http://a/', role = 'owner' }]",
+        "[auth]\nexternal = [{ issuer = 'a', audience = 'a', jwks_url = 'https://a/', role = 'x' }]",
+        "[auth]\nexternal = [{ issuer = 'avvyland', audience = 'a', jwks_url = 'https://a/', role = 'owner' }]",
         "[log]\nlevel = ''",
         "[log]\nlevel = 'loud=loud'",
     ];
@@ -365,6 +380,28 @@ fn development_tokens_stay_on_the_loopback() {
     for fine in ["0.0.0.0:1'\n[auth]\ndevelopment_tokens = false", "[::1]:1'", "127.9.9.9:1'"] {
         assert!(file(&format!("[server]\nbind = '{fine}")).load().is_ok(), "{fine}");
     }
+}
+
+#[test]
+fn whoever_anybody_says_stays_on_the_loopback() {
+    let open = "[auth]\ndevelopment_sign_in = true\ndevelopment_tokens = false\n\
+                [server]\nbind = '0.0.0.0:7878'";
+    let problem = only_problem(open);
+    assert!(problem.starts_with("config.toml:2: auth.development_sign_in: is true"), "{problem}");
+    assert!(file("[auth]\ndevelopment_sign_in = true").load().is_ok());
+}
+
+#[test]
+fn lists_are_written_in_the_environment_as_in_the_file() {
+    let of = |value: &str| environment(&[("AVVY_AUTH_CHAINS", value)]).load();
+    assert_eq!(of("[1, 137]").unwrap().auth.chains, [1, 137]);
+    for bad in ["1", "[", "['a']", ""] {
+        assert!(of(bad).is_err(), "{bad}");
+    }
+    // What is in a list may be secret, so it is not told.
+    let list = "[{ issuer = 'a', secret = 'sesame' }]";
+    let told = problems(&environment(&[("AVVY_AUTH_EXTERNAL", list)])).join("");
+    assert!(told.contains("AVVY_AUTH_EXTERNAL") && !told.contains("sesame"), "{told}");
 }
 
 #[test]

@@ -159,12 +159,24 @@ impl Server {
 
     /// A request without a body by whoever has this token: status and body.
     pub fn request(&self, method: &str, path: &str, token: &str) -> (u16, String) {
+        self.send(method, path, &format!("authorization: Bearer {token}\r\n"), "")
+    }
+
+    /// A request with JSON by whoever has no token: status and body.
+    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let json = "content-type: application/json\r\n";
+        let (status, body) = self.send("POST", path, json, &body.to_string());
+        (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let length = body.len();
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nhost: test\r\naccept: application/json\r\n\
-             authorization: Bearer {token}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+             {headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
         )
         .unwrap();
         let mut answer = Vec::new();

@@ -8,6 +8,11 @@ mod common;
 mod load;
 mod place;
 mod revoked;
+#[cfg(feature = "redis")]
+#[path = "../common/session.rs"]
+mod session;
+#[cfg(feature = "redis")]
+mod signed_out;
 mod slow;
 
 use std::collections::BTreeSet;

@@ -73,7 +73,7 @@ fn counts(server: &Server, token: &str) -> bool {
     }
 }
 
-fn until(is_so: impl Fn() -> bool) {
+pub fn until(is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "it does not come to be so");

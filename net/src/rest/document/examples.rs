@@ -8,8 +8,10 @@ use avvy_model::{
 };
 use avvy_protocol::json;
 use avvy_protocol::rest::{
-    BraneBody, BranePage, CreateBrane, EditOutcome, EditResult, ErrorMessageResponse, Format,
-    HealthBody, ObjectBody, ObjectPage, RevokeTokens, RevokedBody, SubmitResponse, encode,
+    AskChallenge, BraneBody, BranePage, ChallengeBody, CreateBrane, DevelopmentSignIn, EditOutcome,
+    EditResult, ErrorMessageResponse, Format, HealthBody, ObjectBody, ObjectPage, RefreshBody,
+    RevokeTokens, RevokedBody, SignInBody, SignInsBody, SignedBody, SubmitResponse, TokensBody,
+    WalletsBody, encode,
 };
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -19,13 +21,32 @@ const BRANE: BraneId = BraneId::new(Uuid::from_u128(0x5f1d2c6a_3b7e_4c1d_9a52_1e
 const OBJECT: ObjectId = ObjectId::new(Uuid::from_u128(0x0b9d8e7f_6a5c_4d3e_8f1a_2b3c4d5e6f70));
 const USER: UserId = UserId::new(Uuid::from_u128(0x64657665_6c6f_4000_8000_706572000001));
 const TRACE: TraceId = TraceId::new(Uuid::from_u128(0x0af76519_16cd_43dd_8448_eb211c80319c));
+const SESSION: Uuid = Uuid::from_u128(0xb0c6d1a2_93f4_4c59_8a41_0f2d7e6b5c38);
+const WALLET: &str = "0x52908400098527886E0F7030069857D2E4169EE7";
+const REFRESH: &str = "c29tZXRoaW5nIG9mIGZvcnR5LWVpZ2h0IGJ5dGVzIHRoYXQgaXMgb25seSB5b3Vy";
+const MESSAGE: &str = "example.org wants you to sign in with your Ethereum account:\n\
+    0x52908400098527886E0F7030069857D2E4169EE7\n\nSign in to Avvyland.\n\n\
+    URI: https://example.org\nVersion: 1\nChain ID: 1\n\
+    Nonce: 0f1e2d3c4b5a69788796a5b4c3d2e1f0\nIssued At: 2026-11-24T02:23:20Z\n\
+    Expiration Time: 2026-11-24T02:28:20Z";
 const AT_S: u64 = 1_795_487_000;
 
 /// The example of a schema, by its name.
 pub(super) fn of(schema: &str) -> Option<Json> {
     Some(match schema {
+        "AskChallenge" => json(&AskChallenge {
+            address: WALLET.to_owned(),
+            chain_id: Some(1),
+            purpose: None,
+            wallet: None,
+        }),
         "BraneBody" => json(&brane()),
         "BranePage" => json(&BranePage { branes: vec![brane()], next: Some(next()) }),
+        "ChallengeBody" => json(&ChallengeBody {
+            message: MESSAGE.to_owned(),
+            nonce: "0f1e2d3c4b5a69788796a5b4c3d2e1f0".to_owned(),
+            expires: AT_S + 300,
+        }),
         "CreateBrane" => json(&CreateBrane {
             id: Some(BRANE),
             name: "Workshop".to_owned(),
@@ -33,6 +54,7 @@ pub(super) fn of(schema: &str) -> Option<Json> {
             visibility: Visibility::Unlisted,
             cell_size: None,
         }),
+        "DevelopmentSignIn" => json(&DevelopmentSignIn { name: "ada".to_owned() }),
         "ErrorMessageResponse" => json(&error()),
         "HealthBody" => json(&HealthBody::ok()),
         "ObjectPage" => json(&ObjectPage {
@@ -40,8 +62,14 @@ pub(super) fn of(schema: &str) -> Option<Json> {
             objects: vec![object()],
             next: Some(Handle(1)),
         }),
+        "RefreshBody" => json(&RefreshBody { refresh_token: REFRESH.to_owned() }),
         "RevokeTokens" => json(&RevokeTokens { before: Some(AT_S), ..Default::default() }),
         "RevokedBody" => json(&RevokedBody { until: 1_795_530_206 }),
+        "SignInsBody" => json(&SignInsBody { sessions: vec![sign_in()] }),
+        "SignedBody" => json(&SignedBody {
+            message: MESSAGE.to_owned(),
+            signature: format!("0x{}1b", "5a".repeat(64)),
+        }),
         "SubmitEdits" => edits(),
         "SubmitResponse" => json(&SubmitResponse {
             epoch: Epoch(3),
@@ -51,8 +79,30 @@ pub(super) fn of(schema: &str) -> Option<Json> {
                 outcome(2, EditResult::Refused(refusal())),
             ],
         }),
+        "TokensBody" => json(&TokensBody {
+            access_token: "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl".to_owned(),
+            access_expires: AT_S + 900,
+            refresh_token: REFRESH.to_owned(),
+            refresh_expires: AT_S + 1_209_600,
+            user: USER,
+            session: SESSION,
+            is_new: true,
+        }),
+        "WalletsBody" => json(&WalletsBody { wallets: vec![WALLET.to_owned()] }),
         _ => return things::of(schema),
     })
+}
+
+fn sign_in() -> SignInBody {
+    SignInBody {
+        id: SESSION,
+        began: AT_S,
+        used: AT_S + 600,
+        expires: AT_S + 1_210_200,
+        by: WALLET.to_owned(),
+        agent: Some("Mozilla/5.0".to_owned()),
+        is_this: true,
+    }
 }
 
 fn json<T: Serialize>(body: &T) -> Json {
