@@ -71,6 +71,7 @@ impl Server {
             issuer: issuer.clone(),
             revocations: Arc::new(SystemRevocations(system.clone())),
             external: ExternalTokens::none(),
+            oidc: None,
             options: IdentityOptions::default(),
         });
         let services = Services {

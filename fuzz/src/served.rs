@@ -159,6 +159,7 @@ impl Server {
                 issuer,
                 revocations: Arc::new(SystemRevocations(system.clone())),
                 external: ExternalTokens::none(),
+                oidc: None,
                 options: IdentityOptions::default(),
             });
             let services = Services {

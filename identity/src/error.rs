@@ -7,6 +7,8 @@ use avvy_model::Code;
 use avvy_persistence::StoreError;
 use tracing::warn;
 
+use crate::OidcError;
+
 /// Why something about people was not done.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -49,6 +51,9 @@ pub enum IdentityError {
     /// A sign-out could not be told to anything that outlives this process.
     #[error("what was ended could not be kept: {0}")]
     NotRevoked(Code),
+    /// Nobody is signed in by an account elsewhere.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     /// Others changed the same at the same time, again and again, or the
     /// system gives no random bytes.
     #[error("not now: {0}")]
@@ -71,6 +76,7 @@ impl IdentityError {
             Self::Refresh(error) => error.code(),
             Self::SignedOut => Code::TokenRevoked,
             Self::NotRevoked(code) => *code,
+            Self::Oidc(error) => error.code(),
             Self::Conflict { .. } | Self::Unavailable(_) => Code::Unavailable,
             Self::Store(error) => store_code(error),
         }
@@ -89,7 +95,7 @@ impl IdentityError {
     pub(crate) const fn is_failure(&self) -> bool {
         match self {
             Self::Proof(error) => !matches!(error, ProofError::Message(_)),
-            Self::Refresh(_) => true,
+            Self::Refresh(_) | Self::Oidc(OidcError::UnknownTicket) => true,
             _ => false,
         }
     }

@@ -12,6 +12,8 @@
 //! | `ways_of` | user | all such ways of one user |
 //! | `families` | session | what keeps somebody signed in ([`SignedIn`]) |
 //! | `challenges` | nonce | what a wallet was asked to sign |
+//! | `oidc_flows` | hash of a state | a browser that is away at a provider ([`Oidc`]) |
+//! | `oidc_tickets` | hash of a ticket | one that has come back |
 //! | `key_rings` | `tokens` | the keys that sign tokens, where servers share them ([`KeyStore`]) |
 
 mod challenges;
@@ -22,6 +24,7 @@ mod fetch;
 mod guard;
 mod issuer_keys;
 mod keys;
+mod oidc;
 pub mod repeats;
 mod sessions;
 mod stored;
@@ -45,6 +48,7 @@ pub use error::IdentityError;
 pub use external::{External, ExternalTokens};
 pub use fetch::{Fetch, FetchError, FetchRequest, Fetched};
 pub use keys::{KeyStore, KeysError, MIN_SECRET_BYTES};
+pub use oidc::{Begun, CameBack, Oidc, OidcError, OidcOptions, ProviderOptions};
 pub use sessions::{MAX_SIGN_INS, SignedIn, Tokens};
 pub use users::{MAX_ABOUT_BYTES, MAX_NAME_BYTES, User, UserChange};
 pub use wallets::Signed;
@@ -119,6 +123,8 @@ pub struct Parts {
     pub revocations: Arc<dyn Revocations>,
     /// Who judges tokens of other issuers.
     pub external: ExternalTokens,
+    /// How people sign in by accounts elsewhere; `None`: they do not.
+    pub oidc: Option<Oidc>,
     /// How people sign in.
     pub options: IdentityOptions,
 }
@@ -147,6 +153,7 @@ struct Inner {
     issuer: RwLock<Arc<Issuer>>,
     revocations: Arc<dyn Revocations>,
     external: ExternalTokens,
+    oidc: Option<Oidc>,
     options: IdentityOptions,
     guard: Guard,
 }
@@ -154,10 +161,10 @@ struct Inner {
 impl Identity {
     /// Made of these.
     pub fn new(parts: Parts) -> Self {
-        let Parts { records, issuer, revocations, external, options } = parts;
+        let Parts { records, issuer, revocations, external, oidc, options } = parts;
         let guard = Guard::new(options.account_lock_out, options.address_lock_out);
         let issuer = RwLock::new(Arc::new(issuer));
-        let inner = Inner { issuer, revocations, external, options, guard };
+        let inner = Inner { issuer, revocations, external, oidc, options, guard };
         Self { stored: Stored(records), inner: Arc::new(inner) }
     }
 

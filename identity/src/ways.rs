@@ -30,6 +30,13 @@ const WALLET: &str = "wallet:";
 pub(crate) enum Way {
     /// The wallet of this address.
     Wallet(Address),
+    /// An account elsewhere.
+    Account {
+        /// Of whom.
+        issuer: String,
+        /// Its name there.
+        subject: String,
+    },
     /// A name on a server for development.
     Development(String),
 }
@@ -39,6 +46,7 @@ impl Way {
     pub(crate) fn key(&self) -> String {
         match self {
             Self::Wallet(address) => format!("{WALLET}{address}"),
+            Self::Account { issuer, subject } => format!("account:{}", digest(&[issuer, subject])),
             Self::Development(name) => format!("development:{}", digest(&[name])),
         }
     }
@@ -47,6 +55,7 @@ impl Way {
     pub(crate) fn label(&self) -> String {
         match self {
             Self::Wallet(address) => address.to_string(),
+            Self::Account { issuer, .. } => issuer.clone(),
             Self::Development(name) => format!("development as {name}"),
         }
     }
@@ -228,7 +237,19 @@ mod tests {
     fn no_two_ways_have_one_key() {
         let address = Address::new([7; 20]);
         let named = |name: &str| Way::Development(name.to_owned());
-        let ways = [Way::Wallet(address), named("a"), named("b"), named(&address.to_string())];
+        let account = |issuer: &str, subject: &str| Way::Account {
+            issuer: issuer.to_owned(),
+            subject: subject.to_owned(),
+        };
+        let ways = [
+            Way::Wallet(address),
+            named("a"),
+            named("b"),
+            named(&address.to_string()),
+            account("a", ""),
+            account("a", "b"),
+            account("ab", ""),
+        ];
         let keys: BTreeSet<_> = ways.iter().map(Way::key).collect();
         assert_eq!(keys.len(), ways.len());
         assert!(ways.iter().all(|way| RecordKey::new(way.key()).is_some()));

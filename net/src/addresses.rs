@@ -39,11 +39,13 @@ pub(crate) enum OpenVerb {
     SignIn,
     /// The next tokens.
     Refresh,
+    /// A way to a provider, or back from it.
+    Provider,
 }
 
 impl OpenVerb {
     /// How many there are.
-    const COUNT: usize = Self::Refresh as usize + 1;
+    const COUNT: usize = Self::Provider as usize + 1;
 }
 
 /// One of them. Whoever acts for it has a hold on it.

@@ -25,8 +25,8 @@ pub use branes::{BraneBody, BranePage, CreateBrane};
 pub use health::HealthBody;
 pub use objects::{ObjectBody, ObjectPage};
 pub use sign_in::{
-    AskChallenge, ChallengeBody, DevelopmentSignIn, RefreshBody, SignInBody, SignInsBody,
-    SignedBody, TokensBody, WalletsBody,
+    AskChallenge, ChallengeBody, DevelopmentSignIn, ProvidersBody, RefreshBody, SignInBody,
+    SignInsBody, SignedBody, TicketBody, TokensBody, WalletsBody,
 };
 pub use submit::{EditOutcome, EditResult, SubmitEdits, SubmitResponse, decode_submit};
 pub use things::{

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use avvy_actors::{Parts, REVOKED, System};
 use avvy_auth::{Claims, Issuer};
 use avvy_catalog::Catalog;
-use avvy_identity::{ExternalTokens, Fetch, Identity, KeyStore};
+use avvy_identity::{ExternalTokens, Fetch, Identity, KeyStore, Oidc};
 use avvy_model::{BraneId, NodeId, Role, UserId};
 use avvy_net::{Services, SystemRevocations};
 use avvy_persistence::cache::{CachedRecords, CachedStore};
@@ -118,6 +118,8 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
         issuer,
         revocations: Arc::new(SystemRevocations(system.clone())),
         external: external.clone(),
+        oidc: settings::oidc(config)
+            .map(|options| Oidc::new(options, &fetch, Arc::new(RingSignatures))),
         options: settings::identity(config),
     });
     // Nobody waits for others to answer before this server does.

@@ -18,7 +18,7 @@ use avvy_flow::group_commit::GroupCommitConfig;
 use avvy_flow::lease::hand_over::HandOverConfig;
 use avvy_flow::people::{PeopleConfig, Rate};
 use avvy_flow::{AdmissionConfig, LeaseConfig};
-use avvy_identity::{External, IdentityOptions};
+use avvy_identity::{External, IdentityOptions, OidcOptions, ProviderOptions};
 use avvy_model::Role;
 use avvy_net::{NetConfig, OutboxLimits, REPEAT_GRACE_S, RepeatLimits};
 use avvy_persistence::cache::{CacheOptions, Caches};
@@ -359,6 +359,26 @@ pub fn identity(config: &Config) -> IdentityOptions {
         account_lock_out: lock_out,
         address_lock_out: LockOutPolicy { free: auth.lock_out_free_per_address, ..lock_out },
     }
+}
+
+/// How people sign in by accounts elsewhere, if they do.
+pub fn oidc(config: &Config) -> Option<OidcOptions> {
+    let auth = &config.auth;
+    let provider = |of: &crate::config::OidcProvider| ProviderOptions {
+        name: of.name.clone(),
+        issuer: of.issuer.clone(),
+        client_id: of.client_id.clone(),
+        client_secret: of.client_secret.0.clone(),
+        scopes: of.scopes.clone(),
+    };
+    (!auth.providers.is_empty()).then(|| OidcOptions {
+        providers: auth.providers.iter().map(provider).collect(),
+        callback: format!("{}/api/v1/auth/oidc", auth.public_url),
+        redirects: auth.redirects.clone(),
+        flow_lifetime_s: auth.provider_away_s,
+        leeway_s: auth.clock_leeway_s,
+        keys: issuer_keys(config),
+    })
 }
 
 /// When the keys of others are fetched.

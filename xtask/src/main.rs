@@ -12,6 +12,7 @@ mod licences;
 mod lint;
 mod mongod;
 mod mutants;
+mod oidc;
 mod python;
 mod redis;
 mod serve;

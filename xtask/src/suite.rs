@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::shell::{self, Steps};
-use crate::{faketime, mongod, python, redis, serve};
+use crate::{faketime, mongod, oidc, python, redis, serve};
 
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let filter = match arguments {
@@ -20,6 +20,9 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     if wants_rust {
         steps.run("set up MongoDB", || mongod::set_up().map(|path| path.display().to_string()));
         steps.run("set up Redis", || redis::set_up().map(|path| path.display().to_string()));
+        steps.run("set up the OpenID provider", || {
+            oidc::set_up().map(|path| path.display().to_string())
+        });
         steps.run("set up faketime", || faketime::set_up().map(|path| path.display().to_string()));
     }
     steps.run("build the release", || serve::build_server().map(|()| String::new()));

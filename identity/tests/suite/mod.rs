@@ -86,6 +86,7 @@ impl Kit {
             issuer: issuer.clone(),
             revocations: revoked.clone(),
             external: ExternalTokens::none(),
+            oidc: None,
             options,
         };
         Self { identity: Identity::new(parts), records, revoked, issuer }
@@ -98,6 +99,7 @@ impl Kit {
             issuer: self.issuer.clone(),
             revocations: self.revoked.clone(),
             external: ExternalTokens::none(),
+            oidc: None,
             options: self.identity.options().clone(),
         })
     }

@@ -5,7 +5,7 @@ use avvy_identity::IdentityError;
 use avvy_model::Code;
 use uuid::Uuid;
 
-use super::{Case, Kit, NOW_S, at, from};
+use super::{Case, Kit, NOW_S, at};
 
 pub const CASES: &[Case] = &[
     |kit| Box::pin(the_same_name_is_the_same_user(kit)),

@@ -54,6 +54,7 @@ mod jwks;
 mod metrics;
 mod negotiate;
 mod objects;
+mod oidc;
 mod prototypes;
 mod repeat;
 #[allow(dead_code, reason = "families of routes take what they need")]
@@ -197,6 +198,7 @@ fn all_routes() -> Vec<Route> {
         document::routes(),
         tokens::routes(),
         sign_in::routes(),
+        oidc::routes(),
         branes::routes(),
         objects::routes(),
         edits::routes(),

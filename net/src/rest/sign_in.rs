@@ -257,12 +257,12 @@ async fn detach_wallet(
 }
 
 /// One of what the address may ask so without a token.
-fn take(app: &App, arrival: &Arrival, verb: OpenVerb) -> Result<(), Failure> {
+pub(super) fn take(app: &App, arrival: &Arrival, verb: OpenVerb) -> Result<(), Failure> {
     let taken = arrival.address.take_open(verb, monotonic_ms());
     taken.inspect_err(|_| app.met(Limit::SignInRate)).map_err(Failure::from)
 }
 
-fn read<T: DeserializeOwned>(app: &App, payload: &Payload) -> Result<T, Failure> {
+pub(super) fn read<T: DeserializeOwned>(app: &App, payload: &Payload) -> Result<T, Failure> {
     Ok(rest::decode(&payload.bytes, payload.format, app.config.max_body_bytes)?)
 }
 
@@ -275,7 +275,7 @@ fn address(text: &str) -> Result<Address, Failure> {
     parsed.map_err(|error| Failure::new(Code::Malformed).details(format!("address: {error}")))
 }
 
-fn asker(arrival: &Arrival, headers: &HeaderMap) -> Asker {
+pub(super) fn asker(arrival: &Arrival, headers: &HeaderMap) -> Asker {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     Asker {
         address: arrival.address.network(),
@@ -285,11 +285,11 @@ fn asker(arrival: &Arrival, headers: &HeaderMap) -> Asker {
     }
 }
 
-fn now_s() -> u64 {
+pub(super) fn now_s() -> u64 {
     unix_ms() / 1_000
 }
 
-fn tokens_body(tokens: Tokens) -> TokensBody {
+pub(super) fn tokens_body(tokens: Tokens) -> TokensBody {
     TokensBody {
         access_token: tokens.access,
         access_expires: tokens.access_ends_s,
@@ -306,7 +306,7 @@ fn wallets_body(wallets: &[Address]) -> WalletsBody {
 }
 
 /// An answer that nobody keeps.
-fn secret<T: Serialize>(arrival: &Arrival, body: &T) -> Response {
+pub(super) fn secret<T: Serialize>(arrival: &Arrival, body: &T) -> Response {
     let mut response = arrival.reply(StatusCode::OK, body);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

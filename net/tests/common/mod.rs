@@ -92,6 +92,7 @@ impl TestServer {
             issuer: issuer.clone(),
             revocations: Arc::new(SystemRevocations(system.clone())),
             external: ExternalTokens::none(),
+            oidc: None,
             options: IdentityOptions {
                 development: true,
                 site: Some(avvy_auth::wallet::Site {

@@ -57,6 +57,24 @@ pub struct DevelopmentSignIn {
     pub name: String,
 }
 
+/// What a sign-in by an account elsewhere is ended with.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TicketBody {
+    /// The ticket with which the browser came back, which is good once.
+    pub ticket: String,
+    /// The app's secret, whose hash was given at the beginning.
+    pub verifier: String,
+}
+
+/// The providers whose accounts sign in.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ProvidersBody {
+    /// Their names in paths.
+    pub providers: Vec<String>,
+}
+
 /// What the next tokens are asked for with.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

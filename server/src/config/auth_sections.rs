@@ -72,6 +72,14 @@ section! {
         lock_out_subjects: u32 = 65_536,
         /// Other issuers whose tokens count.
         external: Vec<ExternalIssuer> = Vec::new(),
+        /// Providers whose accounts sign in.
+        providers: Vec<OidcProvider> = Vec::new(),
+        /// The address at which browsers find this server; empty: unknown.
+        public_url: String = String::new(),
+        /// Where apps may have their users sent back to.
+        redirects: Vec<String> = Vec::new(),
+        /// How long a browser may be away at a provider, in seconds.
+        provider_away_s: u64 = 600,
         /// How old an issuer's keys are when they are fetched anew, in seconds.
         keys_refresh_s: u64 = 3_600,
         /// How old they are when nothing is judged by them any more, in seconds.
@@ -116,10 +124,29 @@ pub struct ExternalIssuer {
     pub subjects: SubjectKind,
 }
 
+/// A provider whose accounts sign in.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OidcProvider {
+    /// Its name in paths.
+    pub name: String,
+    /// Its issuer.
+    pub issuer: String,
+    /// By what it knows this server.
+    pub client_id: String,
+    /// The secret that goes with it.
+    #[serde(default)]
+    pub client_secret: Secret,
+    /// What is asked for besides `openid`.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+}
+
 pub(super) fn auth(config: &Config) -> Broken {
     let mut broken = tokens(config);
     broken.extend(sign_in(config));
     broken.extend(others(config));
+    broken.extend(providers(config));
     broken
 }
 
@@ -235,6 +262,75 @@ fn others(config: &Config) -> Broken {
         broken.push(("auth.external", format!("{:?}: {wrong}", one.issuer)));
     }
     broken
+}
+
+fn providers(config: &Config) -> Broken {
+    let auth = &config.auth;
+    let odd = auth.redirects.iter().find(|redirect| !is_redirect(redirect));
+    let mut broken = list([
+        (
+            !auth.public_url.is_empty() && !is_origin(&auth.public_url),
+            "auth.public_url",
+            format!("is {:?}, must be an origin, such as https://example.org", auth.public_url),
+        ),
+        (
+            auth.public_url.is_empty() && !auth.providers.is_empty(),
+            "auth.public_url",
+            "is empty, and auth.providers have to know where to send browsers back to".to_owned(),
+        ),
+        (
+            odd.is_some() || auth.redirects.len() > MAX_LISTED,
+            "auth.redirects",
+            match odd {
+                Some(odd) => format!("{odd:?} is no address that a browser can be sent to"),
+                None => format!("names more than {MAX_LISTED} addresses"),
+            },
+        ),
+        (
+            auth.providers.len() > MAX_LISTED,
+            "auth.providers",
+            format!("names more than {MAX_LISTED} providers"),
+        ),
+    ]);
+    let wrong = auth.providers.iter().enumerate().find_map(|(nth, one)| {
+        let before = &auth.providers[..nth];
+        Some((one, one.wrong(before)?))
+    });
+    if let Some((one, wrong)) = wrong {
+        broken.push(("auth.providers", format!("{:?}: {wrong}", one.name)));
+    }
+    broken
+}
+
+impl OidcProvider {
+    fn wrong(&self, before: &[Self]) -> Option<&'static str> {
+        let is_letter =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if !(1..=32).contains(&self.name.len()) || !self.name.bytes().all(is_letter) {
+            return Some("name must be 1 to 32 small letters, digits and -");
+        }
+        if before.iter().any(|other| other.name == self.name) {
+            return Some("there is a provider of this name");
+        }
+        if !is_asked_safely(&self.issuer) {
+            return Some("issuer must be https, or http on this machine");
+        }
+        if self.client_id.is_empty() {
+            return Some("client_id must not be empty");
+        }
+        None
+    }
+}
+
+/// Whether a browser can be sent there: an address with its scheme, which runs no
+/// script, and nothing that would end a header.
+fn is_redirect(text: &str) -> bool {
+    let is_scheme = |scheme: &str| {
+        scheme.starts_with(|letter: char| letter.is_ascii_lowercase())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    };
+    let has_scheme = text.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme));
+    has_scheme && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 impl ExternalIssuer {

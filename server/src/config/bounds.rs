@@ -224,6 +224,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("auth.lock_out_longest_ms", 1, 24 * HOUR_MS),
     ("auth.lock_out_decay_ms", 1, 24 * HOUR_MS),
     ("auth.lock_out_subjects", 16, 16_777_216),
+    ("auth.provider_away_s", 30, 3_600),
     ("auth.keys_refresh_s", 1, 30 * DAY_S),
     ("auth.keys_max_stale_s", 1, 30 * DAY_S),
     ("auth.keys_pause_ms", 100, HOUR_MS),

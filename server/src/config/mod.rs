@@ -31,7 +31,7 @@ use avvy_model::{ValueLimits, WorldLimits};
 use serde::{Deserialize, Serialize};
 
 pub use api::Api;
-pub use auth_sections::{Auth, ExternalIssuer, SubjectKind};
+pub use auth_sections::{Auth, ExternalIssuer, OidcProvider, SubjectKind};
 pub use cache_sections::{Cache, Redis};
 pub use catalog_section::Catalog;
 pub use problem::{Origin, Problem, Problems};

@@ -294,6 +294,14 @@ fn contradictions_are_refused_at_the_line_of_the_key() {
         "[auth]\nchains = []",
         "[auth]\nchains = [0]",
         "[auth]\nlock_out_first_ms = 900001",
+        "[auth]\npublic_url = 'https://example.org/'",
+        "[auth]\nredirects = ['/back']",
+        "[auth]\nredirects = ['javascript:alert(1)']",
+        "[auth]\nredirects = ['https://a/ b']",
+        "[auth]\nproviders = [{ name = 'A', issuer = 'https://a', client_id = 'a' }]\n\
+         public_url = 'https://example.org'",
+        "[auth]\nproviders = [{ name = 'a', issuer = 'http://a', client_id = 'a' }]\n\
+         public_url = 'https://example.org'",
         "[auth]\nkeys_refresh_s = 86401",
         "[auth]\nkeys_pause_ms = 600001",
         "[auth]\nexternal = [{ issuer = '', audience = 'a', jwks_url = 'https://a/', role = 'owner' }]",

@@ -9,9 +9,9 @@ use avvy_model::{
 use avvy_protocol::json;
 use avvy_protocol::rest::{
     AskChallenge, BraneBody, BranePage, ChallengeBody, CreateBrane, DevelopmentSignIn, EditOutcome,
-    EditResult, ErrorMessageResponse, Format, HealthBody, ObjectBody, ObjectPage, RefreshBody,
-    RevokeTokens, RevokedBody, SignInBody, SignInsBody, SignedBody, SubmitResponse, TokensBody,
-    WalletsBody, encode,
+    EditResult, ErrorMessageResponse, Format, HealthBody, ObjectBody, ObjectPage, ProvidersBody,
+    RefreshBody, RevokeTokens, RevokedBody, SignInBody, SignInsBody, SignedBody, SubmitResponse,
+    TicketBody, TokensBody, WalletsBody, encode,
 };
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -62,6 +62,7 @@ pub(super) fn of(schema: &str) -> Option<Json> {
             objects: vec![object()],
             next: Some(Handle(1)),
         }),
+        "ProvidersBody" => json(&ProvidersBody { providers: vec!["google".to_owned()] }),
         "RefreshBody" => json(&RefreshBody { refresh_token: REFRESH.to_owned() }),
         "RevokeTokens" => json(&RevokeTokens { before: Some(AT_S), ..Default::default() }),
         "RevokedBody" => json(&RevokedBody { until: 1_795_530_206 }),
@@ -78,6 +79,10 @@ pub(super) fn of(schema: &str) -> Option<Json> {
                 outcome(1, EditResult::Applied(Seq(1_040))),
                 outcome(2, EditResult::Refused(refusal())),
             ],
+        }),
+        "TicketBody" => json(&TicketBody {
+            ticket: "b25lIG9mIHRoaXJ0eS10d28gYnl0ZXMgdGhhdCBpcyBvbmx5".to_owned(),
+            verifier: "the-secret-that-the-app-keeps-until-it-is-back".to_owned(),
         }),
         "TokensBody" => json(&TokensBody {
             access_token: "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl".to_owned(),

@@ -1,0 +1,148 @@
+//! `/api/v1/auth/oidc`: signing in by an account elsewhere. A browser goes
+//! through here twice, and is answered with where it goes next.
+
+use avvy_identity::CameBack;
+use avvy_model::Code;
+use avvy_protocol::rest::{ProvidersBody, TicketBody, TokensBody};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::body::Payload;
+use super::edge::Arrival;
+use super::route::{Kind, Param, Route};
+use super::sign_in::{asker, now_s, read, secret, take, tokens_body};
+use super::{App, Failure};
+use crate::addresses::OpenVerb;
+
+/// What shows that a browser that comes back is the one that was sent away.
+const COOKIE: &str = "avvyland_sign_in";
+
+/// Where that cookie is sent.
+const COOKIE_PATH: &str = "/api/v1/auth/oidc";
+
+pub(super) fn routes() -> Vec<Route> {
+    let param = |name, meaning| Param { name, meaning, kind: Kind::Text(8_192) };
+    vec![
+        Route::get("/auth/oidc", providers, "The providers whose accounts sign in.")
+            .open()
+            .answers::<ProvidersBody>(StatusCode::OK, "Their names in paths."),
+        Route::get("/auth/oidc/{provider}/start", start, "Sends a browser to a provider.")
+            .open()
+            .reads(&[
+                param("redirect_to", "Where to come back to: one of `auth.redirects`."),
+                param("challenge", "The SHA-256 of the app's secret, in base64url."),
+            ])
+            .ends(StatusCode::SEE_OTHER, "To the provider, with a cookie."),
+        Route::get("/auth/oidc/{provider}/callback", callback, "Takes it back.")
+            .open()
+            .reads(&[
+                param("state", "Of which sign-in."),
+                param("code", "What the provider gives."),
+                param("error", "Why it gives nothing."),
+                param("iss", "Which provider it is."),
+            ])
+            .ends(StatusCode::SEE_OTHER, "To the app, with a `ticket` or an `error`.")
+            .fails(&[Code::ProofInvalid, Code::Damaged]),
+        Route::post("/auth/oidc/token", redeem, "Turns a ticket into tokens.")
+            .open()
+            .unkeyed()
+            .takes::<TicketBody>()
+            .answers::<TokensBody>(StatusCode::OK, "Tokens of the user.")
+            .fails(&[Code::NotFound, Code::ProofInvalid, Code::Damaged]),
+    ]
+}
+
+async fn providers(State(app): State<App>, arrival: Arrival) -> Response {
+    let providers = app.identity.providers();
+    arrival.reply(StatusCode::OK, &ProvidersBody { providers })
+}
+
+#[derive(Deserialize)]
+struct Start {
+    redirect_to: String,
+    challenge: String,
+}
+
+async fn start(
+    State(app): State<App>,
+    arrival: Arrival,
+    Path(provider): Path<String>,
+    asked: Result<Query<Start>, QueryRejection>,
+) -> Result<Response, Failure> {
+    take(&app, &arrival, OpenVerb::Provider)?;
+    let Query(Start { redirect_to, challenge }) = asked.map_err(malformed)?;
+    let begun = app.identity.begin_oidc(&provider, &redirect_to, &challenge, now_s()).await?;
+    let cookie = cookie(&begun.browser, begun.lifetime_s, begun.is_secure);
+    sent_on(&begun.location, &cookie)
+}
+
+#[derive(Deserialize)]
+struct Back {
+    #[serde(default)]
+    state: String,
+    code: Option<String>,
+    error: Option<String>,
+    iss: Option<String>,
+}
+
+async fn callback(
+    State(app): State<App>,
+    arrival: Arrival,
+    Path(provider): Path<String>,
+    headers: HeaderMap,
+    back: Result<Query<Back>, QueryRejection>,
+) -> Result<Response, Failure> {
+    take(&app, &arrival, OpenVerb::Provider)?;
+    let Query(Back { state, code, error, iss }) = back.map_err(malformed)?;
+    let back = CameBack { state, code, error, issuer: iss, browser: browser(&headers) };
+    let location = app.identity.finish_oidc(&provider, back, now_s()).await?;
+    sent_on(&location, &cookie("", 0, false))
+}
+
+async fn redeem(
+    State(app): State<App>,
+    arrival: Arrival,
+    headers: HeaderMap,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    take(&app, &arrival, OpenVerb::SignIn)?;
+    let TicketBody { ticket, verifier } = read(&app, &payload)?;
+    let asker = asker(&arrival, &headers);
+    let tokens = app.identity.redeem_ticket(&ticket, &verifier, &asker).await?;
+    Ok(secret(&arrival, &tokens_body(tokens)))
+}
+
+fn malformed(rejection: QueryRejection) -> Failure {
+    Failure::new(Code::Malformed).details(rejection.body_text())
+}
+
+/// What the cookie holds, if there is one.
+fn browser(headers: &HeaderMap) -> Option<String> {
+    let lines = headers.get_all(header::COOKIE).into_iter().filter_map(|line| line.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, _)| name.trim() == COOKIE).map(|(_, value)| value.trim().to_owned())
+}
+
+/// Sent along when a browser comes back by a link, and read by no script.
+fn cookie(value: &str, lifetime_s: u64, is_secure: bool) -> String {
+    let secure = if is_secure { "; Secure" } else { "" };
+    format!(
+        "{COOKIE}={value}; Path={COOKIE_PATH}; Max-Age={lifetime_s}; HttpOnly; SameSite=Lax{secure}"
+    )
+}
+
+/// Sends a browser elsewhere. Nobody keeps the answer, and nobody is told where
+/// it came from.
+fn sent_on(location: &str, cookie: &str) -> Result<Response, Failure> {
+    let value = |text: &str| HeaderValue::try_from(text).map_err(|_| Failure::new(Code::Internal));
+    let headers = [
+        (header::LOCATION, value(location)?),
+        (header::SET_COOKIE, value(cookie)?),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    Ok((StatusCode::SEE_OTHER, headers).into_response())
+}
