@@ -10,7 +10,8 @@
 
 use std::collections::BTreeSet;
 
-use avvy_model::{BraneId, Code, UserId};
+use avvy_model::{BraneId, Code, UserId, Visibility};
+use avvy_persistence::BraneRecord;
 use avvy_persistence::records::{
     Collection, Cursor, Draft, Expect, Fields, Index, IndexKey, KeyRange, Query, Record, RecordKey,
     RecordWrite, Value,
@@ -139,6 +140,17 @@ pub struct ListedBrane {
     pub label: Label,
     /// Whether it is public and there to be entered.
     pub is_listed: bool,
+}
+
+impl From<&BraneRecord> for ListedBrane {
+    fn from(record: &BraneRecord) -> Self {
+        Self {
+            id: record.id,
+            owner: record.owner,
+            label: Label { name: record.name.clone(), ..Label::default() },
+            is_listed: record.visibility == Visibility::Public,
+        }
+    }
 }
 
 impl Catalog {

@@ -26,12 +26,12 @@ use avvy_model::{
     BraneId, Code, Counter, EditId, Handle, NumberedEdit, Object, ObjectId, TraceId, UserId,
     object_digest,
 };
-use avvy_persistence::records::{IndexKey, KeyRange, Query, RecordWrite};
+use avvy_persistence::records::{IndexKey, KeyRange, MAX_WRITES, Query, RecordWrite};
 use uuid::Uuid;
 
 use crate::scene::Scene;
 use crate::thing::Moving;
-use crate::work::{Stored, Work};
+use crate::work::{Attempts, Stored, Work};
 use crate::{Catalog, Refused};
 use record::{State, TRANSFERS, Transfer, Way};
 
@@ -117,7 +117,8 @@ impl Catalog {
     ///
     /// # Errors
     /// `not_found`, `forbidden`, `in_group`; `published`, as what is published
-    /// stays where it is; whatever the brane refuses the edit with.
+    /// stays where it is; `tree_too_large` if it has more objects and versions
+    /// beside them than one commit can hold; whatever the brane refuses the edit with.
     pub async fn place(
         &self,
         branes: &dyn Branes,
@@ -130,6 +131,7 @@ impl Catalog {
         if let Some(ended) = self.ended(claims.user, transfer, now_s).await? {
             return ended;
         }
+        let mut attempts = Attempts::new();
         loop {
             let mut work = self.begin_transfer(branes, claims.user, now_s).await?;
             let root = self.own(&work, object).await?;
@@ -141,8 +143,16 @@ impl Catalog {
             }
             let mut scene = Scene::default();
             let objects = self.read_tree(&mut scene, root, now_s).await?;
+            let mut links = 0;
             for id in &objects {
-                scene.get_mut(*id)?.moving = Some(Moving::Out(transfer));
+                let thing = scene.get_mut(*id)?;
+                links += [thing.chain.previous, thing.chain.next].iter().flatten().count();
+                thing.moving = Some(Moving::Out(transfer));
+            }
+            // What ends it has to fit into one commit, with the versions beside
+            // each, the account, and the transfer.
+            if objects.len() + links + 2 > MAX_WRITES {
+                return Err(Code::TreeTooLarge.into());
             }
             scene.save(&mut work);
             let way = Way::Out { parent: place.parent, transform: place.transform };
@@ -150,6 +160,7 @@ impl Catalog {
             if self.keep(work, &begun).await? {
                 return self.go_on(branes, begun, now_s).await;
             }
+            attempts.again()?;
         }
     }
 
@@ -172,6 +183,7 @@ impl Catalog {
         if let Some(ended) = self.ended(claims.user, transfer, now_s).await? {
             return ended;
         }
+        let mut attempts = Attempts::new();
         loop {
             let mut work = self.begin_transfer(branes, claims.user, now_s).await?;
             let max = self.limits.max_tree_objects;
@@ -196,6 +208,7 @@ impl Catalog {
             if self.keep(work, &begun).await? {
                 return self.go_on(branes, begun, now_s).await;
             }
+            attempts.again()?;
         }
     }
 
@@ -211,7 +224,10 @@ impl Catalog {
         let page = self.records().list(&TRANSFERS, query, now_s).await?;
         let mut ended = 0;
         for listed in page.found {
-            let transfer = record::read(&listed.record)?;
+            let Ok(transfer) = record::read(&listed.record) else {
+                tracing::error!(key = %listed.record.key, "the record of a transfer is none");
+                continue;
+            };
             let id = transfer.id;
             match self.go_on(branes, transfer, now_s).await {
                 Ok(_) => ended += 1,
@@ -304,7 +320,7 @@ impl Catalog {
         refused: Option<Code>,
         now_s: u64,
     ) -> Result<Moved, Denied> {
-        let mut attempts = crate::work::Attempts::new();
+        let mut attempts = Attempts::new();
         loop {
             let mut work = self.begin(transfer.user, now_s).await?;
             if work.account.transfer != Some(transfer.id) {

@@ -8,8 +8,10 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use avvy_catalog::{Catalog, GalleryEdit, Moved, Place, Stored, What};
-use avvy_model::{Code, Kind, ObjectId, Operation, PropsPatch, Rotation, Target, Transform};
+use avvy_catalog::{Catalog, GalleryEdit, Moved, ObjectPatch, Place, Stored, What};
+use avvy_model::{
+    Code, Kind, ObjectId, Operation, PropsPatch, Rotation, Target, Transform, Visibility,
+};
 use futures_util::future::join;
 use uuid::Uuid;
 
@@ -276,4 +278,28 @@ async fn an_id_that_another_has_is_no_reason_to_stay() {
     assert_eq!(moved.objects[1], tree.1.thing.id);
     let there = catalog.object(moved.objects[0], ADA, NOW_S).await.unwrap();
     assert_eq!(there.thing.label.name, "Root");
+}
+
+/// All drafts of published ones: with those before them they are more than one
+/// commit can hold, which has to be known before they are on their way.
+#[tokio::test]
+async fn what_could_not_be_ended_is_not_begun() {
+    let world = World::new().await;
+    let (catalog, mut drafts) = (world.catalog(), Vec::new());
+    for _ in 0..63 {
+        let (id, draft) = (Uuid::new_v4(), Uuid::new_v4());
+        catalog.create_object(ADA, id, block("one"), NOW_S).await.unwrap();
+        catalog.publish_object(ADA, id, None, Visibility::Unlisted, NOW_S).await.unwrap();
+        let patch = ObjectPatch::default();
+        let changed = catalog.update_object(ADA, id, None, patch, draft, NOW_S).await.unwrap();
+        drafts.push(changed.stored);
+    }
+    let children: Vec<&Stored> = drafts.iter().collect();
+    let id = Uuid::new_v4();
+    catalog.create_object(ADA, id, group("all", &children), NOW_S).await.unwrap();
+    let placed = start(&catalog, &world.system, &world, true, Uuid::new_v4(), id).await;
+    assert_eq!(placed, Err(Code::TreeTooLarge));
+    catalog.delete_object(ADA, drafts[0].thing.id, None, NOW_S).await.unwrap();
+    start(&catalog, &world.system, &world, true, Uuid::new_v4(), id).await.unwrap();
+    assert_eq!(catalog.usage(ADA, NOW_S).await, catalog.recount(ADA, NOW_S).await);
 }

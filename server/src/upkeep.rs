@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use avvy_actors::System;
 use avvy_catalog::Catalog;
+use avvy_model::UserId;
 use avvy_persistence::records::Records;
-use avvy_persistence::{CompactPolicy, Store};
+use avvy_persistence::{BraneFilter, CompactPolicy, Store};
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::clock;
 
@@ -27,6 +29,9 @@ pub struct Upkeep {
     pub max_journal_bytes: Option<u64>,
 }
 
+/// Branes that are read at a time.
+const BRANES: u32 = 100;
+
 /// What is kept up.
 pub struct Kept {
     /// The branes.
@@ -43,11 +48,36 @@ pub struct Kept {
 pub async fn run(kept: Kept, upkeep: Upkeep) {
     let mut ticks = tokio::time::interval(upkeep.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    list_branes(kept.store.as_ref(), &kept.catalog).await;
     loop {
         ticks.tick().await;
         end_transfers(&kept).await;
         sweep(kept.records.as_ref(), upkeep.sweep_batch).await;
         compact(kept.store.as_ref(), &upkeep).await;
+    }
+}
+
+/// Has searches find all public branes, also those that were made before there
+/// were searches, or just before the server was killed.
+async fn list_branes(store: &dyn Store, catalog: &Catalog) {
+    // Of nobody's, all that are left are public.
+    let (nobody, mut after) = (UserId::new(Uuid::nil()), None);
+    loop {
+        let page = store.branes(BraneFilter::VisibleTo(nobody), after, BRANES).await;
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => return warn!(%error, "public branes could not be listed"),
+        };
+        for record in &page.branes {
+            let listed = catalog.list_brane(record.into(), clock::unix_s()).await;
+            if let Err(refused) = listed {
+                return warn!(code = %refused.code, "a public brane could not be listed");
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return;
+        }
     }
 }
 
@@ -107,11 +137,13 @@ async fn compact(store: &dyn Store, upkeep: &Upkeep) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use avvy_catalog::{CatalogLimits, Question};
+    use avvy_model::{BraneId, Grid, Visibility};
     use avvy_persistence::memory::MemoryStore;
     use avvy_persistence::records::{
         Collection, Commit, CommitId, Draft, Fields, RecordKey, RecordWrite,
     };
-    use uuid::Uuid;
+    use avvy_persistence::{BraneKind, BraneRecord};
 
     use super::*;
 
@@ -131,5 +163,29 @@ mod tests {
         records.commit(commit, now_s).await.unwrap().unwrap();
         sweep(&records, 2).await;
         assert_eq!(records.scan(None).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn public_branes_that_nobody_listed_are_found() {
+        let store = Arc::new(MemoryStore::new());
+        let catalog = Catalog::new(store.clone(), CatalogLimits::default());
+        for (nth, visibility) in [(1, Visibility::Public), (2, Visibility::Private)] {
+            let record = BraneRecord {
+                id: BraneId::new(Uuid::from_u128(nth)),
+                owner: UserId::new(Uuid::from_u128(9)),
+                name: format!("Hall {nth}"),
+                kind: BraneKind::Showcase,
+                visibility,
+                created_ms: 0,
+                grid: Grid::default(),
+            };
+            store.create_brane(record).await.unwrap();
+        }
+        for _ in 0..2 {
+            list_branes(store.as_ref(), &catalog).await;
+            let found = catalog.search(&Question::default(), None, 9, clock::unix_s()).await;
+            let names = found.unwrap().found.into_iter().map(|found| found.label.name);
+            assert_eq!(names.collect::<Vec<_>>(), ["Hall 1"]);
+        }
     }
 }

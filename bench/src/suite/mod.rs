@@ -19,6 +19,7 @@ mod open;
 mod report;
 mod rights;
 mod room;
+mod search;
 mod small_room;
 mod stadium;
 mod stalled;
@@ -74,6 +75,8 @@ pub enum Benchmark {
     Rights,
     /// A record from the cache, from Redis and from the store.
     Cache,
+    /// A question of what is public, with 100,000 things.
+    Search,
     /// The small room, durable acknowledgements and the full brane on MongoDB,
     /// beside SQLite.
     #[cfg(feature = "fleet")]
@@ -85,7 +88,7 @@ pub enum Benchmark {
 
 impl Benchmark {
     /// All that need no MongoDB, in the order in which they are run.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::FanOut,
         Self::SmallRoom,
         Self::Crowd,
@@ -104,6 +107,7 @@ impl Benchmark {
         Self::Apply,
         Self::Rights,
         Self::Cache,
+        Self::Search,
     ];
 
     /// The name, on the command line and of the file of results.
@@ -135,6 +139,7 @@ impl Benchmark {
             Self::Apply => edit_path::run(setup),
             Self::Rights => rights::run(setup),
             Self::Cache => cache::run(setup),
+            Self::Search => search::run(setup),
             #[cfg(feature = "fleet")]
             Self::Mongodb => on_mongodb::run(setup),
             #[cfg(feature = "fleet")]

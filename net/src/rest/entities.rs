@@ -2,9 +2,7 @@
 
 use avvy_actors::{BraneRecord, Verb};
 use avvy_auth::Claims;
-use avvy_catalog::{
-    Found, FoundKind, Label, ListedBrane, MAX_QUESTION_BYTES, MAX_TAG_BYTES, Question,
-};
+use avvy_catalog::{Found, FoundKind, Label, MAX_QUESTION_BYTES, MAX_TAG_BYTES, Question};
 use avvy_model::{BraneId, Code, ObjectId, Visibility};
 use avvy_protocol::rest::{ThingBody, ThingPage};
 use axum::extract::{Query, State};
@@ -94,13 +92,7 @@ async fn is_public(app: &App, claims: &Claims, found: &Found) -> bool {
 /// Has searches find a brane as it is now. The brane is there already, so a
 /// failure here is for the log.
 pub(super) async fn list_brane(app: &App, record: &BraneRecord) {
-    let brane = ListedBrane {
-        id: record.id,
-        owner: record.owner,
-        label: Label { name: record.name.clone(), ..Label::default() },
-        is_listed: record.visibility == Visibility::Public,
-    };
-    if let Err(refused) = app.catalog.list_brane(brane, now_s()).await {
+    if let Err(refused) = app.catalog.list_brane(record.into(), now_s()).await {
         warn!(brane = %record.id, code = %refused.code, "searches do not find a brane as it is");
     }
 }

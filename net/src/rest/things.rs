@@ -142,7 +142,8 @@ pub(super) fn routes() -> Vec<Route> {
             .answers::<MovedBody>(StatusCode::OK, "It is there, and no longer in the inventory.")
             .fails(OWN)
             .fails(IN_BRANE)
-            .fails(&[Code::InGroup, Code::Published, Code::ValueTooLarge, Code::PropsTooLarge]),
+            .fails(&[Code::InGroup, Code::Published, Code::TreeTooLarge])
+            .fails(&[Code::ValueTooLarge, Code::PropsTooLarge]),
         Route::post("/object/take", take, "Moves an object of a brane into one's inventory.")
             .takes::<TakeObject>()
             .answers::<MovedBody>(StatusCode::OK, "It is in the inventory, and no longer there.")
