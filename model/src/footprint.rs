@@ -181,20 +181,16 @@ mod tests {
     fn there_are_24_rotations_and_each_is_found_by_itself() {
         let mut found = std::collections::BTreeSet::new();
         let steps = [-1.0, -HALF, -0.5, 0.0, 0.5, HALF, 1.0];
-        for x in steps {
-            for y in steps {
-                for z in steps {
-                    for w in steps {
-                        if (x * x + y * y + z * z + w * w - 1.0_f64).abs() < 1e-9 {
-                            let rotation = Rotation::from_quaternion([x, y, z, w]).unwrap();
-                            let axes = turned_axes(rotation);
-                            for (column, (axis, sign)) in rotation.axes().iter().zip(axes) {
-                                assert!(column[axis] * f64::from(sign) > 0.999, "{x} {y} {z} {w}");
-                            }
-                            found.insert(axes);
-                        }
-                    }
+        let of = |n: usize| [1, 7, 49, 343].map(|digit| steps[n / digit % 7]);
+        for q in (0..7_usize.pow(4)).map(of) {
+            let Ok(rotation) = Rotation::from_quaternion(q) else { continue };
+            let is_one = |column: &[f64; 3]| column.iter().any(|c| c.abs() > 0.999);
+            if rotation.axes().iter().all(is_one) {
+                let axes = turned_axes(rotation);
+                for (column, (axis, sign)) in rotation.axes().iter().zip(axes) {
+                    assert!(column[axis] * f64::from(sign) > 0.999, "{q:?}");
                 }
+                found.insert(axes);
             }
         }
         assert_eq!(found.len(), 24);
