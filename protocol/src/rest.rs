@@ -3,9 +3,11 @@
 //! They are CBOR; the JSON form is made from it by the rule of
 //! [`crate::json`]. Transforms are 16 float64, row-major, ids UUID text.
 
+mod admin;
 mod branes;
 mod health;
 mod objects;
+mod rights;
 #[cfg(feature = "openapi")]
 pub mod schema;
 mod sign_in;
@@ -21,9 +23,14 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, code, from_cbor, text, to_cbor_value, whole};
 use crate::{Channel, DecodeError, ErrorMessage, json};
 
+pub use admin::{OpenBraneBody, StatusBody};
 pub use branes::{BraneBody, BranePage, CreateBrane};
 pub use health::HealthBody;
 pub use objects::{ObjectBody, ObjectPage};
+pub use rights::{
+    GrantBody, RegionBody, RightsBody, RightsTable, RoleBody, RulingBody, SanctionBody,
+    StandingBody, verb_names,
+};
 pub use sign_in::{
     AskChallenge, ChallengeBody, DevelopmentSignIn, ProvidersBody, RefreshBody, SignInBody,
     SignInsBody, SignedBody, TicketBody, TokensBody, WalletsBody,

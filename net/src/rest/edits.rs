@@ -1,7 +1,8 @@
 //! `POST /api/v1/brane/{id}/edits`: edits as on the WebSocket.
 
 use avvy_actors::{WriteRequest, Written};
-use avvy_model::{Code, Refusal};
+use avvy_auth::Claims;
+use avvy_model::{BraneId, Code, Refusal};
 use avvy_protocol::RefusedEdit;
 use avvy_protocol::codec::DecodeLimits;
 use avvy_protocol::rest::{EditOutcome, EditResult, SubmitEdits, SubmitResponse, decode_submit};
@@ -32,30 +33,48 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// Answers when every edit has its outcome and those that were applied are
-/// durable. Each operation after the first counts as a request of its own in
-/// the address's rate, or REST would be a way around the rate of sessions.
-pub(super) async fn submit(
+async fn submit(
     State(app): State<App>,
     Caller(claims): Caller,
     arrival: Arrival,
     BraneOf(brane): BraneOf,
     payload: Payload,
 ) -> Result<Response, Failure> {
+    let submitted = read(&app, &payload)?;
+    write(&app, &claims, &arrival, brane, submitted).await
+}
+
+/// The edits of a body.
+///
+/// # Errors
+/// `too_large`, `malformed`.
+pub(super) fn read(app: &App, payload: &Payload) -> Result<SubmitEdits, Failure> {
     let limits = DecodeLimits {
         max_message_bytes: app.config.max_body_bytes,
         ..*app.system.decode_limits()
     };
-    let submitted = decode_submit(&payload.bytes, payload.format, &limits)?;
+    Ok(decode_submit(&payload.bytes, payload.format, &limits)?)
+}
+
+/// Answers when every edit has its outcome and those that were applied are
+/// durable. Each operation after the first counts as a request of its own in
+/// the address's rate, or REST would be a way around the rate of sessions.
+pub(super) async fn write(
+    app: &App,
+    claims: &Claims,
+    arrival: &Arrival,
+    brane: BraneId,
+    submitted: SubmitEdits,
+) -> Result<Response, Failure> {
     let cost = submitted.edits.iter().map(|edit| u64::from(edit.edit.cost())).sum::<u64>();
     let count = cost + submitted.refused.len() as u64;
     if count == 0 {
         return Err(Failure::new(Code::Malformed).details("edits: at least one"));
     }
-    take_requests(&app, &arrival, count - 1)?;
-    app.system.account(&claims).take_edits(count)?;
+    take_requests(app, arrival, count - 1)?;
+    app.system.account(claims).take_edits(count)?;
     if submitted.edits.is_empty() {
-        let view = app.system.view(brane, &claims).await?;
+        let view = app.system.view(brane, claims).await?;
         let epoch = view.at.epoch;
         let written = Written { epoch, outcomes: Vec::new(), durable: view.durable };
         return Ok(arrival.reply(StatusCode::OK, &response(written, submitted.refused)));
@@ -67,7 +86,7 @@ pub(super) async fn submit(
         edits: submitted.edits,
         trace,
     };
-    let written = app.system.write(brane, &claims, request).await?;
+    let written = app.system.write(brane, claims, request).await?;
     Ok(arrival.reply(StatusCode::OK, &response(written, submitted.refused)))
 }
 

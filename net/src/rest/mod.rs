@@ -57,6 +57,7 @@ mod objects;
 mod oidc;
 mod prototypes;
 mod repeat;
+mod rights;
 #[allow(dead_code, reason = "families of routes take what they need")]
 mod route;
 mod sign_in;
@@ -207,6 +208,8 @@ fn all_routes() -> Vec<Route> {
         instances::routes(),
         users::routes(),
         entities::routes(),
+        rights::routes(),
+        admin::routes(),
     ]
     .concat()
 }

@@ -16,7 +16,7 @@ pub struct BraneBody {
     #[cfg_attr(feature = "openapi", schema(schema_with = schema::id))]
     pub id: BraneId,
     /// Its name for people.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::name))]
     pub name: String,
     /// Whose it is.
     #[serde(with = "text")]
@@ -41,10 +41,10 @@ pub struct CreateBrane {
     /// Its id, drawn by the client (UUID v4), so that the request can be
     /// repeated; the server draws one when there is none.
     #[serde(default, with = "text_option", skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = schema::id))]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::drawn_id))]
     pub id: Option<BraneId>,
     /// Its name for people.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::name))]
     pub name: String,
     /// What it is for; `personal` when left out.
     #[serde(default = "personal")]

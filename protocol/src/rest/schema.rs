@@ -1,7 +1,7 @@
 //! How the words of bodies look in JSON, for the document of the REST API. The
 //! bodies derive theirs; these are of what has its own form on the wire.
 
-use avvy_model::Code;
+use avvy_model::{Code, Verb};
 use utoipa::openapi::schema::{AdditionalProperties, SchemaType, Type};
 use utoipa::openapi::{ArrayBuilder, Object, ObjectBuilder, Schema, SchemaFormat};
 
@@ -35,6 +35,21 @@ pub fn ids() -> Schema {
 pub fn hashes() -> Schema {
     let hash = text().pattern(Some("^[0-9a-fA-F]{64}$")).build();
     ArrayBuilder::new().items(hash).max_items(Some(32)).into()
+}
+
+/// A UUID that a client draws: of version 4.
+pub fn drawn_id() -> Object {
+    let pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$";
+    text().format(Some(SchemaFormat::Custom("uuid".to_owned()))).pattern(Some(pattern)).build()
+}
+
+/// What people call a thing: some letters, and no control characters.
+pub fn name() -> Object {
+    text()
+        .min_length(Some(1))
+        .max_length(Some(256))
+        .pattern(Some("^[^\\u0000-\\u001f\\u007f-\\u009f]*$"))
+        .build()
 }
 
 /// Who may see a thing.
@@ -111,4 +126,9 @@ pub fn edits() -> Schema {
         .additional_properties(Some(AdditionalProperties::FreeForm(true)))
         .build();
     ArrayBuilder::new().items(edit).min_items(Some(1)).into()
+}
+
+/// Names of verbs.
+pub fn verbs() -> Schema {
+    ArrayBuilder::new().items(one_of(Verb::ALL.iter().map(|verb| verb.name()))).into()
 }

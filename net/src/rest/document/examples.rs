@@ -3,15 +3,16 @@
 mod things;
 
 use avvy_model::{
-    BraneId, Code, Counter, Epoch, Handle, Kind, ObjectId, Position, Props, Refusal, Seq, TraceId,
-    UserId, Visibility,
+    BraneId, Code, Counter, Epoch, GrantId, Handle, Kind, ObjectId, Position, Props, Refusal, Seq,
+    TraceId, UserId, Visibility,
 };
 use avvy_protocol::json;
 use avvy_protocol::rest::{
     AskChallenge, BraneBody, BranePage, ChallengeBody, CreateBrane, DevelopmentSignIn, EditOutcome,
-    EditResult, ErrorMessageResponse, Format, HealthBody, ObjectBody, ObjectPage, ProvidersBody,
-    RefreshBody, RevokeTokens, RevokedBody, SignInBody, SignInsBody, SignedBody, SubmitResponse,
-    TicketBody, TokensBody, WalletsBody, encode,
+    EditResult, ErrorMessageResponse, Format, GrantBody, HealthBody, ObjectBody, ObjectPage,
+    OpenBraneBody, ProvidersBody, RefreshBody, RegionBody, RevokeTokens, RevokedBody, RightsBody,
+    SignInBody, SignInsBody, SignedBody, StatusBody, SubmitResponse, TicketBody, TokensBody,
+    WalletsBody, encode,
 };
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -65,12 +66,14 @@ pub(super) fn of(schema: &str) -> Option<Json> {
         "ProvidersBody" => json(&ProvidersBody { providers: vec!["google".to_owned()] }),
         "RefreshBody" => json(&RefreshBody { refresh_token: REFRESH.to_owned() }),
         "RevokeTokens" => json(&RevokeTokens { before: Some(AT_S), ..Default::default() }),
+        "RightsBody" => json(&rights()),
         "RevokedBody" => json(&RevokedBody { until: 1_795_530_206 }),
         "SignInsBody" => json(&SignInsBody { sessions: vec![sign_in()] }),
         "SignedBody" => json(&SignedBody {
             message: MESSAGE.to_owned(),
             signature: format!("0x{}1b", "5a".repeat(64)),
         }),
+        "StatusBody" => json(&status()),
         "SubmitEdits" => edits(),
         "SubmitResponse" => json(&SubmitResponse {
             epoch: Epoch(3),
@@ -142,6 +145,33 @@ fn error() -> ErrorMessageResponse {
         channel: None,
         address: None,
     }
+}
+
+fn rights() -> RightsBody {
+    let grant = GrantBody {
+        grant: GrantId::new(Uuid::from_u128(0x7c9e6679_7425_40de_944b_e07fc1f90ae7)),
+        to: USER,
+        verbs: vec!["move".to_owned()],
+        keys: None,
+        prototype: None,
+        region: Some(RegionBody { min: [0.0; 3], max: [4.0, 3.0, 4.0] }),
+        within: None,
+        until_ms: None,
+        by: USER,
+    };
+    RightsBody {
+        role: "editor".to_owned(),
+        verbs: vec!["move".to_owned(), "edit".to_owned()],
+        grants: vec![grant],
+        mute: None,
+        table: None,
+    }
+}
+
+fn status() -> StatusBody {
+    let open =
+        OpenBraneBody { brane: BRANE, visibility: Visibility::Public, sessions: 12, objects: 301 };
+    StatusBody { sessions: 14, open_branes: 1, branes: vec![open], revoked: 0, is_stopping: false }
 }
 
 fn object() -> ObjectBody {

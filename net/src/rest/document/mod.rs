@@ -9,6 +9,7 @@ mod page;
 
 use std::collections::BTreeMap;
 
+use avvy_protocol::rest::schema::drawn_id;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -184,7 +185,7 @@ fn header_parameters(route: &Route) -> impl Iterator<Item = Json> {
     let key = (route.repeat != Repeat::Ignored).then(|| {
         let meaning = "The same request with the same key is done once, and answered as then.";
         let is_required = route.repeat == Repeat::Required;
-        header("Idempotency-Key", is_required, meaning, kind(Kind::Id))
+        header("Idempotency-Key", is_required, meaning, json!(drawn_id()))
     });
     let tag = json!({"type": "string", "maxLength": 1_024});
     let if_match = (route.matches != Match::Ignored).then(|| {
