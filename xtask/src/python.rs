@@ -1,5 +1,5 @@
-//! The Python client's surroundings: a virtual environment with the pinned
-//! packages of `client/python/requirements.txt`.
+//! Python's surroundings: a virtual environment with the pinned packages of the
+//! client in Python, and of what tries the REST API.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use crate::shell;
 
 const CLIENT: &str = "client/python";
-const REQUIREMENTS: &str = "client/python/requirements.txt";
+const REQUIREMENTS: [&str; 2] =
+    ["client/python/requirements.txt", "net/tests/schemathesis/requirements.txt"];
 
 /// The virtual environment. In `.cache/`, which outlives `cargo clean`.
 fn venv() -> PathBuf {
@@ -35,8 +36,9 @@ pub fn environment() -> Result<[(&'static str, PathBuf); 2]> {
 /// requirements.
 pub fn set_up() -> Result<PathBuf> {
     let venv = venv();
-    let wanted =
-        fs::read_to_string(REQUIREMENTS).with_context(|| format!("cannot read {REQUIREMENTS}"))?;
+    let read =
+        |file: &&str| fs::read_to_string(file).with_context(|| format!("cannot read {file}"));
+    let wanted = REQUIREMENTS.iter().map(read).collect::<Result<String>>()?;
     let mark = venv.join("requirements.installed");
     if fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted) {
         return Ok(venv);
@@ -48,7 +50,8 @@ pub fn set_up() -> Result<PathBuf> {
     shell::call(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
     let mut pip = Command::new(venv.join("bin/python"));
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
-    shell::call(pip.args(["--requirement", REQUIREMENTS]))?;
+    let files = REQUIREMENTS.iter().flat_map(|file| ["--requirement", file]);
+    shell::call(pip.args(files))?;
     fs::write(&mark, wanted).context("cannot mark the virtual environment as complete")?;
     Ok(venv)
 }
