@@ -3,13 +3,14 @@
 use avvy_auth::Revocation;
 use avvy_model::{Code, UserId};
 use avvy_protocol::rest::{OpenBraneBody, RevokedBody, StatusBody};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::body::Named;
 use super::edge::{Arrival, take_requests};
 use super::route::Route;
 use super::{App, Failure};
@@ -61,7 +62,7 @@ async fn status(State(app): State<App>, arrival: Arrival) -> Result<Response, Fa
 async fn sign_out(
     State(app): State<App>,
     arrival: Arrival,
-    Path(user): Path<String>,
+    Named(user): Named,
 ) -> Result<Response, Failure> {
     let user: UserId = user.parse().map_err(|_| Code::NotFound)?;
     let issued_s = unix_ms() / 1_000 + 1;

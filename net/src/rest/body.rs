@@ -121,6 +121,18 @@ impl FromRequestParts<App> for BraneOf {
     }
 }
 
+/// The one name in a path. What is no text names nothing.
+pub(super) struct Named(pub(super) String);
+
+impl FromRequestParts<App> for Named {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let name = Path::<String>::from_request_parts(parts, app).await.ok();
+        name.map(|Path(name)| Self(name)).ok_or(Code::NotFound.into())
+    }
+}
+
 /// Which page of a list.
 #[derive(Deserialize)]
 pub(super) struct Page<T> {

@@ -5,12 +5,12 @@ use avvy_identity::CameBack;
 use avvy_model::Code;
 use avvy_protocol::rest::{ProvidersBody, TicketBody, TokensBody};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::body::Payload;
+use super::body::{Named, Payload};
 use super::edge::Arrival;
 use super::route::{Kind, Param, Route};
 use super::sign_in::{asker, now_s, read, secret, take, tokens_body};
@@ -69,7 +69,7 @@ struct Start {
 async fn start(
     State(app): State<App>,
     arrival: Arrival,
-    Path(provider): Path<String>,
+    Named(provider): Named,
     asked: Result<Query<Start>, QueryRejection>,
 ) -> Result<Response, Failure> {
     take(&app, &arrival, OpenVerb::Provider)?;
@@ -91,7 +91,7 @@ struct Back {
 async fn callback(
     State(app): State<App>,
     arrival: Arrival,
-    Path(provider): Path<String>,
+    Named(provider): Named,
     headers: HeaderMap,
     back: Result<Query<Back>, QueryRejection>,
 ) -> Result<Response, Failure> {

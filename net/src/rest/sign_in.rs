@@ -12,7 +12,7 @@ use avvy_protocol::rest::{
     self, AskChallenge, ChallengeBody, DevelopmentSignIn, RefreshBody, SignInBody, SignInsBody,
     SignedBody, TokensBody, WalletsBody,
 };
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::auth::{Caller, Token};
-use super::body::Payload;
+use super::body::{Named, Payload};
 use super::edge::Arrival;
 use super::route::{Kind, Param, Route};
 use super::{App, Failure};
@@ -208,7 +208,7 @@ async fn sessions(
 async fn end_session(
     State(app): State<App>,
     Caller(claims): Caller,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<StatusCode, Failure> {
     app.system.account(&claims).take(avvy_actors::Verb::Refresh)?;
     let id = Uuid::try_parse(&id).map_err(|_| Code::NotFound)?;
@@ -244,7 +244,7 @@ async fn detach_wallet(
     State(app): State<App>,
     Caller(claims): Caller,
     arrival: Arrival,
-    Path(wallet): Path<String>,
+    Named(wallet): Named,
     headers: HeaderMap,
     payload: Payload,
 ) -> Result<Response, Failure> {
