@@ -251,16 +251,13 @@ pub(crate) fn router(app: App) -> Router {
 
 /// Also what is not there is only told to who has a token.
 async fn not_found(uri: Uri, token: Token) -> Failure {
-    missing(&uri, token, Failure::new(Code::NotFound).details("there is no such path"))
-}
-
-async fn method_not_allowed(uri: Uri, token: Token) -> Failure {
-    missing(&uri, token, Failure::new(Code::MethodNotAllowed))
-}
-
-fn missing(uri: &Uri, token: Token, why: Failure) -> Failure {
     match token.0 {
         Err(failure) if uri.path().starts_with(API) => failure,
-        _ => why,
+        _ => Failure::new(Code::NotFound).details("there is no such path"),
     }
+}
+
+/// Which methods a path has is in the document that everybody can read.
+async fn method_not_allowed() -> Failure {
+    Failure::new(Code::MethodNotAllowed)
 }

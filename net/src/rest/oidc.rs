@@ -24,7 +24,9 @@ const COOKIE: &str = "avvyland_sign_in";
 const COOKIE_PATH: &str = "/api/v1/auth/oidc";
 
 pub(super) fn routes() -> Vec<Route> {
-    let param = |name, meaning| Param { name, meaning, kind: Kind::Text(8_192) };
+    // All of them together fit into a head.
+    let param = |name, meaning| Param { name, meaning, kind: Kind::Text(2_048) };
+    let provider = || param("provider", "Its name, as the list has it.");
     vec![
         Route::get("/auth/oidc", providers, "The providers whose accounts sign in.")
             .open()
@@ -32,6 +34,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/auth/oidc/{provider}/start", start, "Sends a browser to a provider.")
             .open()
             .reads(&[
+                provider(),
                 param("redirect_to", "Where to come back to: one of `auth.redirects`."),
                 param("challenge", "The SHA-256 of the app's secret, in base64url."),
             ])
@@ -39,6 +42,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/auth/oidc/{provider}/callback", callback, "Takes it back.")
             .open()
             .reads(&[
+                provider(),
                 param("state", "Of which sign-in."),
                 param("code", "What the provider gives."),
                 param("error", "Why it gives nothing."),

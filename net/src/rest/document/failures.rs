@@ -90,8 +90,14 @@ pub(super) fn general() -> Map<String, Json> {
     add(&mut shared, &[Code::NotFound, Code::TooLarge, Code::UnsupportedMediaType]);
     add(&mut shared, &[Code::KeyReused, Code::InProgress, Code::PreconditionFailed]);
     insert(&mut shared, StatusCode::REQUEST_TIMEOUT, Code::Timeout);
-    shared.into_iter().map(|(status, codes)| (name(status), response(&codes))).collect()
+    let mut shared: Map<_, _> =
+        shared.into_iter().map(|(status, codes)| (name(status), response(&codes))).collect();
+    shared.insert(name(HEAD_TOO_LONG), json!({"description": "The head is too long: no body."}));
+    shared
 }
+
+/// What is answered before the request has a route, by what reads its head.
+const HEAD_TOO_LONG: u16 = 431;
 
 fn name(status: u16) -> String {
     format!("Error{status}")
@@ -109,7 +115,10 @@ pub(super) fn of(route: &Route) -> Map<String, Json> {
         (status.to_string(), told)
     };
     debug_assert!(route.path.starts_with(API) || route.access == Access::Anyone);
-    of_route(route).into_iter().map(tell).collect()
+    let mut failures: Map<_, _> = of_route(route).into_iter().map(tell).collect();
+    let too_long = format!("#/components/responses/{}", name(HEAD_TOO_LONG));
+    failures.insert(HEAD_TOO_LONG.to_string(), json!({ "$ref": too_long }));
+    failures
 }
 
 fn response(codes: &BTreeSet<Code>) -> Json {
