@@ -34,7 +34,7 @@ impl Load {
     }
 }
 
-/// What these edits cost the server, in operations: see [`Edit::cost`].
+/// What these edits cost the server, in operations: see [`avvy_model::Edit::cost`].
 pub fn operations(edits: &[NumberedEdit]) -> u32 {
     edits.iter().fold(0, |sum, edit| sum.saturating_add(edit.edit.cost()))
 }
