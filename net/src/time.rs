@@ -14,3 +14,8 @@ pub(crate) fn monotonic_ms() -> u64 {
 pub(crate) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
+
+/// Unix time in seconds.
+pub(crate) fn unix_s() -> u64 {
+    unix_ms() / 1_000
+}

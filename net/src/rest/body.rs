@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use avvy_model::{BraneId, Code};
-use avvy_protocol::rest::Format;
+use avvy_protocol::rest::{self, Format};
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -167,4 +167,17 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Page<T> {
             Err(rejection) => Err(Failure::new(Code::Malformed).details(rejection.body_text())),
         }
     }
+}
+
+/// The body of a request.
+pub(super) fn body<T: DeserializeOwned>(app: &App, payload: &Payload) -> Result<T, Failure> {
+    Ok(rest::decode(&payload.bytes, payload.format, app.config.max_body_bytes)?)
+}
+
+/// The same, which may be left out.
+pub(super) fn body_or_default<T: DeserializeOwned + Default>(
+    app: &App,
+    payload: &Payload,
+) -> Result<T, Failure> {
+    if payload.bytes.is_empty() { Ok(T::default()) } else { body(app, payload) }
 }

@@ -15,8 +15,9 @@ use super::auth::Caller;
 use super::body::Page;
 use super::edge::Arrival;
 use super::route::{AFTER, Kind, LIMIT, Param, Route};
-use super::things::{cursor, now_s};
+use super::things::cursor;
 use super::{App, Failure};
+use crate::time::unix_s;
 
 const PARAMS: &[Param] = &[
     Param {
@@ -68,7 +69,7 @@ async fn search(
     let question = Question { text: q, tag, kind: kind.map(of).transpose()? };
     let (after, limit) = (cursor(&page)?, page.limit(app.config.max_page_items)?);
     app.system.account(&claims).take(Verb::Page)?;
-    let found = app.catalog.search(&question, after, limit, now_s()).await?;
+    let found = app.catalog.search(&question, after, limit, unix_s()).await?;
     let mut things = Vec::with_capacity(found.found.len());
     for found in found.found {
         if is_public(&app, &claims, &found).await {
@@ -92,7 +93,7 @@ async fn is_public(app: &App, claims: &Claims, found: &Found) -> bool {
 /// Has searches find a brane as it is now. The brane is there already, so a
 /// failure here is for the log.
 pub(super) async fn list_brane(app: &App, record: &BraneRecord) {
-    if let Err(refused) = app.catalog.list_brane(record.into(), now_s()).await {
+    if let Err(refused) = app.catalog.list_brane(record.into(), unix_s()).await {
         warn!(brane = %record.id, code = %refused.code, "searches do not find a brane as it is");
     }
 }

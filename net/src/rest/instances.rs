@@ -20,11 +20,12 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::auth::Caller;
-use super::body::Payload;
+use super::body::{Payload, body};
 use super::edge::Arrival;
 use super::route::{Kind as Of, Param, Route};
-use super::things::{IN_BRANE, IdOf, body, may_change, now_s, place};
+use super::things::{IN_BRANE, IdOf, may_change, place};
 use super::{App, Failure};
+use crate::time::unix_s;
 
 const BRANE: Param = Param { name: "brane", meaning: "The brane.", kind: Of::Id };
 
@@ -131,7 +132,7 @@ async fn preview(
     let malformed = || Failure::new(Code::Malformed).details("brane: an id");
     let Query(Where { brane }) = of.map_err(|_| malformed())?;
     let brane: BraneId = brane.parse().map_err(|_| malformed())?;
-    let thing = app.catalog.prototype(id, claims.user, now_s()).await?.thing;
+    let thing = app.catalog.prototype(id, claims.user, unix_s()).await?.thing;
     let origin = PrototypeId::new(thing.chain.origin);
     let view = app.system.view(brane, &claims).await?;
     Ok(arrival.reply(StatusCode::OK, &followed_body(&view, origin)?))
@@ -164,7 +165,7 @@ async fn version(
     claims: &Claims,
     id: uuid::Uuid,
 ) -> Result<(PrototypeId, Followed), Failure> {
-    let thing = app.catalog.prototype(id, claims.user, now_s()).await?.thing;
+    let thing = app.catalog.prototype(id, claims.user, unix_s()).await?.thing;
     if thing.is_deleted {
         return Err(Code::NotFound.into());
     }

@@ -10,12 +10,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::body::{Named, Payload};
+use super::body::{Named, Payload, body};
 use super::edge::Arrival;
 use super::route::{Kind, Param, Route};
-use super::sign_in::{asker, now_s, read, secret, take, tokens_body};
+use super::sign_in::{asker, secret, take, tokens_body};
 use super::{App, Failure};
 use crate::addresses::OpenVerb;
+use crate::time::unix_s;
 
 /// What shows that a browser that comes back is the one that was sent away.
 const COOKIE: &str = "avvyland_sign_in";
@@ -78,7 +79,7 @@ async fn start(
 ) -> Result<Response, Failure> {
     take(&app, &arrival, OpenVerb::Provider)?;
     let Query(Start { redirect_to, challenge }) = asked.map_err(malformed)?;
-    let begun = app.identity.begin_oidc(&provider, &redirect_to, &challenge, now_s()).await?;
+    let begun = app.identity.begin_oidc(&provider, &redirect_to, &challenge, unix_s()).await?;
     let cookie = cookie(&begun.browser, begun.lifetime_s, begun.is_secure);
     sent_on(&begun.location, &cookie)
 }
@@ -102,7 +103,7 @@ async fn callback(
     take(&app, &arrival, OpenVerb::Provider)?;
     let Query(Back { state, code, error, iss }) = back.map_err(malformed)?;
     let back = CameBack { state, code, error, issuer: iss, browser: browser(&headers) };
-    let location = app.identity.finish_oidc(&provider, back, now_s()).await?;
+    let location = app.identity.finish_oidc(&provider, back, unix_s()).await?;
     sent_on(&location, &cookie("", 0, false))
 }
 
@@ -113,7 +114,7 @@ async fn redeem(
     payload: Payload,
 ) -> Result<Response, Failure> {
     take(&app, &arrival, OpenVerb::SignIn)?;
-    let TicketBody { ticket, verifier } = read(&app, &payload)?;
+    let TicketBody { ticket, verifier } = body(&app, &payload)?;
     let asker = asker(&arrival, &headers);
     let tokens = app.identity.redeem_ticket(&ticket, &verifier, &asker).await?;
     Ok(secret(&arrival, &tokens_body(tokens)))

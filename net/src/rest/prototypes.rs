@@ -10,14 +10,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::auth::Caller;
-use super::body::{Page, Payload};
+use super::body::{Page, Payload, body, body_or_default};
 use super::conditional::{IfMatch, MustMatch};
 use super::edge::Arrival;
 use super::route::{AFTER, LIMIT, Match, Route};
-use super::things::{
-    IdOf, OWN, ROOM, body, body_or_default, list_versions, located, may_change, now_s, version_for,
-};
+use super::things::{IdOf, OWN, ROOM, list_versions, located, may_change, version_for};
 use super::{App, Failure};
+use crate::time::unix_s;
 
 /// What default properties can be refused with.
 const VALUES: &[Code] = &[Code::ValueMalformed, Code::ValueTooLarge, Code::PropsTooLarge];
@@ -86,7 +85,7 @@ async fn create(
     let (label, prototype) =
         (Label { name, description, tags }, Prototype { defaults, handlers, models });
     let id = arrival.draw("prototype");
-    let made = app.catalog.create_prototype(claims.user, id, label, prototype, now_s()).await?;
+    let made = app.catalog.create_prototype(claims.user, id, label, prototype, unix_s()).await?;
     let answer = show(&arrival, StatusCode::CREATED, &made, claims.user)?;
     Ok(located(answer, "prototype", made.thing.id))
 }
@@ -97,7 +96,7 @@ async fn read(
     arrival: Arrival,
     IdOf(id): IdOf,
 ) -> Result<Response, Failure> {
-    let stored = app.catalog.prototype(id, claims.user, now_s()).await?;
+    let stored = app.catalog.prototype(id, claims.user, unix_s()).await?;
     show(&arrival, StatusCode::OK, &stored, claims.user)
 }
 
@@ -116,7 +115,7 @@ async fn update(
     let handlers = handler_ids.map(|ids| ids.into_iter().map(PrototypeId::uuid).collect());
     let label = LabelPatch { name, description, tags };
     let patch = PrototypePatch { label, defaults, handlers, models };
-    let stored = app.catalog.update_prototype(claims.user, id, version, patch, now_s()).await?;
+    let stored = app.catalog.update_prototype(claims.user, id, version, patch, unix_s()).await?;
     show(&arrival, StatusCode::OK, &stored, claims.user)
 }
 
@@ -128,7 +127,7 @@ async fn delete(
 ) -> Result<Response, Failure> {
     may_change(&app, &claims)?;
     let version = version_for(&app, &condition, id, claims.user).await?;
-    app.catalog.delete_prototype(claims.user, id, version, now_s()).await?;
+    app.catalog.delete_prototype(claims.user, id, version, unix_s()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -144,7 +143,7 @@ async fn publish(
     may_change(&app, &claims)?;
     let version = version_for(&app, &condition, id, claims.user).await?;
     let stored =
-        app.catalog.publish_prototype(claims.user, id, version, visibility, now_s()).await?;
+        app.catalog.publish_prototype(claims.user, id, version, visibility, unix_s()).await?;
     show(&arrival, StatusCode::OK, &stored, claims.user)
 }
 
@@ -160,7 +159,7 @@ async fn deprecate(
     may_change(&app, &claims)?;
     let version = version_for(&app, &condition, id, claims.user).await?;
     let stored =
-        app.catalog.deprecate_prototype(claims.user, id, version, is_deprecated, now_s()).await?;
+        app.catalog.deprecate_prototype(claims.user, id, version, is_deprecated, unix_s()).await?;
     show(&arrival, StatusCode::OK, &stored, claims.user)
 }
 
@@ -174,7 +173,7 @@ async fn next(
     may_change(&app, &claims)?;
     let version = version_for(&app, &condition, id, claims.user).await?;
     let draft = arrival.draw("draft");
-    let made = app.catalog.next_prototype(claims.user, id, version, draft, now_s()).await?;
+    let made = app.catalog.next_prototype(claims.user, id, version, draft, unix_s()).await?;
     let answer = show(&arrival, StatusCode::CREATED, &made, claims.user)?;
     Ok(located(answer, "prototype", made.thing.id))
 }

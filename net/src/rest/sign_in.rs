@@ -9,23 +9,22 @@ use avvy_auth::wallet::Address;
 use avvy_identity::{Asker, IdentityError, Signed, Tokens, Wanted};
 use avvy_model::Code;
 use avvy_protocol::rest::{
-    self, AskChallenge, ChallengeBody, DevelopmentSignIn, RefreshBody, SignInBody, SignInsBody,
+    AskChallenge, ChallengeBody, DevelopmentSignIn, RefreshBody, SignInBody, SignInsBody,
     SignedBody, TokensBody, WalletsBody,
 };
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::auth::{Caller, Token};
-use super::body::{Named, Payload};
+use super::body::{Named, Payload, body};
 use super::edge::Arrival;
 use super::route::{Kind, Param, Route};
 use super::{App, Failure};
 use crate::addresses::OpenVerb;
-use crate::time::{monotonic_ms, unix_ms};
+use crate::time::{monotonic_ms, unix_s};
 
 pub(super) fn routes() -> Vec<Route> {
     [open_routes(), session_routes(), wallet_routes()].concat()
@@ -118,7 +117,7 @@ async fn challenge(
     payload: Payload,
 ) -> Result<Response, Failure> {
     take(&app, &arrival, OpenVerb::Challenge)?;
-    let asked: AskChallenge = read(&app, &payload)?;
+    let asked: AskChallenge = body(&app, &payload)?;
     let address = address(&asked.address)?;
     let wanted = match (asked.purpose.as_deref(), asked.wallet.as_deref()) {
         (None | Some("sign_in"), None) => Wanted::SignIn,
@@ -129,7 +128,7 @@ async fn challenge(
             return Err(Failure::new(Code::Malformed).details(details));
         }
     };
-    let asked = app.identity.challenge(wanted, address, asked.chain_id, now_s()).await?;
+    let asked = app.identity.challenge(wanted, address, asked.chain_id, unix_s()).await?;
     let body = ChallengeBody { message: asked.message, nonce: asked.nonce, expires: asked.ends_s };
     Ok(secret(&arrival, &body))
 }
@@ -141,7 +140,7 @@ async fn by_wallet(
     payload: Payload,
 ) -> Result<Response, Failure> {
     take(&app, &arrival, OpenVerb::SignIn)?;
-    let signed = signed(&read(&app, &payload)?)?;
+    let signed = signed(&body(&app, &payload)?)?;
     let tokens = app.identity.sign_in_by_wallet(&signed, &asker(&arrival, &headers)).await?;
     Ok(secret(&arrival, &tokens_body(tokens)))
 }
@@ -153,7 +152,7 @@ async fn for_development(
     payload: Payload,
 ) -> Result<Response, Failure> {
     take(&app, &arrival, OpenVerb::SignIn)?;
-    let DevelopmentSignIn { name } = read(&app, &payload)?;
+    let DevelopmentSignIn { name } = body(&app, &payload)?;
     let asker = asker(&arrival, &headers);
     let tokens = app.identity.sign_in_for_development(&name, &asker).await?;
     Ok(secret(&arrival, &tokens_body(tokens)))
@@ -166,13 +165,13 @@ async fn refresh(
     payload: Payload,
 ) -> Result<Response, Failure> {
     take(&app, &arrival, OpenVerb::Refresh)?;
-    let RefreshBody { refresh_token } = read(&app, &payload)?;
+    let RefreshBody { refresh_token } = body(&app, &payload)?;
     let tokens = app.identity.refresh(&refresh_token, &asker(&arrival, &headers)).await?;
     Ok(secret(&arrival, &tokens_body(tokens)))
 }
 
 async fn sign_out(State(app): State<App>, Caller(claims): Caller) -> Result<StatusCode, Failure> {
-    app.identity.sign_out(&claims, now_s()).await?;
+    app.identity.sign_out(&claims, unix_s()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -181,7 +180,7 @@ async fn sign_out_everywhere(
     Caller(claims): Caller,
 ) -> Result<StatusCode, Failure> {
     app.system.account(&claims).take(avvy_actors::Verb::Refresh)?;
-    app.identity.sign_out_everywhere(claims.user, now_s()).await?;
+    app.identity.sign_out_everywhere(claims.user, unix_s()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -191,7 +190,7 @@ async fn sessions(
     arrival: Arrival,
 ) -> Result<Response, Failure> {
     app.system.account(&claims).take(avvy_actors::Verb::Page)?;
-    let found = app.identity.sessions(claims.user, now_s()).await?;
+    let found = app.identity.sessions(claims.user, unix_s()).await?;
     let body = |one: avvy_identity::SignedIn| SignInBody {
         id: one.id,
         began: one.began_s,
@@ -212,7 +211,7 @@ async fn end_session(
 ) -> Result<StatusCode, Failure> {
     app.system.account(&claims).take(avvy_actors::Verb::Refresh)?;
     let id = Uuid::try_parse(&id).map_err(|_| Code::NotFound)?;
-    app.identity.end_session(claims.user, id, now_s()).await?;
+    app.identity.end_session(claims.user, id, unix_s()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -222,7 +221,7 @@ async fn wallets(
     arrival: Arrival,
 ) -> Result<Response, Failure> {
     app.system.account(&claims).take(avvy_actors::Verb::Page)?;
-    let wallets = app.identity.wallets(claims.user, now_s()).await?;
+    let wallets = app.identity.wallets(claims.user, unix_s()).await?;
     Ok(arrival.reply(StatusCode::OK, &wallets_body(&wallets)))
 }
 
@@ -234,7 +233,7 @@ async fn attach_wallet(
     payload: Payload,
 ) -> Result<Response, Failure> {
     take(&app, &arrival, OpenVerb::SignIn)?;
-    let signed = signed(&read(&app, &payload)?)?;
+    let signed = signed(&body(&app, &payload)?)?;
     let asker = asker(&arrival, &headers);
     let wallets = app.identity.attach_wallet(claims.user, &signed, &asker).await?;
     Ok(arrival.reply(StatusCode::OK, &wallets_body(&wallets)))
@@ -250,7 +249,7 @@ async fn detach_wallet(
 ) -> Result<Response, Failure> {
     take(&app, &arrival, OpenVerb::SignIn)?;
     let wallet = wallet.parse().map_err(|_| Code::NotFound)?;
-    let signed = signed(&read(&app, &payload)?)?;
+    let signed = signed(&body(&app, &payload)?)?;
     let asker = asker(&arrival, &headers);
     let wallets = app.identity.detach_wallet(claims.user, wallet, &signed, &asker).await?;
     Ok(arrival.reply(StatusCode::OK, &wallets_body(&wallets)))
@@ -260,10 +259,6 @@ async fn detach_wallet(
 pub(super) fn take(app: &App, arrival: &Arrival, verb: OpenVerb) -> Result<(), Failure> {
     let taken = arrival.address.take_open(verb, monotonic_ms());
     taken.inspect_err(|_| app.met(Limit::SignInRate)).map_err(Failure::from)
-}
-
-pub(super) fn read<T: DeserializeOwned>(app: &App, payload: &Payload) -> Result<T, Failure> {
-    Ok(rest::decode(&payload.bytes, payload.format, app.config.max_body_bytes)?)
 }
 
 fn signed(body: &SignedBody) -> Result<Signed, Failure> {
@@ -280,13 +275,9 @@ pub(super) fn asker(arrival: &Arrival, headers: &HeaderMap) -> Asker {
     Asker {
         address: arrival.address.network(),
         agent: agent.map(str::to_owned),
-        now_s: now_s(),
+        now_s: unix_s(),
         now_ms: monotonic_ms(),
     }
-}
-
-pub(super) fn now_s() -> u64 {
-    unix_ms() / 1_000
 }
 
 pub(super) fn tokens_body(tokens: Tokens) -> TokensBody {

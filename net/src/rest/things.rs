@@ -7,25 +7,24 @@ use avvy_catalog::{
 };
 use avvy_model::{Code, ObjectId, PrototypeId, Role, Transform, UserId};
 use avvy_protocol::rest::{
-    self, CreateObject, MovedBody, OwnObjectBody, PatchObject, PlaceObject, Publish,
-    PutIntoGallery, TakeObject, ThingBody, ThingPage,
+    CreateObject, MovedBody, OwnObjectBody, PatchObject, PlaceObject, Publish, PutIntoGallery,
+    TakeObject, ThingBody, ThingPage,
 };
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use avvy_actors::Verb;
 
 use super::auth::Caller;
-use super::body::{Page, Payload};
+use super::body::{Page, Payload, body, body_or_default};
 use super::conditional::{IfMatch, MustMatch};
 use super::edge::Arrival;
 use super::route::{AFTER, LIMIT, Match, Route};
 use super::{App, Failure};
-use crate::time::unix_ms;
+use crate::time::unix_s;
 
 /// What a change of something of one's own can be refused with.
 pub(super) const OWN: &[Code] =
@@ -165,7 +164,7 @@ async fn place_one(
     may_change(&app, &claims)?;
     let to = Place { brane, parent, transform: transform.map(place).transpose()? };
     let (transfer, system) = (arrival.draw("transfer"), &app.system);
-    let moved = app.catalog.place(system, &claims, transfer, id, to, now_s()).await?;
+    let moved = app.catalog.place(system, &claims, transfer, id, to, unix_s()).await?;
     Ok(arrival.reply(StatusCode::OK, &moved_body(moved)))
 }
 
@@ -178,7 +177,7 @@ async fn take(
     let TakeObject { brane, object } = body(&app, &payload)?;
     may_change(&app, &claims)?;
     let (transfer, system) = (arrival.draw("transfer"), &app.system);
-    let moved = app.catalog.take(system, &claims, transfer, brane, object, now_s()).await?;
+    let moved = app.catalog.take(system, &claims, transfer, brane, object, unix_s()).await?;
     Ok(arrival.reply(StatusCode::OK, &moved_body(moved)))
 }
 
@@ -205,7 +204,7 @@ async fn create(
         gallery: asked.gallery_ids.into_iter().map(PrototypeId::uuid).collect(),
     };
     let id = arrival.draw("object");
-    let made = app.catalog.create_object(claims.user, id, new, now_s()).await?;
+    let made = app.catalog.create_object(claims.user, id, new, unix_s()).await?;
     let answer = show(&arrival, StatusCode::CREATED, &made, claims.user)?;
     Ok(located(answer, "object", made.thing.id))
 }
@@ -216,7 +215,7 @@ async fn read(
     arrival: Arrival,
     IdOf(id): IdOf,
 ) -> Result<Response, Failure> {
-    let stored = app.catalog.object(id, claims.user, now_s()).await?;
+    let stored = app.catalog.object(id, claims.user, unix_s()).await?;
     show(&arrival, StatusCode::OK, &stored, claims.user)
 }
 
@@ -241,7 +240,7 @@ async fn update(
     };
     let draft = arrival.draw("draft");
     let changed =
-        app.catalog.update_object(claims.user, id, version, patch, draft, now_s()).await?;
+        app.catalog.update_object(claims.user, id, version, patch, draft, unix_s()).await?;
     show_changed(&arrival, &changed, claims.user)
 }
 
@@ -253,7 +252,7 @@ async fn delete(
 ) -> Result<Response, Failure> {
     may_change(&app, &claims)?;
     let version = version_for(&app, &condition, id, claims.user).await?;
-    app.catalog.delete_object(claims.user, id, version, now_s()).await?;
+    app.catalog.delete_object(claims.user, id, version, unix_s()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -268,7 +267,7 @@ async fn publish(
     let Publish { visibility } = body_or_default(&app, &payload)?;
     may_change(&app, &claims)?;
     let version = version_for(&app, &condition, id, claims.user).await?;
-    let stored = app.catalog.publish_object(claims.user, id, version, visibility, now_s()).await?;
+    let stored = app.catalog.publish_object(claims.user, id, version, visibility, unix_s()).await?;
     show(&arrival, StatusCode::OK, &stored, claims.user)
 }
 
@@ -322,7 +321,7 @@ async fn edit_gallery(
     let version = version_for(app, condition, group, claims.user).await?;
     let draft = arrival.draw("draft");
     let changed =
-        app.catalog.edit_gallery(claims.user, group, version, edit, draft, now_s()).await?;
+        app.catalog.edit_gallery(claims.user, group, version, edit, draft, unix_s()).await?;
     show_changed(arrival, &changed, claims.user)
 }
 
@@ -376,7 +375,7 @@ pub(super) async fn list_versions(
 ) -> Result<Response, Failure> {
     let (after, limit) = (cursor(page)?, page.limit(app.config.max_page_items)?);
     app.system.account(claims).take(Verb::Page)?;
-    let found = app.catalog.versions(id, claims.user, after, limit, now_s()).await?;
+    let found = app.catalog.versions(id, claims.user, after, limit, unix_s()).await?;
     let body = ThingPage {
         things: found.things.iter().map(|stored| thing_body(&stored.thing)).collect(),
         next: found.next.map(|next| next.to_text()),
@@ -419,7 +418,7 @@ pub(super) async fn version_for(
     if !condition.is_there() {
         return Ok(None);
     }
-    let version = app.catalog.thing(id, user, now_s()).await?.version;
+    let version = app.catalog.thing(id, user, unix_s()).await?.version;
     condition.check(version)?;
     Ok(Some(version))
 }
@@ -433,19 +432,6 @@ pub(super) fn may_change(app: &App, claims: &Claims) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The body of a request.
-pub(super) fn body<T: DeserializeOwned>(app: &App, payload: &Payload) -> Result<T, Failure> {
-    Ok(rest::decode(&payload.bytes, payload.format, app.config.max_body_bytes)?)
-}
-
-/// The same, which may be left out.
-pub(super) fn body_or_default<T: DeserializeOwned + Default>(
-    app: &App,
-    payload: &Payload,
-) -> Result<T, Failure> {
-    if payload.bytes.is_empty() { Ok(T::default()) } else { body(app, payload) }
-}
-
 /// The answer with the path of what was made.
 pub(super) fn located(mut answer: Response, family: &str, id: Uuid) -> Response {
     // A path of ASCII is a header's value; it cannot fail.
@@ -453,11 +439,6 @@ pub(super) fn located(mut answer: Response, family: &str, id: Uuid) -> Response 
         answer.headers_mut().insert(header::LOCATION, path);
     }
     answer
-}
-
-/// Unix time in seconds.
-pub(super) fn now_s() -> u64 {
-    unix_ms() / 1_000
 }
 
 /// The place of a matrix.

@@ -12,12 +12,13 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::auth::Caller;
-use super::body::{Page, Payload};
+use super::body::{Page, Payload, body};
 use super::conditional::MustMatch;
 use super::edge::Arrival;
 use super::route::{AFTER, Kind as Of, LIMIT, Match, Param, Route};
-use super::things::{IdOf, body, cursor, may_change, now_s, thing_body};
+use super::things::{IdOf, cursor, may_change, thing_body};
 use super::{App, Failure};
+use crate::time::unix_s;
 
 const KIND: Param = Param {
     name: "kind",
@@ -68,10 +69,10 @@ async fn update(
     let before = own(&app, &claims).await?;
     condition.check(before.version)?;
     let change = UserChange { name, about };
-    let user = app.identity.update_user(claims.user, change, Some(before.version), now_s()).await;
+    let user = app.identity.update_user(claims.user, change, Some(before.version), unix_s()).await;
     let user = user.map_err(|error| match error {
-        IdentityError::Conflict { .. } => Code::PreconditionFailed.into(),
-        error => refused(error),
+        IdentityError::Conflict { .. } => Failure::new(Code::PreconditionFailed),
+        error => error.into(),
     })?;
     Ok(show(&arrival, user))
 }
@@ -80,7 +81,7 @@ async fn update(
 /// operator's, has none before it is asked for.
 async fn own(app: &App, claims: &Claims) -> Result<User, Failure> {
     let name = claims.name.as_deref().unwrap_or_default();
-    app.identity.ensure_user(claims.user, name, now_s()).await.map_err(refused)
+    Ok(app.identity.ensure_user(claims.user, name, unix_s()).await?)
 }
 
 fn show(arrival: &Arrival, user: User) -> Response {
@@ -95,7 +96,7 @@ async fn usage(
     arrival: Arrival,
 ) -> Result<Response, Failure> {
     let Usage { objects, bytes, prototypes, drafts } =
-        app.catalog.usage(claims.user, now_s()).await?;
+        app.catalog.usage(claims.user, unix_s()).await?;
     let limits = app.catalog.limits();
     let body = UsageBody {
         objects,
@@ -127,7 +128,7 @@ async fn inventory(
     let kind = kind.map(|kind| Kind::from_name(&kind).ok_or_else(malformed)).transpose()?;
     let (after, limit) = (cursor(&page)?, page.limit(app.config.max_page_items)?);
     app.system.account(&claims).take(Verb::Page)?;
-    let found = app.catalog.inventory(claims.user, kind, after, limit, now_s()).await?;
+    let found = app.catalog.inventory(claims.user, kind, after, limit, unix_s()).await?;
     let body = ThingPage {
         things: found.things.iter().map(|stored| thing_body(&stored.thing)).collect(),
         next: found.next.map(|next| next.to_text()),
@@ -141,16 +142,7 @@ async fn read(
     arrival: Arrival,
     IdOf(id): IdOf,
 ) -> Result<Response, Failure> {
-    let user = app.identity.user(UserId::new(id), now_s()).await.map_err(refused)?;
+    let user = app.identity.user(UserId::new(id), unix_s()).await?;
     let user = user.ok_or(Code::NotFound)?;
     Ok(show(&arrival, user))
-}
-
-/// What the asker is told of a failure.
-fn refused(error: IdentityError) -> Failure {
-    let failure = Failure::new(error.code());
-    match error {
-        IdentityError::Malformed(details) => failure.details(details),
-        _ => failure,
-    }
 }
