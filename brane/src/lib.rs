@@ -22,6 +22,7 @@ mod interest;
 pub mod journal;
 mod occupancy;
 mod pages;
+mod portals;
 mod prototypes;
 mod recency;
 mod replay;

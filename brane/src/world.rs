@@ -13,6 +13,7 @@ use crate::ids::Ids;
 use crate::interest::{Cells, Tracker};
 use crate::occupancy::{self, Occupancy};
 use crate::pages::{Frozen, Pages};
+use crate::portals::Portals;
 use crate::prototypes::Instances;
 use crate::rights::Rights;
 use crate::side::{NONE, Side};
@@ -39,6 +40,7 @@ pub struct World {
     pub(crate) rights: Arc<Rights>,
     pub(crate) instances: Instances,
     pub(crate) attachments: Attachments,
+    pub(crate) portals: Portals,
     /// Whether the root says that cells are.
     pub(crate) is_exclusive: bool,
     /// `None` until it is needed ([`Self::adopt_cells`]).
@@ -54,6 +56,7 @@ pub(crate) struct Stored {
     pub(crate) bytes: u64,
     pub(crate) instances: Instances,
     pub(crate) attachments: Attachments,
+    pub(crate) portals: Portals,
 }
 
 impl World {
@@ -86,6 +89,7 @@ impl World {
             rights: Arc::new(Rights::new(owner)),
             instances: Instances::default(),
             attachments: Attachments::default(),
+            portals: Portals::default(),
             is_exclusive: false,
             occupancy: None,
         };
@@ -101,7 +105,7 @@ impl World {
         seq: Seq,
         hash: StateHash,
     ) -> Self {
-        let Stored { pages, side, ids, bytes, instances, attachments } = stored;
+        let Stored { pages, side, ids, bytes, instances, attachments, portals } = stored;
         let root = pages.get(Handle::ROOT);
         let grid = root.map(Grid::of_root).unwrap_or_default();
         let is_exclusive = root.is_some_and(occupancy::is_exclusive);
@@ -119,6 +123,7 @@ impl World {
             rights: Arc::new(rights),
             instances,
             attachments,
+            portals,
             is_exclusive,
             occupancy: None,
         };
@@ -263,6 +268,7 @@ impl World {
             self.link(handle, &object);
             self.instances.add(&object.props);
             self.attachments.add(handle, &object.props);
+            self.portals.note(handle, &object.props);
         } else {
             self.is_exclusive = occupancy::is_exclusive(&object);
         }
@@ -280,6 +286,7 @@ impl World {
         self.bytes -= weight::held(&object.props);
         self.instances.remove(&object.props);
         self.attachments.remove(handle, &object.props);
+        self.portals.remove(handle);
         self.unlink(handle, &object);
         self.side.remove(handle);
         self.ids.remove(object.id, handle);
@@ -295,6 +302,7 @@ impl World {
             self.instances.add(&props);
             self.attachments.remove(handle, &object.props);
             self.attachments.add(handle, &props);
+            self.portals.note(handle, &props);
         }
         self.change(handle, |object| object.props = props);
         if handle == Handle::ROOT {

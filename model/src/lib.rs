@@ -13,6 +13,7 @@ mod id;
 mod interface;
 mod limits;
 mod object;
+mod portal;
 mod principal;
 mod prototype;
 mod rejection;
@@ -35,6 +36,7 @@ pub use id::{
 pub use interface::{Attachment, NotAttachment, Slot, Slots};
 pub use limits::WorldLimits;
 pub use object::{Kind, Object};
+pub use portal::Portal;
 pub use principal::{Principal, Role};
 pub use prototype::{Follow, FollowStep, Followed, prototype_of};
 pub use rejection::Rejection;

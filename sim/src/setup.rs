@@ -73,7 +73,8 @@ pub struct Weights {
     pub rule: u64,
     /// Somebody asks that a brane follows a prototype: likewise.
     pub follow: u64,
-    /// Somebody makes cells exclusive, offers slots or attaches things: likewise.
+    /// Somebody makes cells exclusive, offers slots, attaches things or makes
+    /// portals: likewise.
     pub furnish: u64,
     /// A connection is cut.
     pub cut: u64,

@@ -116,6 +116,7 @@ const KINDS: &[&str] = &[
     "people changed",
     "people compared at the end",
     "people listed anew",
+    "portals there",
     "poses seen",
     "power cut at a store operation",
     "pressure of the journal's queue",

@@ -9,6 +9,7 @@ use avvy_model::{Handle, Kind, ObjectAt, Seq, StateHash, weight};
 use super::SnapshotError;
 use crate::ids::Ids;
 use crate::pages::Pages;
+use crate::portals::Portals;
 use crate::prototypes::Instances;
 use crate::rights::{Entry, Rights};
 use crate::side::Side;
@@ -42,6 +43,7 @@ impl Objects {
                 bytes: 0,
                 instances: Instances::default(),
                 attachments: Attachments::default(),
+                portals: Portals::default(),
             },
             hash: StateHash::default(),
             last: None,
@@ -77,13 +79,14 @@ impl Objects {
     /// index at once.
     pub(super) fn settle(&mut self) {
         let Self { stored, early, is_tree, .. } = self;
-        let Stored { pages, side, ids, bytes, instances, attachments } = stored;
+        let Stored { pages, side, ids, bytes, instances, attachments, portals } = stored;
         let fresh = || pages.iter_from(self.unsettled);
         for (handle, object) in fresh() {
             *bytes += weight::held(&object.props);
             if handle != Handle::ROOT {
                 instances.add(&object.props);
                 attachments.add(handle, &object.props);
+                portals.note(handle, &object.props);
             }
             *is_tree &= ids.insert(object.id, handle, pages);
         }

@@ -10,6 +10,7 @@ mod interest;
 mod journal;
 mod model;
 mod naive;
+mod portals;
 mod prototypes;
 mod script;
 mod slots;

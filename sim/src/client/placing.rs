@@ -1,4 +1,4 @@
-//! Boxes of cells, slots, and what is attached to them.
+//! Boxes of cells, slots and what is attached to them, and portals.
 
 use avvy_model::{
     BraneId, Edit, Handle, Object, Operation, PropKey, Props, PropsPatch, Target, Value,
@@ -10,7 +10,7 @@ use crate::rng::Rng;
 
 impl Person {
     /// An owner makes cells exclusive, or lets them be; anybody offers slots,
-    /// attaches things, or takes them off.
+    /// attaches things or takes them off, and makes portals.
     pub(super) fn furnish(&mut self, outside: &mut Outside<'_>, brane: BraneId) {
         let weight = outside.env.setup.weights.furnish;
         if weight == 0 || outside.env.rng.below(1_000) >= weight {
@@ -18,7 +18,7 @@ impl Person {
         }
         let is_owner = outside.references.get(&brane).is_some_and(|r| r.owner() == self.user);
         let rng = &mut outside.env.rng;
-        let edit = match rng.below(6) {
+        let edit = match rng.below(7) {
             0..=2 if is_owner => {
                 let on = Value::bool(rng.below(5) > 0);
                 update(Target::Handle(Handle::ROOT), Object::EXCLUSIVE_KEY, Some(on))
@@ -28,6 +28,11 @@ impl Person {
                 let bytes = [&[0x80 + slots.len() as u8], slots.as_slice()].concat();
                 let slots = Value::from_canonical(&bytes).ok().filter(|_| rng.below(5) > 0);
                 update(self.draw_target(rng, brane), Object::SLOTS_KEY, slots)
+            }
+            6 => {
+                let to = [brane.to_string(), "nowhere".to_owned()];
+                let to = rng.pick(&to).map(|to| Value::text(to)).filter(|_| rng.below(4) > 0);
+                update(self.draw_target(rng, brane), Object::PORTAL_KEY, to)
             }
             _ => {
                 let carriers = self.carriers(brane);

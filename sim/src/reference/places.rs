@@ -1,10 +1,11 @@
 //! What has to hold of a brane's objects after every event: no cell is taken
 //! twice where cells are exclusive, and every slot that is used is there and
-//! holds one object. By the words of the protocol, looking at all objects.
+//! holds one object; and which of them are portals. By the words of the
+//! protocol, looking at all objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use avvy_model::{Handle, Kind, Object, ObjectId, Props, Value};
+use avvy_model::{BraneId, Handle, Kind, Object, ObjectId, Props, Value};
 
 use super::part::Objects;
 
@@ -17,7 +18,19 @@ pub(super) fn check(objects: &Objects) -> Result<Vec<&'static str>, String> {
     if check_slots(objects)? > 0 {
         seen.push("slots compared");
     }
+    if !portals(objects).is_empty() {
+        seen.push("portals there");
+    }
     Ok(seen)
+}
+
+/// All but the root that name a brane.
+pub(super) fn portals(objects: &Objects) -> Vec<Handle> {
+    let leads = |to: Value| id(&to).is_some_and(|id| id.parse::<BraneId>().is_ok());
+    let portals = objects.iter().filter(|(handle, object)| {
+        **handle != Handle::ROOT && object.props.get("portal").is_some_and(leads)
+    });
+    portals.map(|(handle, _)| *handle).collect()
 }
 
 /// Says how many blocks were compared.
@@ -95,6 +108,10 @@ fn check_slots(objects: &Objects) -> Result<usize, String> {
 fn attached(props: &Props) -> Option<(ObjectId, u8)> {
     let fields = Props::from_canonical(props.get("attached")?.as_bytes()).ok()?;
     let to = fields.get("to")?;
-    let text = std::str::from_utf8(to.as_bytes().strip_prefix(&[0x78, 36])?).ok()?;
-    Some((text.parse().ok()?, *fields.get("slot")?.as_bytes().first()?))
+    Some((id(&to)?.parse().ok()?, *fields.get("slot")?.as_bytes().first()?))
+}
+
+/// A text as long as an id.
+fn id(value: &Value) -> Option<&str> {
+    std::str::from_utf8(value.as_bytes().strip_prefix(&[0x78, 36])?).ok()
 }

@@ -11,7 +11,7 @@ use avvy_model::{
     UserId, ValueLimits, object_digest,
 };
 
-use super::{Objects, prototypes};
+use super::{Objects, places, prototypes};
 
 /// The map.
 pub(crate) struct NaiveWorld {
@@ -78,6 +78,9 @@ impl NaiveWorld {
             let found = world.instances(prototype);
             expect(found == due, || format!("{found} instances of {prototype}, not {due}"))?;
         }
+        let (found, due) =
+            (world.portals(None).collect::<Vec<_>>(), places::portals(&self.objects));
+        expect(found == due, || format!("its portals are {found:?}, not {due:?}"))?;
         let (hash, due) = (world.state_hash(), self.hash);
         expect(hash == due, || format!("its hash is {hash}, not {due}"))
     }
