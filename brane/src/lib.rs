@@ -14,6 +14,7 @@
 mod apply;
 mod cbor;
 mod clients;
+mod copying;
 mod diff;
 mod graves;
 mod hash;
@@ -33,6 +34,7 @@ pub mod snapshot;
 mod world;
 
 pub use clients::{Admission, Clients, Outcome};
+pub use copying::{CopyOf, Copying};
 pub use diff::Diff;
 pub use interest::{Crossed, Crossing, Region, Spot};
 pub use journal::JournalError;

@@ -7,7 +7,7 @@
 
 use minicbor::Decoder;
 
-use crate::{Object, ObjectId, PropKey, Props, PropsPatch, ValueLimits};
+use crate::{Object, ObjectId, PropKey, Props, PropsPatch, Value, ValueLimits};
 
 /// A place of the 3 x 3 grid.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -83,6 +83,15 @@ impl Attachment {
             to: Decoder::new(to.as_bytes()).str().ok()?.parse().ok()?,
             slot: Slot::new(slot)?,
         })
+    }
+
+    /// The property that says so.
+    pub fn entry(&self) -> Option<(PropKey, Value)> {
+        let key = |name| PropKey::new(name, &ValueLimits::NONE);
+        let to = (key(Self::TO).ok()?, Value::text(&self.to.to_string()));
+        let slot = (key(Self::SLOT).ok()?, Value::int(self.slot.number().into()));
+        let map = Props::from_entries(vec![to, slot], &ValueLimits::NONE).ok()?;
+        Some((key(Object::ATTACHED_KEY).ok()?, Value::from_canonical(map.as_bytes()).ok()?))
     }
 
     /// The change of properties that ends any attachment.

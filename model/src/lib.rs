@@ -17,6 +17,7 @@ mod portal;
 mod principal;
 mod prototype;
 mod rejection;
+mod renaming;
 mod rights;
 mod space;
 mod state_hash;
@@ -40,6 +41,7 @@ pub use portal::Portal;
 pub use principal::{Principal, Role};
 pub use prototype::{Follow, FollowStep, Followed, prototype_of};
 pub use rejection::Rejection;
+pub use renaming::Renaming;
 pub use rights::{
     Cuboid, CustomRole, Grant, InvalidRoleName, MAX_GRANT_KEYS, MAX_ROLE_NAME_BYTES, Reach,
     RoleName, Ruled, Ruling, Sanction, Standing, Verb, Verbs,

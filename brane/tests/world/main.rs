@@ -4,6 +4,7 @@
 
 mod cells;
 mod clients;
+mod copying;
 mod edges;
 mod golden;
 mod interest;
