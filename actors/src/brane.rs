@@ -36,7 +36,7 @@ use crate::persistence::PersistenceMsg;
 use crate::snapshots::{self, Pace};
 use crate::system::View;
 use crate::wire::Wire;
-pub(crate) use asked::Tree;
+pub(crate) use asked::{Locate, Portals, Question, Tree};
 use entry::Knock;
 pub(crate) use writers::Write;
 use writers::Writers;
@@ -80,8 +80,8 @@ pub(crate) enum BraneMsg {
     Write(Box<Write>),
     /// The objects as they are now.
     View(OneshotSender<View>),
-    /// An object and what is under it.
-    Tree(Tree),
+    /// Something of the objects.
+    Ask(Question),
     /// What became of an edit.
     Outcome { of: EditId, reply: OneshotSender<(Admission, Seq)> },
     /// The journal is durable up to here.
@@ -229,7 +229,7 @@ impl Actor for BraneActor {
         brane: &mut Brane,
     ) -> Result<(), ActorProcessingErr> {
         let is_request =
-            matches!(message, BraneMsg::Write(_) | BraneMsg::View(_) | BraneMsg::Tree(_));
+            matches!(message, BraneMsg::Write(_) | BraneMsg::View(_) | BraneMsg::Ask(_));
         match message {
             BraneMsg::Join { session, number, wire, principal, join, permit } => {
                 brane.members.insert(session, number, join.client, principal.user, wire);
@@ -257,7 +257,7 @@ impl Actor for BraneActor {
             }
             BraneMsg::Write(write) => brane.on_write(&myself, *write),
             BraneMsg::View(reply) => brane.on_view(reply),
-            BraneMsg::Tree(tree) => brane.on_tree(tree),
+            BraneMsg::Ask(question) => brane.on_question(question),
             BraneMsg::Outcome { of, reply } => brane.on_outcome(of, reply),
             BraneMsg::Durable { epoch, seq } => {
                 brane.feed(&myself, BraneInput::Durable { epoch, seq });

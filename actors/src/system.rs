@@ -1,6 +1,7 @@
 //! The whole of the actors, as `net` and the binary use it.
 
 mod follow;
+mod portals;
 mod start;
 mod things;
 
@@ -49,6 +50,7 @@ use crate::session_actor::{SessionActor, SessionArguments, SessionContext};
 use crate::status::{OpenBrane, SystemStatus};
 use crate::wire::Wire;
 
+pub use portals::{Located, Way};
 pub use start::{Parts, StartError};
 
 /// What asking for what is left, leaving the fleet and closing the store may

@@ -242,11 +242,7 @@ impl World {
 
     /// How something stands in the brane that hangs in this group like this;
     /// `None` when that is outside of what can be said.
-    pub(crate) fn transform_in(
-        &self,
-        mut parent: Handle,
-        mut transform: Transform,
-    ) -> Option<Transform> {
+    pub fn transform_in(&self, mut parent: Handle, mut transform: Transform) -> Option<Transform> {
         while parent != Handle::ROOT {
             let group = self.get(parent)?;
             transform = transform.within(&group.transform).ok()?;

@@ -7,6 +7,7 @@ mod admin;
 mod branes;
 mod health;
 mod objects;
+mod portals;
 mod rights;
 #[cfg(feature = "openapi")]
 pub mod schema;
@@ -27,6 +28,7 @@ pub use admin::{OpenBraneBody, StatusBody};
 pub use branes::{BraneBody, BranePage, CreateBrane};
 pub use health::HealthBody;
 pub use objects::{ObjectBody, ObjectPage};
+pub use portals::{CreatePortal, NewPortalBody, PortalBody, PortalEnd, PortalPage, WayBody};
 pub use rights::{
     GrantBody, RegionBody, RightsBody, RightsTable, RoleBody, RulingBody, SanctionBody,
     StandingBody, verb_names,

@@ -5,6 +5,14 @@ use avvy_model::{Code, EditId, Handle, Object, ObjectId, Principal, Seq, object_
 use ractor::concurrency::OneshotSender;
 
 use super::{Brane, now};
+use crate::system::Located;
+
+/// What is asked of a brane's objects.
+pub(crate) enum Question {
+    Tree(Tree),
+    Portals(Portals),
+    Locate(Locate),
+}
 
 /// Asks for an object and what is under it.
 pub(crate) struct Tree {
@@ -15,14 +23,64 @@ pub(crate) struct Tree {
     pub(crate) reply: OneshotSender<Result<Vec<(Handle, Object)>, Code>>,
 }
 
+/// Asks for portals, ascending by handle.
+pub(crate) struct Portals {
+    pub(crate) principal: Principal,
+    pub(crate) after: Option<Handle>,
+    /// So many at most.
+    pub(crate) max: usize,
+    pub(crate) reply: OneshotSender<Result<Vec<Located>, Code>>,
+}
+
+/// Asks for one object.
+pub(crate) struct Locate {
+    pub(crate) principal: Principal,
+    pub(crate) object: ObjectId,
+    pub(crate) reply: OneshotSender<Result<Located, Code>>,
+}
+
 impl Brane {
-    /// Gives the objects, a group before what is in it.
-    pub(super) fn on_tree(&self, tree: Tree) {
-        let Tree { principal, root, max, reply } = tree;
-        // Whoever asked may have stopped waiting.
-        let _ = reply.send(self.tree(&principal, root, max));
+    /// Answers; whoever asked may have stopped waiting.
+    pub(super) fn on_question(&self, question: Question) {
+        match question {
+            Question::Tree(Tree { principal, root, max, reply }) => {
+                let _ = reply.send(self.tree(&principal, root, max));
+            }
+            Question::Portals(Portals { principal, after, max, reply }) => {
+                let _ = reply.send(self.portals(&principal, after, max));
+            }
+            Question::Locate(Locate { principal, object, reply }) => {
+                let _ = reply.send(self.locate(&principal, object));
+            }
+        }
     }
 
+    fn portals(
+        &self,
+        principal: &Principal,
+        after: Option<Handle>,
+        max: usize,
+    ) -> Result<Vec<Located>, Code> {
+        let world = self.core.world();
+        world.rights().may_enter(principal, now().unix_ms)?;
+        Ok(world.portals(after).take(max).filter_map(|portal| self.located(portal)).collect())
+    }
+
+    fn locate(&self, principal: &Principal, object: ObjectId) -> Result<Located, Code> {
+        let world = self.core.world();
+        world.rights().may_enter(principal, now().unix_ms)?;
+        let handle = world.find(object).ok_or(Code::ObjectNotFound)?;
+        self.located(handle).ok_or(Code::ObjectNotFound)
+    }
+
+    fn located(&self, handle: Handle) -> Option<Located> {
+        let world = self.core.world();
+        let object = world.get(handle)?.clone();
+        let place = world.transform_in(object.parent, object.transform);
+        Some(Located { handle, object, place })
+    }
+
+    /// The objects, a group before what is in it.
     fn tree(
         &self,
         principal: &Principal,

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::{System, WriteRequest, Written, principal};
 use crate::Denied;
-use crate::brane::{BraneMsg, Tree, Write};
+use crate::brane::{BraneMsg, Question, Tree, Write};
 use crate::probe::Leaves;
 
 impl System {
@@ -61,7 +61,7 @@ impl System {
     ) -> Result<Vec<(Handle, Object)>, Denied> {
         let handle = self.brane_handle(brane).await?;
         let principal = principal(&handle.record, claims);
-        let tree = |reply| BraneMsg::Tree(Tree { principal, root, max, reply });
+        let tree = |reply| BraneMsg::Ask(Question::Tree(Tree { principal, root, max, reply }));
         Ok(self.ask(&handle.actor, tree).await??)
     }
 

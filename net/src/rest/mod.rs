@@ -55,6 +55,7 @@ mod metrics;
 mod negotiate;
 mod objects;
 mod oidc;
+mod portals;
 mod prototypes;
 mod repeat;
 mod rights;
@@ -203,6 +204,7 @@ fn all_routes() -> Vec<Route> {
         branes::routes(),
         objects::routes(),
         edits::routes(),
+        portals::routes(),
         things::routes(),
         prototypes::routes(),
         instances::routes(),

@@ -1,5 +1,6 @@
 //! An example of each body, made of the very types that routes read and write.
 
+mod portals;
 mod things;
 
 use avvy_model::{
@@ -97,7 +98,7 @@ pub(super) fn of(schema: &str) -> Option<Json> {
             is_new: true,
         }),
         "WalletsBody" => json(&WalletsBody { wallets: vec![WALLET.to_owned()] }),
-        _ => return things::of(schema),
+        _ => return things::of(schema).or_else(|| portals::of(schema)),
     })
 }
 
