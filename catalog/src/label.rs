@@ -1,20 +1,10 @@
 //! What people call a thing.
 
 use avvy_model::Code;
+pub use avvy_model::label::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, MAX_TAG_BYTES, MAX_TAGS};
+use avvy_model::label::{are_tags, is_description, is_name};
 
 use crate::Refused;
-
-/// The longest name, in bytes of UTF-8.
-pub const MAX_NAME_BYTES: usize = 256;
-
-/// The longest description, in bytes of UTF-8.
-pub const MAX_DESCRIPTION_BYTES: usize = 4_096;
-
-/// The most tags of one thing.
-pub const MAX_TAGS: usize = 16;
-
-/// The longest tag, in bytes of UTF-8.
-pub const MAX_TAG_BYTES: usize = 32;
 
 /// Name, description and tags of a thing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -47,21 +37,13 @@ impl Label {
     /// `malformed`, with what is wrong.
     pub fn check(&self) -> Result<(), Refused> {
         let malformed = |details| Err(Refused::because(Code::Malformed, details));
-        let Self { name, description, tags } = self;
-        if name.trim().is_empty() || name.len() > MAX_NAME_BYTES || name.contains(char::is_control)
-        {
+        if !is_name(&self.name) {
             return malformed("name: 1 to 256 bytes without control characters");
         }
-        let is_bad = |letter: char| letter.is_control() && letter != '\n';
-        if description.len() > MAX_DESCRIPTION_BYTES || description.contains(is_bad) {
+        if !is_description(&self.description) {
             return malformed("description: up to 4,096 bytes, with line breaks alone");
         }
-        let is_bad = |letter: char| letter.is_control() || letter.is_whitespace();
-        let is_good =
-            |tag: &String| (1..=MAX_TAG_BYTES).contains(&tag.len()) && !tag.contains(is_bad);
-        let is_new = |(nth, tag): (usize, &String)| !tags[..nth].contains(tag);
-        let are_good = tags.iter().all(is_good) && tags.iter().enumerate().all(is_new);
-        if tags.len() > MAX_TAGS || !are_good {
+        if !are_tags(&self.tags) {
             return malformed("tags: up to 16, each 1 to 32 bytes without spaces, none twice");
         }
         Ok(())

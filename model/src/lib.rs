@@ -11,6 +11,7 @@ mod event;
 mod footprint;
 mod id;
 mod interface;
+pub mod label;
 mod limits;
 mod object;
 mod portal;
