@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use avvy_flow::SessionKey;
 use avvy_model::{
-    BraneId, ClientId, Code, Counter, Edit, Grid, Handle, NumberedEdit, Operation, Principal,
-    PropKey, PropsPatch, Role, Target, UserId, Value, ValueLimits, Visibility,
+    BraneId, ClientId, Code, Counter, Edit, Handle, NumberedEdit, Operation, Principal, PropKey,
+    PropsPatch, Role, Target, UserId, Value, ValueLimits,
 };
-use avvy_persistence::{BraneKind, BraneRecord, Store, StoreError};
+use avvy_persistence::{BraneRecord, Store, StoreError};
 use avvy_protocol::{Channel, Join, ServerMessage, Update};
 use ractor::ActorRef;
 use tokio::sync::mpsc;
@@ -56,13 +56,8 @@ impl Probe {
         };
         store
             .create_brane(BraneRecord {
-                id: probe.brane,
-                owner: probe.user,
                 name: "health probe".to_owned(),
-                kind: BraneKind::Personal,
-                visibility: Visibility::Private,
-                created_ms: 0,
-                grid: Grid::default(),
+                ..BraneRecord::new(probe.brane, probe.user, 0)
             })
             .await?;
         Ok(probe)

@@ -468,7 +468,7 @@ impl System {
 /// What a store's failure is to a client.
 pub(crate) fn store_code(error: StoreError) -> Code {
     match error {
-        StoreError::UnknownBrane(_) => Code::NotFound,
+        StoreError::UnknownBrane(_) | StoreError::Inactive { .. } => Code::NotFound,
         StoreError::BraneExists(_) => Code::Exists,
         StoreError::Damaged { .. } => Code::Damaged,
         StoreError::Timeout { .. } => Code::Timeout,
@@ -490,7 +490,7 @@ async fn owned_branes(
     while count < enough {
         let left = u32::try_from(enough - count).unwrap_or(u32::MAX);
         let page = store.branes(BraneFilter::OwnedBy(owner), after, left).await?;
-        count += page.branes.len();
+        count += page.branes.iter().filter(|record| record.life.is_kept()).count();
         after = page.next;
         if after.is_none() {
             break;

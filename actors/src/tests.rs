@@ -21,12 +21,12 @@ use std::time::Duration;
 
 use avvy_auth::{Claims, Issuer, Keys, Policy};
 use avvy_model::{
-    BraneId, ClientId, Code, Counter, Edit, Grid, Handle, Kind, NumberedEdit, ObjectId, Operation,
-    Position, Props, Role, Seq, Target, Transform, UserId, Visibility,
+    BraneId, ClientId, Code, Counter, Edit, Handle, Kind, NumberedEdit, ObjectId, Operation,
+    Position, Props, Role, Seq, Target, Transform, UserId,
 };
 use avvy_persistence::memory::{Fault, MemoryDisk, Operation as StoreOperation};
 use avvy_persistence::spool::Spool;
-use avvy_persistence::{BraneKind, BraneRecord, Fleet, Place, Store};
+use avvy_persistence::{BraneRecord, Fleet, Place, Store};
 use avvy_protocol::{
     CatchUp, Channel, ClientMessage, Hello, Join, Resume, ServerMessage, Update, codec,
 };
@@ -96,15 +96,7 @@ impl World {
     }
 
     fn record(&self, id: BraneId) -> BraneRecord {
-        BraneRecord {
-            id,
-            owner: self.claims.user,
-            name: "test".to_owned(),
-            kind: BraneKind::Personal,
-            visibility: Visibility::Private,
-            created_ms: 1,
-            grid: Grid::default(),
-        }
+        BraneRecord { name: "test".to_owned(), ..BraneRecord::new(id, self.claims.user, 1) }
     }
 
     async fn create_brane(&self, id: BraneId) {

@@ -11,9 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, anyhow};
 use avvy_brane::{Clients, World, journal, snapshot};
 use avvy_model::{
-    BraneId, ClientId, Counter, Edit, EditId, Event, Grid, Handle, Kind, ObjectId, Operation,
-    Position, Principal, PropKey, Props, Role, StateHash, Target, Transform, UserId, Value,
-    ValueLimits, Visibility, WorldLimits,
+    BraneId, ClientId, Counter, Edit, EditId, Event, Handle, Kind, ObjectId, Operation, Position,
+    Principal, PropKey, Props, Role, StateHash, Target, Transform, UserId, Value, ValueLimits,
+    Visibility, WorldLimits,
 };
 use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
 use avvy_persistence::{BraneKind, BraneRecord, ChunkWrite, SnapshotStart, Store};
@@ -58,13 +58,10 @@ async fn fill(store: &SqliteStore, objects: u32, props_bytes: usize) -> Result<L
     let who =
         Principal { user: UserId::from_bytes([0xb2; 16]), ceiling: Role::Owner, invited: true };
     let record = BraneRecord {
-        id: brane,
-        owner: who.user,
         name: "Large".to_owned(),
         kind: BraneKind::Public,
         visibility: Visibility::Public,
-        created_ms: now_ms()?,
-        grid: Grid::default(),
+        ..BraneRecord::new(brane, who.user, now_ms()?)
     };
     store.create_brane(record).await?;
     let epoch = store.open(brane).await?.epoch;

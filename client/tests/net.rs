@@ -18,8 +18,8 @@ use avvy_client::net::{
 use avvy_client::people::Roster;
 use avvy_identity::{ExternalTokens, Identity, IdentityOptions};
 use avvy_model::{
-    BraneId, Code, Edit, Grid, Handle, Kind, MovePatch, Operation, Parts, Props, Role, Rotation,
-    Target, Transform, UserId, Visibility,
+    BraneId, Code, Edit, Handle, Kind, MovePatch, Operation, Parts, Props, Role, Rotation, Target,
+    Transform, UserId, Visibility,
 };
 use avvy_net::{NetConfig, Services, SystemRevocations};
 use avvy_persistence::memory::MemoryStore;
@@ -53,13 +53,10 @@ impl Server {
         let system = system.await.unwrap();
         let brane = BraneId::new(Uuid::from_u128(0x4000_8000_0000_0000_0001));
         let record = BraneRecord {
-            id: brane,
-            owner: OWNER,
             name: "test".to_owned(),
             kind: BraneKind::Public,
             visibility: Visibility::Public,
-            created_ms: 1,
-            grid: Grid::default(),
+            ..BraneRecord::new(brane, OWNER, 1)
         };
         system.create_brane(record).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

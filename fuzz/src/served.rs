@@ -10,7 +10,7 @@ use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, MAX_LIFETIME_S, Policy};
 use avvy_catalog::{Catalog, CatalogLimits};
 use avvy_identity::{ExternalTokens, Identity, IdentityOptions};
-use avvy_model::{BraneId, Grid, Role, UserId, Visibility};
+use avvy_model::{BraneId, Role, UserId, Visibility};
 use avvy_net::{NetConfig, Services, SystemRevocations};
 use avvy_persistence::memory::MemoryStore;
 use avvy_protocol::codec::decode_server;
@@ -143,13 +143,10 @@ impl Server {
             let system = System::start(store.clone(), issuer.verifier(), system_config()).await;
             let system = system.expect("a system on an empty store starts");
             let record = BraneRecord {
-                id: BraneId::new(Uuid::from_u128(BRANE)),
-                owner,
                 name: "fuzz".to_owned(),
                 kind: BraneKind::Public,
                 visibility: Visibility::Public,
-                created_ms: 1,
-                grid: Grid::default(),
+                ..BraneRecord::new(BraneId::new(Uuid::from_u128(BRANE)), owner, 1)
             };
             system.create_brane(record).await.expect("a new brane can be made");
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

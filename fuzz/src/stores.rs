@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use avvy_model::{BraneId, Epoch, Grid, Seq, UserId, Visibility};
+use avvy_model::{BraneId, Epoch, Seq, UserId};
 use avvy_persistence::cache::{Model, RecordsByKey};
 use avvy_persistence::records::{
     Collection, Commit, CommitId, Cursor, Draft, Fields, Index, IndexKey, RecordKey, RecordWrite,
@@ -155,13 +155,13 @@ pub fn record_of_others(bytes: &[u8]) {
 
 fn record(nth: u8) -> BraneRecord {
     BraneRecord {
-        id: BraneId::from_bytes([nth; 16]),
-        owner: UserId::from_bytes([9; 16]),
         name: format!("brane {nth}"),
         kind: BraneKind::Showcase,
-        visibility: Visibility::Private,
-        created_ms: u64::from(nth),
-        grid: Grid::default(),
+        ..BraneRecord::new(
+            BraneId::from_bytes([nth; 16]),
+            UserId::from_bytes([9; 16]),
+            u64::from(nth),
+        )
     }
 }
 

@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use avvy_model::{BraneId, Epoch, Grid, Seq, UserId, Visibility};
+use avvy_model::{BraneId, Epoch, Seq, UserId};
 use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
-use avvy_persistence::{BraneKind, BraneRecord, ChunkWrite, SnapshotStart, Store};
+use avvy_persistence::{BraneRecord, ChunkWrite, SnapshotStart, Store};
 use bytes::Bytes;
 
 const GAP: Duration = Duration::from_millis(5);
@@ -49,13 +49,8 @@ async fn open(root: &Path) -> (Arc<SqliteStore>, BraneId, Epoch) {
     let store = SqliteStore::open(&SqliteOptions::at(root.join("data"))).unwrap();
     let brane = BraneId::from_bytes([1; 16]);
     let record = BraneRecord {
-        id: brane,
-        owner: UserId::from_bytes([2; 16]),
         name: "latency".to_owned(),
-        kind: BraneKind::Personal,
-        visibility: Visibility::Private,
-        created_ms: 0,
-        grid: Grid::default(),
+        ..BraneRecord::new(brane, UserId::from_bytes([2; 16]), 0)
     };
     store.create_brane(record).await.unwrap();
     let epoch = store.open(brane).await.unwrap().epoch;

@@ -63,7 +63,7 @@ impl Header {
         self
     }
 
-    /// Adds bytes whose length does not vary.
+    /// Adds bytes whose length does not vary, or that end the header.
     pub(crate) fn bytes(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self

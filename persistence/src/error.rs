@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use avvy_model::{BraneId, Epoch, Seq};
 
+use crate::life::Life;
 use crate::snapshot::SnapshotId;
 
 /// Where damage was found.
@@ -84,6 +85,23 @@ pub enum StoreError {
     /// A brane has this id already, with another record.
     #[error("brane {0} exists already with another record")]
     BraneExists(BraneId),
+    /// The brane is not active: nobody opens it.
+    #[error("brane {brane} is {}", .life.name())]
+    Inactive {
+        /// Which.
+        brane: BraneId,
+        /// What has become of it.
+        life: Life,
+    },
+    /// The brane's record is not what it was for whoever wanted to change it.
+    #[error("the record was changed: its version is {version}")]
+    Changed {
+        /// The version of the record now.
+        version: u64,
+    },
+    /// The brane was not deleted, or its time has not come.
+    #[error("brane {0} is not to be purged yet")]
+    NotDue(BraneId),
     /// The brane has no such snapshot, or it is not finished, or compacted away.
     #[error("brane {brane} has no snapshot {snapshot}")]
     UnknownSnapshot {
@@ -201,6 +219,9 @@ impl StoreError {
             | Self::Full(_) => true,
             Self::UnknownBrane(_)
             | Self::BraneExists(_)
+            | Self::Inactive { .. }
+            | Self::Changed { .. }
+            | Self::NotDue(_)
             | Self::UnknownSnapshot { .. }
             | Self::StaleEpoch { .. }
             | Self::Held { .. }

@@ -81,13 +81,18 @@ pub async fn copy_records(
 }
 
 /// Copies a brane. Where it comes from it is opened once more, so that nobody
-/// goes on writing there.
+/// goes on writing there. Of one that is purged, or about to be, the tombstone
+/// is copied.
 ///
 /// # Errors
 /// Those of both stores; `Damaged` if something of the brane is, or its end is
 /// torn.
 pub async fn copy(from: &dyn Store, to: &dyn Import, brane: BraneId) -> Result<(), StoreError> {
     let record = from.brane(brane).await?;
+    if record.life.is_over() {
+        let tombstone = record.tombstone().unwrap_or(record);
+        return to.create_brane(tombstone).await;
+    }
     let report = from.verify_brane(brane).await?;
     if let Some(damage) = report.damages.into_iter().next() {
         return Err(StoreError::Damaged { place: damage.place, why: damage.why });
@@ -96,7 +101,7 @@ pub async fn copy(from: &dyn Store, to: &dyn Import, brane: BraneId) -> Result<(
         let place = Place::Chunk { brane, from: torn.kept, to: torn.claimed };
         return Err(StoreError::Damaged { place, why: torn.why });
     }
-    let Opened { epoch, lineage, head, snapshots, .. } = from.open(brane).await?;
+    let Opened { epoch, lineage, head, snapshots, .. } = from.open_to_copy(brane).await?;
     to.create_brane(record).await?;
     let mut after = report.oldest;
     while after < head {

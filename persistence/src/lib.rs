@@ -32,6 +32,7 @@ mod hold;
 pub mod import;
 mod inspection;
 mod judge;
+mod life;
 mod lineage;
 pub mod memory;
 #[cfg(feature = "mongodb")]
@@ -54,6 +55,7 @@ mod upkeep;
 pub use chunk::{AppendRefusal, Chunk, ChunkWrite, MAX_CHUNK_BYTES};
 pub use error::{Place, StoreError};
 pub use fleet::{Fleet, Holder, Holding, MAX_ADDRESS_BYTES, Node, NodeStatus, Renewed, Wish};
+pub use life::Life;
 pub use lineage::Lineage;
 pub use record::{
     BraneCursor, BraneFilter, BraneKind, BranePage, BraneRecord, MAX_NAME_BYTES, MAX_PAGE,

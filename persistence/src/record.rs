@@ -1,9 +1,11 @@
 //! What is known of a brane without opening it.
 
+pub use avvy_model::label::MAX_NAME_BYTES;
+use avvy_model::label::{MAX_DESCRIPTION_BYTES, are_tags};
 use avvy_model::{BraneId, Grid, UserId, Visibility};
 
-/// The longest name of a brane, in bytes of UTF-8.
-pub const MAX_NAME_BYTES: usize = 256;
+use crate::error::StoreError;
+use crate::life::Life;
 
 /// The most records of one page of a listing.
 pub const MAX_PAGE: u32 = 1_000;
@@ -44,7 +46,8 @@ impl BraneKind {
     }
 }
 
-/// A brane's record.
+/// A brane's record. What of it may change, and how, is said at
+/// [`crate::Store::update_brane`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BraneRecord {
     /// The brane.
@@ -61,9 +64,53 @@ pub struct BraneRecord {
     pub created_ms: u64,
     /// The grid that its root asks for before the first edit.
     pub grid: Grid,
+    /// What people say of it; at most [`MAX_DESCRIPTION_BYTES`] bytes.
+    pub description: String,
+    /// By what people find it: see [`are_tags`].
+    pub tags: Vec<String>,
+    /// What has become of it.
+    pub life: Life,
+    /// 1 when it is created, and one more with every change.
+    pub version: u64,
 }
 
 impl BraneRecord {
+    /// The record of a new brane: private and personal, with the usual grid and
+    /// without a name.
+    pub fn new(id: BraneId, owner: UserId, created_ms: u64) -> Self {
+        Self {
+            id,
+            owner,
+            name: String::new(),
+            kind: BraneKind::Personal,
+            visibility: Visibility::Private,
+            created_ms,
+            grid: Grid::default(),
+            description: String::new(),
+            tags: Vec::new(),
+            life: Life::Active,
+            version: 1,
+        }
+    }
+
+    /// Refuses what breaks the bounds stated at the fields.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        if self.name.len() > MAX_NAME_BYTES {
+            return Err(StoreError::Invalid("the name is too long"));
+        }
+        if self.description.len() > MAX_DESCRIPTION_BYTES {
+            return Err(StoreError::Invalid("the description is too long"));
+        }
+        if !are_tags(&self.tags) {
+            return Err(StoreError::Invalid("there are too many tags, or one is none"));
+        }
+        let is_far = |number: u64| i64::try_from(number).is_err();
+        if is_far(self.created_ms) || is_far(self.version) || self.life.times().any(is_far) {
+            return Err(StoreError::Invalid("a time or the version is too far away"));
+        }
+        Ok(())
+    }
+
     /// The place of this record in listings.
     pub const fn cursor(&self) -> BraneCursor {
         BraneCursor { created_ms: self.created_ms, id: self.id }
@@ -73,26 +120,31 @@ impl BraneRecord {
 /// Which branes a listing shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BraneFilter {
-    /// Every brane: for operators.
+    /// Every brane, whatever has become of it: for operators.
     All,
-    /// Public ones.
+    /// Public ones that are active.
     Listed,
-    /// Public ones and those of this owner.
+    /// Public ones and those of this owner, where they are active.
     VisibleTo(UserId),
-    /// Those of this owner.
+    /// Those of this owner that are not purged.
     OwnedBy(UserId),
+    /// Those whose purge is due at this time, in Unix milliseconds, or has
+    /// begun.
+    Due(u64),
 }
 
 impl BraneFilter {
     /// Whether the listing shows this brane.
     pub fn shows(self, record: &BraneRecord) -> bool {
+        let is_public = record.visibility == Visibility::Public;
         match self {
             Self::All => true,
-            Self::Listed => record.visibility == Visibility::Public,
+            Self::Listed => record.life == Life::Active && is_public,
             Self::VisibleTo(user) => {
-                record.visibility == Visibility::Public || record.owner == user
+                record.life == Life::Active && (is_public || record.owner == user)
             }
-            Self::OwnedBy(user) => record.owner == user,
+            Self::OwnedBy(user) => record.owner == user && !record.life.is_over(),
+            Self::Due(now_ms) => record.life.is_due(now_ms),
         }
     }
 }

@@ -88,9 +88,40 @@ pub trait Store: Send + Sync + 'static {
     /// Creates a brane. The same record again is no error.
     ///
     /// # Errors
-    /// `BraneExists` if the id is taken by another record; `Invalid` if the
-    /// name is longer than [`crate::MAX_NAME_BYTES`].
+    /// `BraneExists` if the id is taken by another record, also one that was
+    /// purged; `Invalid` if the record breaks its bounds.
     fn create_brane(&self, record: BraneRecord) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Changes a brane's record, if its version is `was_version`; that of
+    /// `record` is one more. Name, kind, visibility, description and tags may
+    /// change, and what has become of the brane, but for its purge. Of several
+    /// who change the same version at once, one does. The same again is no
+    /// error, so a call whose outcome is unknown can be repeated as it was.
+    ///
+    /// What another node of a fleet holds is not changed while that node's
+    /// lease lasts: whoever has a brane open has its newest record.
+    ///
+    /// # Errors
+    /// `UnknownBrane`; `Changed`; `Held`; `Inactive` once its purge has begun;
+    /// `Invalid` if the record breaks its bounds, or id, owner, time of creation
+    /// or grid would change.
+    fn update_brane(
+        &self,
+        record: BraneRecord,
+        was_version: u64,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Deletes all that is kept of a brane that is [`crate::Life::Doomed`] and due,
+    /// in small bites between which journal commits go on, and leaves the
+    /// record as a tombstone, so that its id is never given out again. From the
+    /// first bite on every writer is refused, and the brane is not restored any
+    /// more. Bounded like [`Store::compact`]; one that was interrupted goes on
+    /// at the next call. What is purged already is no error.
+    ///
+    /// # Errors
+    /// `UnknownBrane`; `NotDue`; `Held`, also by this node; `Damaged` if its
+    /// entry is.
+    fn purge_brane(&self, brane: BraneId, now_ms: u64) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// A brane's record.
     ///
@@ -121,10 +152,17 @@ pub trait Store: Send + Sync + 'static {
     /// node's lease lasts (see [`crate::Fleet`]).
     ///
     /// # Errors
-    /// `UnknownBrane`; `Held`; `Damaged` if something before the last good
+    /// `UnknownBrane`; `Inactive`; `Held`; `Damaged` if something before the last good
     /// chunk is not whole, or the end is not and neither is a snapshot's entry,
     /// which may be all that is left of those edits: then nothing is cut.
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>>;
+
+    /// The same, whatever has become of the brane: for whoever copies it, and
+    /// writes nothing.
+    ///
+    /// # Errors
+    /// As [`Store::open`], but for `Inactive`.
+    fn open_to_copy(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>>;
 
     /// What there is of a brane, without opening it: for reading it before it
     /// comes to this process.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use avvy_model::{Epoch, Seq, Visibility};
 use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
-use avvy_persistence::{BraneFilter, Store, StoreError};
+use avvy_persistence::{BraneFilter, BraneRecord, Store, StoreError};
 use bytes::Bytes;
 use common::{body, brane, chunk, record};
 use rusqlite::Connection;
@@ -35,8 +35,11 @@ const VERSION_3: &str = include_str!("fixtures/journal-v3.sql");
 /// The same file after its migration to version 4.
 const VERSION_4: &str = include_str!("fixtures/journal-v4.sql");
 
+/// The same file after its migration to version 5.
+const VERSION_5: &str = include_str!("fixtures/journal-v5.sql");
+
 /// The version that is written now.
-const CURRENT: u32 = 5;
+const CURRENT: u32 = 6;
 
 #[tokio::test]
 async fn version_1_becomes_the_current_one() {
@@ -56,6 +59,34 @@ async fn version_3_becomes_the_current_one() {
 #[tokio::test]
 async fn version_4_becomes_the_current_one() {
     becomes_the_current_one(VERSION_4).await;
+}
+
+#[tokio::test]
+async fn version_5_becomes_the_current_one() {
+    becomes_the_current_one(VERSION_5).await;
+}
+
+#[tokio::test]
+async fn a_record_of_before_is_changed_like_any_other() {
+    let root = tempfile::tempdir().unwrap();
+    lay(root.path(), VERSION_5);
+    let next = BraneRecord { description: "new".to_owned(), version: 2, ..record(1) };
+    for _ in 0..2 {
+        let store = SqliteStore::open(&SqliteOptions::at(root.path())).unwrap();
+        store.update_brane(next.clone(), 1).await.unwrap();
+        assert_eq!(store.brane(brane(1)).await.unwrap(), next);
+        store.close().await.unwrap();
+    }
+    for spoils in ["description = ''", "tags = 'a'", "version = 1", "life = 1, since_ms = 1"] {
+        let copy = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(root.path()).unwrap().map(Result::unwrap) {
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+        lay(copy.path(), &format!("UPDATE branes SET {spoils} WHERE no = 1"));
+        let store = SqliteStore::open(&SqliteOptions::at(copy.path())).unwrap();
+        let answer = store.brane(brane(1)).await;
+        assert!(matches!(answer, Err(StoreError::Damaged { .. })), "{spoils}: {answer:?}");
+    }
 }
 
 async fn becomes_the_current_one(old: &str) {
@@ -120,7 +151,7 @@ async fn a_damaged_record_stops_the_migration_and_changes_nothing() {
 async fn newer_versions_and_foreign_files_are_refused() {
     let newer = tempfile::tempdir().unwrap();
     drop(SqliteStore::open(&SqliteOptions::at(newer.path())).unwrap());
-    lay(newer.path(), "PRAGMA user_version = 6");
+    lay(newer.path(), "PRAGMA user_version = 7");
     let answer = SqliteStore::open(&SqliteOptions::at(newer.path())).map(drop);
     assert_eq!(answer, Err(StoreError::NewerSchema { found: CURRENT + 1, known: CURRENT }));
 

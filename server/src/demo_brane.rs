@@ -5,8 +5,8 @@ use anyhow::{Context, Result, anyhow};
 use avvy_actors::{System, WriteRequest};
 use avvy_auth::Claims;
 use avvy_model::{
-    BraneId, ClientId, Counter, Edit, Grid, Handle, Kind, NumberedEdit, ObjectId, Operation,
-    PropKey, Props, Target, TraceId, Transform, Value, ValueLimits, Visibility,
+    BraneId, ClientId, Counter, Edit, Handle, Kind, NumberedEdit, ObjectId, Operation, PropKey,
+    Props, Target, TraceId, Transform, Value, ValueLimits, Visibility,
 };
 use avvy_persistence::{BraneKind, BraneRecord, Store};
 use bytes::Bytes;
@@ -36,13 +36,10 @@ pub async fn ensure(
     }
     let brane = BraneId::new(Uuid::new_v4());
     let record = BraneRecord {
-        id: brane,
-        owner: owner.user,
         name: "Demo town".to_owned(),
         kind: BraneKind::Showcase,
         visibility: Visibility::Public,
-        created_ms: now_ms,
-        grid: Grid::default(),
+        ..BraneRecord::new(brane, owner.user, now_ms)
     };
     system.create_brane(record).await.map_err(|code| anyhow!("creating the demo brane: {code}"))?;
     build(system, brane, owner, objects).await?;

@@ -57,6 +57,8 @@ struct Brane {
     name: String,
     owner: String,
     visibility: &'static str,
+    /// What has become of it: `active`, `archived`, `deleted`, `purging`, `purged`.
+    life: &'static str,
     epoch: u64,
     head: u64,
     oldest: u64,
@@ -171,6 +173,7 @@ async fn inspect_brane(store: &dyn Store, record: BraneRecord, limits: &WorldLim
         name: record.name,
         owner: record.owner.to_string(),
         visibility: record.visibility.name(),
+        life: record.life.name(),
         epoch: report.epoch.0,
         head: report.head.0,
         oldest: report.oldest.0,
@@ -302,11 +305,12 @@ impl Brane {
     fn write(&self, text: &mut String) {
         let unknown = || "?".to_owned();
         *text += &format!(
-            "\n{} {:?} ({})\n  objects {}, state hash {}\n  epoch {}, edits {}, kept after {}\n  \
+            "\n{} {:?} ({}, {})\n  objects {}, state hash {}\n  epoch {}, edits {}, kept after {}\n  \
              journal {} chunks, {} bytes; snapshots at {:?}\n",
             self.id,
             self.name,
             self.visibility,
+            self.life,
             self.objects.map_or_else(unknown, |n| n.to_string()),
             self.state_hash.clone().unwrap_or_else(unknown),
             self.epoch,

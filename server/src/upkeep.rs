@@ -138,7 +138,7 @@ async fn compact(store: &dyn Store, upkeep: &Upkeep) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use avvy_catalog::{CatalogLimits, Question};
-    use avvy_model::{BraneId, Grid, Visibility};
+    use avvy_model::{BraneId, Visibility};
     use avvy_persistence::memory::MemoryStore;
     use avvy_persistence::records::{
         Collection, Commit, CommitId, Draft, Fields, RecordKey, RecordWrite,
@@ -171,13 +171,14 @@ mod tests {
         let catalog = Catalog::new(store.clone(), CatalogLimits::default());
         for (nth, visibility) in [(1, Visibility::Public), (2, Visibility::Private)] {
             let record = BraneRecord {
-                id: BraneId::new(Uuid::from_u128(nth)),
-                owner: UserId::new(Uuid::from_u128(9)),
                 name: format!("Hall {nth}"),
                 kind: BraneKind::Showcase,
                 visibility,
-                created_ms: 0,
-                grid: Grid::default(),
+                ..BraneRecord::new(
+                    BraneId::new(Uuid::from_u128(nth)),
+                    UserId::new(Uuid::from_u128(9)),
+                    0,
+                )
             };
             store.create_brane(record).await.unwrap();
         }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use avvy_model::{BraneId, Grid, Role, Seq, UserId, Visibility};
+use avvy_model::{BraneId, Role, Seq, UserId, Visibility};
 use avvy_persistence::memory::{Fault, MemoryDisk, Operation};
 use avvy_persistence::{BraneKind, BraneRecord, Place, Store, StoreError};
 
@@ -351,13 +351,10 @@ fn create(disk: &MemoryDisk, branes: &[BraneId], owner: UserId) {
     let store = disk.mount();
     for brane in branes {
         let record = BraneRecord {
-            id: *brane,
-            owner,
             name: "brane".to_owned(),
             kind: BraneKind::Public,
             visibility: Visibility::Public,
-            created_ms: 0,
-            grid: Grid::default(),
+            ..BraneRecord::new(*brane, owner, 0)
         };
         // An empty memory store without faults takes any record.
         let _ = crate::now(store.create_brane(record));

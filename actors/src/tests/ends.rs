@@ -16,6 +16,7 @@ fn is_snapshot(operation: StoreOperation) -> bool {
     match operation {
         StoreOperation::BeginSnapshot | StoreOperation::PutPart => true,
         StoreOperation::CreateBrane
+        | StoreOperation::ChangeBrane
         | StoreOperation::ReadRecord
         | StoreOperation::Open
         | StoreOperation::ReadChunks

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use avvy_model::{BraneId, Grid, UserId, Visibility};
+use avvy_model::{BraneId, UserId, Visibility};
 use avvy_persistence::cache::{CacheOptions, CachedStore, Caches};
 use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
 use avvy_persistence::{BraneKind, BraneRecord, Store};
@@ -138,13 +138,10 @@ fn id(nth: u64) -> BraneId {
 
 fn record(nth: u64) -> BraneRecord {
     BraneRecord {
-        id: id(nth),
-        owner: UserId::from_bytes([7; 16]),
         name: format!("Brane {nth}"),
         kind: BraneKind::Public,
         visibility: Visibility::Public,
-        created_ms: 1_760_000_000_000 + nth,
-        grid: Grid::default(),
+        ..BraneRecord::new(id(nth), UserId::from_bytes([7; 16]), 1_760_000_000_000 + nth)
     }
 }
 

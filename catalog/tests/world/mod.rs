@@ -7,9 +7,8 @@ use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig, WriteRequest, Wr
 use avvy_auth::{Claims, Issuer, Keys, Policy};
 use avvy_catalog::{Answer, Branes, Catalog, CatalogLimits, Label, NewObject, Prototype, Stored};
 use avvy_model::{
-    BraneId, ClientId, Code, Counter, Edit, EditId, Grid, Handle, Kind, NumberedEdit, Object,
-    ObjectId, Operation, PropKey, Props, Role, TraceId, Transform, UserId, Value, ValueLimits,
-    Visibility,
+    BraneId, ClientId, Code, Counter, Edit, EditId, Handle, Kind, NumberedEdit, Object, ObjectId,
+    Operation, PropKey, Props, Role, TraceId, Transform, UserId, Value, ValueLimits, Visibility,
 };
 use avvy_persistence::memory::MemoryStore;
 use avvy_persistence::records::{
@@ -39,13 +38,10 @@ impl World {
         let system = system.unwrap();
         let brane = BraneId::new(Uuid::from_u128(0x4000_8000_0000_0000_0001));
         let record = BraneRecord {
-            id: brane,
-            owner: ADA,
             name: "Hall".to_owned(),
             kind: BraneKind::Public,
             visibility: Visibility::Public,
-            created_ms: 0,
-            grid: Grid::default(),
+            ..BraneRecord::new(brane, ADA, 0)
         };
         system.create_brane(record).await.unwrap();
         Self { system, brane, store }

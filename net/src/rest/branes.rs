@@ -142,7 +142,7 @@ fn new_record(
     let grid = cell_size.map_or_else(|| Some(Grid::default()), Grid::of_metres);
     let grid = grid.ok_or_else(|| malformed("cell_size: 0.1 to 10,000 metres"))?;
     let (owner, created_ms) = (claims.user, unix_ms());
-    Ok(BraneRecord { id, owner, name, kind, visibility, created_ms, grid })
+    Ok(BraneRecord { name, kind, visibility, grid, ..BraneRecord::new(id, owner, created_ms) })
 }
 
 fn brane_body(record: &BraneRecord) -> BraneBody {

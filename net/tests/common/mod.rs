@@ -140,13 +140,11 @@ impl TestServer {
     pub async fn brane_of(&self, visibility: Visibility, grid: Grid) -> BraneId {
         let id = BraneId::new(Uuid::new_v4());
         let record = BraneRecord {
-            id,
-            owner: ws::user(1),
             name: "test".to_owned(),
             kind: BraneKind::Public,
             visibility,
-            created_ms: 1,
             grid,
+            ..BraneRecord::new(id, ws::user(1), 1)
         };
         self.system.create_brane(record).await.unwrap();
         id

@@ -4,6 +4,7 @@ use std::hash::Hash;
 
 use avvy_model::{BraneId, Grid, UserId, Visibility};
 
+use crate::life::{decode_later, encode_later};
 use crate::record::{BraneKind, BraneRecord, MAX_NAME_BYTES};
 
 /// A kind of value that is read often and changed seldom.
@@ -44,7 +45,7 @@ impl Model for BraneRecords {
     type Value = BraneRecord;
 
     const KIND: &'static str = "brane";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn key_text(key: &BraneId) -> String {
         key.to_string()
@@ -55,8 +56,10 @@ impl Model for BraneRecords {
     }
 
     /// Id, owner, when it was created, the size of its cells, kind and
-    /// visibility by number; all that is left is the name.
+    /// visibility by number; the name with its length; all that is left is what
+    /// `encode_later` makes.
     fn encode(record: &BraneRecord) -> Vec<u8> {
+        let name = &record.name.as_bytes()[..record.name.len().min(MAX_NAME_BYTES)];
         let mut bytes = Vec::with_capacity(FIXED + record.name.len());
         bytes.extend_from_slice(&record.id.to_bytes());
         bytes.extend_from_slice(&record.owner.to_bytes());
@@ -64,7 +67,9 @@ impl Model for BraneRecords {
         bytes.extend_from_slice(&record.grid.size().to_le_bytes());
         bytes.push(position(&KINDS, record.kind));
         bytes.push(position(&VISIBILITIES, record.visibility));
-        bytes.extend_from_slice(record.name.as_bytes());
+        bytes.extend_from_slice(&(name.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(name);
+        bytes.extend(encode_later(record));
         bytes
     }
 
@@ -73,25 +78,28 @@ impl Model for BraneRecords {
         let (owner, rest) = rest.split_first_chunk::<16>()?;
         let (created, rest) = rest.split_first_chunk::<8>()?;
         let (size, rest) = rest.split_first_chunk::<4>()?;
-        let ([kind, visibility], name) = rest.split_first_chunk::<2>()?;
+        let ([kind, visibility], rest) = rest.split_first_chunk::<2>()?;
+        let (length, rest) = rest.split_first_chunk::<2>()?;
+        let (name, later) = rest.split_at_checked(u16::from_le_bytes(*length).into())?;
         let name = str::from_utf8(name).ok().filter(|name| name.len() <= MAX_NAME_BYTES)?;
-        Some(BraneRecord {
-            id: BraneId::from_bytes(*id),
-            owner: UserId::from_bytes(*owner),
+        let (id, owner) = (BraneId::from_bytes(*id), UserId::from_bytes(*owner));
+        let record = BraneRecord {
             name: name.to_owned(),
             kind: *KINDS.get(usize::from(*kind))?,
             visibility: *VISIBILITIES.get(usize::from(*visibility))?,
-            created_ms: u64::from_le_bytes(*created),
             grid: Grid::new(u32::from_le_bytes(*size))?,
-        })
+            ..BraneRecord::new(id, owner, u64::from_le_bytes(*created))
+        };
+        decode_later(later, record)
     }
 
     fn weight(record: &BraneRecord) -> usize {
-        size_of::<BraneRecord>() + record.name.len()
+        let tags = record.tags.iter().map(|tag| size_of::<String>() + tag.len()).sum::<usize>();
+        size_of::<BraneRecord>() + record.name.len() + record.description.len() + tags
     }
 }
 
-const FIXED: usize = 16 + 16 + 8 + 4 + 2;
+const FIXED: usize = 16 + 16 + 8 + 4 + 2 + 2;
 
 /// By number. Numbers never change while [`Model::VERSION`] does not.
 const KINDS: [BraneKind; 4] =
@@ -109,19 +117,38 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::life::Life;
+
+    fn life() -> impl Strategy<Value = Life> {
+        let times = (0..=u64::MAX >> 1, 0..=u64::MAX >> 1, any::<Option<[u8; 16]>>());
+        (times, 0..5).prop_map(|((since_ms, purge_ms, successor), kind)| match kind {
+            0 => Life::Active,
+            1 => Life::Archived { since_ms, successor: successor.map(BraneId::from_bytes) },
+            2 => Life::Doomed { since_ms, purge_ms },
+            3 => Life::Purging { since_ms },
+            _ => Life::Purged { since_ms },
+        })
+    }
 
     fn record() -> impl Strategy<Value = BraneRecord> {
-        let ids = (any::<[u8; 16]>(), any::<[u8; 16]>(), any::<u64>());
+        let later =
+            ("\\PC{0,64}", prop::collection::hash_set("[a-zö]{1,8}", 0..4), life(), 1..9_u64);
+        (first(), later).prop_map(|(record, (description, tags, life, version))| {
+            let tags = tags.into_iter().collect();
+            BraneRecord { description, tags, life, version, ..record }
+        })
+    }
+
+    fn first() -> impl Strategy<Value = BraneRecord> {
+        let ids = (any::<[u8; 16]>(), any::<[u8; 16]>(), 0..=u64::MAX >> 1);
         let size = Grid::MIN_SIZE..=Grid::MAX_SIZE;
         (ids, "\\PC{0,64}", 0..4_usize, 0..3_usize, size).prop_map(
             |((id, owner, created_ms), name, kind, visibility, size)| BraneRecord {
-                id: BraneId::from_bytes(id),
-                owner: UserId::from_bytes(owner),
                 name,
                 kind: KINDS[kind],
                 visibility: VISIBILITIES[visibility],
-                created_ms,
                 grid: Grid::new(size).unwrap_or_default(),
+                ..BraneRecord::new(BraneId::from_bytes(id), UserId::from_bytes(owner), created_ms)
             },
         )
     }

@@ -41,6 +41,28 @@ impl Store for CachedStore {
         })
     }
 
+    fn update_brane(
+        &self,
+        record: BraneRecord,
+        was_version: u64,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let write = self.records.write(record.id);
+            let outcome = self.store.update_brane(record, was_version).await;
+            write.end().await;
+            outcome
+        })
+    }
+
+    fn purge_brane(&self, brane: BraneId, now_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let write = self.records.write(brane);
+            let outcome = self.store.purge_brane(brane, now_ms).await;
+            write.end().await;
+            outcome
+        })
+    }
+
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
         Box::pin(async move {
             let store = Arc::clone(&self.store);
@@ -71,6 +93,10 @@ impl Store for CachedStore {
 
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
         self.store.open(brane)
+    }
+
+    fn open_to_copy(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
+        self.store.open_to_copy(brane)
     }
 
     fn read_chunks(

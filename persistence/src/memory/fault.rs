@@ -5,9 +5,11 @@
 pub enum Operation {
     /// `create_brane`.
     CreateBrane,
+    /// `update_brane`, `purge_brane`.
+    ChangeBrane,
     /// `brane`, `branes`, `meta`.
     ReadRecord,
-    /// `open`.
+    /// `open`, `open_to_copy`.
     Open,
     /// `read_chunks`.
     ReadChunks,

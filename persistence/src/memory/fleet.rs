@@ -120,15 +120,21 @@ impl Nodes {
 impl State {
     /// Takes a brane for a store that opens it.
     pub(super) fn take(&mut self, id: BraneId, to: Option<&Member>) -> Result<(), StoreError> {
+        self.expect_free(id, to)?;
+        self.brane_mut(id)?.hold.take(to.map(|member| member.node.id));
+        Ok(())
+    }
+
+    /// Refuses what another holds whose lease lasts.
+    pub(super) fn expect_free(&self, id: BraneId, to: Option<&Member>) -> Result<(), StoreError> {
         let to = to.map(|member| member.node.id);
-        if let Some(holder) = self.brane_mut(id)?.hold.in_the_way_of(to) {
+        if let Some(holder) = self.brane(id)?.hold.in_the_way_of(to) {
             let remaining_ms = self.fleet.remaining_ms(holder);
             if remaining_ms > 0 {
                 let address = self.fleet.node(holder).address;
                 return Err(StoreError::Held { address, remaining_ms });
             }
         }
-        self.brane_mut(id)?.hold.take(to);
         Ok(())
     }
 

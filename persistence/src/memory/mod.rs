@@ -7,6 +7,7 @@
 //! or after their effect, or cut the power: then the store answers `Closed`
 //! until the disk is mounted again.
 
+mod change;
 mod fault;
 mod fleet;
 mod records;
@@ -25,7 +26,7 @@ pub use fleet::MemoryFleet;
 
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
 use crate::error::{Place, StoreError};
-use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_NAME_BYTES, MAX_PAGE};
+use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_PAGE};
 use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
 use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
 use crate::store::{BoxFuture, Opened, Store, check_meta};
@@ -197,10 +198,27 @@ impl Default for MemoryStore {
 impl Store for MemoryStore {
     fn create_brane(&self, record: BraneRecord) -> BoxFuture<'_, Result<(), StoreError>> {
         self.run(Operation::CreateBrane, |state, _| {
-            if record.name.len() > MAX_NAME_BYTES {
-                return Err(StoreError::Invalid("the name is too long"));
-            }
+            record.check()?;
             state.create(record)
+        })
+    }
+
+    fn update_brane(
+        &self,
+        record: BraneRecord,
+        was_version: u64,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.run(Operation::ChangeBrane, |state, _| {
+            record.check()?;
+            state.expect_free(record.id, self.member.as_ref())?;
+            state.update(record, was_version)
+        })
+    }
+
+    fn purge_brane(&self, brane: BraneId, now_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.run(Operation::ChangeBrane, |state, _| {
+            state.expect_free(brane, None)?;
+            state.purge(brane, now_ms)
         })
     }
 
@@ -231,6 +249,14 @@ impl Store for MemoryStore {
     }
 
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
+        self.run(Operation::Open, |state, _| {
+            state.expect_active(brane)?;
+            state.take(brane, self.member.as_ref())?;
+            state.open(brane)
+        })
+    }
+
+    fn open_to_copy(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
         self.run(Operation::Open, |state, _| {
             state.take(brane, self.member.as_ref())?;
             state.open(brane)

@@ -11,6 +11,7 @@
 //! number of processes may have one database open: as nodes of a fleet (see
 //! `fleet`), or the second takes branes from the first.
 
+mod change;
 mod compact;
 mod fault;
 mod fleet;

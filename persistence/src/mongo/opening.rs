@@ -31,8 +31,9 @@ pub(super) async fn open(
     link: &Link,
     brane: BraneId,
     node: Option<NodeId>,
+    opening: Opening,
 ) -> Result<Opened, StoreError> {
-    let head = link.transact(&Take { brane, node }).await?;
+    let head = link.transact(&Take { brane, node, opening }).await?;
     let outline = reader::outline(link, brane).await?;
     for Damage { place, why } in &outline.snapshots.damages {
         tracing::error!(%place, why, "a snapshot's entry is damaged: it is passed over");
@@ -48,6 +49,15 @@ pub(super) async fn open(
     link.transact(&Settle { brane, epoch: head.epoch, torn }).await
 }
 
+/// For what a brane is opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// To write: only an active one.
+    ToWrite,
+    /// To copy it.
+    ToCopy,
+}
+
 /// Takes the next epoch of a brane for a node. From then on no earlier writer
 /// can store anything.
 struct Take {
@@ -55,14 +65,18 @@ struct Take {
     /// `None`: a store that is part of no fleet. It holds nothing, and waits
     /// for nodes like a node.
     node: Option<NodeId>,
+    opening: Opening,
 }
 
 impl Work for Take {
     type Answer = Head;
 
     async fn run(&self, link: &Link, session: &mut ClientSession) -> Result<Head, Failure> {
-        let Self { brane, node } = self;
+        let Self { brane, node, opening } = self;
         let (old, mut hold) = fleet::head_and_hold(link, session, *brane).await?;
+        if *opening == Opening::ToWrite {
+            reader::expect_active(link, session, *brane).await?;
+        }
         if let Some(holder) = hold.in_the_way_of(*node) {
             fleet::outlive(link, session, holder).await?;
         }

@@ -20,6 +20,7 @@ use crate::chain::Chain;
 use crate::checksum;
 use crate::chunk::Chunk;
 use crate::error::{Place, StoreError};
+use crate::life::Life;
 use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_PAGE};
 use crate::report::{Cut, Damage, MAX_DAMAGES};
 use crate::scan::Link as Chained;
@@ -126,6 +127,29 @@ pub(super) async fn outline(link: &Link, brane: BraneId) -> Result<Outline, Stor
     .await
 }
 
+/// Refuses a brane that is not active, as this session sees it.
+pub(super) async fn expect_active(
+    link: &Link,
+    session: &mut ClientSession,
+    brane: BraneId,
+) -> Result<(), Failure> {
+    match record_in(link, session, brane).await?.life {
+        Life::Active => Ok(()),
+        life => Err(StoreError::Inactive { brane, life }.into()),
+    }
+}
+
+/// A brane's record, as this session sees it.
+pub(super) async fn record_in(
+    link: &Link,
+    session: &mut ClientSession,
+    brane: BraneId,
+) -> Result<BraneRecord, Failure> {
+    let query = Query { filter: doc! {"_id": brane.to_string()}, limit: 1, ..Query::default() };
+    let found = link.find(session, BRANES, query).await?;
+    Ok(rows::record(found.first().ok_or(StoreError::UnknownBrane(brane))?)?)
+}
+
 /// A brane's record.
 pub(super) async fn brane(link: &Link, brane: BraneId) -> Result<BraneRecord, StoreError> {
     let query = Query { filter: doc! {"_id": brane.to_string()}, ..Query::default() };
@@ -167,12 +191,21 @@ pub(super) async fn branes(
 }
 
 fn listing(filter: BraneFilter, after: Option<BraneCursor>) -> Document {
+    let active = doc! {"life": {"$exists": false}};
     let public = doc! {"visibility": Visibility::Public.name()};
     let shows = match filter {
         BraneFilter::All => doc! {},
-        BraneFilter::Listed => public,
-        BraneFilter::VisibleTo(user) => doc! {"$or": [public, {"owner": user.to_string()}]},
-        BraneFilter::OwnedBy(user) => doc! {"owner": user.to_string()},
+        BraneFilter::Listed => doc! {"$and": [active, public]},
+        BraneFilter::VisibleTo(user) => {
+            doc! {"$and": [active, {"$or": [public, {"owner": user.to_string()}]}]}
+        }
+        BraneFilter::OwnedBy(user) => {
+            let is_over = doc! {"$in": ["purging", "purged"]};
+            doc! {"owner": user.to_string(), "life.state": {"$not": is_over}}
+        }
+        BraneFilter::Due(now_ms) => {
+            doc! {"life.purge": {"$lte": date(now_ms.min(i64::MAX.cast_unsigned()))}}
+        }
     };
     let Some(BraneCursor { created_ms, id }) = after else { return shows };
     let created = date(created_ms);

@@ -12,6 +12,7 @@ use crate::checksum::{self, Header};
 use crate::chunk::Chunk;
 use crate::error::{Place, StoreError};
 use crate::hold::{Coming, Handed, Hold};
+use crate::life::{Life, encode_later};
 use crate::lineage::{self, Lineage};
 use crate::record::{BraneKind, BraneRecord};
 use crate::report::Cut;
@@ -225,16 +226,84 @@ pub(super) fn hold_change(hold: &Hold, others: Document) -> Document {
 pub(super) fn new_brane(record: &BraneRecord) -> Document {
     let mut document = doc! {
         "_id": record.id.to_string(),
-        "name": record.name.clone(),
         "owner": record.owner.to_string(),
-        "kind": record.kind.name(),
-        "visibility": record.visibility.name(),
         "created": date(record.created_ms),
         "cell_size": long(record.grid.size().into()),
-        "record_checksum": long(record_checksum(record)),
     };
+    let (changing, life) = changing(record);
+    document.extend(changing);
+    document.extend(life.map(|life| ("life".to_owned(), life.into())));
     document.extend(Head::default().document(record.id));
     document
+}
+
+/// The change of a brane's document that makes its record this one, and sets
+/// other fields.
+pub(super) fn record_change(record: &BraneRecord, others: Document) -> Document {
+    let (mut set, life) = changing(record);
+    set.extend(others);
+    match life {
+        Some(life) => {
+            set.insert("life", life);
+            doc! {"$set": set}
+        }
+        None => doc! {"$set": set, "$unset": {"life": ""}},
+    }
+}
+
+/// What of a record may change, and what has become of the brane, which an
+/// active one does not say.
+fn changing(record: &BraneRecord) -> (Document, Option<Document>) {
+    let fields = doc! {
+        "name": record.name.clone(),
+        "kind": record.kind.name(),
+        "visibility": record.visibility.name(),
+        "description": record.description.clone(),
+        "tags": record.tags.clone(),
+        "version": long(record.version),
+        "record_checksum": long(record_checksum(record)),
+    };
+    let state = record.life.name();
+    let life = match record.life {
+        Life::Active => None,
+        Life::Archived { since_ms, successor: Some(successor) } => Some(doc! {
+            "state": state, "since": date(since_ms), "successor": successor.to_string(),
+        }),
+        Life::Doomed { since_ms, purge_ms } => {
+            Some(doc! {"state": state, "since": date(since_ms), "purge": date(purge_ms)})
+        }
+        Life::Purging { since_ms } => {
+            Some(doc! {"state": state, "since": date(since_ms), "purge": date(0)})
+        }
+        Life::Archived { since_ms, successor: None } | Life::Purged { since_ms } => {
+            Some(doc! {"state": state, "since": date(since_ms)})
+        }
+    };
+    (fields, life)
+}
+
+/// What has become of a brane. Documents of before have nothing of it.
+fn life(from: &Document) -> Read<Life> {
+    let Some(life) = from.get("life") else { return Ok(Life::Active) };
+    let life = life.as_document().ok_or_else(|| wrong("life"))?;
+    let since_ms = time(life, "since")?;
+    match text(life, "state")? {
+        "archived" => {
+            let successor = life.contains_key("successor").then(|| id(life, "successor"));
+            Ok(Life::Archived { since_ms, successor: successor.transpose()? })
+        }
+        "deleted" => Ok(Life::Doomed { since_ms, purge_ms: time(life, "purge")? }),
+        "purging" => Ok(Life::Purging { since_ms }),
+        "purged" => Ok(Life::Purged { since_ms }),
+        _ => Err(wrong("life")),
+    }
+}
+
+/// The tags of a brane. Documents of before have none.
+fn tags(from: &Document) -> Read<Vec<String>> {
+    let Some(tags) = from.get("tags") else { return Ok(Vec::new()) };
+    let tags = tags.as_array().ok_or_else(|| wrong("tags"))?;
+    tags.iter().map(|tag| tag.as_str().map(str::to_owned).ok_or_else(|| wrong("tags"))).collect()
 }
 
 /// A brane's record.
@@ -244,18 +313,25 @@ pub(super) fn record(from: &Document) -> Result<BraneRecord, StoreError> {
         Err(_) => Place::File(format!("{BRANES}, {:?}", from.get("_id"))),
     };
     let read = || {
+        let later = |key: &str| from.contains_key(key);
+        let (id, owner) = (id(from, "_id")?, id::<UserId>(from, "owner")?);
         let record = BraneRecord {
-            id: id(from, "_id")?,
-            owner: id::<UserId>(from, "owner")?,
             name: text(from, "name")?.to_owned(),
             kind: BraneKind::from_name(text(from, "kind")?).ok_or_else(|| wrong("kind"))?,
             visibility: Visibility::from_name(text(from, "visibility")?)
                 .ok_or_else(|| wrong("visibility"))?,
-            created_ms: time(from, "created")?,
+            description: match later("description") {
+                true => text(from, "description")?.to_owned(),
+                false => String::new(),
+            },
+            tags: tags(from)?,
+            life: life(from)?,
+            version: if later("version") { number(from, "version")? } else { 1 },
             grid: u32::try_from(number(from, "cell_size")?)
                 .ok()
                 .and_then(Grid::new)
                 .ok_or_else(|| wrong("cell_size"))?,
+            ..BraneRecord::new(id, owner, time(from, "created")?)
         };
         sealed(from, "record_checksum", record_checksum(&record), "its record's")?;
         Ok(record)
@@ -271,6 +347,7 @@ fn record_checksum(record: &BraneRecord) -> u64 {
         .bytes(&record.owner.to_bytes())
         .number(record.created_ms)
         .number(record.grid.size().into())
+        .bytes(&encode_later(record))
         .seal(body.as_bytes())
 }
 

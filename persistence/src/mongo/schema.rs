@@ -15,7 +15,7 @@ use super::rows::{
 use crate::error::{Place, StoreError};
 
 /// The version of the documents that this program writes.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// The collection of one document that says the version.
 const SCHEMA: &str = "schema";
@@ -42,8 +42,9 @@ const COLLECTIONS: [&str; 15] = [
 /// `NamespaceExists`: another start made it at the same time.
 const EXISTS: i32 = 48;
 
-/// The first version knew no fleet, the second no records. What is of them can be
-/// read as it is, and lacks collections and indexes.
+/// The first version knew no fleet, the second no records, the third nothing of
+/// what becomes of a brane. What is of them can be read as it is, and lacks
+/// collections and indexes.
 const FIRST: u32 = 1;
 
 /// Makes what is missing, and refuses what is newer.
@@ -108,7 +109,7 @@ struct Index {
     is_sparse: bool,
 }
 
-fn indexes() -> [Index; 7] {
+fn indexes() -> [Index; 8] {
     let index = |on, name, keys| Index { on, name, keys, is_sparse: false };
     let sparse = |on, name, keys| Index { on, name, keys, is_sparse: true };
     [
@@ -116,6 +117,7 @@ fn indexes() -> [Index; 7] {
         index(BRANES, "by_owner", doc! {"owner": 1, "created": 1, "_id": 1}),
         sparse(BRANES, "by_holder", doc! {HOLDER: 1}),
         sparse(BRANES, "by_target", doc! {TARGET: 1}),
+        sparse(BRANES, "by_purge", doc! {"life.purge": 1}),
         index(SNAPSHOTS, "by_brane", doc! {"brane": 1, "at": 1}),
         index(OBJECTS, "by_parent", doc! {"brane": 1, "parent": 1}),
         index(COMMITS, "by_age", doc! {"at": 1}),

@@ -6,23 +6,19 @@ use mongodb::bson::doc;
 use mongodb::results::InsertOneResult;
 
 use super::fault::Failure;
+use super::opening::Opening;
 use super::rows::{self, BRANES, META, binary};
-use super::{MongoStore, compact, fault, inspection, journal, opening, reader};
+use super::{MongoStore, change, compact, fault, inspection, journal, opening, reader};
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite, MAX_CHUNK_BYTES};
 use crate::error::StoreError;
-use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_NAME_BYTES};
+use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord};
 use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport, WriteCounts};
 use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
 use crate::store::{BoxFuture, Opened, Outline, Store, check_meta};
 
 impl MongoStore {
     async fn create(&self, record: BraneRecord) -> Result<(), StoreError> {
-        if record.name.len() > MAX_NAME_BYTES {
-            return Err(StoreError::Invalid("the name is too long"));
-        }
-        if i64::try_from(record.created_ms).is_err() {
-            return Err(StoreError::Invalid("the time of creation is too far away"));
-        }
+        record.check()?;
         let is_new = self.link.step(async {
             inserted(self.link.collection(BRANES).insert_one(rows::new_brane(&record)).await)
         });
@@ -66,6 +62,19 @@ impl Store for MongoStore {
         Box::pin(self.create(record))
     }
 
+    fn update_brane(
+        &self,
+        record: BraneRecord,
+        was_version: u64,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        let node = self.member.as_ref().map(|member| member.node().id);
+        Box::pin(change::update(&self.link, record, was_version, node))
+    }
+
+    fn purge_brane(&self, brane: BraneId, now_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(change::purge(&self.link, brane, now_ms))
+    }
+
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
         Box::pin(reader::brane(&self.link, brane))
     }
@@ -81,7 +90,12 @@ impl Store for MongoStore {
 
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
         let node = self.member.as_ref().map(|member| member.node().id);
-        Box::pin(opening::open(&self.link, brane, node))
+        Box::pin(opening::open(&self.link, brane, node, Opening::ToWrite))
+    }
+
+    fn open_to_copy(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
+        let node = self.member.as_ref().map(|member| member.node().id);
+        Box::pin(opening::open(&self.link, brane, node, Opening::ToCopy))
     }
 
     fn outline(&self, brane: BraneId) -> BoxFuture<'_, Result<Outline, StoreError>> {

@@ -15,7 +15,7 @@ use crate::upkeep::{Bite, Bitten};
 /// Chunks looked at in one bite.
 const BITE_CHUNKS: usize = 256;
 /// Bytes of chunks deleted in one bite.
-const BITE_BYTES: u64 = 1 << 20;
+pub(super) const BITE_BYTES: u64 = 1 << 20;
 
 impl Write<'_> {
     /// Deletes a bite.
@@ -62,7 +62,7 @@ impl Write<'_> {
 }
 
 /// How much from the front of a key range is due, and its last key.
-fn due(
+pub(super) fn due(
     db: &Connection,
     range: (i64, i64),
     before_ms: u64,

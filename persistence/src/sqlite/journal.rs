@@ -19,6 +19,7 @@ use super::rows::{self, Head, MAX_SEQ, READ_HEAD, WRITE_HEAD, damaged, key};
 use crate::chunk::{AppendRefusal, ChunkWrite};
 use crate::error::{Place, StoreError};
 use crate::judge::{Judgement, judge};
+use crate::life::Life;
 use crate::lineage;
 use crate::record::BraneRecord;
 use crate::scan::Verdict;
@@ -194,12 +195,21 @@ impl Journal {
         Ok(hidden)
     }
 
-    fn remember_given_up(&mut self, snapshots: impl IntoIterator<Item = SnapshotId>) {
+    pub(super) fn remember_given_up(&mut self, snapshots: impl IntoIterator<Item = SnapshotId>) {
         if self.given_up.len() > MAX_KNOWN {
             self.given_up.clear();
         }
         self.given_up.extend(snapshots);
     }
+}
+
+/// For what a brane is opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// To write: only an active one.
+    ToWrite,
+    /// To copy it.
+    ToCopy,
 }
 
 type Judged = Result<Judgement, AppendRefusal>;
@@ -228,7 +238,7 @@ impl Write<'_> {
         Ok(Some(known))
     }
 
-    fn expect(&mut self, brane: BraneId) -> Result<Known, StoreError> {
+    pub(super) fn expect(&mut self, brane: BraneId) -> Result<Known, StoreError> {
         self.known(brane)?.ok_or(StoreError::UnknownBrane(brane))
     }
 
@@ -313,8 +323,18 @@ impl Write<'_> {
 
     /// Takes the next epoch of a brane. From its commit on, no earlier writer
     /// can store anything.
-    pub(super) fn take_epoch(&mut self, brane: BraneId) -> Result<Known, StoreError> {
+    pub(super) fn take_epoch(
+        &mut self,
+        brane: BraneId,
+        opening: Opening,
+    ) -> Result<Known, StoreError> {
         let mut known = self.expect(brane)?;
+        if opening == Opening::ToWrite
+            && let Some((_, BraneRecord { life, .. })) = read_record(&self.transaction, brane)?
+            && life != Life::Active
+        {
+            return Err(StoreError::Inactive { brane, life });
+        }
         known.head.epoch = known.head.epoch.next();
         self.set_head(brane, known);
         self.write_heads()?;
@@ -388,21 +408,7 @@ impl Write<'_> {
         if no > rows::MAX_BRANE_NO {
             return Err(StoreError::Full("no brane numbers are left in this file".into()));
         }
-        let sql = "INSERT INTO branes \
-            (no, id, owner, name, kind, created_ms, checksum, visibility, cell_size) \
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-        let row = params![
-            no,
-            record.id.to_bytes(),
-            record.owner.to_bytes(),
-            record.name,
-            rows::kind_number(record.kind),
-            record.created_ms.cast_signed(),
-            rows::record_checksum(no, record),
-            rows::visibility_number(record.visibility),
-            record.grid.size(),
-        ];
-        self.transaction.execute(sql, row).map_err(&broken)?;
+        rows::put_record(&self.transaction, no, record).map_err(&broken)?;
         let mut statement = self.transaction.prepare_cached(WRITE_HEAD).map_err(&broken)?;
         Head::default().write(&mut statement, no).map_err(&broken)
     }

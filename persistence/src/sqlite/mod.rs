@@ -24,6 +24,7 @@
 //! some read. All of them end, and the directory is let go, when the store is
 //! closed or dropped.
 
+mod change;
 mod compact;
 mod connection;
 mod cut;

@@ -216,6 +216,19 @@ impl Parts {
         is_it
     }
 
+    /// Forgets what is under way of a brane, and says of which of its snapshots
+    /// parts may be here.
+    pub(super) fn forget_all(&mut self, brane: BraneId) -> Result<Vec<SnapshotId>, StoreError> {
+        self.unfinished.remove(&brane);
+        let all = || -> rusqlite::Result<_> {
+            let sql = "SELECT snapshot FROM taken WHERE brane = ?1";
+            let mut statement = self.db.prepare_cached(sql)?;
+            let found = statement.query_map([brane.to_bytes()], |row| row.get::<_, i64>(0))?;
+            found.map(|id| id.map(|id| SnapshotId(id.cast_unsigned()))).collect()
+        };
+        all().map_err(fault::of(PARTS))
+    }
+
     /// Deletes some parts of a snapshot that nobody can see; false when
     /// nothing of it is left.
     pub(super) fn delete_bite(&mut self, snapshot: SnapshotId) -> Result<bool, StoreError> {

@@ -81,6 +81,14 @@ impl Store for SqliteReader {
         refuse()
     }
 
+    fn update_brane(&self, _: BraneRecord, _: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        refuse()
+    }
+
+    fn purge_brane(&self, _: BraneId, _: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        refuse()
+    }
+
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
         Box::pin(self.readers.call(Lane::Urgent, move |reader| reader.brane(brane)))
     }
@@ -96,6 +104,10 @@ impl Store for SqliteReader {
     }
 
     fn open(&self, _: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
+        refuse()
+    }
+
+    fn open_to_copy(&self, _: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
         refuse()
     }
 

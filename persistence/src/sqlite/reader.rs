@@ -262,14 +262,18 @@ fn listing(filter: BraneFilter, after: Option<BraneCursor>) -> (String, Vec<Valu
     let public = rows::visibility_number(Visibility::Public);
     let shows = match filter {
         BraneFilter::All => String::new(),
-        BraneFilter::Listed => format!("AND visibility = {public}"),
+        BraneFilter::Listed => format!("AND life = 0 AND visibility = {public}"),
         BraneFilter::VisibleTo(user) => {
             values.push(owner(user));
-            format!("AND (visibility = {public} OR owner = ?3)")
+            format!("AND life = 0 AND (visibility = {public} OR owner = ?3)")
         }
         BraneFilter::OwnedBy(user) => {
             values.push(owner(user));
-            "AND owner = ?3".to_owned()
+            "AND life < 3 AND owner = ?3".to_owned()
+        }
+        BraneFilter::Due(now_ms) => {
+            values.push(Value::Integer(i64::try_from(now_ms).unwrap_or(i64::MAX)));
+            "AND purge_ms IS NOT NULL AND purge_ms <= ?3".to_owned()
         }
     };
     let sql = format!(

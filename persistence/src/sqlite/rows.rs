@@ -9,6 +9,7 @@ use super::directory::JOURNAL;
 use super::fault;
 use crate::checksum::Header;
 use crate::error::{Place, StoreError};
+use crate::life::{Life, encode_later};
 use crate::record::{BraneKind, BraneRecord};
 use crate::snapshot::{SnapshotId, SnapshotInfo};
 
@@ -42,33 +43,88 @@ pub(super) const fn key_no(key: i64) -> i64 {
 /// A brane's number and record.
 pub(super) fn record(row: &Row<'_>) -> Result<(i64, BraneRecord), StoreError> {
     let get = || -> rusqlite::Result<_> {
-        let sum: i64 = row.get("checksum")?;
-        let no: i64 = row.get("no")?;
-        let kind: i64 = row.get("kind")?;
-        let visibility: i64 = row.get("visibility")?;
         let id = BraneId::from_bytes(row.get("id")?);
         let owner = UserId::from_bytes(row.get("owner")?);
         let created_ms = row.get::<_, i64>("created_ms")?.cast_unsigned();
-        let size: i64 = row.get("cell_size")?;
-        Ok((sum, no, id, owner, row.get("name")?, kind, visibility, created_ms, size))
+        let tags: String = row.get("tags")?;
+        let record = BraneRecord {
+            name: row.get("name")?,
+            description: row.get("description")?,
+            tags: tags.split_whitespace().map(str::to_owned).collect(),
+            version: row.get::<_, i64>("version")?.cast_unsigned(),
+            ..BraneRecord::new(id, owner, created_ms)
+        };
+        let parts = (
+            kind_of(row.get("kind")?),
+            visibility_of(row.get("visibility")?),
+            u32::try_from(row.get::<_, i64>("cell_size")?).ok().and_then(Grid::new),
+            life(row)?,
+        );
+        Ok((row.get("no")?, row.get("checksum")?, record, parts))
     };
-    let (sum, no, id, owner, name, kind, visibility, created_ms, size) =
-        get().map_err(fault::of(JOURNAL))?;
-    let grid = u32::try_from(size).ok().and_then(Grid::new);
-    let (Some(kind), Some(visibility), Some(grid)) =
-        (kind_of(kind), visibility_of(visibility), grid)
-    else {
-        return Err(damaged(Place::Brane(id), "its kind, visibility or size of cells is none"));
+    let (no, sum, record, parts): (i64, i64, _, _) = get().map_err(fault::of(JOURNAL))?;
+    let id = record.id;
+    let (Some(kind), Some(visibility), Some(grid), Some(life)) = parts else {
+        return Err(damaged(Place::Brane(id), "its kind, visibility, cells or life is none"));
     };
-    let record = BraneRecord { id, owner, name, kind, visibility, created_ms, grid };
+    let record = BraneRecord { kind, visibility, grid, life, ..record };
     match record_checksum(no, &record) == sum {
         true => Ok((no, record)),
         false => Err(damaged(Place::Brane(id), "its record's checksum is wrong")),
     }
 }
 
+/// What has become of a brane, from its columns; `None` if they do not fit.
+fn life(row: &Row<'_>) -> rusqlite::Result<Option<Life>> {
+    let time = |column| row.get::<_, Option<i64>>(column).map(|ms| ms.map(i64::cast_unsigned));
+    let (since, purge) = (time("since_ms")?, time("purge_ms")?);
+    let successor = row.get::<_, Option<[u8; 16]>>("successor")?.map(BraneId::from_bytes);
+    Ok(match (row.get::<_, i64>("life")?, since, purge, successor) {
+        (0, None, None, None) => Some(Life::Active),
+        (1, Some(since_ms), None, successor) => Some(Life::Archived { since_ms, successor }),
+        (2, Some(since_ms), Some(purge_ms), None) => Some(Life::Doomed { since_ms, purge_ms }),
+        (3, Some(since_ms), Some(0), None) => Some(Life::Purging { since_ms }),
+        (4, Some(since_ms), None, None) => Some(Life::Purged { since_ms }),
+        _ => None,
+    })
+}
+
+/// Puts a brane's record under its number.
+pub(super) fn put_record(db: &Connection, no: i64, record: &BraneRecord) -> rusqlite::Result<()> {
+    let (life, since, purge, successor) = match record.life {
+        Life::Active => (0, None, None, None),
+        Life::Archived { since_ms, successor } => (1, Some(since_ms), None, successor),
+        Life::Doomed { since_ms, purge_ms } => (2, Some(since_ms), Some(purge_ms), None),
+        Life::Purging { since_ms } => (3, Some(since_ms), Some(0), None),
+        Life::Purged { since_ms } => (4, Some(since_ms), None, None),
+    };
+    let sql = "INSERT OR REPLACE INTO branes \
+        (no, id, owner, name, kind, created_ms, checksum, visibility, cell_size, version, \
+         description, tags, life, since_ms, purge_ms, successor) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+    let row = params![
+        no,
+        record.id.to_bytes(),
+        record.owner.to_bytes(),
+        record.name,
+        kind_number(record.kind),
+        record.created_ms.cast_signed(),
+        record_checksum(no, record),
+        visibility_number(record.visibility),
+        record.grid.size(),
+        record.version.cast_signed(),
+        record.description,
+        record.tags.join(" "),
+        life,
+        since.map(u64::cast_signed),
+        purge.map(u64::cast_signed),
+        successor.map(BraneId::to_bytes),
+    ];
+    db.execute(sql, row).map(drop)
+}
+
 /// The checksum of a brane's record under its number. The default grid is not
-/// in it, so that a record from before there was another needs no new one.
+/// in it, nor is what a record of before had not, so that none needs a new one.
 pub(super) fn record_checksum(no: i64, record: &BraneRecord) -> i64 {
     let header = Header::new(b"AVVYbran")
         .number(no.cast_unsigned())
@@ -81,7 +137,7 @@ pub(super) fn record_checksum(no: i64, record: &BraneRecord) -> i64 {
         true => header,
         false => header.number(record.grid.size().into()),
     };
-    header.seal(record.name.as_bytes()).cast_signed()
+    header.bytes(&encode_later(record)).seal(record.name.as_bytes()).cast_signed()
 }
 
 /// The number of a kind in its column.

@@ -4,7 +4,7 @@
 //! `application_id` says that it is ours. A migration is one transaction that
 //! ends by setting the version, so a crash leaves the old one or the new one.
 
-use avvy_model::{BraneId, Grid, UserId, Visibility};
+use avvy_model::{BraneId, UserId};
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::directory::{JOURNAL, PARTS};
@@ -18,7 +18,7 @@ use crate::record::{BraneKind, BraneRecord};
 const APPLICATION_ID: i32 = 0x4156_5659;
 
 /// The version of the journal's schema that this program writes.
-pub(super) const JOURNAL_VERSION: u32 = 5;
+pub(super) const JOURNAL_VERSION: u32 = 6;
 /// The version of the parts' schema that this program writes.
 const PARTS_VERSION: u32 = 1;
 
@@ -90,6 +90,20 @@ const JOURNAL_V5_SQL: &str = "
     CREATE INDEX record_commits_by_age ON record_commits (at);
 ";
 
+/// What version 6 added: descriptions and tags, and what has become of a brane.
+/// A record that is as it was created keeps its checksum, so all are valid as
+/// they are. `purge_ms` is set while something is to be purged.
+const JOURNAL_V6_SQL: &str = "
+    ALTER TABLE branes ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE branes ADD COLUMN description TEXT NOT NULL DEFAULT '';
+    ALTER TABLE branes ADD COLUMN tags TEXT NOT NULL DEFAULT '';
+    ALTER TABLE branes ADD COLUMN life INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE branes ADD COLUMN since_ms INTEGER;
+    ALTER TABLE branes ADD COLUMN purge_ms INTEGER;
+    ALTER TABLE branes ADD COLUMN successor BLOB;
+    CREATE INDEX branes_to_purge ON branes (created_ms, id) WHERE purge_ms IS NOT NULL;
+";
+
 const PARTS_SQL: &str = "
     CREATE TABLE taken (
         snapshot INTEGER PRIMARY KEY AUTOINCREMENT, brane BLOB NOT NULL,
@@ -103,7 +117,14 @@ const PARTS_SQL: &str = "
 pub(super) fn prepare_journal(db: &mut Connection) -> Result<(), StoreError> {
     match version(db, JOURNAL)? {
         None => {
-            let sql = [JOURNAL_SQL, JOURNAL_V2_SQL, JOURNAL_V3_SQL, JOURNAL_V4_SQL, JOURNAL_V5_SQL];
+            let sql = [
+                JOURNAL_SQL,
+                JOURNAL_V2_SQL,
+                JOURNAL_V3_SQL,
+                JOURNAL_V4_SQL,
+                JOURNAL_V5_SQL,
+                JOURNAL_V6_SQL,
+            ];
             create(db, JOURNAL, &sql, JOURNAL_VERSION)
         }
         Some(found @ 1..=JOURNAL_VERSION) => {
@@ -111,7 +132,8 @@ pub(super) fn prepare_journal(db: &mut Connection) -> Result<(), StoreError> {
                 2 => to_version_2(db),
                 3 => add(db, JOURNAL_V3_SQL, to),
                 4 => add(db, JOURNAL_V4_SQL, to),
-                _ => add(db, JOURNAL_V5_SQL, to),
+                5 => add(db, JOURNAL_V5_SQL, to),
+                _ => add(db, JOURNAL_V6_SQL, to),
             })
         }
         Some(found) => Err(StoreError::NewerSchema { found, known: JOURNAL_VERSION }),
@@ -210,15 +232,9 @@ fn first_of_version_1(
         return Ok(None);
     };
     let get = || -> rusqlite::Result<_> {
-        let record = BraneRecord {
-            id: BraneId::from_bytes(row.get(1)?),
-            owner: UserId::from_bytes(row.get(2)?),
-            name: row.get(3)?,
-            kind: BraneKind::Personal,
-            visibility: Visibility::Private,
-            created_ms: row.get::<_, i64>(5)?.cast_unsigned(),
-            grid: Grid::default(),
-        };
+        let (id, owner) = (BraneId::from_bytes(row.get(1)?), UserId::from_bytes(row.get(2)?));
+        let created_ms = row.get::<_, i64>(5)?.cast_unsigned();
+        let record = BraneRecord { name: row.get(3)?, ..BraneRecord::new(id, owner, created_ms) };
         Ok((row.get(0)?, record, row.get(4)?, row.get(6)?))
     };
     let (no, mut record, kind, sum): (i64, _, i64, i64) = get().map_err(fault::of(JOURNAL))?;

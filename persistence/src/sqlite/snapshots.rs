@@ -105,11 +105,11 @@ impl SqliteStore {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use avvy_model::{Epoch, Grid, Seq, UserId, Visibility};
+    use avvy_model::{Epoch, Seq, UserId};
     use bytes::Bytes;
 
     use super::*;
-    use crate::record::{BraneKind, BraneRecord};
+    use crate::record::BraneRecord;
     use crate::report::CompactPolicy;
     use crate::snapshot::SnapshotInfo;
     use crate::sqlite::SqliteOptions;
@@ -120,13 +120,8 @@ mod tests {
     async fn store(root: &std::path::Path) -> (SqliteStore, SnapshotStart) {
         let store = SqliteStore::open(&SqliteOptions::at(root)).unwrap();
         let record = BraneRecord {
-            id: BRANE,
-            owner: UserId::from_bytes([2; 16]),
             name: "brane".to_owned(),
-            kind: BraneKind::Personal,
-            visibility: Visibility::Private,
-            created_ms: 1,
-            grid: Grid::default(),
+            ..BraneRecord::new(BRANE, UserId::from_bytes([2; 16]), 1)
         };
         store.create_brane(record).await.unwrap();
         let epoch = store.open(BRANE).await.unwrap().epoch;

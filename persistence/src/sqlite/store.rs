@@ -3,22 +3,25 @@
 use avvy_model::{BraneId, Seq};
 use bytes::Bytes;
 
+use super::journal::Opening;
 use super::reader::Reader;
 use super::start::SqliteStore;
 use super::worker::Lane;
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite, MAX_CHUNK_BYTES};
 use crate::error::StoreError;
-use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_NAME_BYTES};
+use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord};
 use crate::report::{BraneReport, CompactPolicy, Compaction, Damage, StoreReport};
 use crate::scan::{Scan, Verdict};
 use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
 use crate::store::{BoxFuture, Opened, Store, check_meta};
 
 impl SqliteStore {
-    async fn open_brane(&self, brane: BraneId) -> Result<Opened, StoreError> {
+    async fn open_brane(&self, brane: BraneId, opening: Opening) -> Result<Opened, StoreError> {
         let known = self
             .journal
-            .call(Lane::Urgent, 0, move |journal| journal.write(|write| write.take_epoch(brane)))
+            .call(Lane::Urgent, 0, move |journal| {
+                journal.write(|write| write.take_epoch(brane, opening))
+            })
             .await?;
         let reader = self.readers.next();
         let outline = reader.call(Lane::Urgent, 0, move |reader| reader.outline(brane)).await?;
@@ -58,16 +61,23 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn create_brane(&self, record: BraneRecord) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            if record.name.len() > MAX_NAME_BYTES {
-                return Err(StoreError::Invalid("the name is too long"));
-            }
-            if i64::try_from(record.created_ms).is_err() {
-                return Err(StoreError::Invalid("the time of creation is too far away"));
-            }
+            record.check()?;
             self.journal
                 .call(Lane::Urgent, 0, move |journal| journal.write(|write| write.create(&record)))
                 .await
         })
+    }
+
+    fn update_brane(
+        &self,
+        record: BraneRecord,
+        was_version: u64,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.update(record, was_version))
+    }
+
+    fn purge_brane(&self, brane: BraneId, now_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.purge(brane, now_ms))
     }
 
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
@@ -85,7 +95,11 @@ impl Store for SqliteStore {
     }
 
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
-        Box::pin(self.open_brane(brane))
+        Box::pin(self.open_brane(brane, Opening::ToWrite))
+    }
+
+    fn open_to_copy(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
+        Box::pin(self.open_brane(brane, Opening::ToCopy))
     }
 
     fn read_chunks(

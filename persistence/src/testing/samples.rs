@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use avvy_model::{BraneId, Epoch, Grid, Seq, UserId, Visibility};
+use avvy_model::{BraneId, Epoch, Grid, Seq, UserId};
 use bytes::Bytes;
 
 use super::fixture::{Failure, Fixture, Verdict};
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
 use crate::error::StoreError;
-use crate::record::{BraneKind, BraneRecord};
+use crate::record::BraneRecord;
 use crate::snapshot::{SnapshotId, SnapshotStart};
 use crate::store::{Opened, Store};
 
@@ -48,13 +48,9 @@ pub(super) fn user(nth: u8) -> UserId {
 /// The nth brane's record: private, of user 1, with cells of their own size.
 pub(super) fn record(nth: u8) -> BraneRecord {
     BraneRecord {
-        id: brane(nth),
-        owner: user(1),
         name: format!("brane {nth}"),
-        kind: BraneKind::Personal,
-        visibility: Visibility::Private,
-        created_ms: 1_700_000_000_000 + u64::from(nth),
         grid: Grid::new(Grid::MIN_SIZE + u32::from(nth)).unwrap_or_default(),
+        ..BraneRecord::new(brane(nth), user(1), 1_700_000_000_000 + u64::from(nth))
     }
 }
 

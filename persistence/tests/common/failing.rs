@@ -114,6 +114,18 @@ impl Store for Failing {
         Box::pin(self.insist(move || self.inner.create_brane(record.clone())))
     }
 
+    fn update_brane(
+        &self,
+        record: BraneRecord,
+        was_version: u64,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.insist(move || self.inner.update_brane(record.clone(), was_version)))
+    }
+
+    fn purge_brane(&self, brane: BraneId, now_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.insist(move || self.inner.purge_brane(brane, now_ms)))
+    }
+
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
         self.inner.brane(brane)
     }
@@ -129,6 +141,10 @@ impl Store for Failing {
 
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
         self.inner.open(brane)
+    }
+
+    fn open_to_copy(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
+        self.inner.open_to_copy(brane)
     }
 
     fn read_chunks(

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-use avvy_model::{BraneId, Epoch, Grid, Seq, UserId, Visibility};
+use avvy_model::{BraneId, Epoch, Seq, UserId};
 use avvy_persistence::{BraneKind, BraneRecord, ChunkWrite, SnapshotStart, Store};
 use bytes::Bytes;
 
@@ -32,13 +32,13 @@ pub fn brane(nth: u8) -> BraneId {
 
 pub fn record(nth: u8) -> BraneRecord {
     BraneRecord {
-        id: brane(nth),
-        owner: UserId::from_bytes([9; 16]),
         name: format!("brane {nth}"),
         kind: BraneKind::Showcase,
-        visibility: Visibility::Private,
-        created_ms: 1_700_000_000_000 + u64::from(nth),
-        grid: Grid::default(),
+        ..BraneRecord::new(
+            brane(nth),
+            UserId::from_bytes([9; 16]),
+            1_700_000_000_000 + u64::from(nth),
+        )
     }
 }
 

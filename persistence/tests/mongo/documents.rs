@@ -4,7 +4,8 @@ use avvy_model::{Epoch, Seq};
 use avvy_persistence::mongo::{MongoOptions, MongoStore};
 use avvy_persistence::testing::nth_node;
 use avvy_persistence::{
-    AppendRefusal, ChunkWrite, CompactPolicy, Fleet, MAX_CHUNK_BYTES, Store, StoreError,
+    AppendRefusal, BraneRecord, ChunkWrite, CompactPolicy, Fleet, Life, MAX_CHUNK_BYTES, Store,
+    StoreError,
 };
 use bytes::Bytes;
 use mongodb::bson::{Bson, DateTime, Document, doc};
@@ -128,9 +129,9 @@ async fn a_newer_database_is_left_alone() {
     store(&options).await.close().await.unwrap();
     assert_eq!(MongoStore::open_existing(&options).await.map(drop), Ok(()));
     let db = database(&options).await;
-    let newer = doc! {"$set": {"version": 4_i64}};
+    let newer = doc! {"$set": {"version": 5_i64}};
     db.collection::<Document>("schema").update_one(doc! {}, newer).await.unwrap();
-    let newer = Err(StoreError::NewerSchema { found: 4, known: 3 });
+    let newer = Err(StoreError::NewerSchema { found: 5, known: 4 });
     assert_eq!(MongoStore::open(&options).await.map(drop), newer);
     assert_eq!(MongoStore::open_existing(&options).await.map(drop), newer);
 }
@@ -149,12 +150,16 @@ async fn a_database_without_a_fleet_becomes_one_with_it() {
     let branes = db.collection::<Document>("branes");
     branes.drop_index("by_holder").await.unwrap();
     branes.drop_index("by_target").await.unwrap();
+    branes.drop_index("by_purge").await.unwrap();
+    let later = doc! {"description": "", "tags": "", "version": ""};
+    branes.update_many(doc! {}, doc! {"$unset": later}).await.unwrap();
     let schema = db.collection::<Document>("schema");
     schema.update_one(doc! {}, doc! {"$set": {"version": 1_i64}}).await.unwrap();
 
     // To look at it changes nothing.
     let reader = MongoStore::open_existing(&options).await.unwrap();
     assert_eq!(reader.verify_brane(brane(1)).await.unwrap().damage_count, 0);
+    assert_eq!(reader.brane(brane(1)).await.unwrap(), record(1));
     assert!(!branes.list_index_names().await.unwrap().contains(&"by_holder".to_owned()));
 
     let node = nth_node(1);
@@ -163,13 +168,82 @@ async fn a_database_without_a_fleet_becomes_one_with_it() {
     new.open(brane(1)).await.unwrap();
     let holder = new.holder(brane(1)).await.unwrap();
     assert_eq!(holder.map(|holder| holder.node), Some(node));
-    for name in ["by_holder", "by_target"] {
+    for name in ["by_holder", "by_target", "by_purge"] {
         assert!(branes.list_index_names().await.unwrap().contains(&name.to_owned()), "{name}");
     }
     let commits = db.collection::<Document>("record_commits");
     assert!(commits.list_index_names().await.unwrap().contains(&"by_age".to_owned()));
     let found = schema.find_one(doc! {}).await.unwrap().unwrap();
-    assert_eq!(found.get_i64("version").unwrap(), 3);
+    assert_eq!(found.get_i64("version").unwrap(), 4);
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_what_was_written_is_damage() {
+    let options = options();
+    let store = store(&options).await;
+    let deleted = Life::Doomed { since_ms: 1, purge_ms: 2 };
+    let tags = vec!["a".to_owned()];
+    let next = BraneRecord { life: deleted, tags, version: 2, ..record(1) };
+    let branes = database(&options).await.collection::<Document>("branes");
+    store.create_brane(record(1)).await.unwrap();
+    store.update_brane(next.clone(), 1).await.unwrap();
+    let key = doc! {"_id": brane(1).to_string()};
+    let whole = branes.find_one(key.clone()).await.unwrap().unwrap();
+    for change in [
+        doc! {"$unset": {"life": ""}},
+        doc! {"$unset": {"tags": "", "version": ""}},
+        doc! {"$set": {"description": "other"}},
+        doc! {"$set": {"life.state": "gone"}},
+        doc! {"$set": {"life.purge": 7}},
+        doc! {"$set": {"tags": [1]}},
+    ] {
+        branes.update_one(key.clone(), change.clone()).await.unwrap();
+        let answer = store.brane(brane(1)).await;
+        assert!(matches!(answer, Err(StoreError::Damaged { .. })), "{change}: {answer:?}");
+        branes.replace_one(key.clone(), whole.clone()).await.unwrap();
+    }
+    assert_eq!(store.brane(brane(1)).await, Ok(next));
+}
+
+/// Nothing is left in any collection, however much there was.
+#[tokio::test]
+async fn a_purge_leaves_nothing_behind() {
+    let options = options();
+    let store = store(&options).await;
+    for nth in [1, 2] {
+        let epoch = opened(&store, nth).await.epoch;
+        store.append(chunks(nth, epoch, 0..200)).await.unwrap();
+        let long = ChunkWrite { body: vec![7; 9 << 20].into(), ..chunk(nth, epoch, 200, 201) };
+        assert_eq!(store.append(vec![long]).await.unwrap(), [Ok(())]);
+    }
+    let db = database(&options).await;
+    for nth in [1, 2] {
+        let (owner, id) = (brane(nth).to_string(), format!("object of {nth}"));
+        let objects = db.collection::<Document>("objects");
+        objects.insert_one(doc! {"_id": id, "brane": &owner}).await.unwrap();
+        let views = db.collection::<Document>("object_views");
+        views.insert_one(doc! {"_id": &owner, "as_of": 1_i64}).await.unwrap();
+        let aside = db.collection::<Document>("cut_chunks");
+        let key = doc! {"cut": 1_i64, "chunk": {"brane": &owner, "from": 9_i64}};
+        aside.insert_one(doc! {"_id": key}).await.unwrap();
+    }
+    let life = Life::Doomed { since_ms: 1, purge_ms: 2 };
+    store.update_brane(BraneRecord { life, version: 2, ..record(1) }, 1).await.unwrap();
+    store.purge_brane(brane(1), 2).await.unwrap();
+    let left = [
+        ("chunks", 201),
+        ("chunk_rests", 1),
+        ("lineages", 1),
+        ("objects", 1),
+        ("object_views", 1),
+        ("cut_chunks", 1),
+        ("branes", 2),
+    ];
+    for (name, expected) in left {
+        let found = db.collection::<Document>(name).count_documents(doc! {}).await.unwrap();
+        assert_eq!(found, expected, "{name}");
+    }
+    assert_eq!(store.verify_brane(brane(2)).await.unwrap().damage_count, 0);
 }
 
 #[tokio::test]

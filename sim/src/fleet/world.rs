@@ -12,7 +12,7 @@ use avvy_flow::group_commit::QueuedChunk;
 use avvy_flow::lease::LeaseInput;
 use avvy_flow::lease::hand_over::{HandOverConfig, HandOverInput};
 use avvy_flow::spooling::Written;
-use avvy_model::{BraneId, Epoch, Grid, NodeId, UserId, Visibility};
+use avvy_model::{BraneId, Epoch, NodeId, UserId, Visibility};
 use avvy_persistence::memory::{MemoryDisk, MemoryFleet, MemoryStore};
 use avvy_persistence::{BraneKind, BraneRecord, Fleet, Store, StoreError};
 
@@ -419,12 +419,9 @@ impl World {
 
 fn record(brane: BraneId) -> BraneRecord {
     BraneRecord {
-        id: brane,
-        owner: UserId::from_bytes([1; 16]),
         name: "brane".to_owned(),
         kind: BraneKind::Public,
         visibility: Visibility::Public,
-        created_ms: 0,
-        grid: Grid::default(),
+        ..BraneRecord::new(brane, UserId::from_bytes([1; 16]), 0)
     }
 }

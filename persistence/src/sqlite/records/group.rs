@@ -197,7 +197,7 @@ fn commit_one(db: &Connection, commit: &Prepared) -> Result<Answer, StoreError> 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use avvy_model::{BraneId, Epoch, Grid, Seq, UserId, Visibility};
+    use avvy_model::{BraneId, Epoch, Seq, UserId};
     use bytes::Bytes;
     use std::sync::mpsc;
     use uuid::Uuid;
@@ -205,7 +205,7 @@ mod tests {
     use super::super::super::start::SqliteStore;
     use super::*;
     use crate::chunk::ChunkWrite;
-    use crate::record::{BraneKind, BraneRecord};
+    use crate::record::BraneRecord;
     use crate::records::{
         Collection, Commit, CommitId, Draft, Fields, RecordKey, RecordWrite, Records,
     };
@@ -220,15 +220,7 @@ mod tests {
     }
 
     fn brane() -> BraneRecord {
-        BraneRecord {
-            id: BraneId::from_bytes([1; 16]),
-            owner: UserId::from_bytes([2; 16]),
-            name: String::new(),
-            kind: BraneKind::Public,
-            visibility: Visibility::Public,
-            created_ms: 1,
-            grid: Grid::default(),
-        }
+        BraneRecord::new(BraneId::from_bytes([1; 16]), UserId::from_bytes([2; 16]), 1)
     }
 
     /// A store whose writer waits until the sender is dropped.

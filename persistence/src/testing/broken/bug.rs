@@ -77,6 +77,42 @@ pub enum Bug {
     EndsListingsEarly,
     /// Replaces a brane's record by a second one.
     AcceptsSecondRecords,
+    /// Changes a record, whatever its version is.
+    ChangesEveryVersion,
+    /// Refuses a change that was made already.
+    RefusesRepeatedChanges,
+    /// Says that a record was changed.
+    ChangesNothing,
+    /// Gives a brane to another owner.
+    ChangesOwners,
+    /// Opens what is archived or deleted.
+    OpensTheInactive,
+    /// Does not hand out what is archived for a copy.
+    CopiesTheActiveAlone,
+    /// Shows everyone what is archived or deleted.
+    ListsTheInactive,
+    /// Does not show owners what they deleted.
+    HidesTheDeleted,
+    /// Shows owners what is purged.
+    ListsThePurged,
+    /// Says that nothing is due.
+    NothingIsDue,
+    /// Says that what was deleted is due at once.
+    DueAtOnce,
+    /// Purges before the time has come.
+    PurgesEarly,
+    /// Purges what was never deleted.
+    PurgesTheActive,
+    /// Says that a brane was purged.
+    PurgesNothing,
+    /// Gives the id of a purged brane out again.
+    ForgetsThePurged,
+    /// Refuses to purge what is purged.
+    RefusesToPurgeAgain,
+    /// Changes what another node holds.
+    ChangesWhatOthersHold,
+    /// Purges what a node holds.
+    PurgesTheHeld,
     /// Opens what another node holds.
     TakesFromTheLiving,
     /// Opens nothing that another node held, whether it lives or not.
@@ -135,9 +171,11 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug of a fleet, and those of a store that matter most there.
-    pub const FLEET: [Self; 30] = [
+    pub const FLEET: [Self; 32] = [
         Self::AcceptsOldEpochs,
         Self::FailsAGroupForAStaleChunk,
+        Self::ChangesWhatOthersHold,
+        Self::PurgesTheHeld,
         Self::TakesFromTheLiving,
         Self::NeverTakes,
         Self::NamesAnotherHolder,
@@ -169,7 +207,7 @@ impl Bug {
     ];
 
     /// Every bug of a store.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 53] = [
         Self::AcknowledgesWithoutStoring,
         Self::LosesTheLastChunkInACrash,
         Self::DropsTheEndOfAGroup,
@@ -207,5 +245,21 @@ impl Bug {
         Self::ListsEverything,
         Self::EndsListingsEarly,
         Self::AcceptsSecondRecords,
+        Self::ChangesEveryVersion,
+        Self::RefusesRepeatedChanges,
+        Self::ChangesNothing,
+        Self::ChangesOwners,
+        Self::OpensTheInactive,
+        Self::CopiesTheActiveAlone,
+        Self::ListsTheInactive,
+        Self::HidesTheDeleted,
+        Self::ListsThePurged,
+        Self::NothingIsDue,
+        Self::DueAtOnce,
+        Self::PurgesEarly,
+        Self::PurgesTheActive,
+        Self::PurgesNothing,
+        Self::ForgetsThePurged,
+        Self::RefusesToPurgeAgain,
     ];
 }

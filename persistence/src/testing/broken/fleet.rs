@@ -81,6 +81,15 @@ impl Broken {
         Ok(())
     }
 
+    /// Ends the lease of whoever holds a brane.
+    pub(super) async fn lapse_holder(&self, brane: BraneId) -> Result<(), StoreError> {
+        let Some(ways) = &self.ways else { return Ok(()) };
+        if let Some(holder) = ways.member.holder(brane).await? {
+            ways.all.lapse(holder.node.id);
+        }
+        Ok(())
+    }
+
     /// Deletes what is each node's to delete.
     pub(super) async fn compact_for_all(
         &self,

@@ -2,6 +2,7 @@
 
 mod append;
 mod bug;
+mod change;
 mod fleet;
 mod open;
 
@@ -144,11 +145,25 @@ impl Fixture for BrokenFixture {
 impl Store for Broken {
     fn create_brane(&self, record: BraneRecord) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
+            let id = record.id;
             match self.inner.create_brane(record).await {
                 Err(StoreError::BraneExists(_)) if self.bug == Bug::AcceptsSecondRecords => Ok(()),
+                Err(StoreError::BraneExists(_)) if self.forgets(id).await? => Ok(()),
                 other => other,
             }
         })
+    }
+
+    fn update_brane(
+        &self,
+        record: BraneRecord,
+        was_version: u64,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.update_wrongly(record, was_version))
+    }
+
+    fn purge_brane(&self, brane: BraneId, now_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.purge_wrongly(brane, now_ms))
     }
 
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
@@ -161,18 +176,18 @@ impl Store for Broken {
         after: Option<BraneCursor>,
         limit: u32,
     ) -> BoxFuture<'_, Result<BranePage, StoreError>> {
-        Box::pin(async move {
-            let filter = if self.bug == Bug::ListsEverything { BraneFilter::All } else { filter };
-            let mut page = self.inner.branes(filter, after, limit).await?;
-            if self.bug == Bug::EndsListingsEarly {
-                page.next = None;
-            }
-            Ok(page)
-        })
+        Box::pin(self.list_wrongly(filter, after, limit))
     }
 
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
         Box::pin(self.open_wrongly(brane))
+    }
+
+    fn open_to_copy(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
+        match self.bug {
+            Bug::CopiesTheActiveAlone => self.open(brane),
+            _ => self.inner.open_to_copy(brane),
+        }
     }
 
     fn read_chunks(

@@ -17,6 +17,9 @@ impl Broken {
             Err(StoreError::Held { remaining_ms, .. }) if self.bug == Bug::NamesAnotherHolder => {
                 return Err(StoreError::Held { address: self.own_address(), remaining_ms });
             }
+            Err(StoreError::Inactive { .. }) if self.bug == Bug::OpensTheInactive => {
+                self.inner.open_to_copy(brane).await?
+            }
             Err(StoreError::Damaged { place, why }) => self.open_damaged(brane, place, why).await?,
             other => other?,
         };

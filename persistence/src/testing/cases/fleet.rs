@@ -5,11 +5,13 @@ use avvy_model::{BraneId, Epoch, NodeId};
 use crate::chunk::AppendRefusal;
 use crate::error::StoreError;
 use crate::fleet::{Holding, NodeStatus, Renewed};
+use crate::life::Life;
+use crate::record::BraneRecord;
 use crate::report::CompactPolicy;
 use crate::store::BoxFuture;
 use crate::testing::fixture::{Failure, Verdict};
 use crate::testing::fleet_fixture::{FleetFixture, LEASE_MS, Member};
-use crate::testing::samples::{brane, chunk, ensure, ensure_eq, fill, opened, snapshot};
+use crate::testing::samples::{brane, chunk, ensure, ensure_eq, fill, opened, record, snapshot};
 
 /// One demand on a fleet.
 #[derive(Clone, Copy)]
@@ -56,6 +58,8 @@ pub const FLEET_CASES: &[FleetCase] = list![
     refuses_to_give_away_what_is_not_held,
     lists_nodes,
     shares_out_what_is_compacted,
+    changes_nothing_that_another_holds,
+    purges_nothing_that_is_held,
     knows_no_brane_that_is_not_there,
 ];
 
@@ -90,6 +94,43 @@ async fn expect_held(asking: &Member, nth: u8, by: &Member) -> Verdict {
         }
         other => Err(Failure(format!("brane {nth} is held, and was answered {other:?}"))),
     }
+}
+
+/// The nth brane, deleted long ago, as the record after its first.
+fn deleted(nth: u8) -> BraneRecord {
+    let life = Life::Doomed { since_ms: 1, purge_ms: 2 };
+    BraneRecord { life, version: 2, ..record(nth) }
+}
+
+async fn changes_nothing_that_another_holds(fixture: &mut dyn FleetFixture) -> Verdict {
+    let (one, other) = two(fixture).await?;
+    let held = hold(&one, 1).await?;
+    let renamed = BraneRecord { name: "new".to_owned(), version: 2, ..record(1) };
+    let answer = other.store.update_brane(renamed.clone(), 1).await;
+    ensure!(matches!(answer, Err(StoreError::Held { .. })), "another's change: {answer:?}");
+    ensure_eq!(other.store.brane(brane(1)).await?, record(1), "the record");
+    one.store.update_brane(renamed.clone(), 1).await?;
+    ensure_eq!(other.store.brane(brane(1)).await?, renamed, "the record as its holder changed it");
+    one.fleet.release(brane(1), held[0].epoch).await?;
+    other.store.update_brane(BraneRecord { version: 3, ..renamed }, 2).await?;
+    Ok(())
+}
+
+async fn purges_nothing_that_is_held(fixture: &mut dyn FleetFixture) -> Verdict {
+    let (one, other) = two(fixture).await?;
+    let held = hold(&one, 1).await?;
+    fill(&one.store, 1, held[0].epoch, 0..3).await?;
+    one.store.update_brane(deleted(1), 1).await?;
+    for (who, store) in [("the holder", &one.store), ("another", &other.store)] {
+        let answer = store.purge_brane(brane(1), 9).await;
+        ensure!(matches!(answer, Err(StoreError::Held { .. })), "a purge by {who}: {answer:?}");
+    }
+    ensure_eq!(other.store.brane(brane(1)).await?, deleted(1), "the record");
+    fill(&one.store, 1, held[0].epoch, 3..4).await?;
+    one.fleet.release(brane(1), held[0].epoch).await?;
+    other.store.purge_brane(brane(1), 9).await?;
+    ensure_eq!(holder(&other, 1).await?, None, "the holder of what is purged");
+    Ok(())
 }
 
 async fn holder(asking: &Member, nth: u8) -> Result<Option<NodeId>, Failure> {

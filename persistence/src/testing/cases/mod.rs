@@ -4,6 +4,7 @@ mod damage;
 mod fencing;
 mod fleet;
 mod journal;
+mod lives;
 mod random;
 mod records;
 mod retention;
@@ -44,6 +45,7 @@ use list;
 pub fn all() -> impl Iterator<Item = &'static Case> {
     let groups = [
         records::CASES,
+        lives::CASES,
         journal::CASES,
         fencing::CASES,
         damage::CASES,

@@ -1,0 +1,52 @@
+//! Changes of a brane's record, and its end.
+
+use avvy_model::{BraneId, Seq};
+
+use super::state::{Brane, State};
+use crate::error::StoreError;
+use crate::hold::Hold;
+use crate::life::{Life, Purge};
+use crate::record::BraneRecord;
+
+impl State {
+    /// Refuses what is not to be opened.
+    pub(super) fn expect_active(&self, brane: BraneId) -> Result<(), StoreError> {
+        match self.brane(brane)?.record.life {
+            Life::Active => Ok(()),
+            life => Err(StoreError::Inactive { brane, life }),
+        }
+    }
+
+    pub(super) fn update(&mut self, record: BraneRecord, was: u64) -> Result<(), StoreError> {
+        let brane = self.brane_mut(record.id)?;
+        if brane.record.becomes(&record, was)? {
+            brane.record = record;
+        }
+        Ok(())
+    }
+
+    /// Purges a brane at once: nothing comes in between here.
+    pub(super) fn purge(&mut self, id: BraneId, now_ms: u64) -> Result<(), StoreError> {
+        let brane = self.brane_mut(id)?;
+        let purging = match brane.record.purge(now_ms)? {
+            Purge::Begins(record) => record,
+            Purge::GoesOn => brane.record.clone(),
+            Purge::Done => return Ok(()),
+        };
+        let epoch = brane.epoch.next();
+        let empty = Brane {
+            record: purging.tombstone().unwrap_or(purging),
+            epoch,
+            head: Seq(0),
+            lineage: Vec::new(),
+            chunks: Default::default(),
+            unfinished: None,
+            snapshots: Default::default(),
+            is_spoiled: false,
+            cuts: Vec::new(),
+            hold: Hold::default(),
+        };
+        *brane = empty;
+        Ok(())
+    }
+}
