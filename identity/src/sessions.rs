@@ -16,7 +16,7 @@ use avvy_persistence::records::{
 use uuid::Uuid;
 
 use crate::stored::{TRIES, damaged, random};
-use crate::ways::Way;
+use crate::ways::{Held, WAYS_IN, Way};
 use crate::{Asker, Identity, IdentityError, User};
 
 const BY_USER: &str = "by_user";
@@ -116,27 +116,32 @@ impl Identity {
         name: &str,
         asker: &Asker,
     ) -> Result<Tokens, IdentityError> {
-        let (user, is_new) = self.user_by(way, name, asker.now_s).await?;
-        self.make_room(user, asker.now_s).await?;
-        let id = FamilyId(uuid::Builder::from_random_bytes(random()?).into_uuid());
-        // Who signed out everywhere in this second is in again in the next.
-        let began_s = self.began_s(user, asker.now_s);
-        let (family, refresh) = Family::start(user, id, random()?, began_s);
-        let kept = Kept {
-            family,
-            used_s: began_s,
-            by: way.key(),
-            label: way.label(),
-            agent: asker.agent.as_deref().map(agent_of),
-        };
-        let session = id.session();
-        let draft = kept.draft(kept.family.ends_s(&self.options().families));
-        let create = RecordWrite::create(&FAMILIES, session.into(), draft);
-        if self.stored.commit(vec![create], asker.now_s).await?.is_err() {
-            return Err(IdentityError::Unavailable("an id was drawn twice"));
+        for _ in 0..TRIES {
+            let Held { user, version, is_new } = self.user_by(way, name, asker.now_s).await?;
+            self.make_room(user, asker.now_s).await?;
+            let id = FamilyId(uuid::Builder::from_random_bytes(random()?).into_uuid());
+            // Who signed out everywhere in this second is in again in the next.
+            let began_s = self.signed_out_s(user).clamp(asker.now_s, asker.now_s + 1);
+            let (family, refresh) = Family::start(user, id, random()?, began_s);
+            let kept = Kept {
+                family,
+                used_s: began_s,
+                by: way.key(),
+                label: way.label(),
+                agent: asker.agent.as_deref().map(agent_of),
+            };
+            let draft = kept.draft(kept.family.ends_s(&self.options().families));
+            // Whoever takes the way from the user ends what it began by then.
+            let writes = vec![
+                RecordWrite::create(&FAMILIES, id.session().into(), draft),
+                RecordWrite::check(&WAYS_IN, way.record_key(), Expect::Version(version)),
+            ];
+            if self.stored.commit(writes, asker.now_s).await?.is_ok() {
+                let tokens = self.tokens(&kept.family, refresh, asker.now_s).await?;
+                return Ok(Tokens { is_new, ..tokens });
+            }
         }
-        let tokens = self.tokens(&kept.family, refresh, asker.now_s).await?;
-        Ok(Tokens { is_new, ..tokens })
+        Err(IdentityError::Unavailable("others change this way in all the time"))
     }
 
     /// The next tokens for a refresh token, which is good once; the one that was
@@ -248,8 +253,13 @@ impl Identity {
     pub async fn sign_out_everywhere(&self, user: UserId, now_s: u64) -> Result<(), IdentityError> {
         // Nothing counts any more from here on; the rest is tidiness.
         self.revoke(Revocation::Before { user, issued_s: now_s + 1 }, now_s).await?;
-        for (session, _) in self.families(user, now_s).await? {
-            self.remove(session, now_s).await?;
+        for (session, kept) in self.families(user, now_s).await? {
+            if kept.family.started_s() > now_s {
+                // It began in this second, after an earlier sign-out.
+                self.end(user, session, now_s).await?;
+            } else {
+                self.remove(session, now_s).await?;
+            }
         }
         Ok(())
     }
@@ -319,7 +329,9 @@ impl Identity {
         let (user, session) = (family.user(), refresh.family().session());
         let name = self.user(user, now_s).await?.map(|User { name, .. }| name);
         let refresh_ends_s = family.ends_s(&self.options().families);
-        let issued_s = self.began_s(user, now_s);
+        // Not later than the sign-in if that is of the next second: whoever has
+        // signed out everywhere meanwhile has ended this one.
+        let issued_s = family.started_s().clamp(now_s, now_s + 1);
         let access_ends_s =
             (issued_s + self.options().access_lifetime_s).min(refresh_ends_s.max(issued_s + 1));
         let access = self.issuer().issue(&Claims {
@@ -338,13 +350,6 @@ impl Identity {
 
     fn signed_out_s(&self, user: UserId) -> u64 {
         self.inner.revocations.signed_out_s(user).unwrap_or(0)
-    }
-
-    /// When what begins now has begun, for those who ask whether it was before
-    /// the user signed out everywhere.
-    fn began_s(&self, user: UserId, now_s: u64) -> u64 {
-        // Of a time that lies further ahead nothing good can be made.
-        self.signed_out_s(user).clamp(now_s, now_s + 1)
     }
 
     /// Revokes; all that there is now of a user who has too many revoked one by

@@ -60,7 +60,7 @@ impl Way {
         }
     }
 
-    fn record_key(&self) -> RecordKey {
+    pub(crate) fn record_key(&self) -> RecordKey {
         RecordKey::new(self.key()).expect("a word and digits are a key")
     }
 
@@ -82,6 +82,15 @@ fn digest(parts: &[&str]) -> String {
         hash.update(part);
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whose a way is.
+pub(crate) struct Held {
+    pub(crate) user: UserId,
+    /// Of the record that says so.
+    pub(crate) version: u64,
+    /// Whether the user was made just now.
+    pub(crate) is_new: bool,
 }
 
 /// The ways of one user, as they were read.
@@ -115,17 +124,16 @@ impl WaysOf {
 }
 
 impl Identity {
-    /// Whom this way signs in. Somebody new, with this name, if nobody yet; and
-    /// whether that is so.
+    /// Whom this way signs in. Somebody new, with this name, if nobody yet.
     pub(crate) async fn user_by(
         &self,
         way: &Way,
         name: &str,
         now_s: u64,
-    ) -> Result<(UserId, bool), IdentityError> {
+    ) -> Result<Held, IdentityError> {
         for _ in 0..TRIES {
-            if let Some(user) = self.holder(way, now_s).await? {
-                return Ok((user, false));
+            if let Some(held) = self.holder(way, now_s).await? {
+                return Ok(held);
             }
             let user = User::new(UserId::new(Uuid::new_v4()), name, now_s);
             let ways = WaysOf { keys: BTreeSet::from([way.key()]), version: None };
@@ -134,21 +142,22 @@ impl Identity {
                 RecordWrite::create(&USERS, user_key(user.id), user.draft()),
                 ways.write(user.id),
             ];
-            if self.stored.commit(writes, now_s).await?.is_ok() {
-                return Ok((user.id, true));
+            if let Ok(committed) = self.stored.commit(writes, now_s).await? {
+                return Ok(Held { user: user.id, version: committed.versions[0], is_new: true });
             }
         }
         Err(IdentityError::Unavailable("others sign in by the same at the same time"))
     }
 
     /// Whose way it is.
-    async fn holder(&self, way: &Way, now_s: u64) -> Result<Option<UserId>, IdentityError> {
+    async fn holder(&self, way: &Way, now_s: u64) -> Result<Option<Held>, IdentityError> {
         let found = self.stored.fresh(&WAYS_IN, way.record_key(), now_s).await?;
-        let user = found.map(|record| {
+        let held = found.map(|record| {
             let user = record.body.text("user").and_then(|user| user.parse().ok());
-            user.ok_or_else(|| damaged(&WAYS_IN, &record.key))
+            let user = user.ok_or_else(|| damaged(&WAYS_IN, &record.key))?;
+            Ok(Held { user, version: record.version, is_new: false })
         });
-        user.transpose()
+        held.transpose()
     }
 
     /// All ways of a user.
@@ -180,7 +189,7 @@ impl Identity {
             let mut ways = self.ways_of(user, now_s).await?;
             let mut wallets = ways.wallets();
             wallets.attach(address)?;
-            if self.holder(&way, now_s).await?.is_some_and(|holder| holder != user) {
+            if self.holder(&way, now_s).await?.is_some_and(|held| held.user != user) {
                 return Err(IdentityError::WalletTaken);
             }
             ways.keys.insert(way.key());

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 mod keys;
+mod races;
 mod sessions;
 mod users;
 mod wallets;
@@ -30,7 +31,8 @@ pub const NOW_S: u64 = 1_800_000_000;
 /// Runs every case on records of its own.
 pub async fn run(fresh: impl AsyncFn() -> Arc<dyn Records>) {
     users::run(&Kit::new(fresh().await)).await;
-    for case in sessions::CASES.iter().chain(wallets::CASES).chain(keys::CASES) {
+    let all = [sessions::CASES, wallets::CASES, keys::CASES, races::CASES];
+    for case in all.into_iter().flatten() {
         case(Kit::new(fresh().await)).await;
     }
 }
@@ -94,8 +96,13 @@ impl Kit {
 
     /// Another node on the same records, which hears at once what is revoked.
     pub fn other_node(&self) -> Identity {
+        self.node_on(self.records.clone())
+    }
+
+    /// The same over records of its own.
+    pub fn node_on(&self, records: Arc<dyn Records>) -> Identity {
         Identity::new(Parts {
-            records: self.records.clone(),
+            records,
             issuer: self.issuer.clone(),
             revocations: self.revoked.clone(),
             external: ExternalTokens::none(),

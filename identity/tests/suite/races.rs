@@ -1,0 +1,157 @@
+//! What others do between two steps of a sign-in.
+
+use std::sync::{Arc, Mutex};
+
+use avvy_auth::Revocation;
+use avvy_identity::{Identity, Wanted};
+use avvy_persistence::BoxFuture;
+use avvy_persistence::StoreError;
+use avvy_persistence::records::{
+    Collection, Commit, CommitOutcome, Query, Record, RecordKey, RecordPage, Records, StoredRecord,
+    Swept,
+};
+
+use super::{Case, Kit, NOW_S, Wallet, at};
+
+pub const CASES: &[Case] = &[
+    |kit| Box::pin(a_refresh_that_a_sign_out_overtakes_gives_nothing(kit)),
+    |kit| Box::pin(a_sign_in_that_a_sign_out_overtakes_gives_nothing(kit)),
+    |kit| Box::pin(a_sign_in_that_a_detachment_overtakes_is_another_users(kit)),
+    |kit| Box::pin(signing_out_twice_in_a_second_ends_what_began_between(kit)),
+];
+
+type Step = BoxFuture<'static, ()>;
+
+/// Records before whose next commit something happens, once it is set.
+struct Interrupted {
+    records: Arc<dyn Records>,
+    before: Mutex<Option<Step>>,
+}
+
+impl Interrupted {
+    /// The people of a kit over such records.
+    fn node(kit: &Kit) -> (Arc<Self>, Identity) {
+        let records = Arc::new(Self { records: kit.records.clone(), before: Mutex::default() });
+        let identity = kit.node_on(records.clone());
+        (records, identity)
+    }
+
+    fn before(&self, step: impl Future<Output = ()> + Send + 'static) {
+        *self.before.lock().unwrap() = Some(Box::pin(step));
+    }
+}
+
+impl Records for Interrupted {
+    fn get(
+        &self,
+        of: &'static Collection,
+        key: RecordKey,
+        now_s: u64,
+    ) -> BoxFuture<'_, Result<Option<Arc<Record>>, StoreError>> {
+        self.records.get(of, key, now_s)
+    }
+
+    fn get_many(
+        &self,
+        of: &'static Collection,
+        keys: Vec<RecordKey>,
+        now_s: u64,
+    ) -> BoxFuture<'_, Result<Vec<Result<Option<Arc<Record>>, StoreError>>, StoreError>> {
+        self.records.get_many(of, keys, now_s)
+    }
+
+    fn list(
+        &self,
+        of: &'static Collection,
+        query: Query,
+        now_s: u64,
+    ) -> BoxFuture<'_, Result<RecordPage, StoreError>> {
+        self.records.list(of, query, now_s)
+    }
+
+    fn commit(
+        &self,
+        commit: Commit,
+        now_s: u64,
+    ) -> BoxFuture<'_, Result<CommitOutcome, StoreError>> {
+        let before = self.before.lock().unwrap().take();
+        Box::pin(async move {
+            if let Some(step) = before {
+                step.await;
+            }
+            self.records.commit(commit, now_s).await
+        })
+    }
+
+    fn sweep(&self, now_s: u64, limit: u32) -> BoxFuture<'_, Result<Swept, StoreError>> {
+        self.records.sweep(now_s, limit)
+    }
+
+    fn scan(
+        &self,
+        after: Option<(String, RecordKey)>,
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {
+        self.records.scan(after)
+    }
+}
+
+/// The first step of a sign-out everywhere: that which counts.
+fn signed_out(kit: &Kit, user: avvy_model::UserId) -> impl Future<Output = ()> + Send + 'static {
+    let revoked = kit.revoked.clone();
+    let revocation = Revocation::Before { user, issued_s: NOW_S + 1 };
+    async move { assert!(revoked.0.lock().unwrap().add(revocation)) }
+}
+
+async fn a_refresh_that_a_sign_out_overtakes_gives_nothing(kit: Kit) {
+    let (records, node) = Interrupted::node(&kit);
+    let first = kit.dev("ada").await;
+    records.before(signed_out(&kit, first.user));
+    if let Ok(tokens) = node.refresh(&first.refresh.text(), &at(NOW_S)).await {
+        assert_eq!(kit.claims(&tokens.access, NOW_S).err(), Some(None), "it was signed out");
+        assert!(node.refresh(&tokens.refresh.text(), &at(NOW_S)).await.is_err());
+    }
+}
+
+async fn a_sign_in_that_a_sign_out_overtakes_gives_nothing(kit: Kit) {
+    let (records, node) = Interrupted::node(&kit);
+    let user = kit.dev("ada").await.user;
+    records.before(signed_out(&kit, user));
+    let tokens = node.sign_in_for_development("ada", &at(NOW_S)).await.unwrap();
+    // Either it came later, and counts, or it came before, and does not.
+    let counts = kit.claims(&tokens.access, NOW_S).is_ok();
+    let goes_on = node.refresh(&tokens.refresh.text(), &at(NOW_S)).await.is_ok();
+    assert_eq!(counts, goes_on, "both or neither");
+}
+
+async fn a_sign_in_that_a_detachment_overtakes_is_another_users(kit: Kit) {
+    let (owner, thief) = (Wallet::new(1), Wallet::new(2));
+    let user = kit.by_wallet(&owner).await.unwrap().user;
+    let signed = kit.ask(&thief, Wanted::Attach(user)).await;
+    kit.identity.attach_wallet(user, &signed, &at(NOW_S)).await.unwrap();
+    let (records, node) = Interrupted::node(&kit);
+    let detach = kit.ask(&owner, Wanted::Detach(user, thief.address)).await;
+    let (other, address) = (kit.other_node(), thief.address);
+    let signed = kit.ask(&thief, Wanted::SignIn).await;
+    // The first commit takes the nonce; the next one begins the sign-in.
+    let again = Arc::clone(&records);
+    records.before(async move {
+        again.before(async move {
+            other.detach_wallet(user, address, &detach, &at(NOW_S)).await.unwrap();
+        });
+    });
+    let tokens = node.sign_in_by_wallet(&signed, &at(NOW_S)).await.unwrap();
+    assert_ne!(tokens.user, user, "the wallet is not the user's any more");
+    assert_eq!(kit.identity.sessions(user, NOW_S).await.unwrap().len(), 1);
+}
+
+async fn signing_out_twice_in_a_second_ends_what_began_between(kit: Kit) {
+    let user = kit.dev("ada").await.user;
+    kit.identity.sign_out_everywhere(user, NOW_S).await.unwrap();
+    let between = kit.dev("ada").await;
+    assert!(kit.claims(&between.access, NOW_S).is_ok());
+    kit.identity.sign_out_everywhere(user, NOW_S).await.unwrap();
+    assert_eq!(kit.claims(&between.access, NOW_S).err(), Some(None));
+    assert!(kit.identity.refresh(&between.refresh.text(), &at(NOW_S)).await.is_err());
+    let after = kit.dev("ada").await;
+    assert!(kit.claims(&after.access, NOW_S).is_ok());
+}
