@@ -42,7 +42,7 @@ fn need_node() -> Result<()> {
     if has_it() {
         return Ok(());
     }
-    if !shell::works(Command::new("apt-get").arg("--version")) {
+    if !shell::may_install() {
         bail!("Node 20 or later with npm is needed");
     }
     shell::call(Command::new("apt-get").args(["install", "--yes", "nodejs", "npm"]))?;

@@ -2,7 +2,7 @@
 //! client in Python, and of what tries the REST API.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -62,8 +62,7 @@ fn need_venv_module() -> Result<()> {
     if has_it() {
         return Ok(());
     }
-    let is_root = shell::read(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    if !is_root || !Path::new("/usr/bin/apt-get").exists() {
+    if !shell::may_install() {
         bail!("Python 3 with its venv module is needed (Debian: apt-get install python3-venv)");
     }
     let apt = || {
