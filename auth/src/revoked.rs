@@ -164,7 +164,7 @@ impl Revoked {
 
     /// How many tokens of a user are revoked one by one.
     pub fn tokens_of(&self, user: UserId) -> usize {
-        self.tokens.range((user, Uuid::nil())..=(user, Uuid::max())).count()
+        self.tokens_beyond(user, 0)
     }
 
     /// How many of them have to be known for longer than until then.

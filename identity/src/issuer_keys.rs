@@ -59,7 +59,7 @@ impl IssuerKeys {
             (ask, may.then(|| cache.keys(now_ms).map(judge)).flatten())
         };
         if matches!(ask, Ask::Fetch | Ask::JudgeAndFetch) {
-            self.begin();
+            self.begin(now_ms);
         }
         judged
     }
@@ -70,11 +70,12 @@ impl IssuerKeys {
         // A fetch that another one waits for may be over, and the next due.
         for _ in 0..3 {
             let ended = self.ended.notified();
-            let ask = self.cache().ask(kid, self.now_ms());
+            let now_ms = self.now_ms();
+            let ask = self.cache().ask(kid, now_ms);
             match ask {
                 Ask::Judge | Ask::Later(_) => return,
-                Ask::JudgeAndFetch => return self.begin(),
-                Ask::Fetch => self.begin(),
+                Ask::JudgeAndFetch => return self.begin(now_ms),
+                Ask::Fetch => self.begin(now_ms),
                 Ask::Wait => {}
             }
             if timeout(self.timeout, ended).await.is_err() {
@@ -83,8 +84,8 @@ impl IssuerKeys {
         }
     }
 
-    /// Performs a fetch that counts as begun.
-    fn begin(self: &Arc<Self>) {
+    /// Performs the fetch that counts as begun then.
+    fn begin(self: &Arc<Self>, began_ms: u64) {
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let request = FetchRequest::get(&this.url, MAX_JWKS_BYTES);
@@ -97,12 +98,12 @@ impl IssuerKeys {
                 Ok(jwks) => {
                     debug!(issuer = this.issuer, keys = jwks.len(), skipped = ?jwks.skipped(),
                         "fetched an issuer's keys");
-                    this.cache().fetched(jwks);
+                    this.cache().fetched(jwks, began_ms);
                 }
                 Err(error) => {
                     warn!(issuer = this.issuer, url = this.url, %error,
                         "an issuer's keys cannot be fetched; those that are known count");
-                    this.cache().failed();
+                    this.cache().failed(began_ms);
                 }
             }
             this.ended.notify_waiters();

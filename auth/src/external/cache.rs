@@ -102,19 +102,25 @@ impl JwksCache {
         self.keys.as_ref().map(|kept| now_ms.saturating_sub(kept.since_ms))
     }
 
-    /// A fetch has brought these. A set without a key that can be used is
-    /// taken as any other: the issuer has taken its keys back.
-    pub fn fetched(&mut self, jwks: Jwks) {
-        let since_ms = self.began_ms.unwrap_or(0);
-        self.keys = Some(Kept { jwks, since_ms });
-        (self.is_fetching, self.failures) = (false, 0);
+    /// The fetch that began then has brought these. A set without a key that can
+    /// be used is taken as any other: the issuer has taken its keys back. One
+    /// that comes after a later one is too old.
+    pub fn fetched(&mut self, jwks: Jwks, began_ms: u64) {
+        if self.keys.as_ref().is_none_or(|kept| kept.since_ms <= began_ms) {
+            self.keys = Some(Kept { jwks, since_ms: began_ms });
+        }
+        if self.began_ms == Some(began_ms) {
+            (self.is_fetching, self.failures) = (false, 0);
+        }
     }
 
-    /// A fetch has failed, or brought what is no set of keys. The keys that
-    /// are there stay.
-    pub fn failed(&mut self) {
-        self.is_fetching = false;
-        self.failures = self.failures.saturating_add(1);
+    /// The fetch that began then has failed, or brought what is no set of keys.
+    /// The keys that are there stay.
+    pub fn failed(&mut self, began_ms: u64) {
+        if self.began_ms == Some(began_ms) && self.is_fetching {
+            self.is_fetching = false;
+            self.failures = self.failures.saturating_add(1);
+        }
     }
 
     /// Begins a fetch, or says how long until one may.
@@ -129,9 +135,9 @@ impl JwksCache {
                 return Some(RetryAfterMs(next_ms - now_ms));
             }
         }
-        if self.is_fetching {
-            // Nothing was heard of it.
-            self.failed();
+        if let Some(began_ms) = self.began_ms {
+            // Of one that is under way nothing was heard.
+            self.failed(began_ms);
         }
         (self.began_ms, self.is_fetching) = (Some(now_ms), true);
         None
@@ -174,7 +180,7 @@ mod tests {
     fn with_key(kid: &str) -> JwksCache {
         let mut cache = JwksCache::new(POLICY);
         assert_eq!(cache.ask(kid, 0), Ask::Fetch);
-        cache.fetched(jwks(kid));
+        cache.fetched(jwks(kid), 0);
         cache
     }
 
@@ -183,7 +189,7 @@ mod tests {
         let mut cache = JwksCache::new(POLICY);
         assert_eq!(cache.ask("a", 0), Ask::Fetch);
         assert_eq!((cache.ask("a", 1), cache.ask("b", 1)), (Ask::Wait, Ask::Wait));
-        cache.fetched(jwks("a"));
+        cache.fetched(jwks("a"), 0);
         assert_eq!(cache.ask("a", 2), Ask::Judge);
         assert!(cache.keys(2).unwrap().get("a").is_some());
     }
@@ -195,7 +201,7 @@ mod tests {
         assert_eq!(cache.ask("b", 30_000), Ask::Fetch);
         assert_eq!(cache.ask("c", 30_001), Ask::Wait);
         assert_eq!(cache.ask("a", 30_001), Ask::Judge, "who is known waits for nobody");
-        cache.fetched(jwks("b"));
+        cache.fetched(jwks("b"), 30_000);
         assert_eq!((cache.ask("b", 30_002), cache.ask("a", 30_002)), (Ask::Judge, Ask::Judge));
         assert!(cache.keys(30_002).unwrap().get("a").is_none(), "taken back");
     }
@@ -206,10 +212,10 @@ mod tests {
         assert_eq!(cache.ask("a", POLICY.refresh_ms - 1), Ask::Judge);
         assert_eq!(cache.ask("a", POLICY.refresh_ms), Ask::JudgeAndFetch);
         assert_eq!(cache.ask("a", POLICY.refresh_ms + 1), Ask::Judge);
-        cache.failed();
+        cache.failed(POLICY.refresh_ms);
         assert_eq!(cache.ask("a", POLICY.refresh_ms + 59_999), Ask::Judge);
         assert_eq!(cache.ask("a", POLICY.refresh_ms + 60_000), Ask::JudgeAndFetch);
-        cache.fetched(jwks("a"));
+        cache.fetched(jwks("a"), POLICY.refresh_ms + 60_000);
         assert_eq!(cache.age_ms(POLICY.refresh_ms + 60_001), Some(1));
     }
 
@@ -219,13 +225,13 @@ mod tests {
         let mut at_ms = 0;
         for pause_ms in [60_000, 120_000, 240_000, 240_000] {
             assert_eq!(cache.ask("a", at_ms), Ask::Fetch);
-            cache.failed();
+            cache.failed(at_ms);
             let later = Ask::Later(RetryAfterMs(pause_ms - 1));
             assert_eq!(cache.ask("a", at_ms + 1), later);
             at_ms += pause_ms;
         }
         assert_eq!(cache.ask("a", at_ms), Ask::Fetch);
-        cache.fetched(jwks("a"));
+        cache.fetched(jwks("a"), at_ms);
         assert_eq!(cache.ask("b", at_ms + 30_000), Ask::Fetch, "as fast as ever");
     }
 
@@ -234,7 +240,7 @@ mod tests {
         let mut cache = with_key("a");
         let end_ms = POLICY.max_stale_ms;
         assert_eq!(cache.ask("a", end_ms - 1), Ask::JudgeAndFetch);
-        cache.failed();
+        cache.failed(end_ms - 1);
         assert_eq!(cache.ask("a", end_ms), Ask::Later(RetryAfterMs(59_999)));
         assert!(cache.keys(end_ms).is_none());
     }
@@ -246,6 +252,20 @@ mod tests {
         assert_eq!(cache.ask("a", 4_999), Ask::Wait);
         assert_eq!(cache.ask("a", 5_000), Ask::Later(RetryAfterMs(25_000)));
         assert_eq!(cache.ask("a", 30_000), Ask::Fetch);
+    }
+
+    #[test]
+    fn a_late_answer_takes_nothing_back() {
+        let mut cache = JwksCache::new(POLICY);
+        assert_eq!(cache.ask("a", 0), Ask::Fetch);
+        assert_eq!(cache.ask("b", 30_000), Ask::Fetch);
+        cache.failed(0);
+        assert_eq!(cache.ask("b", 30_001), Ask::Wait, "the later one is under way");
+        cache.fetched(jwks("b"), 30_000);
+        cache.fetched(jwks("a"), 0);
+        let keys = cache.keys(30_002).unwrap();
+        assert!(keys.get("b").is_some() && keys.get("a").is_none());
+        assert_eq!(cache.age_ms(30_002), Some(2));
     }
 
     proptest! {
@@ -261,8 +281,8 @@ mod tests {
             for (pause_ms, kid, ends) in asks {
                 now_ms += pause_ms;
                 match (open, ends) {
-                    (Some(_), 0) => { cache.fetched(jwks("0")); open = None }
-                    (Some(_), 1) => { cache.failed(); open = None }
+                    (Some(at_ms), 0) => { cache.fetched(jwks("0"), at_ms); open = None }
+                    (Some(at_ms), 1) => { cache.failed(at_ms); open = None }
                     _ => {}
                 }
                 let name = kid.to_string();
