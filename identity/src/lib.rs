@@ -48,7 +48,10 @@ pub use error::IdentityError;
 pub use external::{External, ExternalTokens};
 pub use fetch::{Fetch, FetchError, FetchRequest, Fetched};
 pub use keys::{KeyStore, KeysError, MIN_SECRET_BYTES};
-pub use oidc::{Begun, CameBack, Oidc, OidcError, OidcOptions, ProviderOptions};
+pub use oidc::{
+    Begun, CameBack, Description, IssuerName, Oidc, OidcError, OidcOptions, ProviderOptions,
+    id_token,
+};
 pub use sessions::{MAX_SIGN_INS, SignedIn, Tokens};
 pub use users::{MAX_ABOUT_BYTES, MAX_NAME_BYTES, User, UserChange};
 pub use wallets::Signed;

@@ -367,6 +367,7 @@ pub fn oidc(config: &Config) -> Option<OidcOptions> {
     let provider = |of: &crate::config::OidcProvider| ProviderOptions {
         name: of.name.clone(),
         issuer: of.issuer.clone(),
+        tenants: of.tenants.clone(),
         client_id: of.client_id.clone(),
         client_secret: of.client_secret.0.clone(),
         scopes: of.scopes.clone(),

@@ -104,7 +104,7 @@ impl ExternalKey {
 /// The keys of one issuer by which its tokens can be verified.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Jwks {
-    keys: BTreeMap<String, ExternalKey>,
+    keys: BTreeMap<String, (ExternalKey, Option<String>)>,
     skipped: BTreeMap<SkippedKey, usize>,
 }
 
@@ -128,7 +128,7 @@ impl Jwks {
         for raw in &set.keys {
             match raw.key() {
                 Ok((kid, key)) => {
-                    if this.keys.insert(kid.to_owned(), key).is_some() {
+                    if this.keys.insert(kid.to_owned(), (key, raw.issuer.clone())).is_some() {
                         return Err(JwksError::SameName);
                     }
                 }
@@ -140,7 +140,13 @@ impl Jwks {
 
     /// The key of this name.
     pub fn get(&self, kid: &str) -> Option<&ExternalKey> {
-        self.keys.get(kid)
+        self.keys.get(kid).map(|(key, _)| key)
+    }
+
+    /// For which issuer alone the key of this name signs, if the set says so:
+    /// Microsoft's does, as one set is that of all tenants.
+    pub fn issuer_of(&self, kid: &str) -> Option<&str> {
+        self.keys.get(kid)?.1.as_deref()
     }
 
     /// How many keys were passed over, and why.
@@ -174,6 +180,7 @@ struct Raw {
     r#use: Option<String>,
     key_ops: Option<Vec<String>>,
     alg: Option<String>,
+    issuer: Option<String>,
     crv: Option<String>,
     x: Option<String>,
     y: Option<String>,

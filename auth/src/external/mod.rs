@@ -133,12 +133,12 @@ impl ExternalIssuer {
             None if is_many => return Err(TokenError::WrongAudience),
             _ => {}
         }
-        let Payload { sub: subject, name, nonce, .. } = payload;
+        let Payload { iss: issuer, sub: subject, name, nonce, tid: tenant, .. } = payload;
         if subject.is_empty() || subject.len() > MAX_SUBJECT_BYTES {
             return Err(TokenError::Malformed);
         }
         let name = name.filter(|name| name.len() <= MAX_NAME_BYTES);
-        Ok(IdToken { subject, name, nonce })
+        Ok(IdToken { issuer, tenant, subject, name, nonce })
     }
 
     fn payload(
@@ -245,11 +245,16 @@ struct Payload {
     name: Option<String>,
     nonce: Option<String>,
     azp: Option<String>,
+    tid: Option<String>,
 }
 
 /// What an ID token says (OpenID Connect Core 1.0, section 2).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IdToken {
+    /// Whose it is.
+    pub issuer: String,
+    /// Whose tenant's account it is, at Microsoft (`tid`).
+    pub tenant: Option<String>,
     /// Who it is, to its issuer.
     pub subject: String,
     /// What people call them; proves nothing.

@@ -9,7 +9,8 @@ use sha3::{Digest, Sha3_256};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
-use super::provider::{Provider, short};
+use super::provider::Provider;
+use super::says::short;
 use super::url::with_query;
 use super::{Oidc, OidcError};
 use crate::stored::{damaged, random};
@@ -137,7 +138,7 @@ impl Identity {
             return Err(IdentityError::Unavailable("a state was drawn twice"));
         }
         let location = with_query(
-            &known.authorization_endpoint,
+            &known.says.authorization_endpoint,
             &[
                 ("response_type", "code"),
                 ("client_id", &provider.options().client_id),
@@ -189,9 +190,12 @@ impl Identity {
         back: &CameBack,
         now_s: u64,
     ) -> Result<String, IdentityError> {
-        let issuer = &provider.options().issuer;
-        let is_theirs = back.issuer.as_ref().is_none_or(|said| said == issuer);
-        if flow.provider != provider.options().name || !is_theirs {
+        if flow.provider != provider.options().name {
+            return Err(OidcError::WrongProvider.into());
+        }
+        if let Some(said) = &back.issuer
+            && !provider.known().await?.says.issuer.is(said)
+        {
             return Err(OidcError::WrongProvider.into());
         }
         if let Some(error) = &back.error {
@@ -205,7 +209,7 @@ impl Identity {
             .await?;
         let ticket = secret()?;
         let body = Fields::new()
-            .with("issuer", issuer.as_str())
+            .with("issuer", said.issuer.as_str())
             .with("subject", said.subject.as_str())
             .with("name", said.name.unwrap_or_default())
             .with("challenge", flow.challenge.as_str());

@@ -19,6 +19,7 @@
 
 mod flow;
 mod provider;
+mod says;
 mod url;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use avvy_auth::external::{JwksCachePolicy, Signatures};
 use avvy_model::Code;
 
 pub use flow::{Begun, CameBack};
+pub use says::{Description, IssuerName, id_token};
 
 use crate::fetch::{Fetch, FetchError};
 use provider::Provider;
@@ -41,6 +43,9 @@ pub struct ProviderOptions {
     /// Its issuer, such as `https://accounts.google.com`; what it says of itself
     /// is at `/.well-known/openid-configuration` below.
     pub issuer: String,
+    /// Of a provider each of whose tenants is an issuer, whose accounts sign in:
+    /// the ids of tenants, or `*` for all. Empty: it has none.
+    pub tenants: Vec<String>,
     /// By what it knows this server.
     pub client_id: String,
     /// The secret that goes with it; empty for a public client.
@@ -108,7 +113,7 @@ impl OidcError {
     pub const fn code(&self) -> Code {
         match self {
             Self::Redirect | Self::Challenge => Code::Malformed,
-            Self::Provider(_) => Code::Unavailable,
+            Self::Provider(_) | Self::Token(TokenError::KeysAway) => Code::Unavailable,
             Self::UnknownState
             | Self::WrongBrowser
             | Self::WrongProvider

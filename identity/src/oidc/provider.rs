@@ -1,50 +1,29 @@
 //! One provider: what it says of itself, and what it is asked.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use avvy_auth::TokenError;
 use avvy_auth::external::{
     ExternalIssuer, IdToken, JwksCachePolicy, Signatures, Subjects, Unverified,
 };
 use avvy_model::Role;
 use base64ct::{Base64, Encoding};
-use serde::Deserialize;
+use tokio::time::Instant;
+use tracing::warn;
 
+use super::says::{Description, IssuerName, MAX_ANSWER_BYTES, id_token};
 use super::url::{encoded, form};
 use super::{OidcError, OidcOptions, ProviderOptions};
 use crate::fetch::{Fetch, FetchRequest, good};
 use crate::issuer_keys::IssuerKeys;
 
-/// Bytes of the largest description of a provider, or answer with tokens.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
-
 /// How long what a provider says of itself is taken to hold.
 const DISCOVERY_KEPT: Duration = Duration::from_secs(3_600);
 
-/// What a provider says of itself (OpenID Connect Discovery 1.0, section 3).
-/// What is not known is passed over.
-#[derive(Deserialize)]
-struct Discovery {
-    issuer: String,
-    authorization_endpoint: String,
-    token_endpoint: String,
-    jwks_uri: String,
-    token_endpoint_auth_methods_supported: Option<Vec<String>>,
-}
-
-/// The answer of a token endpoint (RFC 6749, section 5).
-#[derive(Deserialize)]
-struct TokenAnswer {
-    id_token: Option<String>,
-    error: Option<String>,
-}
-
 /// What is known of a provider.
 pub(super) struct Known {
-    pub(super) authorization_endpoint: String,
-    token_endpoint: String,
-    /// The secret goes into the form, not into a header.
-    is_by_form: bool,
+    pub(super) says: Description,
     keys: Arc<IssuerKeys>,
     since: Instant,
 }
@@ -78,53 +57,55 @@ impl Provider {
     }
 
     /// What the provider says of itself. Asked for again after an hour, and
-    /// after a failure no sooner than the policy's pause.
+    /// after a failure no sooner than the policy's pause; meanwhile what it said
+    /// before counts, as its keys do.
     pub(super) async fn known(&self) -> Result<Arc<Known>, OidcError> {
-        if let Some(known) = self.kept() {
+        if let Some(known) = self.kept(DISCOVERY_KEPT) {
             return Ok(known);
         }
         let _asking = self.asking.lock().await;
-        if let Some(known) = self.kept() {
+        if let Some(known) = self.kept(DISCOVERY_KEPT) {
             return Ok(known);
         }
+        let before = self.kept(Duration::from_millis(self.policy.max_stale_ms));
         let pause = Duration::from_millis(self.policy.pause_ms);
         if self.state().failed.is_some_and(|failed| failed.elapsed() < pause) {
-            return Err(OidcError::Provider("it could not be asked just now".to_owned()));
+            let just_now = || OidcError::Provider("it could not be asked just now".to_owned());
+            return before.ok_or_else(just_now);
         }
         // Before the first answer: who is dropped here has tried, too.
         self.state().failed = Some(Instant::now());
-        let known = Arc::new(self.discover().await?);
-        *self.state() = State { known: Some(Arc::clone(&known)), failed: None };
-        Ok(known)
+        match self.discover(before.as_deref()).await {
+            Ok(known) => {
+                let known = Arc::new(known);
+                *self.state() = State { known: Some(Arc::clone(&known)), failed: None };
+                Ok(known)
+            }
+            Err(error) => {
+                warn!(provider = self.options.name, %error, "a provider cannot be asked");
+                before.ok_or(error)
+            }
+        }
     }
 
-    fn kept(&self) -> Option<Arc<Known>> {
-        self.state().known.clone().filter(|known| known.since.elapsed() < DISCOVERY_KEPT)
+    /// What the provider said so long ago at most.
+    fn kept(&self, age: Duration) -> Option<Arc<Known>> {
+        self.state().known.clone().filter(|known| known.since.elapsed() < age)
     }
 
-    async fn discover(&self) -> Result<Known, OidcError> {
-        let issuer = &self.options.issuer;
+    async fn discover(&self, before: Option<&Known>) -> Result<Known, OidcError> {
+        let ProviderOptions { issuer, tenants, .. } = &self.options;
         let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let body = good(self.ask(FetchRequest::get(&url, MAX_ANSWER_BYTES)).await?)?;
-        let read: Discovery = serde_json::from_slice(&body).map_err(|_| {
-            OidcError::Provider("what it says of itself is no description".to_owned())
-        })?;
-        if read.issuer != *issuer {
-            return Err(OidcError::Provider(format!("says that it is {:?}", read.issuer)));
-        }
-        let methods = read.token_endpoint_auth_methods_supported;
-        let has = |methods: &Vec<String>, name: &str| methods.iter().any(|method| method == name);
-        let is_by_form = methods.is_some_and(|methods| {
-            !has(&methods, "client_secret_basic") && has(&methods, "client_secret_post")
-        });
-        let keys = IssuerKeys::new(issuer, &read.jwks_uri, self.policy, Arc::clone(&self.fetch));
-        Ok(Known {
-            authorization_endpoint: read.authorization_endpoint,
-            token_endpoint: read.token_endpoint,
-            is_by_form,
-            keys,
-            since: Instant::now(),
-        })
+        let says = Description::read(&body, issuer, !tenants.is_empty())?;
+        // Keys stay, with the pauses between their fetches, while they are where
+        // they were.
+        let same = before.filter(|before| before.says.jwks_uri == says.jwks_uri);
+        let keys = same.map_or_else(
+            || IssuerKeys::new(issuer, &says.jwks_uri, self.policy, Arc::clone(&self.fetch)),
+            |before| Arc::clone(&before.keys),
+        );
+        Ok(Known { says, keys, since: Instant::now() })
     }
 
     /// Turns a code into what the ID token says, which is of this sign-in.
@@ -140,13 +121,7 @@ impl Provider {
         let known = self.known().await?;
         let request = self.token_request(&known, code, verifier, callback);
         let answer = self.ask(request).await?;
-        let read: TokenAnswer = serde_json::from_slice(&answer.body)
-            .map_err(|_| OidcError::Provider(format!("status {}", answer.status)))?;
-        if let Some(error) = read.error {
-            return Err(OidcError::Refused(short(&error)));
-        }
-        let token = read.id_token.filter(|_| answer.status == 200);
-        let token = token.ok_or_else(|| OidcError::Provider("gives no ID token".to_owned()))?;
+        let token = id_token(answer.status, &answer.body)?;
         self.judge(&known, &token, nonce, signatures, now_s).await
     }
 
@@ -158,20 +133,45 @@ impl Provider {
         signatures: &(dyn Signatures + Send + Sync),
         now_s: u64,
     ) -> Result<IdToken, OidcError> {
-        let kid = Unverified::read(token)?.kid.unwrap_or_default();
+        let Unverified { issuer, kid } = Unverified::read(token)?;
+        if !self.lets_in(&known.says.issuer, &issuer) {
+            return Err(TokenError::WrongIssuer.into());
+        }
+        let kid = kid.unwrap_or_default();
         known.keys.prepare(&kid).await;
         let policy = ExternalIssuer {
-            issuer: self.options.issuer.clone(),
+            issuer,
             audience: self.options.client_id.clone(),
             leeway_s: self.leeway_s,
             subjects: Subjects::Computed,
             // It lets nobody do anything here.
             role: Role::Visitor,
         };
-        let judged =
-            known.keys.judge(&kid, |jwks| policy.verify_id_token(token, jwks, signatures, now_s));
-        let said = judged.unwrap_or(Err(avvy_auth::TokenError::KeysAway))?;
+        let judged = known.keys.judge(&kid, |jwks| {
+            let of = jwks.issuer_of(&kid);
+            match of.is_none_or(|of| known.says.issuer.is_signed_by(of, &policy.issuer)) {
+                true => policy.verify_id_token(token, jwks, signatures, now_s),
+                false => Err(TokenError::WrongIssuer),
+            }
+        });
+        let said = judged.unwrap_or(Err(TokenError::KeysAway))?;
+        if known
+            .says
+            .issuer
+            .tenant(&said.issuer)
+            .is_some_and(|of| said.tenant.as_deref() != Some(of))
+        {
+            return Err(TokenError::WrongIssuer.into());
+        }
         if said.is_of(nonce) { Ok(said) } else { Err(OidcError::WrongNonce) }
+    }
+
+    /// Whether the accounts of an issuer sign in: of the provider, or of those of
+    /// its tenants that the settings name.
+    fn lets_in(&self, provider: &IssuerName, issuer: &str) -> bool {
+        let is_named =
+            |tenant: &str| self.options.tenants.iter().any(|it| it == "*" || it == tenant);
+        provider.is(issuer) && provider.tenant(issuer).is_none_or(is_named)
     }
 
     fn token_request(
@@ -189,11 +189,11 @@ impl Provider {
             ("code_verifier", verifier),
         ];
         let mut authorization = None;
-        if client_secret.is_empty() || known.is_by_form {
+        if client_secret.is_empty() || known.says.is_by_form {
             pairs.push(("client_id", client_id));
         }
         if !client_secret.is_empty() {
-            if known.is_by_form {
+            if known.says.is_by_form {
                 pairs.push(("client_secret", client_secret));
             } else {
                 // RFC 6749, section 2.3.1: each is encoded as in a form before.
@@ -202,7 +202,7 @@ impl Provider {
             }
         }
         FetchRequest {
-            url: known.token_endpoint.clone(),
+            url: known.says.token_endpoint.clone(),
             form: Some(form(&pairs)),
             authorization,
             max_bytes: MAX_ANSWER_BYTES,
@@ -218,9 +218,4 @@ impl Provider {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What a provider says, as far as it is told on.
-pub(super) fn short(said: &str) -> String {
-    said.chars().filter(|letter| letter.is_ascii_graphic()).take(64).collect()
 }

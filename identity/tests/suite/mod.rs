@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 mod keys;
+pub mod provider;
 mod races;
 mod sessions;
 mod users;
@@ -15,8 +16,8 @@ use std::sync::{Arc, Mutex};
 use avvy_auth::wallet::{Address, Site};
 use avvy_auth::{Claims, Issuer, Keys, Policy, Revocation, Revoked, TokenError};
 use avvy_identity::{
-    Asker, ExternalTokens, Identity, IdentityError, IdentityOptions, Parts, Revocations, Signed,
-    Tokens, Wanted,
+    Asker, ExternalTokens, Identity, IdentityError, IdentityOptions, Oidc, Parts, Revocations,
+    Signed, Tokens, Wanted,
 };
 use avvy_model::{Code, UserId};
 use avvy_persistence::BoxFuture;
@@ -68,6 +69,19 @@ impl Kit {
     }
 
     pub fn with(records: Arc<dyn Records>, tune: impl FnOnce(&mut IdentityOptions)) -> Self {
+        Self::made(records, None, tune)
+    }
+
+    /// With accounts elsewhere, too.
+    pub fn by_accounts(records: Arc<dyn Records>, oidc: Oidc) -> Self {
+        Self::made(records, Some(oidc), |_| {})
+    }
+
+    fn made(
+        records: Arc<dyn Records>,
+        oidc: Option<Oidc>,
+        tune: impl FnOnce(&mut IdentityOptions),
+    ) -> Self {
         let policy = Policy { issuer: "test".to_owned(), audience: "test".to_owned(), leeway_s: 5 };
         let issuer = Issuer::new(Keys::generate([7; 32]), policy);
         let revoked = Arc::<Memory>::default();
@@ -88,7 +102,7 @@ impl Kit {
             issuer: issuer.clone(),
             revocations: revoked.clone(),
             external: ExternalTokens::none(),
-            oidc: None,
+            oidc,
             options,
         };
         Self { identity: Identity::new(parts), records, revoked, issuer }

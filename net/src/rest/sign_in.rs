@@ -6,7 +6,7 @@
 
 use avvy_actors::Limit;
 use avvy_auth::wallet::Address;
-use avvy_identity::{Asker, IdentityError, Signed, Tokens, Wanted};
+use avvy_identity::{Asker, IdentityError, OidcError, Signed, Tokens, Wanted};
 use avvy_model::Code;
 use avvy_protocol::rest::{
     AskChallenge, ChallengeBody, DevelopmentSignIn, RefreshBody, SignInBody, SignInsBody,
@@ -310,8 +310,8 @@ impl From<IdentityError> for Failure {
             None => Self::new(error.code()),
         };
         match error {
-            // What has failed within is for the log.
-            IdentityError::Store(_) => failure,
+            // What has failed within, or at a provider, is for the log.
+            IdentityError::Store(_) | IdentityError::Oidc(OidcError::Provider(_)) => failure,
             error => failure.details(error.to_string()),
         }
     }

@@ -132,6 +132,9 @@ pub struct OidcProvider {
     pub name: String,
     /// Its issuer.
     pub issuer: String,
+    /// Of one with tenants: the ids of those whose accounts sign in, or `*`.
+    #[serde(default)]
+    pub tenants: Vec<String>,
     /// By what it knows this server.
     pub client_id: String,
     /// The secret that goes with it.
@@ -315,11 +318,19 @@ impl OidcProvider {
         if !is_asked_safely(&self.issuer) {
             return Some("issuer must be https, or http on this machine");
         }
+        if self.tenants.len() > MAX_LISTED || !self.tenants.iter().all(|it| is_tenant(it)) {
+            return Some("tenants must be UUIDs in small letters, or *");
+        }
         if self.client_id.is_empty() {
             return Some("client_id must not be empty");
         }
         None
     }
+}
+
+/// Whether it is the id of a tenant, in its one form, or stands for all.
+fn is_tenant(text: &str) -> bool {
+    text == "*" || uuid::Uuid::try_parse(text).is_ok_and(|id| id.to_string() == text)
 }
 
 /// Whether a browser can be sent there: an address with its scheme, which runs no
