@@ -33,12 +33,15 @@ pub enum IdentityError {
     /// A signed message proves nothing.
     #[error(transparent)]
     Proof(#[from] ProofError),
-    /// A wallet is not attached or detached.
+    /// A wallet, or an account elsewhere, is not attached or detached.
     #[error(transparent)]
     Wallet(#[from] WalletError),
-    /// The wallet signs in another user.
-    #[error("the wallet is another user's")]
-    WalletTaken,
+    /// It signs in another user.
+    #[error("it is another user's")]
+    WayTaken,
+    /// Who asks has not signed in just now.
+    #[error("only who has signed in just now can do this")]
+    NotJustNow,
     /// A refresh token does not count.
     #[error(transparent)]
     Refresh(#[from] RefreshError),
@@ -72,7 +75,8 @@ impl IdentityError {
             Self::LockedOut(_) => Code::RateLimited,
             Self::Proof(error) => error.code(),
             Self::Wallet(error) => error.code(),
-            Self::WalletTaken => Code::Exists,
+            Self::WayTaken => Code::Exists,
+            Self::NotJustNow => Code::Forbidden,
             Self::Refresh(error) => error.code(),
             Self::SignedOut => Code::TokenRevoked,
             Self::NotRevoked(code) => *code,

@@ -16,6 +16,7 @@
 //! | `oidc_tickets` | hash of a ticket | one that has come back |
 //! | `key_rings` | `tokens` | the keys that sign tokens, where servers share them ([`KeyStore`]) |
 
+mod accounts;
 mod challenges;
 mod development;
 mod error;
@@ -42,6 +43,7 @@ use avvy_auth::{Issuer, Revocation};
 use avvy_model::{Code, UserId};
 use avvy_persistence::records::Records;
 
+pub use accounts::Account;
 pub use avvy_persistence::BoxFuture;
 pub use challenges::{Asked, Wanted};
 pub use error::IdentityError;

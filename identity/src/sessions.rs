@@ -246,6 +246,26 @@ impl Identity {
         }
     }
 
+    /// Holds a token to be of a sign-in that began as long ago at most as a wallet
+    /// has time to answer, by a way that is still its user's.
+    ///
+    /// # Errors
+    /// `NotJustNow`.
+    pub(crate) async fn signed_in_just_now(
+        &self,
+        claims: &Claims,
+        now_s: u64,
+    ) -> Result<(), IdentityError> {
+        let session = claims.session.ok_or(IdentityError::NotJustNow)?;
+        let found = self.stored.fresh(&FAMILIES, session.into(), now_s).await?;
+        let kept = Kept::read(&*found.ok_or(IdentityError::NotJustNow)?)?;
+        let age_s = now_s.saturating_sub(kept.family.started_s());
+        let is_theirs = kept.family.user() == claims.user
+            && self.ways_of(claims.user, now_s).await?.has(&kept.by);
+        let is_young = age_s <= self.options().challenge_lifetime_s;
+        if is_theirs && is_young { Ok(()) } else { Err(IdentityError::NotJustNow) }
+    }
+
     /// Ends every sign-in and every token of a user that there is now.
     ///
     /// # Errors
@@ -268,10 +288,9 @@ impl Identity {
     pub(crate) async fn end_sessions_by(
         &self,
         user: UserId,
-        way: &Way,
+        by: &str,
         now_s: u64,
     ) -> Result<(), IdentityError> {
-        let by = way.key();
         for (session, kept) in self.families(user, now_s).await? {
             if kept.by == by {
                 self.end(user, session, now_s).await?;

@@ -56,7 +56,7 @@ impl Identity {
     /// Lets the wallet that has signed so sign in this user.
     ///
     /// # Errors
-    /// `Proof`, `Wallet`, `WalletTaken`, `LockedOut`, `NotOffered`.
+    /// `Proof`, `Wallet`, `WayTaken`, `LockedOut`, `NotOffered`.
     pub async fn attach_wallet(
         &self,
         user: UserId,
@@ -68,7 +68,8 @@ impl Identity {
         let outcome = self.prove(Wanted::Attach(user), signed, asker.now_s).await;
         let wallet =
             self.inner.guard.count(&account, asker, || signed.is_by_its_wallet(), outcome)?;
-        Ok(self.attach(user, wallet, asker.now_s).await?.iter().collect())
+        let ways = self.attach(user, &Way::Wallet(wallet), &short(wallet), asker.now_s).await?;
+        Ok(ways.wallets().iter().collect())
     }
 
     /// Has a wallet sign in this user no more, as one of the user's wallets has
@@ -87,9 +88,8 @@ impl Identity {
         self.inner.guard.check(&account, asker)?;
         let outcome = self.may_detach(user, wallet, signed, asker.now_s).await;
         self.inner.guard.count(&account, asker, || signed.is_by_its_wallet(), outcome)?;
-        let left = self.detach(user, wallet, asker.now_s).await?;
-        self.end_sessions_by(user, &Way::Wallet(wallet), asker.now_s).await?;
-        Ok(left.iter().collect())
+        let left = self.detach(user, &Way::Wallet(wallet).key(), asker.now_s).await?;
+        Ok(left.wallets().iter().collect())
     }
 
     async fn may_detach(

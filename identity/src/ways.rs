@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use avvy_auth::wallet::{Address, WalletError, Wallets};
+use avvy_auth::wallet::{Address, MAX_WALLETS, WalletError, Wallets};
 use avvy_model::UserId;
 use avvy_persistence::records::{
     Collection, Draft, Expect, Fields, RecordKey, RecordWrite, RefusalReason, Value,
@@ -15,6 +15,7 @@ use avvy_persistence::records::{
 use sha3::{Digest, Sha3_256};
 use uuid::Uuid;
 
+use crate::accounts::ACCOUNT;
 use crate::stored::{TRIES, damaged, user_key};
 use crate::users::{USERS, User};
 use crate::{Identity, IdentityError};
@@ -24,6 +25,9 @@ pub(crate) static WAYS_OF: Collection = Collection { name: "ways_of", indexes: &
 
 /// What the key of a wallet begins with.
 const WALLET: &str = "wallet:";
+
+/// Accounts elsewhere of one user.
+const MAX_ACCOUNTS: usize = 16;
 
 /// A way to sign in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,7 +50,7 @@ impl Way {
     pub(crate) fn key(&self) -> String {
         match self {
             Self::Wallet(address) => format!("{WALLET}{address}"),
-            Self::Account { issuer, subject } => format!("account:{}", digest(&[issuer, subject])),
+            Self::Account { issuer, subject } => format!("{ACCOUNT}{}", digest(&[issuer, subject])),
             Self::Development(name) => format!("development:{}", digest(&[name])),
         }
     }
@@ -110,8 +114,42 @@ impl WaysOf {
         wallets
     }
 
-    fn has_other_than_wallets(&self) -> bool {
-        self.keys.iter().any(|key| !key.starts_with(WALLET))
+    /// The keys of those that are accounts elsewhere.
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(String::as_str).filter(|key| key.starts_with(ACCOUNT))
+    }
+
+    /// Whether there is one of this key.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.keys.contains(key)
+    }
+
+    fn attach(&mut self, way: &Way) -> Result<(), WalletError> {
+        if self.has(&way.key()) {
+            return Err(WalletError::Attached);
+        }
+        let (wallets, accounts) = (self.wallets().iter().count(), self.accounts().count());
+        let is_full = match way {
+            Way::Wallet(_) => wallets >= MAX_WALLETS,
+            Way::Account { .. } => accounts >= MAX_ACCOUNTS,
+            Way::Development(_) => false,
+        };
+        if is_full {
+            return Err(WalletError::TooMany);
+        }
+        self.keys.insert(way.key());
+        Ok(())
+    }
+
+    fn detach(&mut self, key: &str) -> Result<(), WalletError> {
+        if !self.has(key) {
+            return Err(WalletError::NotAttached);
+        }
+        if self.keys.len() == 1 {
+            return Err(WalletError::OnlyWay);
+        }
+        self.keys.remove(key);
+        Ok(())
     }
 
     fn write(&self, user: UserId) -> RecordWrite {
@@ -175,49 +213,49 @@ impl Identity {
         Ok(WaysOf { keys, version: Some(record.version) })
     }
 
-    /// Lets a wallet sign in this user, who is made if there is no record of
-    /// them.
+    /// Lets a way sign in this user, who is made, with this name, if there is no
+    /// record of them. All ways of the user then.
     pub(crate) async fn attach(
         &self,
         user: UserId,
-        address: Address,
+        way: &Way,
+        name: &str,
         now_s: u64,
-    ) -> Result<Wallets, IdentityError> {
-        let way = Way::Wallet(address);
-        self.ensure_user(user, &short(address), now_s).await?;
+    ) -> Result<WaysOf, IdentityError> {
+        self.ensure_user(user, name, now_s).await?;
         for _ in 0..TRIES {
             let mut ways = self.ways_of(user, now_s).await?;
-            let mut wallets = ways.wallets();
-            wallets.attach(address)?;
-            if self.holder(&way, now_s).await?.is_some_and(|held| held.user != user) {
-                return Err(IdentityError::WalletTaken);
+            ways.attach(way)?;
+            if self.holder(way, now_s).await?.is_some_and(|held| held.user != user) {
+                return Err(IdentityError::WayTaken);
             }
-            ways.keys.insert(way.key());
             let create = RecordWrite::create(&WAYS_IN, way.record_key(), way.draft(user, now_s));
             match self.stored.commit(vec![create, ways.write(user)], now_s).await? {
-                Ok(_) => return Ok(wallets),
+                Ok(_) => return Ok(ways),
                 Err(refusal) => expect_conflict(&refusal.reason)?,
             }
         }
         Err(IdentityError::Unavailable("others change this user all the time"))
     }
 
-    /// Has a wallet sign in this user no more.
+    /// Has the way of this key sign in this user no more, and ends what it began.
+    /// All ways of the user then.
     pub(crate) async fn detach(
         &self,
         user: UserId,
-        address: Address,
+        key: &str,
         now_s: u64,
-    ) -> Result<Wallets, IdentityError> {
-        let way = Way::Wallet(address);
+    ) -> Result<WaysOf, IdentityError> {
         for _ in 0..TRIES {
             let mut ways = self.ways_of(user, now_s).await?;
-            let mut wallets = ways.wallets();
-            wallets.detach(address, ways.has_other_than_wallets())?;
-            ways.keys.remove(&way.key());
-            let delete = RecordWrite::delete(&WAYS_IN, way.record_key(), Expect::Present);
+            ways.detach(key)?;
+            let record = RecordKey::new(key).ok_or(WalletError::NotAttached)?;
+            let delete = RecordWrite::delete(&WAYS_IN, record, Expect::Present);
             match self.stored.commit(vec![delete, ways.write(user)], now_s).await? {
-                Ok(_) => return Ok(wallets),
+                Ok(_) => {
+                    self.end_sessions_by(user, key, now_s).await?;
+                    return Ok(ways);
+                }
                 Err(refusal) => expect_conflict(&refusal.reason)?,
             }
         }

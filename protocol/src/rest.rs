@@ -34,8 +34,8 @@ pub use rights::{
     StandingBody, verb_names,
 };
 pub use sign_in::{
-    AskChallenge, ChallengeBody, DevelopmentSignIn, ProvidersBody, RefreshBody, SignInBody,
-    SignInsBody, SignedBody, TicketBody, TokensBody, WalletsBody,
+    AccountBody, AccountsBody, AskChallenge, ChallengeBody, DevelopmentSignIn, ProvidersBody,
+    RefreshBody, SignInBody, SignInsBody, SignedBody, TicketBody, TokensBody, WalletsBody,
 };
 pub use submit::{EditOutcome, EditResult, SubmitEdits, SubmitResponse, decode_submit};
 pub use things::{

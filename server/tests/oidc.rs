@@ -72,6 +72,7 @@ fn server(provider: &Provider, client: &str, directory: &tempfile::TempDir) -> S
     let settings = [
         ("AVVY_AUTH_PROVIDERS", providers.as_str()),
         ("AVVY_AUTH_PUBLIC_URL", PUBLIC),
+        ("AVVY_AUTH_DEVELOPMENT_SIGN_IN", "true"),
         ("AVVY_AUTH_REDIRECTS", "['https://app.example/back', 'https://app.example/?page=in']"),
     ];
     Server::start_with(&directory.path().join("data"), &settings)
@@ -219,6 +220,45 @@ fn an_account_elsewhere_signs_in_the_same_user_each_time() {
         assert!(status == 200 && sessions.contains(&provider.issuer), "{sessions}");
         assert_eq!(server.drain().code(), Some(0));
     }
+}
+
+#[test]
+fn an_account_comes_to_a_user_and_goes() {
+    let (provider, directory) = (Provider::start(), tempfile::tempdir().unwrap());
+    let server = server(&provider, "avvyland", &directory);
+    let ask = |method: &str, path: &str, token: &str| {
+        let (status, body) = server.request(method, &format!("/api/v1/auth/{path}"), token);
+        (status, serde_json::from_str::<Value>(&body).unwrap())
+    };
+    let ticket = || {
+        let back = Browser::new(&server).follow(&begin(APP, &challenge()), &[APP]);
+        param(&back, "ticket").unwrap()
+    };
+    let (_, ada) = server.post("/api/v1/auth/dev", &json!({"name": "ada"}));
+    let token = ada["access_token"].as_str().unwrap();
+    let attach = |ticket: &str, token: &str| {
+        let body = json!({"ticket": ticket, "verifier": VERIFIER});
+        server.post_as("/api/v1/auth/accounts", &body, token)
+    };
+    let (status, all) = attach(&ticket(), token);
+    assert_eq!((status, all["accounts"][0]["issuer"].as_str()), (200, Some(&*provider.issuer)));
+    assert_eq!(ask("GET", "accounts", token), (200, all.clone()));
+    let (_, by_account) = redeem(&server, &ticket(), VERIFIER);
+    assert_eq!((&by_account["user"], &by_account["is_new"]), (&ada["user"], &json!(false)));
+    // Nobody else has it, or takes it away.
+    let (_, bob) = server.post("/api/v1/auth/dev", &json!({"name": "bob"}));
+    let bob = bob["access_token"].as_str().unwrap();
+    assert_eq!(attach(&ticket(), bob).0, 409);
+    assert_eq!(attach("made up", bob).0, 403);
+    let path = format!("accounts/{}", all["accounts"][0]["id"].as_str().unwrap());
+    assert_eq!(ask("DELETE", &path, bob).0, 404);
+    assert_eq!(ask("DELETE", "accounts/..%2Fx", token).0, 404);
+    assert_eq!(ask("DELETE", &path, token), (200, json!({"accounts": []})));
+    let ended = by_account["access_token"].as_str().unwrap();
+    assert_eq!(ask("GET", "accounts", ended).0, 401);
+    let (_, by_account) = redeem(&server, &ticket(), VERIFIER);
+    assert_eq!(by_account["is_new"], json!(true), "it is somebody else's now");
+    assert_eq!(server.drain().code(), Some(0));
 }
 
 #[test]

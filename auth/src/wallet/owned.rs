@@ -10,20 +10,20 @@ use super::Address;
 /// Wallets of one user. More would let one account hoard addresses.
 pub const MAX_WALLETS: usize = 16;
 
-/// Why a wallet is not attached or detached.
+/// Why a wallet, or an account elsewhere, is not attached or detached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WalletError {
     /// It is the user's already.
-    #[error("the wallet is attached already")]
+    #[error("it is attached already")]
     Attached,
     /// It is not the user's.
-    #[error("the wallet is not attached")]
+    #[error("it is not attached")]
     NotAttached,
     /// The user has [`MAX_WALLETS`] of them.
-    #[error("the user has as many wallets as one may have")]
+    #[error("the user has as many as one may have")]
     TooMany,
     /// Without it the user could not sign in any more.
-    #[error("the wallet is the user's only way to sign in")]
+    #[error("it is the user's only way to sign in")]
     OnlyWay,
 }
 
@@ -60,23 +60,6 @@ impl Wallets {
         Ok(())
     }
 
-    /// Takes one away, as one of the user's wallets has asked for
-    /// ([`super::Purpose::Detach`]). `has_other_way`: the user can sign in
-    /// without wallets.
-    ///
-    /// # Errors
-    /// When it is not there, or nothing else lets the user in.
-    pub fn detach(&mut self, address: Address, has_other_way: bool) -> Result<(), WalletError> {
-        if !self.has(address) {
-            return Err(WalletError::NotAttached);
-        }
-        if self.0.len() == 1 && !has_other_way {
-            return Err(WalletError::OnlyWay);
-        }
-        self.0.remove(&address);
-        Ok(())
-    }
-
     /// Whether it is the user's.
     pub fn has(&self, address: Address) -> bool {
         self.0.contains(&address)
@@ -93,18 +76,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_keeps_a_way_to_sign_in() {
+    fn a_wallet_is_attached_once() {
         let [one, two] = [1, 2].map(|n| Address::new([n; 20]));
         let mut wallets = Wallets::default();
         assert_eq!(wallets.attach(one), Ok(()));
         assert_eq!(wallets.attach(one), Err(WalletError::Attached));
-        assert_eq!(wallets.detach(two, true), Err(WalletError::NotAttached));
         assert!(wallets.has(one) && !wallets.has(two));
-        assert_eq!(wallets.detach(one, false), Err(WalletError::OnlyWay));
-        assert_eq!(wallets.attach(two), Ok(()));
-        assert_eq!(wallets.detach(one, false), Ok(()));
-        assert_eq!(wallets.iter().collect::<Vec<_>>(), [two]);
-        assert_eq!(wallets.detach(two, true), Ok(()));
+        assert_eq!(wallets.iter().collect::<Vec<_>>(), [one]);
     }
 
     #[test]

@@ -231,6 +231,17 @@ impl Identity {
         verifier: &str,
         asker: &Asker,
     ) -> Result<Tokens, IdentityError> {
+        let (way, name) = self.take_ticket(ticket, verifier, asker).await?;
+        self.sign_in(&way, &name, asker).await
+    }
+
+    /// Whose account a ticket is of, and what people call them.
+    pub(crate) async fn take_ticket(
+        &self,
+        ticket: &str,
+        verifier: &str,
+        asker: &Asker,
+    ) -> Result<(Way, String), IdentityError> {
         // A ticket has no account before it is known.
         let account = format!("ticket:{}", name_of(ticket));
         self.inner.guard.check(&account, asker)?;
@@ -243,7 +254,7 @@ impl Identity {
         ticket: &str,
         verifier: &str,
         asker: &Asker,
-    ) -> Result<Tokens, IdentityError> {
+    ) -> Result<(Way, String), IdentityError> {
         let unknown = OidcError::UnknownTicket;
         let record = self.take_once(&TICKETS, ticket, asker.now_s).await?.ok_or(unknown.clone())?;
         let text = |name: &str| {
@@ -255,7 +266,7 @@ impl Identity {
             return Err(unknown.into());
         }
         let (issuer, subject) = (text("issuer")?.to_owned(), text("subject")?.to_owned());
-        self.sign_in(&Way::Account { issuer, subject }, text("name")?, asker).await
+        Ok((Way::Account { issuer, subject }, text("name")?.to_owned()))
     }
 
     async fn take_flow(&self, state: &str, now_s: u64) -> Result<Arc<Record>, IdentityError> {

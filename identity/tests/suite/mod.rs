@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+mod accounts;
 mod keys;
 pub mod provider;
 mod races;
@@ -32,7 +33,7 @@ pub const NOW_S: u64 = 1_800_000_000;
 /// Runs every case on records of its own.
 pub async fn run(fresh: impl AsyncFn() -> Arc<dyn Records>) {
     users::run(&Kit::new(fresh().await)).await;
-    let all = [sessions::CASES, wallets::CASES, keys::CASES, races::CASES];
+    let all = [accounts::CASES, sessions::CASES, wallets::CASES, keys::CASES, races::CASES];
     for case in all.into_iter().flatten() {
         case(Kit::new(fresh().await)).await;
     }

@@ -126,7 +126,7 @@ async fn a_wallet_is_one_users(kit: Kit) {
         let signed = kit.ask(&wallet, Wanted::Attach(user)).await;
         kit.identity.attach_wallet(user, &signed, &at(NOW_S)).await
     };
-    assert_eq!(attach(ada).await, Err(IdentityError::WalletTaken));
+    assert_eq!(attach(ada).await, Err(IdentityError::WayTaken));
     assert_eq!(attach(owner).await, Err(IdentityError::Wallet(WalletError::Attached)));
     // Two who want the same wallet at once: one has it.
     let new = Wallet::new(2);

@@ -1,15 +1,18 @@
 //! `/api/v1/auth/oidc`: signing in by an account elsewhere. A browser goes
-//! through here twice, and is answered with where it goes next.
+//! through here twice, and is answered with where it goes next. And
+//! `/api/v1/auth/accounts`: which accounts sign in the caller.
 
-use avvy_identity::CameBack;
+use avvy_actors::Verb;
+use avvy_identity::{Account, CameBack};
 use avvy_model::Code;
-use avvy_protocol::rest::{ProvidersBody, TicketBody, TokensBody};
+use avvy_protocol::rest::{AccountBody, AccountsBody, ProvidersBody, TicketBody, TokensBody};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use super::auth::Caller;
 use super::body::{Named, Payload, body};
 use super::edge::Arrival;
 use super::route::{Kind, Param, Route};
@@ -25,6 +28,10 @@ const COOKIE: &str = "avvyland_sign_in";
 const COOKIE_PATH: &str = "/api/v1/auth/oidc";
 
 pub(super) fn routes() -> Vec<Route> {
+    [flow_routes(), account_routes()].concat()
+}
+
+fn flow_routes() -> Vec<Route> {
     // All of them together fit into a head.
     let param = |name, meaning| Param { name, meaning, kind: Kind::Text(2_048) };
     let provider = || param("provider", "Its name, as the list has it.");
@@ -57,6 +64,25 @@ pub(super) fn routes() -> Vec<Route> {
             .takes::<TicketBody>()
             .answers::<TokensBody>(StatusCode::OK, "Tokens of the user.")
             .fails(&[Code::NotFound, Code::ProofInvalid, Code::Damaged]),
+    ]
+}
+
+fn account_routes() -> Vec<Route> {
+    let all = "The accounts elsewhere that sign in the caller.";
+    vec![
+        Route::get("/auth/accounts", accounts, all)
+            .answers::<AccountsBody>(StatusCode::OK, "All of them.")
+            .fails(&[Code::Damaged]),
+        Route::post("/auth/accounts", attach, "Has an account elsewhere sign in the caller.")
+            .unkeyed()
+            .takes::<TicketBody>()
+            .answers::<AccountsBody>(StatusCode::OK, all)
+            .fails(&[Code::Forbidden, Code::ProofInvalid, Code::Exists, Code::Damaged]),
+        Route::delete("/auth/accounts/{id}", detach, "Has it do so no more.")
+            .unkeyed()
+            .reads(&[Param { name: "id", meaning: "The account.", kind: Kind::Text(64) }])
+            .answers::<AccountsBody>(StatusCode::OK, all)
+            .fails(&[Code::NotFound, Code::Forbidden, Code::Damaged]),
     ]
 }
 
@@ -118,6 +144,49 @@ async fn redeem(
     let asker = asker(&arrival, &headers);
     let tokens = app.identity.redeem_ticket(&ticket, &verifier, &asker).await?;
     Ok(secret(&arrival, &tokens_body(tokens)))
+}
+
+async fn accounts(
+    State(app): State<App>,
+    Caller(claims): Caller,
+    arrival: Arrival,
+) -> Result<Response, Failure> {
+    app.system.account(&claims).take(Verb::Page)?;
+    let accounts = app.identity.accounts(claims.user, unix_s()).await?;
+    Ok(arrival.reply(StatusCode::OK, &accounts_body(accounts)))
+}
+
+async fn attach(
+    State(app): State<App>,
+    Caller(claims): Caller,
+    arrival: Arrival,
+    headers: HeaderMap,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    take(&app, &arrival, OpenVerb::SignIn)?;
+    let TicketBody { ticket, verifier } = body(&app, &payload)?;
+    let asker = asker(&arrival, &headers);
+    let accounts = app.identity.attach_account(claims.user, &ticket, &verifier, &asker).await?;
+    Ok(arrival.reply(StatusCode::OK, &accounts_body(accounts)))
+}
+
+async fn detach(
+    State(app): State<App>,
+    Caller(claims): Caller,
+    arrival: Arrival,
+    Named(id): Named,
+) -> Result<Response, Failure> {
+    app.system.account(&claims).take(Verb::Refresh)?;
+    let accounts = app.identity.detach_account(&claims, &id, unix_s()).await?;
+    Ok(arrival.reply(StatusCode::OK, &accounts_body(accounts)))
+}
+
+fn accounts_body(accounts: Vec<Account>) -> AccountsBody {
+    let body = |one: Account| {
+        let Account { id, issuer, attached_s } = one;
+        AccountBody { id, issuer, attached: attached_s }
+    };
+    AccountsBody { accounts: accounts.into_iter().map(body).collect() }
 }
 
 fn malformed(rejection: QueryRejection) -> Failure {

@@ -67,6 +67,26 @@ pub struct TicketBody {
     pub verifier: String,
 }
 
+/// An account elsewhere that signs in the caller.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AccountBody {
+    /// Names it: 64 hexadecimal digits.
+    pub id: String,
+    /// Whose account it is.
+    pub issuer: String,
+    /// Since when, in Unix seconds.
+    pub attached: u64,
+}
+
+/// The accounts elsewhere that sign in the caller.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AccountsBody {
+    /// All of them.
+    pub accounts: Vec<AccountBody>,
+}
+
 /// The providers whose accounts sign in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

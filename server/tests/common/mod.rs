@@ -164,8 +164,17 @@ impl Server {
 
     /// A request with JSON by whoever has no token: status and body.
     pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let json = "content-type: application/json\r\n";
-        let (status, body) = self.send("POST", path, json, &body.to_string());
+        self.post_with(path, body, "")
+    }
+
+    /// The same by whoever has this token.
+    pub fn post_as(&self, path: &str, body: &Value, token: &str) -> (u16, Value) {
+        self.post_with(path, body, &format!("authorization: Bearer {token}\r\n"))
+    }
+
+    fn post_with(&self, path: &str, body: &Value, headers: &str) -> (u16, Value) {
+        let headers = format!("content-type: application/json\r\n{headers}");
+        let (status, body) = self.send("POST", path, &headers, &body.to_string());
         (status, serde_json::from_str(&body).unwrap_or(Value::Null))
     }
 
@@ -175,7 +184,7 @@ impl Server {
         let length = body.len();
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nhost: test\r\naccept: application/json\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\naccept: application/json\r\n\
              {headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
         )
         .unwrap();

@@ -9,11 +9,11 @@ use avvy_model::{
 };
 use avvy_protocol::json;
 use avvy_protocol::rest::{
-    AskChallenge, BraneBody, BranePage, ChallengeBody, CreateBrane, DevelopmentSignIn, EditOutcome,
-    EditResult, ErrorMessageResponse, Format, GrantBody, HealthBody, ObjectBody, ObjectPage,
-    OpenBraneBody, ProvidersBody, RefreshBody, RegionBody, RevokeTokens, RevokedBody, RightsBody,
-    SignInBody, SignInsBody, SignedBody, StatusBody, SubmitResponse, TicketBody, TokensBody,
-    WalletsBody, encode,
+    AccountBody, AccountsBody, AskChallenge, BraneBody, BranePage, ChallengeBody, CreateBrane,
+    DevelopmentSignIn, EditOutcome, EditResult, ErrorMessageResponse, Format, GrantBody,
+    HealthBody, ObjectBody, ObjectPage, OpenBraneBody, ProvidersBody, RefreshBody, RegionBody,
+    RevokeTokens, RevokedBody, RightsBody, SignInBody, SignInsBody, SignedBody, StatusBody,
+    SubmitResponse, TicketBody, TokensBody, WalletsBody, encode,
 };
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -36,6 +36,8 @@ const AT_S: u64 = 1_795_487_000;
 /// The example of a schema, by its name.
 pub(super) fn of(schema: &str) -> Option<Json> {
     Some(match schema {
+        "AccountBody" => json(&account()),
+        "AccountsBody" => json(&AccountsBody { accounts: vec![account()] }),
         "AskChallenge" => json(&AskChallenge {
             address: WALLET.to_owned(),
             chain_id: Some(1),
@@ -100,6 +102,14 @@ pub(super) fn of(schema: &str) -> Option<Json> {
         "WalletsBody" => json(&WalletsBody { wallets: vec![WALLET.to_owned()] }),
         _ => return things::of(schema).or_else(|| portals::of(schema)),
     })
+}
+
+fn account() -> AccountBody {
+    AccountBody {
+        id: "5a".repeat(32),
+        issuer: "https://accounts.google.com".to_owned(),
+        attached: AT_S,
+    }
 }
 
 fn sign_in() -> SignInBody {

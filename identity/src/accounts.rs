@@ -1,0 +1,97 @@
+//! The accounts elsewhere by which a user signs in.
+
+use std::collections::BTreeMap;
+
+use avvy_auth::Claims;
+use avvy_auth::wallet::WalletError;
+use avvy_model::UserId;
+use avvy_persistence::records::{Record, RecordKey};
+
+use crate::stored::damaged;
+use crate::ways::WAYS_IN;
+use crate::{Asker, Identity, IdentityError};
+
+/// What the key of such a way begins with.
+pub(crate) const ACCOUNT: &str = "account:";
+
+/// An account elsewhere that signs in a user.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// Names it here: 64 hexadecimal digits.
+    pub id: String,
+    /// Whose account it is, such as `https://accounts.google.com`.
+    pub issuer: String,
+    /// Since when it signs in the user, in Unix seconds.
+    pub attached_s: u64,
+}
+
+impl Account {
+    fn read(key: &str, record: &Record) -> Result<Self, IdentityError> {
+        let read = || {
+            let id = key.strip_prefix(ACCOUNT)?.to_owned();
+            let issuer = record.body.text("label")?.to_owned();
+            Some(Self { id, issuer, attached_s: record.body.time("created")? })
+        };
+        read().ok_or_else(|| damaged(&WAYS_IN, &record.key))
+    }
+}
+
+impl Identity {
+    /// The accounts elsewhere that sign in a user.
+    ///
+    /// # Errors
+    /// As the store has them.
+    pub async fn accounts(&self, user: UserId, now_s: u64) -> Result<Vec<Account>, IdentityError> {
+        let ways = self.ways_of(user, now_s).await?;
+        let keys: BTreeMap<&str, RecordKey> =
+            ways.accounts().filter_map(|key| Some((key, RecordKey::new(key)?))).collect();
+        let found = self.records().get_many(&WAYS_IN, keys.values().cloned().collect(), now_s);
+        let mut accounts = Vec::new();
+        for (key, found) in keys.into_keys().zip(found.await?) {
+            // One that was detached meanwhile is not there any more.
+            if let Some(record) = found? {
+                accounts.push(Account::read(key, &record)?);
+            }
+        }
+        Ok(accounts)
+    }
+
+    /// Lets the account that a ticket is of sign in this user.
+    ///
+    /// # Errors
+    /// `Oidc`, `Way`, `WayTaken`, `LockedOut`.
+    pub async fn attach_account(
+        &self,
+        user: UserId,
+        ticket: &str,
+        verifier: &str,
+        asker: &Asker,
+    ) -> Result<Vec<Account>, IdentityError> {
+        let (way, name) = self.take_ticket(ticket, verifier, asker).await?;
+        self.attach(user, &way, &name, asker.now_s).await?;
+        self.accounts(user, asker.now_s).await
+    }
+
+    /// Has an account sign in its user no more; the sign-ins that it began end.
+    /// For who has signed in just now: as long ago at most as a wallet has time
+    /// to answer, by what still signs in the user.
+    ///
+    /// # Errors
+    /// `NotJustNow`, `Wallet`.
+    pub async fn detach_account(
+        &self,
+        claims: &Claims,
+        id: &str,
+        now_s: u64,
+    ) -> Result<Vec<Account>, IdentityError> {
+        let user = claims.user;
+        let key = format!("{ACCOUNT}{id}");
+        if !self.ways_of(user, now_s).await?.has(&key) {
+            return Err(WalletError::NotAttached.into());
+        }
+        self.signed_in_just_now(claims, now_s).await?;
+        self.detach(user, &key, now_s).await?;
+        self.end_sessions_by(user, &key, now_s).await?;
+        self.accounts(user, now_s).await
+    }
+}
