@@ -114,6 +114,44 @@ async fn tokens_of_a_sign_in_open_the_door_and_are_followed_by_others() {
     server.end().await;
 }
 
+/// A page whose own name leads to this machine by now (DNS rebinding) asks in the
+/// browser of whoever develops here, as a proxy does for anybody.
+#[tokio::test]
+async fn only_who_means_this_machine_signs_in_by_a_name() {
+    let server = TestServer::start().await;
+    let mut client = client(&server).await;
+    let body = json!({"name": "ada"}).to_string();
+    let length = body.len();
+    let cases = [
+        ("host: localhost", 200),
+        ("host: LOCALHOST:7878", 200),
+        ("host: 127.0.0.1:7878", 200),
+        ("host: [::1]:7878", 200),
+        ("host: app.localhost", 200),
+        ("host: evil.example", 403),
+        ("host: evil.example:7878", 403),
+        ("host: localhost.evil.example", 403),
+        ("host: 127.0.0.1.evil.example", 403),
+        ("host: 192.0.2.1", 403),
+        ("host: localhost\r\nx-forwarded-for: 192.0.2.1", 403),
+        ("host: localhost\r\nforwarded: for=192.0.2.1", 403),
+    ];
+    for (head, status) in cases {
+        let request = format!(
+            "POST {DEV} HTTP/1.1\r\n{head}\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        );
+        client.say(request.as_bytes()).await;
+        let answer = client.answer("POST").await.unwrap();
+        assert_eq!(answer.status, status, "{head}");
+        if status == 403 {
+            assert_eq!(answer.code(), "forbidden");
+        }
+    }
+    drop(client);
+    server.end().await;
+}
+
 #[tokio::test]
 async fn signing_out_closes_what_is_open() {
     let server = TestServer::start().await;

@@ -4,6 +4,8 @@
 //! counts for a rate of its address besides that of all requests. The rest is
 //! behind [`super::auth::authenticate`] as everything else is.
 
+use std::net::IpAddr;
+
 use avvy_actors::Limit;
 use avvy_auth::wallet::Address;
 use avvy_identity::{Asker, IdentityError, OidcError, Signed, Tokens, Wanted};
@@ -13,6 +15,7 @@ use avvy_protocol::rest::{
     SignedBody, TokensBody, WalletsBody,
 };
 use axum::extract::State;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
@@ -40,7 +43,7 @@ fn open_routes() -> Vec<Route> {
             .unkeyed()
             .takes::<DevelopmentSignIn>()
             .answers::<TokensBody>(StatusCode::OK, tokens)
-            .fails(&[Code::NotFound]),
+            .fails(&[Code::NotFound, Code::Forbidden]),
         Route::post("/auth/challenge", challenge, "What a wallet is to sign.")
             .open()
             .unkeyed()
@@ -152,10 +155,32 @@ async fn for_development(
     payload: Payload,
 ) -> Result<Response, Failure> {
     take(&app, &arrival, OpenVerb::SignIn)?;
+    if !is_meant_for_here(&headers) {
+        let details = "Host: only this machine by its own name, such as localhost, and no proxy";
+        return Err(Failure::new(Code::Forbidden).details(details));
+    }
     let DevelopmentSignIn { name } = body(&app, &payload)?;
     let asker = asker(&arrival, &headers);
     let tokens = app.identity.sign_in_for_development(&name, &asker).await?;
     Ok(secret(&arrival, &tokens_body(tokens)))
+}
+
+/// Whether whoever asks means this machine, and asks it themselves. That only the
+/// loopback is listened to says less: a page elsewhere may have its own name lead
+/// here (DNS rebinding), and a proxy brings anybody.
+fn is_meant_for_here(headers: &HeaderMap) -> bool {
+    let proxies = ["forwarded", "x-forwarded-for", "x-forwarded-host", "via"];
+    let is_passed_on = proxies.into_iter().any(|name| headers.contains_key(name));
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse().ok());
+    !is_passed_on && host.is_some_and(|host: Authority| is_here(host.host()))
+}
+
+fn is_here(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let name = host.to_ascii_lowercase();
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 async fn refresh(

@@ -192,7 +192,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Answer {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n");
+        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
         if let Some(token) = &self.token {
             request += &format!("authorization: Bearer {token}\r\n");
         }
