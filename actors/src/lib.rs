@@ -50,7 +50,7 @@ pub use avvy_flow::lease::LeaseStatus;
 pub use avvy_flow::people::{PeopleStatus, Rate};
 pub use avvy_persistence::WriteCounts;
 pub use avvy_persistence::cache::{CacheStatus, SharedStatus, TierStatus};
-pub use avvy_persistence::{BraneCursor, BraneKind, BranePage, BraneRecord, MAX_NAME_BYTES};
+pub use avvy_persistence::{BraneCursor, BraneKind, BranePage, BraneRecord, Life, MAX_NAME_BYTES};
 pub use config::{SessionConfig, SystemConfig};
 pub use denied::Denied;
 pub use fleet::FleetConfig;

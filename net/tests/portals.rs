@@ -5,6 +5,7 @@
 
 mod common;
 
+use avvy_actors::{BraneRecord, Life};
 use avvy_model::{BraneId, Role, Visibility};
 use avvy_protocol::{FlushItem, ServerMessage, WireChange};
 use common::ws::Ws;
@@ -195,6 +196,68 @@ async fn it_takes_a_right_at_both_ends_and_leaves_nothing_half() {
     guest.token = Some(server.token_for(GUEST, Role::Visitor, 1_000));
     let (status, refused) = guest.json("POST", &path(hall), Some(asked(hall))).await;
     assert_eq!((status, &refused["code"]), (403, &json!("forbidden")));
+    server.end().await;
+}
+
+/// A brane of the owner's that was archived.
+async fn archived(
+    server: &TestServer,
+    visibility: Visibility,
+    successor: Option<BraneId>,
+) -> BraneId {
+    let id = BraneId::new(Uuid::new_v4());
+    archived_as(server, id, visibility, successor).await;
+    id
+}
+
+async fn archived_as(
+    server: &TestServer,
+    id: BraneId,
+    visibility: Visibility,
+    successor: Option<BraneId>,
+) {
+    let life = Life::Archived { since_ms: 1, successor };
+    let record = BraneRecord::new(id, common::ws::user(OWNER), 1);
+    server.system.create_brane(BraneRecord { visibility, life, ..record }).await.unwrap();
+}
+
+/// After a brane is archived a portal leads to what has succeeded it, and says
+/// of the end of the row no more than its record does.
+#[tokio::test]
+async fn a_portal_leads_on_from_an_archived_brane() {
+    let server = TestServer::start().await;
+    let (hall, yard) =
+        (server.brane(Visibility::Public).await, server.brane(Visibility::Public).await);
+    let public = archived(&server, Visibility::Public, None).await;
+    let private = archived(&server, Visibility::Private, None).await;
+    let moved = archived(&server, Visibility::Private, Some(yard)).await;
+    let mut row = yard;
+    let mut ends = Vec::new();
+    for _ in 0..5 {
+        row = archived(&server, Visibility::Public, Some(row)).await;
+        ends.push(row);
+    }
+    let (one, two) = (BraneId::new(Uuid::new_v4()), BraneId::new(Uuid::new_v4()));
+    archived_as(&server, one, Visibility::Public, Some(two)).await;
+    archived_as(&server, two, Visibility::Public, Some(one)).await;
+
+    let mut owner = as_user(&server, OWNER).await;
+    let mut guest = as_user(&server, GUEST).await;
+    for (to, state, brane, for_guest) in [
+        (public, "archived", public, "archived"),
+        (private, "archived", private, "closed"),
+        (moved, "open", yard, "open"),
+        // Four are passed, and not a fifth.
+        (ends[3], "open", yard, "open"),
+        (ends[4], "archived", ends[0], "archived"),
+        (one, "archived", two, "archived"),
+    ] {
+        let (portal, _) = make(&mut owner, hall, json!({"to": {"brane": to.to_string()}})).await;
+        let found = way(&mut owner, hall, &portal).await;
+        assert_eq!((&found["state"], &found["brane"]), (&json!(state), &json!(brane.to_string())));
+        let found = way(&mut guest, hall, &portal).await;
+        assert_eq!(found["state"], json!(for_guest), "{to}");
+    }
     server.end().await;
 }
 

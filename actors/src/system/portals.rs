@@ -2,11 +2,14 @@
 
 use avvy_auth::Claims;
 use avvy_model::{BraneId, Code, Handle, Object, ObjectId, Portal, Transform};
-use avvy_persistence::BraneRecord;
+use avvy_persistence::{BraneRecord, Life};
 
 use super::{System, principal, store_code};
 use crate::Denied;
 use crate::brane::{BraneMsg, Locate, Portals, Question};
+
+/// Archived branes that are passed on the way to where a portal leads.
+const MAX_SUCCESSIONS: usize = 4;
 
 /// An object with its place in the brane.
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub enum Way {
         /// Whether that is a portal which leads back to this one.
         is_two_way: bool,
     },
+    /// To a brane that was archived, and that nothing has succeeded.
+    Archived(BraneId),
     /// Into a brane of another node of the fleet, at this URL: only that can
     /// say more.
     Elsewhere {
@@ -95,18 +100,35 @@ impl System {
         let root = ObjectId::new(brane.uuid());
         let portal = Portal::of(&through.object.props).filter(|_| object != root);
         let portal = portal.ok_or(Code::ObjectNotFound)?;
-        let Some(record) = self.target(portal.to).await? else {
-            return Ok(Way::Closed(portal.to));
-        };
-        self.arrival(&record, claims, portal, (brane, object)).await
+        let closed = Way::Closed(portal.to);
+        let Some(record) = self.successor(portal.to).await? else { return Ok(closed) };
+        match record.life {
+            Life::Active => self.arrival(&record, claims, portal, (brane, object)).await,
+            Life::Archived { .. } if principal(&record, claims).invited => {
+                Ok(Way::Archived(record.id))
+            }
+            _ => Ok(closed),
+        }
     }
 
-    /// The record of a brane, if there is one.
-    async fn target(&self, brane: BraneId) -> Result<Option<BraneRecord>, Code> {
-        match self.inner.store.brane(brane).await.map_err(store_code) {
-            Ok(record) => Ok(Some(record)),
-            Err(Code::NotFound) => Ok(None),
-            Err(code) => Err(code),
+    /// The record of a brane, or of what has succeeded it: the last in a row.
+    async fn successor(&self, brane: BraneId) -> Result<Option<BraneRecord>, Code> {
+        let mut seen = vec![brane];
+        loop {
+            let Some(at) = seen.last() else { return Ok(None) };
+            let record = match self.inner.store.brane(*at).await.map_err(store_code) {
+                Ok(record) => record,
+                Err(Code::NotFound) => return Ok(None),
+                Err(code) => return Err(code),
+            };
+            match record.life {
+                Life::Archived { successor: Some(next), .. }
+                    if !seen.contains(&next) && seen.len() <= MAX_SUCCESSIONS =>
+                {
+                    seen.push(next);
+                }
+                _ => return Ok(Some(record)),
+            }
         }
     }
 

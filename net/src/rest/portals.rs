@@ -102,6 +102,7 @@ fn way_body(way: Way) -> WayBody {
             way: Some(if is_two_way { "two" } else { "one" }.to_owned()),
             ..told("open", brane)
         },
+        Way::Archived(brane) => told("archived", brane),
         Way::Closed(brane) => told("closed", brane),
         Way::Elsewhere { brane, address } => {
             WayBody { node: Some(address), ..told("elsewhere", brane) }
