@@ -46,6 +46,8 @@ pub struct SystemConfig {
     pub max_branes_per_user: usize,
     /// The longest that opening a brane may take, in milliseconds.
     pub open_timeout_ms: u64,
+    /// The longest that writing a copy of a brane may take, in milliseconds.
+    pub duplicate_timeout_ms: u64,
     /// How often it is looked what tokens others have revoked, in milliseconds.
     pub revocation_poll_ms: u64,
     /// Joins that wait for one brane to open; more are answered `unavailable`.
@@ -147,6 +149,7 @@ impl Default for SystemConfig {
             max_open_branes: 1_024,
             max_branes_per_user: 1_000,
             open_timeout_ms: 30_000,
+            duplicate_timeout_ms: 300_000,
             revocation_poll_ms: 1_000,
             max_waiting_joins: 10_000,
             idle_close_ms: 300_000,

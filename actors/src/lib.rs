@@ -61,5 +61,5 @@ pub use probe::Report as ProbeReport;
 pub use revocations::REVOKED;
 pub use session::SessionPort;
 pub use status::{OpenBrane, RevocationStatus, SystemStatus};
-pub use system::{Located, Parts, StartError, System, View, Way, WriteRequest, Written};
+pub use system::{Duplicate, Located, Parts, StartError, System, View, Way, WriteRequest, Written};
 pub use wire::{Backlog, Wire};

@@ -34,7 +34,7 @@ impl Pace {
     }
 
     /// How long others have the time, after work that took so long.
-    fn rest(&self, took: Duration) -> Duration {
+    pub(crate) fn rest(&self, took: Duration) -> Duration {
         let share = self.share_percent.clamp(1, 100);
         match self.hurried.load(Ordering::Relaxed) {
             true => Duration::ZERO,

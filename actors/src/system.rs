@@ -1,5 +1,6 @@
 //! The whole of the actors, as `net` and the binary use it.
 
+mod duplicate;
 mod follow;
 mod portals;
 mod start;
@@ -25,7 +26,7 @@ use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::DecodeLimits;
 use ractor::concurrency::{OneshotSender, oneshot};
 use ractor::{Actor, ActorRef, Message};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
 use tracing::warn;
 use uuid::Uuid;
@@ -50,6 +51,7 @@ use crate::session_actor::{SessionActor, SessionArguments, SessionContext};
 use crate::status::{OpenBrane, SystemStatus};
 use crate::wire::Wire;
 
+pub use duplicate::Duplicate;
 pub use portals::{Located, Way};
 pub use start::{Parts, StartError};
 
@@ -81,6 +83,8 @@ struct Inner {
     appointments: Arc<StdMutex<Appointments>>,
     /// Held while a brane is created.
     creating: Mutex<()>,
+    /// For the one who makes a copy of a brane.
+    duplicating: Arc<Semaphore>,
     probe: Probe,
 }
 
@@ -240,15 +244,21 @@ impl System {
     /// # Errors
     /// `too_many_branes`, `exists`, or what the store's failure amounts to.
     pub async fn create_brane(&self, record: BraneRecord) -> Result<(), Code> {
-        let Inner { store, config, creating, metrics, .. } = &*self.inner;
         // One at a time, or two could both be the last one.
-        let _creating = creating.lock().await;
+        let _creating = self.inner.creating.lock().await;
+        self.expect_room(record.owner).await?;
+        self.inner.store.create_brane(record).await.map_err(store_code)
+    }
+
+    /// Refuses a user who owns as many branes as one may.
+    async fn expect_room(&self, owner: UserId) -> Result<(), Code> {
+        let Inner { store, config, metrics, .. } = &*self.inner;
         let max = config.max_branes_per_user;
-        if owned_branes(store.as_ref(), record.owner, max).await.map_err(store_code)? >= max {
+        if owned_branes(store.as_ref(), owner, max).await.map_err(store_code)? >= max {
             metrics.limits.count(Limit::BranesOfUser);
             return Err(Code::TooManyBranes);
         }
-        store.create_brane(record).await.map_err(store_code)
+        Ok(())
     }
 
     /// A brane's record, if this user may see the brane.

@@ -157,8 +157,8 @@ pub trait Store: Send + Sync + 'static {
     /// which may be all that is left of those edits: then nothing is cut.
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>>;
 
-    /// The same, whatever has become of the brane: for whoever copies it, and
-    /// writes nothing.
+    /// The same, whatever has become of the brane: for whoever copies it and
+    /// writes nothing, or writes what it is to be before anybody may open it.
     ///
     /// # Errors
     /// As [`Store::open`], but for `Inactive`.

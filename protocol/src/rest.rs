@@ -5,6 +5,7 @@
 
 mod admin;
 mod branes;
+mod duplicate;
 mod health;
 mod objects;
 mod portals;
@@ -26,6 +27,7 @@ use crate::{Channel, DecodeError, ErrorMessage, json};
 
 pub use admin::{OpenBraneBody, StatusBody};
 pub use branes::{BraneBody, BranePage, CreateBrane};
+pub use duplicate::DuplicateBrane;
 pub use health::HealthBody;
 pub use objects::{ObjectBody, ObjectPage};
 pub use portals::{CreatePortal, NewPortalBody, PortalBody, PortalEnd, PortalPage, WayBody};

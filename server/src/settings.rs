@@ -321,6 +321,7 @@ pub fn system(config: &Config) -> SystemConfig {
         max_open_branes: limits.max_open_branes as usize,
         max_branes_per_user: limits.max_branes_per_user as usize,
         open_timeout_ms: brane.open_timeout_ms,
+        duplicate_timeout_ms: brane.duplicate_timeout_ms,
         idle_close_ms: brane.idle_close_s * 1_000,
         answer_timeout_ms: limits.answer_timeout_ms,
         // Answered before the request's own time is over.

@@ -12,7 +12,7 @@ use avvy_persistence::spool::{Drained, Spool};
 use avvy_persistence::{Fleet, Store, StoreError};
 use ractor::concurrency::oneshot;
 use ractor::{Actor, ActorRef};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
 
 use super::{Inner, System};
@@ -156,6 +156,7 @@ impl System {
                 next_session: AtomicU64::new(1),
                 appointments: Arc::new(StdMutex::new(appointments)),
                 creating: Mutex::default(),
+                duplicating: Arc::new(Semaphore::new(1)),
                 probe,
             }),
         })

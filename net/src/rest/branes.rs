@@ -62,8 +62,19 @@ pub(super) async fn create(
             Err(code) => return Err(code.into()),
         },
     };
-    list_brane(&app, &record).await;
-    let mut response = arrival.versioned(status, VERSION, &brane_body(&record));
+    made(&app, &arrival, status, &record).await
+}
+
+/// Answers with a brane that was made: from now on it is found by who may find
+/// it.
+pub(super) async fn made(
+    app: &App,
+    arrival: &Arrival,
+    status: StatusCode,
+    record: &BraneRecord,
+) -> Result<Response, Failure> {
+    list_brane(app, record).await;
+    let mut response = arrival.versioned(status, VERSION, &brane_body(record));
     // A path of ASCII is a header's value; it cannot fail.
     if let Ok(path) = HeaderValue::try_from(format!("/api/v1/brane/{}", record.id)) {
         response.headers_mut().insert(header::LOCATION, path);
@@ -120,7 +131,7 @@ async fn existing(
     }
 }
 
-fn new_record(
+pub(super) fn new_record(
     asked: CreateBrane,
     claims: &Claims,
     draw: impl FnOnce() -> Uuid,

@@ -43,6 +43,7 @@ mod cached;
 mod conditional;
 mod cors;
 mod document;
+mod duplicates;
 mod edge;
 mod edits;
 mod entities;
@@ -202,6 +203,7 @@ fn all_routes() -> Vec<Route> {
         sign_in::routes(),
         oidc::routes(),
         branes::routes(),
+        duplicates::routes(),
         objects::routes(),
         edits::routes(),
         portals::routes(),

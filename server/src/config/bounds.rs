@@ -122,6 +122,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("world.max_edit_cells", 1, 1_000_000),
     ("world.max_occupied_cells", 1, 100_000_000),
     ("brane.open_timeout_ms", 1, HOUR_MS),
+    ("brane.duplicate_timeout_ms", 1, HOUR_MS),
     ("brane.idle_close_s", 1, 366 * DAY_S),
     ("brane.flush_window_max_ms", 0, 1_000),
     ("brane.fan_out_budget_percent", 1, 100),

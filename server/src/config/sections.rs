@@ -270,6 +270,8 @@ section! {
     Brane {
         /// How long a brane may take to open, in milliseconds.
         open_timeout_ms: u64 = 30_000,
+        /// How long writing a copy of a brane may take, in milliseconds.
+        duplicate_timeout_ms: u64 = 300_000,
         /// How long a brane stays open without sessions, in seconds.
         idle_close_s: u64 = 300,
         /// Publishes every edit alone and at once.

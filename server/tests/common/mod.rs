@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs, dead_code)]
 
+pub mod copies;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -178,22 +180,46 @@ impl Server {
         (status, serde_json::from_str(&body).unwrap_or(Value::Null))
     }
 
+    /// A request with JSON by the server's own user: status and body.
+    pub fn post_own(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.try_post_own(path, body).unwrap()
+    }
+
+    /// The same; `None` if the server ends before it has answered.
+    pub fn try_post_own(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let json = "content-type: application/json\r\nauthorization: Bearer";
+        let headers = format!("{json} {}\r\n", self.token);
+        let (status, body) = self.try_send("POST", path, &headers, &body.to_string()).ok()?;
+        Some((status, serde_json::from_str(&body).unwrap_or(Value::Null)))
+    }
+
     fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.try_send(method, path, headers, body).unwrap()
+    }
+
+    fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> std::io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(self.address())?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         let length = body.len();
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\naccept: application/json\r\n\
              {headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
-        )
-        .unwrap();
+        )?;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
+        stream.read_to_end(&mut answer)?;
         let answer = String::from_utf8(answer).unwrap();
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        let body = answer.split_once("\r\n\r\n").unwrap().1;
-        (status, body.to_owned())
+        let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        };
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Ok((status, body.to_owned()))
     }
 
     pub fn address(&self) -> &str {

@@ -1,8 +1,8 @@
-//! Examples of portals.
+//! Examples of portals and copies.
 
 use avvy_model::{Handle, ObjectId, Props};
 use avvy_protocol::rest::{
-    CreatePortal, NewPortalBody, PortalBody, PortalEnd, PortalPage, WayBody,
+    CreatePortal, DuplicateBrane, NewPortalBody, PortalBody, PortalEnd, PortalPage, WayBody,
 };
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -39,6 +39,10 @@ pub(super) fn of(schema: &str) -> Option<Json> {
             two_way: true,
         }),
         "PortalEnd" => json(&end()),
+        "DuplicateBrane" => json(&DuplicateBrane {
+            name: Some("Workshop, second".to_owned()),
+            ..DuplicateBrane::default()
+        }),
         "NewPortalBody" => json(&NewPortalBody { id: OBJECT, to, exit }),
         _ => return None,
     })
