@@ -37,6 +37,19 @@ pub(super) fn props(bytes: &[u8], limits: &ValueLimits) -> Option<usize> {
     (reader.at <= limits.max_props_bytes).then_some(reader.at)
 }
 
+/// The entries of properties that were recognised here or written so.
+pub(super) fn entries(props: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
+    let mut reader = Reader { bytes: props, at: 0 };
+    let (_, count) = reader.head().unwrap_or_default();
+    (0..count).map_while(move |_| {
+        let (_, len) = reader.head()?;
+        let key = std::str::from_utf8(reader.take(len)?).ok()?;
+        let start = reader.at;
+        reader.pass()?;
+        Some((key, &props[start..reader.at]))
+    })
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -92,6 +105,27 @@ impl<'a> Reader<'a> {
             }
             _ => self.asset(argument),
         }
+    }
+
+    /// Goes past an item that is known to be one, and looks into no text.
+    fn pass(&mut self) -> Option<()> {
+        let mut left: u64 = 1;
+        while left > 0 {
+            left -= 1;
+            if self.bytes.get(self.at)? >> 5 == 7 {
+                self.simple()?;
+                continue;
+            }
+            let (major, argument) = self.head()?;
+            match major {
+                2 | 3 => drop(self.take(argument)?),
+                4 => left += argument,
+                5 => left += 2 * argument,
+                6 => left += 1,
+                _ => {}
+            }
+        }
+        Some(())
     }
 
     /// A map's next key, if it comes after `last`.

@@ -140,21 +140,25 @@ impl Props {
 
     /// The entries in order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let mut decoder = Decoder::new(&self.0);
-        // The bytes were encoded here, so decoding them cannot fail.
-        let count = decoder.map().ok().flatten().unwrap_or(0);
-        (0..count).map_while(move |_| {
-            let key = decoder.str().ok()?;
-            let start = decoder.position();
-            decoder.skip().ok()?;
-            Some((key, &self.0[start..decoder.position()]))
-        })
+        canonical::entries(&self.0)
     }
 
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<Value> {
-        let mut shorter = self.iter().take_while(|(k, _)| k.len() <= key.len());
-        shorter.find(|(k, _)| *k == key).map(|(_, value)| Value(value.into()))
+        let [value] = self.values([key]);
+        value.map(|value| Value(value.into()))
+    }
+
+    /// The encoded values of several keys, found in one pass.
+    pub fn values<const N: usize>(&self, keys: [&str; N]) -> [Option<&[u8]>; N] {
+        let longest = keys.iter().map(|key| key.len()).max().unwrap_or(0);
+        let mut values = [None; N];
+        for (key, value) in self.iter().take_while(|(key, _)| key.len() <= longest) {
+            if let Some(nth) = keys.iter().position(|wanted| *wanted == key) {
+                values[nth] = Some(value);
+            }
+        }
+        values
     }
 
     /// These properties, and those of `defaults` whose keys they do not have.
