@@ -31,6 +31,7 @@ mod rights;
 mod side;
 mod slots;
 pub mod snapshot;
+mod ties;
 mod world;
 
 pub use clients::{Admission, Clients, Outcome};

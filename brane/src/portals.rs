@@ -1,10 +1,10 @@
-//! Which objects are portals ([`Portal`]), so that whoever asks for them need
+//! Which objects are portals ([`avvy_model::Portal`]), so that whoever asks for them need
 //! not look at a million others.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use avvy_model::{Handle, Portal, Props};
+use avvy_model::Handle;
 
 use crate::World;
 
@@ -13,13 +13,9 @@ use crate::World;
 pub(crate) struct Portals(BTreeSet<Handle>);
 
 impl Portals {
-    /// Lists an object with these properties if it is one, and otherwise does not.
-    pub(crate) fn note(&mut self, handle: Handle, props: &Props) {
-        if Portal::of(props).is_some() {
-            self.0.insert(handle);
-        } else {
-            self.0.remove(&handle);
-        }
+    /// Lists an object.
+    pub(crate) fn add(&mut self, handle: Handle) {
+        self.0.insert(handle);
     }
 
     /// Lists an object no more.
@@ -32,6 +28,6 @@ impl World {
     /// The objects that are portals, ascending by handle, those after `after`.
     pub fn portals(&self, after: Option<Handle>) -> impl Iterator<Item = Handle> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.portals.0.range((from, Bound::Unbounded)).copied()
+        self.ties.portals.0.range((from, Bound::Unbounded)).copied()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use avvy_model::{
     Code, Follow, FollowStep, Followed, Handle, Principal, Props, PrototypeId, ValueLimits, Verb,
-    WorldLimits, prototype_of,
+    WorldLimits,
 };
 
 use crate::World;
@@ -19,16 +19,13 @@ impl Instances {
         self.0.get(&prototype).copied().unwrap_or(0)
     }
 
-    /// Counts an object with these properties in.
-    pub(crate) fn add(&mut self, props: &Props) {
-        if let Some(prototype) = prototype_of(props) {
-            *self.0.entry(prototype).or_default() += 1;
-        }
+    /// Counts an instance in.
+    pub(crate) fn add(&mut self, prototype: PrototypeId) {
+        *self.0.entry(prototype).or_default() += 1;
     }
 
-    /// Counts an object with these properties out.
-    pub(crate) fn remove(&mut self, props: &Props) {
-        let Some(prototype) = prototype_of(props) else { return };
+    /// Counts an instance out.
+    pub(crate) fn remove(&mut self, prototype: PrototypeId) {
         let Some(count) = self.0.get_mut(&prototype) else { return };
         *count -= 1;
         if *count == 0 {
@@ -40,7 +37,7 @@ impl Instances {
 impl World {
     /// How many objects are instances of a prototype, followed or not.
     pub fn instances(&self, prototype: PrototypeId) -> u32 {
-        self.instances.of(prototype)
+        self.ties.instances.of(prototype)
     }
 
     /// What the brane follows of a prototype.
@@ -52,7 +49,7 @@ impl World {
     pub(crate) fn followed_instances(&self) -> Vec<(PrototypeId, u32)> {
         let Some(root) = self.get(Handle::ROOT) else { return Vec::new() };
         let followed = Followed::all(&root.props);
-        followed.map(|(prototype, _)| (prototype, self.instances.of(prototype))).collect()
+        followed.map(|(prototype, _)| (prototype, self.ties.instances.of(prototype))).collect()
     }
 
     /// Whether this user may take this step now.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use avvy_model::{Attachment, Code, Handle, ObjectId, Props, Slot, Slots, WorldLimits};
+use avvy_model::{Attachment, Code, Handle, ObjectId, Slot, Slots, WorldLimits};
 
 use crate::World;
 
@@ -16,16 +16,13 @@ use crate::World;
 pub(crate) struct Attachments(BTreeMap<ObjectId, Vec<(Slot, Handle)>>);
 
 impl Attachments {
-    /// Counts in an object with these properties.
-    pub(crate) fn add(&mut self, handle: Handle, props: &Props) {
-        if let Ok(Some(Attachment { to, slot })) = Attachment::of(props) {
-            self.0.entry(to).or_default().push((slot, handle));
-        }
+    /// Counts in what is attached so.
+    pub(crate) fn add(&mut self, handle: Handle, Attachment { to, slot }: Attachment) {
+        self.0.entry(to).or_default().push((slot, handle));
     }
 
     /// Counts it out.
-    pub(crate) fn remove(&mut self, handle: Handle, props: &Props) {
-        let Ok(Some(Attachment { to, .. })) = Attachment::of(props) else { return };
+    pub(crate) fn remove(&mut self, handle: Handle, Attachment { to, .. }: Attachment) {
         let Some(attached) = self.0.get_mut(&to) else { return };
         attached.retain(|(_, one)| *one != handle);
         if attached.is_empty() {
@@ -42,7 +39,7 @@ impl World {
     /// What is attached to an object that is or was here: the slot and the
     /// object, in order.
     pub fn attached_to(&self, carrier: ObjectId) -> Vec<(Slot, Handle)> {
-        let mut attached = self.attachments.to(carrier).to_vec();
+        let mut attached = self.ties.attachments.to(carrier).to_vec();
         attached.sort_unstable();
         attached
     }
@@ -65,7 +62,8 @@ impl World {
             return Err(Code::SlotNotFound);
         }
         let is_other = |(taken, by): &(Slot, Handle)| *taken == slot && *by != handle;
-        if self.attachments.to(to).iter().any(is_other) { Err(Code::SlotTaken) } else { Ok(()) }
+        let is_taken = self.ties.attachments.to(to).iter().any(is_other);
+        if is_taken { Err(Code::SlotTaken) } else { Ok(()) }
     }
 
     /// Whether what carries an object, and what carries that, is not the

@@ -13,11 +13,9 @@ use crate::ids::Ids;
 use crate::interest::{Cells, Tracker};
 use crate::occupancy::{self, Occupancy};
 use crate::pages::{Frozen, Pages};
-use crate::portals::Portals;
-use crate::prototypes::Instances;
 use crate::rights::Rights;
 use crate::side::{NONE, Side};
-use crate::slots::Attachments;
+use crate::ties::Ties;
 
 /// A brane's objects: a tree of groups and blocks under one root.
 ///
@@ -38,9 +36,7 @@ pub struct World {
     /// The sum of [`weight::held`] over all objects.
     bytes: u64,
     pub(crate) rights: Arc<Rights>,
-    pub(crate) instances: Instances,
-    pub(crate) attachments: Attachments,
-    pub(crate) portals: Portals,
+    pub(crate) ties: Ties,
     /// Whether the root says that cells are.
     pub(crate) is_exclusive: bool,
     /// `None` until it is needed ([`Self::adopt_cells`]).
@@ -54,9 +50,7 @@ pub(crate) struct Stored {
     pub(crate) ids: Ids,
     /// As [`World`]'s.
     pub(crate) bytes: u64,
-    pub(crate) instances: Instances,
-    pub(crate) attachments: Attachments,
-    pub(crate) portals: Portals,
+    pub(crate) ties: Ties,
 }
 
 impl World {
@@ -87,9 +81,7 @@ impl World {
             hash: LazyHash::default(),
             bytes: 0,
             rights: Arc::new(Rights::new(owner)),
-            instances: Instances::default(),
-            attachments: Attachments::default(),
-            portals: Portals::default(),
+            ties: Ties::default(),
             is_exclusive: false,
             occupancy: None,
         };
@@ -105,7 +97,7 @@ impl World {
         seq: Seq,
         hash: StateHash,
     ) -> Self {
-        let Stored { pages, side, ids, bytes, instances, attachments, portals } = stored;
+        let Stored { pages, side, ids, bytes, ties } = stored;
         let root = pages.get(Handle::ROOT);
         let grid = root.map(Grid::of_root).unwrap_or_default();
         let is_exclusive = root.is_some_and(occupancy::is_exclusive);
@@ -121,9 +113,7 @@ impl World {
             hash: LazyHash::new(hash),
             bytes,
             rights: Arc::new(rights),
-            instances,
-            attachments,
-            portals,
+            ties,
             is_exclusive,
             occupancy: None,
         };
@@ -266,12 +256,10 @@ impl World {
         self.side.mark(handle, self.seq);
         if handle != Handle::ROOT {
             self.link(handle, &object);
-            self.instances.add(&object.props);
-            self.attachments.add(handle, &object.props);
-            self.portals.note(handle, &object.props);
         } else {
             self.is_exclusive = occupancy::is_exclusive(&object);
         }
+        self.ties.add(handle, &object.props);
         self.bytes += weight::held(&object.props);
         let id = object.id;
         self.pages.insert(handle, object);
@@ -284,9 +272,7 @@ impl World {
         self.hash.touch(handle, &self.pages);
         let object = self.pages.remove(handle)?;
         self.bytes -= weight::held(&object.props);
-        self.instances.remove(&object.props);
-        self.attachments.remove(handle, &object.props);
-        self.portals.remove(handle);
+        self.ties.remove(handle, &object.props);
         self.unlink(handle, &object);
         self.side.remove(handle);
         self.ids.remove(object.id, handle);
@@ -297,13 +283,7 @@ impl World {
         let Some(object) = self.pages.get(handle) else { return };
         self.bytes -= weight::held(&object.props);
         self.bytes += weight::held(&props);
-        if handle != Handle::ROOT {
-            self.instances.remove(&object.props);
-            self.instances.add(&props);
-            self.attachments.remove(handle, &object.props);
-            self.attachments.add(handle, &props);
-            self.portals.note(handle, &props);
-        }
+        self.ties.change(handle, &object.props, &props);
         self.change(handle, |object| object.props = props);
         if handle == Handle::ROOT {
             self.is_exclusive = self.get(handle).is_some_and(occupancy::is_exclusive);

@@ -69,19 +69,17 @@ impl Attachment {
     /// # Errors
     /// [`NotAttachment`].
     pub fn of(props: &Props) -> Result<Option<Self>, NotAttachment> {
-        match props.get(Object::ATTACHED_KEY) {
-            Some(value) => Self::read(value.as_bytes()).map(Some).ok_or(NotAttachment),
-            None => Ok(None),
-        }
+        let [value] = props.values([Object::ATTACHED_KEY]);
+        value.map(|value| Self::from_value(value).ok_or(NotAttachment)).transpose()
     }
 
-    fn read(value: &[u8]) -> Option<Self> {
+    /// The one that a value of [`Object::ATTACHED_KEY`] says.
+    pub fn from_value(value: &[u8]) -> Option<Self> {
         let fields = Props::from_canonical(value).ok()?;
-        let to = fields.get(Self::TO)?;
-        let slot = Decoder::new(fields.get(Self::SLOT)?.as_bytes()).u8().ok()?;
+        let [to, slot] = fields.values([Self::TO, Self::SLOT]);
         Some(Self {
-            to: Decoder::new(to.as_bytes()).str().ok()?.parse().ok()?,
-            slot: Slot::new(slot)?,
+            to: Decoder::new(to?).str().ok()?.parse().ok()?,
+            slot: Slot::new(Decoder::new(slot?).u8().ok()?)?,
         })
     }
 

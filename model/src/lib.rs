@@ -40,7 +40,7 @@ pub use limits::WorldLimits;
 pub use object::{Kind, Object};
 pub use portal::Portal;
 pub use principal::{Principal, Role};
-pub use prototype::{Follow, FollowStep, Followed, prototype_of};
+pub use prototype::{Follow, FollowStep, Followed, prototype_id};
 pub use rejection::Rejection;
 pub use renaming::Renaming;
 pub use rights::{

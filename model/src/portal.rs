@@ -28,8 +28,13 @@ impl Portal {
     /// That of an object with these properties. What names no brane makes no
     /// portal, and what names no object no exit.
     pub fn of(props: &Props) -> Option<Self> {
-        let to = id(props, Object::PORTAL_KEY)?;
-        Some(Self { to, exit: id(props, Object::PORTAL_EXIT_KEY) })
+        let [to, exit] = props.values([Object::PORTAL_KEY, Object::PORTAL_EXIT_KEY]);
+        Some(Self { to: Self::brane(to?)?, exit: exit.and_then(id) })
+    }
+
+    /// The brane that a value of [`Object::PORTAL_KEY`] names.
+    pub fn brane(value: &[u8]) -> Option<BraneId> {
+        id(value)
     }
 
     /// The properties that say so.
@@ -49,8 +54,8 @@ impl Portal {
     }
 }
 
-fn id<T: FromStr>(props: &Props, key: &str) -> Option<T> {
-    Decoder::new(props.get(key)?.as_bytes()).str().ok()?.parse().ok()
+fn id<T: FromStr>(value: &[u8]) -> Option<T> {
+    Decoder::new(value).str().ok()?.parse().ok()
 }
 
 impl Object {

@@ -101,7 +101,8 @@ impl Followed {
 impl Object {
     /// Of which prototype it is an instance, if any.
     pub fn prototype(&self) -> Option<PrototypeId> {
-        prototype_of(&self.props)
+        let [prototype] = self.props.values([Self::PROTOTYPE_KEY]);
+        prototype_id(prototype?)
     }
 
     /// The properties that it has in a brane whose root has `root`: its own,
@@ -117,13 +118,9 @@ fn key(text: &str) -> PropKey {
     PropKey::new(text, &ValueLimits::NONE).expect("a key that is not empty")
 }
 
-/// The prototype that these properties name.
-pub fn prototype_of(props: &Props) -> Option<PrototypeId> {
-    prototype_id(props.get(Object::PROTOTYPE_KEY)?.as_bytes())
-}
-
-/// Reads the text of an id as it is always written: in lower case.
-fn prototype_id(value: &[u8]) -> Option<PrototypeId> {
+/// The prototype that the value of [`Object::PROTOTYPE_KEY`] names: the text of
+/// an id as it is always written, in lower case.
+pub fn prototype_id(value: &[u8]) -> Option<PrototypeId> {
     let text = Decoder::new(value).str().ok()?;
     let is_lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
     text.parse().ok().filter(|_| is_lower)

@@ -9,11 +9,9 @@ use avvy_model::{Handle, Kind, ObjectAt, Seq, StateHash, weight};
 use super::SnapshotError;
 use crate::ids::Ids;
 use crate::pages::Pages;
-use crate::portals::Portals;
-use crate::prototypes::Instances;
 use crate::rights::{Entry, Rights};
 use crate::side::Side;
-use crate::slots::Attachments;
+use crate::ties::Ties;
 use crate::world::{Stored, World};
 
 /// Ids for which room is made before they are here: the count is read from
@@ -41,9 +39,7 @@ impl Objects {
                 side: Side::default(),
                 ids: Ids::new(),
                 bytes: 0,
-                instances: Instances::default(),
-                attachments: Attachments::default(),
-                portals: Portals::default(),
+                ties: Ties::default(),
             },
             hash: StateHash::default(),
             last: None,
@@ -69,8 +65,12 @@ impl Objects {
             return false;
         }
         self.last = Some(handle);
-        self.stored.side.add(handle);
-        self.stored.pages.insert(handle, object);
+        let Stored { pages, side, bytes, ties, .. } = &mut self.stored;
+        side.add(handle);
+        *bytes += weight::held(&object.props);
+        // While its properties, which were just read, are at hand.
+        ties.add(handle, &object.props);
+        pages.insert(handle, object);
         true
     }
 
@@ -79,15 +79,9 @@ impl Objects {
     /// index at once.
     pub(super) fn settle(&mut self) {
         let Self { stored, early, is_tree, .. } = self;
-        let Stored { pages, side, ids, bytes, instances, attachments, portals } = stored;
+        let Stored { pages, side, ids, .. } = stored;
         let fresh = || pages.iter_from(self.unsettled);
         for (handle, object) in fresh() {
-            *bytes += weight::held(&object.props);
-            if handle != Handle::ROOT {
-                instances.add(&object.props);
-                attachments.add(handle, &object.props);
-                portals.note(handle, &object.props);
-            }
             *is_tree &= ids.insert(object.id, handle, pages);
         }
         for (handle, object) in fresh() {
