@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use avvy_model::{BraneId, Code, UserId, Visibility};
 use avvy_persistence::BraneRecord;
 use avvy_persistence::records::{
-    Collection, Cursor, Draft, Expect, Fields, Index, IndexKey, KeyRange, Query, Record, RecordKey,
+    Collection, Cursor, Draft, Expect, Fields, Index, IndexKey, KeyRange, Query, RecordKey,
     RecordWrite, Value,
 };
 use uuid::Uuid;
@@ -181,8 +181,10 @@ impl Catalog {
                 }
                 page.next =
                     Some(Cursor { key: listed.key.clone(), record: listed.record.key.clone() });
-                let entry = Entry::read(&listed.record)?;
-                page.found.extend(terms.fit(&entry, &listed.key).then_some(entry.found));
+                let entry = Entry::of(&listed.record.body).ok_or(Code::Damaged)?;
+                if terms.fit(&entry, &listed.key) {
+                    page.found.push(found(&listed.record.body).ok_or(Code::Damaged)?);
+                }
                 looked_at += 1;
             }
             if step.next.is_none() {
@@ -285,36 +287,41 @@ fn tag_term(tag: &str) -> String {
     format!("#{}", fold(tag))
 }
 
-/// What is found, and by which words.
-struct Entry {
-    found: Found,
-    words: String,
+/// What a record says that questions are about.
+struct Entry<'a> {
+    words: &'a str,
+    tags: &'a [Value],
+    changed_s: u64,
 }
 
-impl Entry {
-    fn read(record: &Record) -> Result<Self, Refused> {
-        let body = &record.body;
-        let read = || {
-            let id = |name| Uuid::try_parse(body.text(name)?).ok();
-            let tag = |tag: &Value| match tag {
-                Value::Text(tag) => Some(tag.clone()),
-                _ => None,
-            };
-            let label = Label {
-                name: body.text("name")?.to_owned(),
-                description: body.text("description")?.to_owned(),
-                tags: body.array("tags")?.iter().map(tag).collect::<Option<_>>()?,
-            };
-            let found = Found {
-                kind: FoundKind::from_name(body.text("kind")?)?,
-                id: id("id")?,
-                owner: UserId::new(id("owner")?),
-                label,
-                changed_s: body.time("changed")?,
-            };
-            Some(Self { found, words: body.text("words")?.to_owned() })
-        };
-        read().ok_or(Code::Damaged.into())
+impl<'a> Entry<'a> {
+    fn of(body: &'a Fields) -> Option<Self> {
+        let (words, tags) = (body.text("words")?, body.array("tags")?);
+        Some(Self { words, tags, changed_s: body.time("changed")? })
+    }
+}
+
+/// What a record lets be found.
+fn found(body: &Fields) -> Option<Found> {
+    let id = |name| Uuid::try_parse(body.text(name)?).ok();
+    let label = Label {
+        name: body.text("name")?.to_owned(),
+        description: body.text("description")?.to_owned(),
+        tags: body.array("tags")?.iter().map(text).collect::<Option<_>>()?,
+    };
+    Some(Found {
+        kind: FoundKind::from_name(body.text("kind")?)?,
+        id: id("id")?,
+        owner: UserId::new(id("owner")?),
+        label,
+        changed_s: body.time("changed")?,
+    })
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text.clone()),
+        _ => None,
     }
 }
 
@@ -375,17 +382,22 @@ impl Terms {
 
     /// Whether all that is asked fits something that stands under this key, and
     /// it is there for the first time.
-    fn fit(&self, entry: &Entry, key: &IndexKey) -> bool {
-        let Entry { found, words } = entry;
-        let begins = |begin: &String| words.split(' ').any(|word| word.starts_with(begin.as_str()));
-        let has_tag = |tag: &String| found.label.tags.iter().any(|own| tag_term(own) == *tag);
-        let is_first = match &self.first {
+    fn fit(&self, entry: &Entry<'_>, key: &IndexKey) -> bool {
+        let Entry { words, tags, changed_s } = *entry;
+        let begins = |begin: &String| beginning(words, begin).next().is_some();
+        let has_tag = |tag: &String| tags.iter().filter_map(text).any(|own| tag_term(&own) == *tag);
+        let is_first = || match &self.first {
             First::Word(begin) => {
-                let first = words.split(' ').filter(|word| word.starts_with(begin.as_str())).min();
-                first.is_some_and(|word| entry_key(self.scope, word, found.changed_s) == *key)
+                let first = beginning(words, begin).min();
+                first.is_some_and(|word| entry_key(self.scope, word, changed_s) == *key)
             }
             First::Exactly(_) => true,
         };
-        is_first && self.words.iter().all(begins) && self.tag.iter().all(has_tag)
+        self.words.iter().all(begins) && self.tag.iter().all(has_tag) && is_first()
     }
+}
+
+/// Those of some words that begin so.
+fn beginning<'a>(words: &'a str, begin: &'a str) -> impl Iterator<Item = &'a str> {
+    words.split(' ').filter(move |word| word.starts_with(begin))
 }

@@ -74,7 +74,7 @@ impl RecordTables {
             let found = found.filter(|found| found.has(query.index, key));
             let Some(found) = found.filter(|found| found.record.is_live(now_s)) else { continue };
             let bytes = self.records.get(&id).map_or(0, |sealed| sealed.content.len());
-            if !page.take(key.clone(), found, bytes) {
+            if !page.take(key.clone(), found.record, bytes) {
                 break;
             }
         }

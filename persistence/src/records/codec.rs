@@ -33,13 +33,28 @@ pub(crate) fn encode(entries: &[Entry], body: &Fields) -> Vec<u8> {
 
 /// Decodes what [`encode`] wrote.
 pub(crate) fn decode(content: &[u8]) -> Result<(Vec<Entry>, Fields), Error> {
+    let mut entries = Vec::new();
+    let body = decode_body(content, |index, unique, key| {
+        entries.push(Entry { index: index.to_owned(), unique, key: IndexKey::raw(key) });
+    })?;
+    Ok((entries, body))
+}
+
+/// Decodes the body alone, and shows each entry before it: its index, whether
+/// that is unique, and the key.
+pub(crate) fn decode_body(
+    content: &[u8],
+    mut entry: impl FnMut(&str, bool, &[u8]),
+) -> Result<Fields, Error> {
     let mut decoder = Decoder::new(content);
     count(&mut decoder, Some(2))?;
-    let entries = (0..count(&mut decoder, None)?).map(|_| read_entry(&mut decoder));
-    let entries = entries.collect::<Result<_, _>>()?;
+    for _ in 0..count(&mut decoder, None)? {
+        count(&mut decoder, Some(3))?;
+        entry(decoder.str()?, decoder.bool()?, decoder.bytes()?);
+    }
     let body = read_fields(&mut decoder, 1)?;
     match decoder.position() == content.len() {
-        true => Ok((entries, body)),
+        true => Ok(body),
         false => Err(Error::message("there is more behind it")),
     }
 }
@@ -119,12 +134,6 @@ fn count(decoder: &mut Decoder<'_>, expected: Option<u64>) -> Result<u64, Error>
         true => Ok(count),
         false => Err(Error::message("an array of another length")),
     }
-}
-
-fn read_entry(decoder: &mut Decoder<'_>) -> Result<Entry, Error> {
-    count(decoder, Some(3))?;
-    let (index, unique) = (decoder.str()?.to_owned(), decoder.bool()?);
-    Ok(Entry { index, unique, key: IndexKey::raw(decoder.bytes()?) })
 }
 
 fn read_fields(decoder: &mut Decoder<'_>, depth: usize) -> Result<Fields, Error> {

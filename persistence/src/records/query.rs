@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::entry::{IndexKey, MAX_INDEX_KEY_BYTES};
 use super::key::{RecordKey, from_hex};
-use super::record::{Record, StoredRecord};
+use super::record::Record;
 use super::{MAX_LISTED, MAX_PAGE_BYTES};
 use crate::error::StoreError;
 
@@ -180,7 +180,7 @@ impl PageBuilder {
 
     /// Takes the next live record, whose content has this length; false when
     /// the page is full, and this one follows.
-    pub(crate) fn take(&mut self, key: IndexKey, found: StoredRecord, bytes: usize) -> bool {
+    pub(crate) fn take(&mut self, key: IndexKey, record: Record, bytes: usize) -> bool {
         let RecordPage { found: all, next } = &mut self.page;
         let is_full = all.len() >= self.limit || self.bytes + bytes > MAX_PAGE_BYTES;
         if is_full && let Some(last) = all.last() {
@@ -188,7 +188,7 @@ impl PageBuilder {
             return false;
         }
         self.bytes += bytes;
-        all.push(Listed { key, record: Arc::new(found.record) });
+        all.push(Listed { key, record: Arc::new(record) });
         true
     }
 

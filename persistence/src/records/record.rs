@@ -79,15 +79,40 @@ pub(crate) struct Sealed {
 impl Sealed {
     /// The record, if it is what was written.
     pub(crate) fn open(&self, of: &str, key: &RecordKey) -> Result<StoredRecord, StoreError> {
+        let (entries, body) = self.read(of, key, codec::decode)?;
+        Ok(StoredRecord { of: of.to_owned(), record: self.record(key, body), entries })
+    }
+
+    /// The record without its entries, of which this has to be one, if it is
+    /// what was written.
+    pub(crate) fn open_under(
+        &self,
+        of: &str,
+        key: &RecordKey,
+        (index, under): (&str, &IndexKey),
+    ) -> Result<Option<Record>, StoreError> {
+        let mut is_under = false;
+        let is_it = |own: &str, _, key: &[u8]| is_under |= own == index && key == under.as_bytes();
+        let body = self.read(of, key, |content| codec::decode_body(content, is_it))?;
+        Ok(is_under.then(|| self.record(key, body)))
+    }
+
+    fn read<T>(
+        &self,
+        of: &str,
+        key: &RecordKey,
+        decode: impl FnOnce(&[u8]) -> Result<T, minicbor::decode::Error>,
+    ) -> Result<T, StoreError> {
         let Self { version, expires_s, ref content, checksum: sum } = *self;
         let damaged = |why: &str| damaged(of, key, why);
         if checksum(of, key, version, expires_s, content) != sum {
             return Err(damaged("its checksum is wrong"));
         }
-        let (entries, body) = codec::decode(content)
-            .map_err(|error| damaged(&format!("it cannot be read: {error}")))?;
-        let record = Record { key: key.clone(), version, expires_s, body };
-        Ok(StoredRecord { of: of.to_owned(), record, entries })
+        decode(content).map_err(|error| damaged(&format!("it cannot be read: {error}")))
+    }
+
+    fn record(&self, key: &RecordKey, body: Fields) -> Record {
+        Record { key: key.clone(), version: self.version, expires_s: self.expires_s, body }
     }
 }
 
@@ -170,6 +195,11 @@ mod tests {
         let (stored, sealed) = (stored(), stored().sealed());
         let key = &stored.record.key;
         assert_eq!(sealed.open("users", key), Ok(stored.clone()));
+        let under = |index, key: &str| {
+            sealed.open_under("users", &stored.record.key, (index, &IndexKey::new().text(key)))
+        };
+        assert_eq!(under("by_name", "ada"), Ok(Some(stored.record.clone())));
+        assert_eq!((under("by_name", "bob"), under("by_age", "ada")), (Ok(None), Ok(None)));
         let flipped = Bytes::from([&sealed.content[1..], &[0]].concat());
         let others = [
             Sealed { version: 8, ..sealed.clone() },

@@ -147,7 +147,7 @@ impl Listing<'_> {
             };
             let is_shown = found.has(&entry.index, &entry.key) && found.record.is_live(self.now_s);
             let bytes = found.sealed().content.len();
-            if is_shown && !page.take(entry.key.clone(), found.clone(), bytes) {
+            if is_shown && !page.take(entry.key.clone(), found.record.clone(), bytes) {
                 return Ok(false);
             }
         }

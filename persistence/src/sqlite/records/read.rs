@@ -57,16 +57,16 @@ impl Reader {
                     Ok((key, row.get::<_, String>(1)?, rows::sealed(row, 2)?))
                 };
                 let (key, record, sealed) = read().map_err(&broken)?;
-                let record = parse(of.name, &record);
-                let found = match record.and_then(|record| sealed.open(of.name, &record)) {
-                    Ok(found) => found,
+                let found = parse(of.name, &record)
+                    .and_then(|record| sealed.open_under(of.name, &record, (query.index, &key)));
+                let found = match found {
+                    Ok(found) => found.filter(|found| found.is_live(now_s)),
                     Err(error) => {
                         left_out(error)?;
                         continue;
                     }
                 };
-                let is_shown = found.has(query.index, &key) && found.record.is_live(now_s);
-                if is_shown && !page.take(key, found, sealed.content.len()) {
+                if found.is_some_and(|found| !page.take(key, found, sealed.content.len())) {
                     break;
                 }
             }
