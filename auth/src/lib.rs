@@ -17,6 +17,7 @@ pub mod lockout;
 pub mod rate;
 mod revoked;
 mod rights;
+mod signed;
 mod token;
 pub mod wallet;
 
@@ -27,4 +28,5 @@ pub use key::{InvalidKey, Keys, PublicKey};
 pub use key_ring::{InvalidRing, KeyRing, MIN_PERIOD_S, PUBLISH_LEAD_S};
 pub use revoked::{MAX_LIFETIME_S, Revocation, Revoked};
 pub use rights::principal;
+pub use signed::{Signed, SignedTokens, TokenDigest};
 pub use token::{Issuer, MAX_TOKEN_BYTES, Policy, Verifier};

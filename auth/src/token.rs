@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::claims::Payload;
 use crate::jws::{self, Compact};
 use crate::key::Jwk;
+use crate::signed::Signed;
 use crate::{Claims, KeyRing, MAX_LIFETIME_S, PublicKey, TokenError};
 
 /// Bytes of the longest token that is looked at.
@@ -72,6 +73,14 @@ impl Verifier {
     /// # Errors
     /// The first [`TokenError`] that is found.
     pub fn verify(&self, token: &str, now_s: u64) -> Result<Claims, TokenError> {
+        self.read(token)?.judge(self.policy.leeway_s, now_s)
+    }
+
+    /// Judges all of a token but whether it is its time.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn read(&self, token: &str) -> Result<Signed, TokenError> {
         let compact = Compact::read(token)?;
         let header = compact.header(&["JWT"])?;
         if header.alg != "EdDSA" {
@@ -80,8 +89,9 @@ impl Verifier {
         let key = self.key(header.kid)?;
         let json = compact.payload_if(|message, signature| key.verifies(message, signature))?;
         let payload: Payload = serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)?;
-        self.judge(&payload, now_s)?;
-        payload.claims()
+        self.judge(&payload)?;
+        let nbf_s = payload.nbf;
+        Ok(Signed { claims: payload.claims()?, nbf_s })
     }
 
     /// The public keys as a JWK Set (RFC 7517, section 5), for others who
@@ -105,15 +115,15 @@ impl Verifier {
         self.keys.iter().find(|key| key.kid() == kid).ok_or(TokenError::UnknownKey)
     }
 
-    fn judge(&self, payload: &Payload, now_s: u64) -> Result<(), TokenError> {
-        let Policy { issuer, audience, leeway_s } = &self.policy;
+    fn judge(&self, payload: &Payload) -> Result<(), TokenError> {
+        let Policy { issuer, audience, .. } = &self.policy;
         if payload.iss != *issuer {
             return Err(TokenError::WrongIssuer);
         }
         if !payload.aud.holds(audience) {
             return Err(TokenError::WrongAudience);
         }
-        judge_times(payload.iat, payload.nbf, payload.exp, *leeway_s, now_s)
+        Ok(())
     }
 }
 
