@@ -4,6 +4,7 @@
 mod append;
 mod drain;
 mod hold;
+mod http;
 mod program;
 mod write;
 

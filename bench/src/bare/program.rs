@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use tokio::net::TcpListener;
 
-use super::{hold, write};
+use super::{hold, http, write};
 use crate::machine;
 
 /// What a bare program does.
@@ -19,6 +19,8 @@ pub enum Role {
     Write,
     /// Holds sockets, each with a task and a buffer.
     Hold,
+    /// Answers each request of HTTP with the same bytes.
+    Http,
 }
 
 /// A running bare program. Killed when dropped.
@@ -59,8 +61,21 @@ impl BareProgram {
     /// # Errors
     /// When it has ended.
     pub fn write(&mut self, bytes: usize, per_s: f64) -> Result<()> {
+        self.tell(&format!("{bytes} {per_s}"))
+    }
+
+    /// Lets it answer with this body.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn answer(&mut self, body: &[u8]) -> Result<()> {
+        let digits: Vec<String> = body.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.tell(&digits.concat())
+    }
+
+    fn tell(&mut self, command: &str) -> Result<()> {
         let input = self.child.stdin.as_mut().context("standard input is piped")?;
-        writeln!(input, "{bytes} {per_s}")?;
+        writeln!(input, "{command}")?;
         Ok(input.flush()?)
     }
 }
@@ -93,6 +108,7 @@ pub fn run(role: Role) -> Result<()> {
         match role {
             Role::Write => write::run(listener, inbox).await,
             Role::Hold => hold::run(listener, inbox).await,
+            Role::Http => http::run(listener, inbox).await,
         }
     })
 }

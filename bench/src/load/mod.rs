@@ -6,6 +6,7 @@
 
 mod moved;
 pub mod poller;
+pub mod reads;
 mod schedule;
 mod session;
 pub mod stamp;

@@ -17,6 +17,7 @@ mod moves;
 mod on_mongodb;
 mod open;
 mod report;
+mod rest_read;
 mod rights;
 mod room;
 mod search;
@@ -77,6 +78,8 @@ pub enum Benchmark {
     Cache,
     /// A question of what is public, with 100,000 things.
     Search,
+    /// A cached object over HTTP: reads a second, beside a bare handler.
+    RestRead,
     /// The small room, durable acknowledgements and the full brane on MongoDB,
     /// beside SQLite.
     #[cfg(feature = "fleet")]
@@ -88,7 +91,7 @@ pub enum Benchmark {
 
 impl Benchmark {
     /// All that need no MongoDB, in the order in which they are run.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::FanOut,
         Self::SmallRoom,
         Self::Crowd,
@@ -108,6 +111,7 @@ impl Benchmark {
         Self::Rights,
         Self::Cache,
         Self::Search,
+        Self::RestRead,
     ];
 
     /// The name, on the command line and of the file of results.
@@ -140,6 +144,7 @@ impl Benchmark {
             Self::Rights => rights::run(setup),
             Self::Cache => cache::run(setup),
             Self::Search => search::run(setup),
+            Self::RestRead => rest_read::run(setup),
             #[cfg(feature = "fleet")]
             Self::Mongodb => on_mongodb::run(setup),
             #[cfg(feature = "fleet")]

@@ -17,8 +17,10 @@ pub struct Figure {
     pub what: String,
     /// The figure.
     pub value: f64,
-    /// The most that it should be.
+    /// The most that it should be, or the least.
     pub goal: Option<f64>,
+    /// Whether the goal is the least.
+    pub is_least: bool,
     /// The baseline's figure, in the same run.
     pub baseline: Option<f64>,
 }
@@ -26,13 +28,21 @@ pub struct Figure {
 impl Figure {
     /// A figure without goal and baseline.
     pub fn new(what: &str, value: f64) -> Self {
-        Self { what: what.to_owned(), value, goal: None, baseline: None }
+        Self { what: what.to_owned(), value, goal: None, is_least: false, baseline: None }
     }
 
     /// With the most that it should be.
     #[must_use]
     pub fn at_most(mut self, goal: f64) -> Self {
         self.goal = Some(goal);
+        self
+    }
+
+    /// With the least that it should be.
+    #[must_use]
+    pub fn at_least(mut self, goal: f64) -> Self {
+        self.goal = Some(goal);
+        self.is_least = true;
         self
     }
 
@@ -50,7 +60,8 @@ impl Figure {
 
     /// Whether the goal is met, if there is one.
     pub fn is_met(&self) -> Option<bool> {
-        self.goal.map(|goal| self.ratio().unwrap_or(self.value) <= goal)
+        let value = self.ratio().unwrap_or(self.value);
+        self.goal.map(|goal| if self.is_least { value >= goal } else { value <= goal })
     }
 }
 
@@ -109,13 +120,14 @@ impl Report {
                 Some(false) => "MISSED",
                 None => "",
             };
+            let bound = if figure.is_least { ">=" } else { "<=" };
             println!(
                 "  {:<44} {:>10} {:>10} {:>8} {:>9}  {mark}",
                 figure.what,
                 short(figure.value),
                 number(figure.baseline),
                 number(figure.ratio()),
-                figure.goal.map(|goal| format!("<= {}", short(goal))).unwrap_or_default(),
+                figure.goal.map(|goal| format!("{bound} {}", short(goal))).unwrap_or_default(),
             );
         }
         for broken in &self.broken {
@@ -136,6 +148,7 @@ impl Report {
                 let goal = json!({
                     "goal": figure.goal?,
                     "value": round(figure.ratio().unwrap_or(figure.value)),
+                    "is_least": figure.is_least,
                     "is_ratio": figure.baseline.is_some(),
                     "met": figure.is_met()?,
                 });
@@ -174,6 +187,8 @@ mod tests {
         assert_eq!((figure.ratio(), figure.is_met()), (Some(1.2), Some(true)));
         assert_eq!(Figure::new("us", 3.0).at_most(1.25).is_met(), Some(false));
         assert_eq!(Figure::new("us", 3.0).is_met(), None);
+        assert_eq!(Figure::new("reads", 3.0).beside(4.0).at_least(0.7).is_met(), Some(true));
+        assert_eq!(Figure::new("reads", 3.0).at_least(3.1).is_met(), Some(false));
     }
 
     #[test]

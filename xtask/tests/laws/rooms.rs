@@ -83,7 +83,8 @@ pub const PURE_BY_FEATURE: &[(&str, &[&str])] =
 
 /// Crates of others that have an owner: only these rooms depend on them.
 pub const OWNED: &[(&str, &[&str])] = &[
-    ("axum", &["net"]),
+    // In `bench` it is what the server is compared with.
+    ("axum", &["net", "bench"]),
     ("ractor", &["actors", "server"]),
     ("rusqlite", &["persistence"]),
     ("mlua", &["scripting"]),
