@@ -4,6 +4,7 @@
 
 mod answers;
 mod asked;
+mod change;
 mod entry;
 mod writers;
 
@@ -16,7 +17,7 @@ use avvy_flow::brane_core::{
 };
 use avvy_flow::group_commit::Rejected;
 use avvy_flow::{Admission as Entrance, AdmissionStatus, Now, SessionKey};
-use avvy_model::{Area, BraneId, Code, EditId, Epoch, Position, Principal, Seq, View as Sight};
+use avvy_model::{Area, BraneId, Code, EditId, Epoch, Position, Seq, View as Sight};
 use avvy_persistence::BraneRecord;
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::{Channel, Join, Update};
@@ -30,13 +31,14 @@ use crate::directory::{DirectoryContext, DirectoryMsg};
 use crate::fan_out::{FanOutActor, FanOutArguments, FanOutMsg};
 use crate::idle::Idle;
 use crate::loading::Loaded;
-use crate::members::Members;
+use crate::members::{Guest, Members};
 use crate::metrics::count;
 use crate::persistence::PersistenceMsg;
 use crate::snapshots::{self, Pace};
 use crate::system::View;
 use crate::wire::Wire;
 pub(crate) use asked::{Locate, Portals, Question, Tree};
+pub(crate) use change::{closed_to_all, end_of};
 use entry::Knock;
 pub(crate) use writers::Write;
 use writers::Writers;
@@ -60,10 +62,14 @@ pub(crate) enum BraneMsg {
         session: SessionKey,
         number: u64,
         wire: Arc<dyn Wire>,
-        principal: Principal,
+        guest: Guest,
         join: Join,
         permit: Option<Permit>,
     },
+    /// The brane's record is another now.
+    Changed(Arc<BraneRecord>),
+    /// All who were in it have heard why they are not any more.
+    Parted,
     /// These stand at the head for the first time, or are gone.
     Entered(Vec<SessionKey>),
     /// Somebody may be let in although nobody has entered.
@@ -231,10 +237,12 @@ impl Actor for BraneActor {
         let is_request =
             matches!(message, BraneMsg::Write(_) | BraneMsg::View(_) | BraneMsg::Ask(_));
         match message {
-            BraneMsg::Join { session, number, wire, principal, join, permit } => {
-                brane.members.insert(session, number, join.client, principal.user, wire);
-                brane.on_knock(&myself, session, principal, join, permit);
+            BraneMsg::Join { session, number, wire, guest, join, permit } => {
+                brane.members.insert(session, number, join.client, guest, wire);
+                brane.on_knock(&myself, session, join, permit);
             }
+            BraneMsg::Changed(record) => brane.on_changed(&myself, record),
+            BraneMsg::Parted => brane.ask_to_close(),
             BraneMsg::Entered(sessions) => brane.on_entered(&sessions),
             BraneMsg::EntryTick => brane.entry_tick = false,
             BraneMsg::Leave { session, farewell } => brane.on_leave(&myself, session, farewell),
@@ -456,18 +464,6 @@ impl Brane {
         Err(Box::new(RejectedError(opening)))
     }
 
-    fn on_view(&self, reply: OneshotSender<View>) {
-        let status = self.core.status();
-        let view = View {
-            record: Arc::clone(&self.record),
-            world: self.core.world().freeze(),
-            at: Position { epoch: status.epoch, seq: status.head },
-            durable: status.durable,
-        };
-        // Whoever asked may have stopped waiting.
-        let _ = reply.send(view);
-    }
-
     /// Asks to be closed when nobody has been here for long enough.
     fn watch_idleness(&self, myself: &ActorRef<BraneMsg>) {
         let idle_close_ms = self.context.config.idle_close_ms;
@@ -475,13 +471,16 @@ impl Brane {
         let since_ms = self.idle.since_ms().filter(|_| !self.closing);
         if since_ms.is_some_and(|since_ms| Some(since_ms) <= long_ago_ms) {
             info!(brane = %self.record.id, "nobody is here; closing");
-            // Without the directory the whole system ends.
-            let idle = DirectoryMsg::Idle { brane: self.record.id };
-            let _ = self.directory.send_message(idle);
+            self.ask_to_close();
         }
         // Half the time is exact enough for something that is minutes long.
         let pause = Duration::from_millis((idle_close_ms / 2).max(100));
         myself.send_after(pause, || BraneMsg::IdleTick);
+    }
+
+    fn ask_to_close(&self) {
+        // Without the directory the whole system ends.
+        let _ = self.directory.send_message(DirectoryMsg::Idle { brane: self.record.id });
     }
 
     fn is_empty(&self) -> bool {

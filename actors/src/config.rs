@@ -44,6 +44,9 @@ pub struct SystemConfig {
     pub max_open_branes: usize,
     /// Branes that one user may own; one more is answered `too_many_branes`.
     pub max_branes_per_user: usize,
+    /// How long a deleted brane can be restored before it is purged, in
+    /// milliseconds.
+    pub restorable_ms: u64,
     /// The longest that opening a brane may take, in milliseconds.
     pub open_timeout_ms: u64,
     /// The longest that writing a copy of a brane may take, in milliseconds.
@@ -148,6 +151,7 @@ impl Default for SystemConfig {
             max_sessions_bytes: 4 << 30,
             max_open_branes: 1_024,
             max_branes_per_user: 1_000,
+            restorable_ms: 30 * 24 * 3_600_000,
             open_timeout_ms: 30_000,
             duplicate_timeout_ms: 300_000,
             revocation_poll_ms: 1_000,

@@ -3,6 +3,7 @@
 //! closes one that nobody has joined for a while. In a fleet it opens only what
 //! this node holds, and [`moves`] brings branes here and to other nodes.
 
+mod change;
 mod ending;
 mod moves;
 
@@ -14,14 +15,16 @@ use avvy_flow::group_commit::Rejected;
 use avvy_flow::lease::hand_over::Ended;
 use avvy_flow::recovery::Recovery;
 use avvy_model::{BraneId, Code, Epoch, Rejection};
-use avvy_persistence::{Node, Store};
+use avvy_persistence::{BraneRecord, Node, Store};
 use avvy_protocol::Channel;
 use ractor::concurrency::OneshotSender;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tracing::{error, info, warn};
 
 use crate::Denied;
-use crate::brane::{BraneActor, BraneArguments, BraneHandle, BraneMsg, RejectedError};
+use crate::brane::{
+    BraneActor, BraneArguments, BraneHandle, BraneMsg, RejectedError, closed_to_all,
+};
 use crate::config::SystemConfig;
 use crate::fleet::FleetLink;
 use crate::fleet::hand_over::Desk;
@@ -45,6 +48,8 @@ pub(crate) enum DirectoryMsg {
     Loaded { brane: BraneId, result: Result<Box<Loaded>, Denied> },
     /// Nobody has joined this brane for a while: it asks to be closed.
     Idle { brane: BraneId },
+    /// A brane's record was changed, here or elsewhere.
+    Changed(Arc<BraneRecord>),
     /// Whoever waits for a brane to have closed has waited for long enough.
     Overdue { brane: BraneId, channel: Channel },
     /// The branes that are open.
@@ -96,6 +101,8 @@ pub(crate) struct Directory {
     /// Opened again, these would fail again in the same way. They stay closed
     /// while this process lives, and whoever asks is told this.
     broken: HashMap<BraneId, Code>,
+    /// Changes of branes that are being opened, until they are open.
+    changed: HashMap<BraneId, Arc<BraneRecord>>,
     /// Branes that other nodes offer.
     coming: HashMap<BraneId, Coming>,
     /// Who gets the branes that this node gives away.
@@ -148,6 +155,7 @@ impl Actor for DirectoryActor {
             branes: HashMap::new(),
             actors: HashMap::new(),
             broken: HashMap::new(),
+            changed: HashMap::new(),
             coming: HashMap::new(),
             going_to: None,
             next_channel: 1,
@@ -168,6 +176,7 @@ impl Actor for DirectoryActor {
                 directory.on_loaded(&myself, brane, result).await;
             }
             DirectoryMsg::Idle { brane } => directory.on_idle(brane),
+            DirectoryMsg::Changed(record) => directory.on_changed(record),
             DirectoryMsg::Overdue { brane, channel } => directory.on_overdue(brane, channel),
             DirectoryMsg::List(reply) => {
                 let _ = reply.send(directory.open().cloned().collect());
@@ -228,7 +237,11 @@ impl Directory {
         }
         let max_waiting = self.context.config.max_waiting_joins;
         match self.branes.get_mut(&brane) {
-            Some(Entry::Open(handle)) => reply(Ok(handle.clone())),
+            // One that has ended is about to close.
+            Some(Entry::Open(handle)) => reply(match closed_to_all(&handle.record) {
+                None => Ok(handle.clone()),
+                Some(code) => Err(code.into()),
+            }),
             Some(
                 Entry::Opening(waiting)
                 | Entry::Closing { waiting, .. }
@@ -346,6 +359,9 @@ impl Directory {
         }
         for reply in waiting {
             reply(opened.clone());
+        }
+        if let Some(record) = self.changed.remove(&brane) {
+            self.on_changed(record);
         }
     }
 

@@ -53,6 +53,10 @@ pub(crate) enum FanOutMsg {
     Durable { at: Position, waiting: Vec<SessionKey> },
     /// Send this to one session.
     Tell { session: SessionKey, message: ServerMessage },
+    /// Send this to those of these sessions that are in.
+    TellAll { sessions: Vec<SessionKey>, message: Box<ServerMessage> },
+    /// Say when every last word before this was given.
+    Parting,
     /// Every answer to the messages of these permits came before this; it is
     /// only now that their senders may send more.
     Answered(Vec<Permit>),
@@ -172,8 +176,16 @@ impl Actor for FanOutActor {
             }
             FanOutMsg::Show(show) => state.on_show(now_us, *show, &mut effects),
             FanOutMsg::Publish(window) => state.on_publish(now_us, window, &mut effects),
-            FanOutMsg::Durable { at, waiting } => state.on_durable(at, &waiting),
+            FanOutMsg::Durable { at, waiting } => {
+                let channel = state.channel;
+                state.tell_all(&waiting, &ServerMessage::Durable { channel, durable: at });
+            }
             FanOutMsg::Tell { session, message } => state.on_tell(session, &message),
+            FanOutMsg::TellAll { sessions, message } => state.tell_all(&sessions, &message),
+            FanOutMsg::Parting => {
+                // Without its brane this actor ends, too.
+                let _ = state.brane.send_message(BraneMsg::Parted);
+            }
             FanOutMsg::Answered(permits) => drop(permits),
             FanOutMsg::Drained(session) => {
                 state.machine.drained(now_us, session, &mut effects);
@@ -274,9 +286,9 @@ impl State {
         self.machine.publish(now_us, published, effects);
     }
 
-    fn on_durable(&mut self, at: Position, waiting: &[SessionKey]) {
-        let frame = frame(&ServerMessage::Durable { channel: self.channel, durable: at });
-        for session in waiting {
+    fn tell_all(&mut self, sessions: &[SessionKey], message: &ServerMessage) {
+        let frame = frame(message);
+        for session in sessions {
             if let Some(wire) = self.machine.wire_mut(*session) {
                 wire.wire.send(std::slice::from_ref(&frame));
             }

@@ -50,7 +50,7 @@ pub use avvy_flow::lease::LeaseStatus;
 pub use avvy_flow::people::{PeopleStatus, Rate};
 pub use avvy_persistence::WriteCounts;
 pub use avvy_persistence::cache::{CacheStatus, SharedStatus, TierStatus};
-pub use avvy_persistence::{BraneCursor, BraneKind, BranePage, BraneRecord, Life, MAX_NAME_BYTES};
+pub use avvy_persistence::{BraneCursor, BraneKind, BranePage, BraneRecord, Life};
 pub use config::{SessionConfig, SystemConfig};
 pub use denied::Denied;
 pub use fleet::FleetConfig;
@@ -61,5 +61,8 @@ pub use probe::Report as ProbeReport;
 pub use revocations::REVOKED;
 pub use session::SessionPort;
 pub use status::{OpenBrane, RevocationStatus, SystemStatus};
-pub use system::{Duplicate, Located, Parts, StartError, System, View, Way, WriteRequest, Written};
+pub use system::{
+    Author, BraneChange, BranePatch, Duplicate, Located, Parts, StartError, System, View, Way,
+    WriteRequest, Written,
+};
 pub use wire::{Backlog, Wire};

@@ -23,7 +23,9 @@ use tokio::time::timeout;
 use tracing::{error, info};
 
 use crate::Denied;
+use crate::brane::closed_to_all;
 use crate::directory::DirectoryContext;
+use crate::fleet::FleetLink;
 use crate::metrics::count;
 use crate::persistence::PersistenceMsg;
 use crate::system::store_code;
@@ -94,8 +96,12 @@ async fn open(
 ) -> Result<Loaded, Denied> {
     settle(context, brane).await?;
     let store = context.store.as_ref();
-    let record = Arc::new(store.brane(brane).await.map_err(store_code)?);
-    let opened = store.open(brane).await.map_err(|error| refused(context, brane, error))?;
+    let opened = match store.open(brane).await {
+        Ok(opened) => opened,
+        Err(StoreError::Inactive { .. }) => return Err(inactive(store, brane).await.into()),
+        Err(error) => return Err(refused(context.fleet.as_ref(), brane, error)),
+    };
+    let record = Arc::new(opened.record);
     if let Some(torn) = &opened.torn {
         count(&context.metrics.journal_cuts, 1);
         error!(%brane, from = %torn.kept, to = %torn.claimed, chunks = torn.chunks,
@@ -137,13 +143,22 @@ async fn catch_up(
     Ok(recovery)
 }
 
-/// Why a brane cannot be opened here.
-fn refused(context: &DirectoryContext, brane: BraneId, error: StoreError) -> Denied {
+/// Why a brane is not opened that is not active.
+async fn inactive(store: &dyn Store, brane: BraneId) -> Code {
+    match store.brane(brane).await {
+        // A cache may know nothing of it yet.
+        Ok(record) => closed_to_all(&record).unwrap_or(Code::NotFound),
+        Err(error) => store_code(error),
+    }
+}
+
+/// Why a brane cannot be opened or changed here.
+pub(crate) fn refused(fleet: Option<&FleetLink>, brane: BraneId, error: StoreError) -> Denied {
     let StoreError::Held { address, remaining_ms } = error else {
-        error!(%brane, %error, "a brane could not be opened");
+        error!(%brane, %error, "a brane could not be opened or changed");
         return store_code(error).into();
     };
-    let Some(link) = &context.fleet else { return Code::Unavailable.into() };
+    let Some(link) = fleet else { return Code::Unavailable.into() };
     // A node that lives has renewed its lease a moment ago.
     let lease_ms = u64::from(link.config.lease.lease_ms);
     let may_be_dead = remaining_ms < lease_ms / 2;

@@ -3,10 +3,27 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use avvy_auth::{Claims, is_invited};
 use avvy_flow::SessionKey;
-use avvy_model::{ClientId, UserId};
+use avvy_model::{BraneId, ClientId, Principal, Role, UserId};
+use avvy_persistence::BraneRecord;
 
 use crate::wire::Wire;
+
+impl Guest {
+    /// As whom the bearer of these claims comes into a brane.
+    pub(crate) fn of(claims: &Claims, brane: BraneId) -> Self {
+        let is_named = claims.branes.contains(&brane);
+        Self { user: claims.user, ceiling: claims.role, is_named }
+    }
+
+    /// As whom it is there by this record.
+    pub(crate) fn principal(self, record: &BraneRecord) -> Principal {
+        let Self { user, ceiling, is_named } = self;
+        let invited = is_invited(user, is_named, record.owner, record.visibility);
+        Principal { user, ceiling, invited }
+    }
+}
 
 /// Sessions that have joined or are about to. A client id has one holder:
 /// two that number their edits under one would take each other's outcomes for
@@ -21,7 +38,17 @@ struct Member {
     join: u64,
     wire: Arc<dyn Wire>,
     client: ClientId,
-    user: UserId,
+    guest: Guest,
+}
+
+/// As whom a session comes, whatever the brane's record says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Guest {
+    pub(crate) user: UserId,
+    /// The most that the token allows.
+    pub(crate) ceiling: Role,
+    /// The token names the brane.
+    pub(crate) is_named: bool,
 }
 
 impl Members {
@@ -34,10 +61,10 @@ impl Members {
         session: SessionKey,
         join: u64,
         client: ClientId,
-        user: UserId,
+        guest: Guest,
         wire: Arc<dyn Wire>,
     ) {
-        self.members.insert(session, Member { join, wire, client, user });
+        self.members.insert(session, Member { join, wire, client, guest });
     }
 
     /// By which of its joins a session is here.
@@ -47,7 +74,17 @@ impl Members {
 
     /// Whose a session is.
     pub(crate) fn user(&self, session: SessionKey) -> Option<UserId> {
-        self.members.get(&session).map(|member| member.user)
+        self.guest(session).map(|guest| guest.user)
+    }
+
+    /// As whom a session is here.
+    pub(crate) fn guest(&self, session: SessionKey) -> Option<Guest> {
+        self.members.get(&session).map(|member| member.guest)
+    }
+
+    /// Every session, whether it was let in or waits.
+    pub(crate) fn sessions(&self) -> Vec<SessionKey> {
+        self.members.keys().copied().collect()
     }
 
     pub(crate) fn wire(&self, session: SessionKey) -> Option<Arc<dyn Wire>> {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use avvy_flow::SessionKey;
 use avvy_model::{
-    BraneId, ClientId, Code, Counter, Edit, Handle, NumberedEdit, Operation, Principal, PropKey,
-    PropsPatch, Role, Target, UserId, Value, ValueLimits,
+    BraneId, ClientId, Code, Counter, Edit, Handle, NumberedEdit, Operation, PropKey, PropsPatch,
+    Role, Target, UserId, Value, ValueLimits,
 };
 use avvy_persistence::{BraneRecord, Store, StoreError};
 use avvy_protocol::{Channel, Join, ServerMessage, Update};
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::brane::{BraneHandle, BraneMsg};
 use crate::clock;
+use crate::members::Guest;
 use crate::wire::Inbox;
 
 /// The probe's brane, unless this is a node of a fleet.
@@ -79,7 +80,7 @@ impl Probe {
             number: 0,
             session,
             wire: Arc::new(Inbox(inbox)),
-            principal: Principal { user: self.user, ceiling: Role::Owner, invited: true },
+            guest: Guest { user: self.user, ceiling: Role::Owner, is_named: true },
             join: Join {
                 brane: self.brane,
                 client: self.client,
@@ -141,6 +142,7 @@ impl Probe {
                 | ServerMessage::VersionComplete { .. }
                 | ServerMessage::Hash { .. }
                 | ServerMessage::Rights(_)
+                | ServerMessage::Changed(_)
                 | ServerMessage::People(_)
                 | ServerMessage::Pong { .. } => continue,
             };

@@ -8,7 +8,7 @@ use avvy_auth::Claims;
 use avvy_auth::rate::{Bucket, RetryAfterMs};
 use avvy_flow::admission::Appointments;
 use avvy_flow::people::Rate;
-use avvy_model::{Area, BraneId, Code, Principal};
+use avvy_model::{Area, BraneId, Code};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::{
     Channel, ClientMessage, Hello, Join, PeopleRequest, ServerMessage, Welcome, negotiate,
@@ -24,12 +24,12 @@ use crate::directory::DirectoryMsg;
 use crate::fan_out::FanOutMsg;
 use crate::judge::Judge;
 use crate::limit::Limit;
+use crate::members::Guest;
 use crate::people::PeopleMsg;
 use crate::registry::Registry;
 use crate::revocations::Revocations;
 use crate::route::Route;
 use crate::session::Shared;
-use crate::system::principal;
 
 /// What reaches a session actor.
 pub(crate) enum SessionMsg {
@@ -244,8 +244,8 @@ impl Session {
         let routes = self.shared.routes();
         let handles: Vec<_> = routes.iter().map(|route| route.handle.clone()).collect();
         drop(routes);
-        for BraneHandle { channel, record, .. } in handles {
-            if principal(&record, new) != principal(&record, old) {
+        for BraneHandle { channel, brane, .. } in handles {
+            if Guest::of(new, brane) != Guest::of(old, brane) {
                 self.leave(channel, Some(Code::Unavailable));
             }
         }
@@ -296,8 +296,8 @@ impl Session {
         // A session that has what it wants keeps no room for more.
         self.opening.shrink_to_fit();
         let joined = result
-            .and_then(|handle| self.principal(&handle).map(|p| (handle, p)).map_err(Denied::from));
-        let (handle, principal) = match joined {
+            .and_then(|handle| self.guest(&handle).map(|g| (handle, g)).map_err(Denied::from));
+        let (handle, guest) = match joined {
             Ok(joined) => joined,
             Err(denied) => {
                 let passes = matches!(denied.code, Code::Unavailable | Code::Timeout);
@@ -318,7 +318,7 @@ impl Session {
             session: self.shared.key,
             number,
             wire: Arc::clone(&self.shared.wire),
-            principal,
+            guest,
             join,
             permit: Some(permit),
         };
@@ -327,13 +327,13 @@ impl Session {
         }
     }
 
-    fn principal(&self, handle: &BraneHandle) -> Result<Principal, Code> {
+    fn guest(&self, handle: &BraneHandle) -> Result<Guest, Code> {
         let claims = self.claims.as_ref().ok_or(Code::NotAuthenticated)?;
         // Time has passed since it was asked for.
         if self.shared.has_expired(clock::unix_s()) {
             return Err(Code::TokenExpired);
         }
-        Ok(principal(&handle.record, claims))
+        Ok(Guest::of(claims, handle.brane))
     }
 
     fn on_leave(&mut self, channel: Channel) {

@@ -1,5 +1,6 @@
 //! The whole of the actors, as `net` and the binary use it.
 
+mod change;
 mod duplicate;
 mod follow;
 mod portals;
@@ -21,7 +22,7 @@ use avvy_model::{
 };
 use avvy_persistence::cache::SharedSet;
 use avvy_persistence::spool::Spool;
-use avvy_persistence::{BraneCursor, BraneFilter, BranePage, BraneRecord, Store, StoreError};
+use avvy_persistence::{BraneCursor, BraneFilter, BranePage, BraneRecord, Life, Store, StoreError};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::DecodeLimits;
 use ractor::concurrency::{OneshotSender, oneshot};
@@ -33,7 +34,7 @@ use uuid::Uuid;
 
 use crate::Denied;
 use crate::accounts::{Account, Accounts};
-use crate::brane::{BraneHandle, BraneMsg};
+use crate::brane::{BraneHandle, BraneMsg, end_of};
 use crate::clock;
 use crate::config::SystemConfig;
 use crate::directory::DirectoryMsg;
@@ -51,6 +52,7 @@ use crate::session_actor::{SessionActor, SessionArguments, SessionContext};
 use crate::status::{OpenBrane, SystemStatus};
 use crate::wire::Wire;
 
+pub use change::{Author, BraneChange, BranePatch};
 pub use duplicate::Duplicate;
 pub use portals::{Located, Way};
 pub use start::{Parts, StartError};
@@ -250,28 +252,25 @@ impl System {
         self.inner.store.create_brane(record).await.map_err(store_code)
     }
 
-    /// Refuses a user who owns as many branes as one may.
-    async fn expect_room(&self, owner: UserId) -> Result<(), Code> {
-        let Inner { store, config, metrics, .. } = &*self.inner;
-        let max = config.max_branes_per_user;
-        if owned_branes(store.as_ref(), owner, max).await.map_err(store_code)? >= max {
-            metrics.limits.count(Limit::BranesOfUser);
-            return Err(Code::TooManyBranes);
-        }
-        Ok(())
-    }
-
-    /// A brane's record, if this user may see the brane.
+    /// A brane's record, if this user may see the brane: an archived one whoever
+    /// needs no role for that, a deleted one its owner alone.
     ///
     /// # Errors
     /// `not_found`, or what the store's failure amounts to.
     pub async fn brane(&self, brane: BraneId, claims: &Claims) -> Result<BraneRecord, Code> {
         let record = self.inner.store.brane(brane).await.map_err(store_code)?;
-        if !principal(&record, claims).invited {
+        let invited = principal(&record, claims).invited;
+        match record.life {
+            Life::Active if invited => Ok(record),
             // Whether they have a role there, the brane knows.
-            self.view(brane, claims).await.map_err(|denied| denied.code)?;
+            Life::Active => match self.view(brane, claims).await {
+                Ok(view) => Ok(BraneRecord::clone(&view.record)),
+                Err(denied) => Err(denied.code),
+            },
+            Life::Archived { .. } if invited => Ok(record),
+            Life::Doomed { .. } if record.owner == claims.user => Ok(record),
+            _ => Err(Code::NotFound),
         }
-        Ok(record)
     }
 
     /// A page of the branes that this user finds in listings.
@@ -478,7 +477,9 @@ impl System {
 /// What a store's failure is to a client.
 pub(crate) fn store_code(error: StoreError) -> Code {
     match error {
-        StoreError::UnknownBrane(_) | StoreError::Inactive { .. } => Code::NotFound,
+        StoreError::UnknownBrane(_) => Code::NotFound,
+        StoreError::Inactive { life, .. } => end_of(life).unwrap_or(Code::NotFound),
+        StoreError::Changed { .. } => Code::Conflict,
         StoreError::BraneExists(_) => Code::Exists,
         StoreError::Damaged { .. } => Code::Damaged,
         StoreError::Timeout { .. } => Code::Timeout,
@@ -488,25 +489,6 @@ pub(crate) fn store_code(error: StoreError) -> Code {
             Code::Unavailable
         }
     }
-}
-
-/// How many branes a user owns; `enough` is as good as more.
-async fn owned_branes(
-    store: &dyn Store,
-    owner: UserId,
-    enough: usize,
-) -> Result<usize, StoreError> {
-    let (mut count, mut after) = (0, None);
-    while count < enough {
-        let left = u32::try_from(enough - count).unwrap_or(u32::MAX);
-        let page = store.branes(BraneFilter::OwnedBy(owner), after, left).await?;
-        count += page.branes.iter().filter(|record| record.life.is_kept()).count();
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    Ok(count)
 }
 
 /// As whom the bearer of these claims is in a brane.

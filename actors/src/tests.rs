@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod big;
+mod changes;
 mod ends;
 mod entry;
 mod fleet;

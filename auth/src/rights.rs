@@ -14,11 +14,18 @@ pub fn principal(
     owner: UserId,
     visibility: Visibility,
 ) -> Principal {
-    let is_open = match visibility {
+    let is_named = claims.branes.contains(&brane);
+    let invited = is_invited(claims.user, is_named, owner, visibility);
+    Principal { user: claims.user, ceiling: claims.role, invited }
+}
+
+/// Whether a user, whose token names the brane or not, may see it without a role
+/// in it.
+pub fn is_invited(user: UserId, is_named: bool, owner: UserId, visibility: Visibility) -> bool {
+    match visibility {
         Visibility::Public | Visibility::Unlisted => true,
-        Visibility::Private => claims.user == owner || claims.branes.contains(&brane),
-    };
-    Principal { user: claims.user, ceiling: claims.role, invited: is_open }
+        Visibility::Private => user == owner || is_named,
+    }
 }
 
 #[cfg(test)]

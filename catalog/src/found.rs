@@ -11,11 +11,11 @@
 use std::collections::BTreeSet;
 
 use avvy_model::{BraneId, Code, UserId, Visibility};
-use avvy_persistence::BraneRecord;
 use avvy_persistence::records::{
     Collection, Cursor, Draft, Expect, Fields, Index, IndexKey, KeyRange, Query, RecordKey,
     RecordWrite, Value,
 };
+use avvy_persistence::{BraneRecord, Life};
 use uuid::Uuid;
 
 use crate::fold::{cut, fold, words};
@@ -147,8 +147,12 @@ impl From<&BraneRecord> for ListedBrane {
         Self {
             id: record.id,
             owner: record.owner,
-            label: Label { name: record.name.clone(), ..Label::default() },
-            is_listed: record.visibility == Visibility::Public,
+            label: Label {
+                name: record.name.clone(),
+                description: record.description.clone(),
+                tags: record.tags.clone(),
+            },
+            is_listed: record.visibility == Visibility::Public && record.life == Life::Active,
         }
     }
 }

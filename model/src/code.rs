@@ -114,6 +114,10 @@ codes! {
     PreconditionFailed = 1031, "precondition_failed";
     /// The request has to name the version that it changes.
     PreconditionRequired = 1032, "precondition_required";
+    /// The brane is archived: nobody enters it.
+    BraneArchived = 1033, "brane_archived";
+    /// The brane was deleted.
+    BraneDeleted = 1034, "brane_deleted";
 
     /// It was changed again and again meanwhile; read it and try again.
     Conflict = 1100, "conflict";

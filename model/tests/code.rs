@@ -41,6 +41,8 @@ const GIVEN: &[(u16, &str)] = &[
     (1030, "in_progress"),
     (1031, "precondition_failed"),
     (1032, "precondition_required"),
+    (1033, "brane_archived"),
+    (1034, "brane_deleted"),
     (1100, "conflict"),
     (1102, "published"),
     (1103, "not_published"),

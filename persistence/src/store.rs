@@ -50,6 +50,8 @@ pub struct TornTail {
 /// A brane, opened for one writer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Opened {
+    /// The brane's record as it was then, whatever a cache says.
+    pub record: BraneRecord,
     /// The epoch of this opening: above every earlier one, and durable.
     pub epoch: Epoch,
     /// Every epoch with the seq at which it began, ascending, this one

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use avvy_model::{
     Area, BraneId, Change, ClientId, Code, Counter, Epoch, Grant, Handle, NumberedEdit, ObjectAt,
-    Position, RoleName, Sanction, Scope, Seq, TraceId, UserId, Verbs,
+    Position, RoleName, Sanction, Scope, Seq, TraceId, UserId, Verbs, Visibility,
 };
 use serde::{Deserialize, Serialize};
 
@@ -206,6 +206,8 @@ pub enum ServerMessage {
     /// `brane.rights`: what the user may do in the brane, after a join and
     /// whenever it has changed.
     Rights(Box<OwnRights>),
+    /// `brane.changed`: what the brane is called and who may see it has changed.
+    Changed(Box<BraneChanged>),
     /// News of people: who is there, where they are, what they say.
     People(PeopleNews),
     /// `pong`.
@@ -303,6 +305,28 @@ pub struct OwnRights {
     pub grants: Vec<Grant>,
     /// Whether they are kept from sending signals.
     pub mute: Option<Sanction>,
+}
+
+/// What has changed about a brane, other than what is in it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BraneChanged {
+    /// Where.
+    #[serde(rename = "ch")]
+    pub channel: Channel,
+    /// Its name for people.
+    pub name: String,
+    /// What people are told of it.
+    pub description: String,
+    /// By what it is found, too.
+    pub tags: Vec<String>,
+    /// What it is for: `personal`, `showcase`, `rental` or `public`.
+    pub kind: String,
+    /// Who may see it.
+    #[serde(with = "crate::codec::visibility")]
+    pub visibility: Visibility,
+    /// Counts the changes, from 1.
+    #[serde(with = "crate::codec::whole")]
+    pub version: u64,
 }
 
 /// A part of the world's state at one position.

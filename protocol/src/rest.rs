@@ -26,7 +26,7 @@ use crate::codec::{self, code, from_cbor, text, to_cbor_value, whole};
 use crate::{Channel, DecodeError, ErrorMessage, json};
 
 pub use admin::{OpenBraneBody, StatusBody};
-pub use branes::{BraneBody, BranePage, CreateBrane};
+pub use branes::{ArchiveBrane, BraneBody, BranePage, CreateBrane, PatchBrane};
 pub use duplicate::DuplicateBrane;
 pub use health::HealthBody;
 pub use objects::{ObjectBody, ObjectPage};

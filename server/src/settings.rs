@@ -323,6 +323,7 @@ pub fn system(config: &Config) -> SystemConfig {
         open_timeout_ms: brane.open_timeout_ms,
         duplicate_timeout_ms: brane.duplicate_timeout_ms,
         idle_close_ms: brane.idle_close_s * 1_000,
+        restorable_ms: brane.restorable_s * 1_000,
         answer_timeout_ms: limits.answer_timeout_ms,
         // Answered before the request's own time is over.
         durable_timeout_ms: limits.request_timeout_ms / 4 * 3,

@@ -8,7 +8,7 @@ use avvy_actors::System;
 use avvy_catalog::Catalog;
 use avvy_model::UserId;
 use avvy_persistence::records::Records;
-use avvy_persistence::{BraneFilter, CompactPolicy, Store};
+use avvy_persistence::{BraneFilter, CompactPolicy, Store, StoreError};
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -52,6 +52,7 @@ pub async fn run(kept: Kept, upkeep: Upkeep) {
     loop {
         ticks.tick().await;
         end_transfers(&kept).await;
+        purge(kept.store.as_ref(), &kept.catalog).await;
         sweep(kept.records.as_ref(), upkeep.sweep_batch).await;
         compact(kept.store.as_ref(), &upkeep).await;
     }
@@ -87,6 +88,30 @@ async fn end_transfers(kept: &Kept) {
         Ok(0) => {}
         Ok(ended) => info!(ended, "ended transfers that were left"),
         Err(refused) => warn!(code = %refused.code, "transfers that were left could not be read"),
+    }
+}
+
+/// Purges deleted branes whose time has come, so many at a time. What one node
+/// is at another one goes on with, so it does not matter which of them does it.
+async fn purge(store: &dyn Store, catalog: &Catalog) {
+    let page = match store.branes(BraneFilter::Due(clock::unix_ms()), None, BRANES).await {
+        Ok(page) => page,
+        Err(error) => return warn!(%error, "branes that are due could not be listed"),
+    };
+    for brane in page.branes.iter().map(|record| record.id) {
+        match store.purge_brane(brane, clock::unix_ms()).await {
+            Ok(()) => info!(%brane, "purged a deleted brane"),
+            // It is still closing, or restored meanwhile.
+            Err(StoreError::Held { .. } | StoreError::NotDue(_)) => continue,
+            Err(error) => {
+                warn!(%brane, %error, "a deleted brane could not be purged");
+                continue;
+            }
+        }
+        let Ok(record) = store.brane(brane).await else { continue };
+        if let Err(refused) = catalog.list_brane((&record).into(), clock::unix_s()).await {
+            warn!(%brane, code = %refused.code, "searches still know a purged brane");
+        }
     }
 }
 
@@ -143,7 +168,7 @@ mod tests {
     use avvy_persistence::records::{
         Collection, Commit, CommitId, Draft, Fields, RecordKey, RecordWrite,
     };
-    use avvy_persistence::{BraneKind, BraneRecord};
+    use avvy_persistence::{BraneKind, BraneRecord, Life};
 
     use super::*;
 
@@ -163,6 +188,31 @@ mod tests {
         records.commit(commit, now_s).await.unwrap().unwrap();
         sweep(&records, 2).await;
         assert_eq!(records.scan(None).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn deleted_branes_are_purged_when_they_are_due() {
+        let store = Arc::new(MemoryStore::new());
+        let catalog = Catalog::new(store.clone(), CatalogLimits::default());
+        let owner = UserId::new(Uuid::from_u128(9));
+        let now_ms = clock::unix_ms();
+        for (nth, purge_ms) in [(1, now_ms - 1), (2, now_ms + 3_600_000)] {
+            let name = format!("Hall {nth}");
+            let visibility = Visibility::Public;
+            let id = BraneId::new(Uuid::from_u128(nth));
+            let record = BraneRecord { name, visibility, ..BraneRecord::new(id, owner, 0) };
+            store.create_brane(record.clone()).await.unwrap();
+            catalog.list_brane((&record).into(), clock::unix_s()).await.unwrap();
+            let life = Life::Doomed { since_ms: 0, purge_ms };
+            store.update_brane(BraneRecord { life, version: 2, ..record }, 1).await.unwrap();
+        }
+        purge(store.as_ref(), &catalog).await;
+        let life = async |nth| store.brane(BraneId::new(Uuid::from_u128(nth))).await.unwrap().life;
+        assert!(matches!(life(1).await, Life::Purged { .. }));
+        assert!(matches!(life(2).await, Life::Doomed { .. }));
+        let found = catalog.search(&Question::default(), None, 9, clock::unix_s()).await.unwrap();
+        let names = found.found.into_iter().map(|found| found.label.name);
+        assert_eq!(names.collect::<Vec<_>>(), ["Hall 2"], "of what is purged nothing is found");
     }
 
     #[tokio::test]

@@ -1,11 +1,13 @@
 //! What is asked of a brane, and changes nothing in it.
 
+use std::sync::Arc;
+
 use avvy_brane::Admission;
-use avvy_model::{Code, EditId, Handle, Object, ObjectId, Principal, Seq, object_digest};
+use avvy_model::{Code, EditId, Handle, Object, ObjectId, Position, Principal, Seq, object_digest};
 use ractor::concurrency::OneshotSender;
 
 use super::{Brane, now};
-use crate::system::Located;
+use crate::system::{Located, View};
 
 /// What is asked of a brane's objects.
 pub(crate) enum Question {
@@ -40,6 +42,18 @@ pub(crate) struct Locate {
 }
 
 impl Brane {
+    pub(super) fn on_view(&self, reply: OneshotSender<View>) {
+        let status = self.core.status();
+        let view = View {
+            record: Arc::clone(&self.record),
+            world: self.core.world().freeze(),
+            at: Position { epoch: status.epoch, seq: status.head },
+            durable: status.durable,
+        };
+        // Whoever asked may have stopped waiting.
+        let _ = reply.send(view);
+    }
+
     /// Answers; whoever asked may have stopped waiting.
     pub(super) fn on_question(&self, question: Question) {
         match question {

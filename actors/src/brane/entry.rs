@@ -5,18 +5,17 @@ use std::time::Duration;
 use avvy_flow::SessionKey;
 use avvy_flow::admission::Answer;
 use avvy_flow::brane_core::BraneInput;
-use avvy_model::{Code, Principal};
+use avvy_model::Code;
 use avvy_protocol::Join;
 use ractor::ActorRef;
 
-use super::{Brane, BraneMsg};
+use super::{Brane, BraneMsg, closed_to_all};
 use crate::clock;
 use crate::credits::Permit;
 
 /// A session that wants in. Its wire is with the members.
 pub(super) struct Knock {
     session: SessionKey,
-    principal: Principal,
     join: Box<Join>,
     permit: Option<Permit>,
 }
@@ -27,11 +26,13 @@ impl Brane {
         &mut self,
         myself: &ActorRef<BraneMsg>,
         session: SessionKey,
-        principal: Principal,
         join: Join,
         permit: Option<Permit>,
     ) {
-        let knock = Knock { session, principal, join: Box::new(join), permit };
+        if let Some(code) = closed_to_all(&self.record) {
+            return self.turn_away(session, code, None);
+        }
+        let knock = Knock { session, join: Box::new(join), permit };
         match self.admission.ask(clock::monotonic_us(), session, knock) {
             Answer::Enter(knock) => self.enter(myself, knock),
             Answer::Wait => {}
@@ -75,8 +76,10 @@ impl Brane {
     }
 
     fn enter(&mut self, myself: &ActorRef<BraneMsg>, knock: Knock) {
-        let Knock { session, principal, join, permit } = knock;
+        let Knock { session, join, permit } = knock;
         self.permits.extend(permit);
+        // The record may have changed while it waited.
+        let Some(principal) = self.principal(session) else { return };
         self.feed(myself, BraneInput::Join { session, principal, join: *join });
     }
 }

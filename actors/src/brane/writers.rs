@@ -14,7 +14,7 @@ use avvy_protocol::{Join, Resume, ServerMessage, Update};
 use ractor::ActorRef;
 use ractor::concurrency::OneshotSender;
 
-use super::{Brane, BraneMsg};
+use super::{Brane, BraneMsg, closed_to_all};
 use crate::system::{WriteRequest, Written};
 
 /// Edits that come by HTTP.
@@ -111,6 +111,7 @@ impl Writers {
             | ServerMessage::Durable { .. }
             | ServerMessage::Hash { .. }
             | ServerMessage::Rights(_)
+            | ServerMessage::Changed(_)
             | ServerMessage::People(_)
             | ServerMessage::Error(_) => {}
         }
@@ -156,6 +157,10 @@ impl Brane {
             let id = EditId { client, counter: edit.counter };
             matches!(self.core.clients().check(id), Admission::Known(_))
         };
+        if let Some(code) = closed_to_all(&self.record) {
+            let _ = reply.send(Err(code));
+            return;
+        }
         if !edits.iter().all(is_known) && !self.are_there(&only_if) {
             // Whoever asked may have stopped waiting.
             let _ = reply.send(Err(Code::Conflict));

@@ -12,21 +12,21 @@ use crate::FleetConfig;
 /// A lease that is renewed often: the time of the fleet goes on only as told.
 const LEASE: LeaseConfig = LeaseConfig { lease_ms: 500 };
 
-fn config() -> SystemConfig {
+pub(super) fn config() -> SystemConfig {
     let fleet = FleetConfig { lease: LEASE, ..FleetConfig::default() };
     SystemConfig { fleet, ..SystemConfig::default() }
 }
 
 /// Two nodes; the brane is the first one's.
-struct Pair {
+pub(super) struct Pair {
     fleet: MemoryFleet,
-    one: World,
-    two: World,
+    pub(super) one: World,
+    pub(super) two: World,
     nodes: [NodeId; 2],
 }
 
 impl Pair {
-    async fn new(config: SystemConfig) -> Self {
+    pub(super) async fn new(config: SystemConfig) -> Self {
         let fleet = MemoryFleet::new(MemoryDisk::new(), u64::from(LEASE.lease_ms));
         let (one, first) = node(&fleet, "http://one", config.clone()).await;
         let (mut two, second) = node(&fleet, "http://two", config).await;

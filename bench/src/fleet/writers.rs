@@ -189,6 +189,7 @@ async fn watch_and_note(mut news: mpsc::Receiver<WorldChange>, clerk: Clerk, wro
             | WorldChange::Viewed { .. }
             | WorldChange::Level { .. }
             | WorldChange::Rights(_)
+            | WorldChange::Changed(_)
             | WorldChange::People(_)
             | WorldChange::Downgrade { .. }
             | WorldChange::Closed { code: None } => {}

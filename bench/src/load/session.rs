@@ -387,7 +387,7 @@ impl Session {
                 self.at = to;
                 self.phase = Phase::Loading;
             }
-            ServerMessage::Rights(_) => {}
+            ServerMessage::Rights(_) | ServerMessage::Changed(_) => {}
             ServerMessage::VersionComplete { .. } => tally.replayed += 1,
             ServerMessage::Applied { edits, .. } => {
                 for (counter, seq) in edits {

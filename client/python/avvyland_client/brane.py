@@ -16,6 +16,8 @@ MAX_TOUCHED = 65_536
 # The pause between two changes of what is to be seen; of those that come
 # sooner the last one counts.
 LOOK_INTERVAL_S = 0.1
+# What `brane.changed` says of a brane.
+SAID = ("name", "description", "tags", "kind", "visibility", "version")
 
 
 @dataclass
@@ -59,6 +61,8 @@ class Brane:
         self.people = People()
         self._follows = False
         self.refused_join = None
+        # What the brane is called and who may see it, once that has changed.
+        self.said = None
         # The node where it goes on, and how long nobody may be there.
         self.moved_to = None
         self.moved_wait_s = 0.0
@@ -269,6 +273,10 @@ class Brane:
             self._on_watermark(message["durable"][1])
         else:
             self.durable = max(self.durable, message["durable"][1])
+        self._tell()
+
+    def on_changed(self, message):
+        self.said = {key: message[key] for key in SAID}
         self._tell()
 
     def on_hash(self, message):

@@ -182,6 +182,7 @@ class Session:
         "object.applied": Brane.on_applied,
         "object.refused": Brane.on_refused,
         "brane.durable": Brane.on_durable,
+        "brane.changed": Brane.on_changed,
         "brane.hash": Brane.on_hash,
         "people.page": Brane.on_people_page,
         "people.changed": Brane.on_people_changed,

@@ -267,6 +267,7 @@ impl Bot {
                 | Notify::People { .. }
                 | Notify::Level { .. }
                 | Notify::Rights { .. }
+                | Notify::Changed { .. }
                 | Notify::Renamed { .. }
                 | Notify::Rewound { .. }
                 | Notify::Paused { .. }

@@ -327,6 +327,11 @@ impl ClientMachine {
                     out.push(Output::Notify(Notify::Rights { brane: m.brane, own }));
                 });
             }
+            ServerMessage::Changed(changed) => {
+                self.on_channel(now_ms, changed.channel, out, |m, out| {
+                    out.push(Output::Notify(Notify::Changed { brane: m.brane, changed }));
+                });
+            }
             ServerMessage::Level { channel, level, reason } => {
                 self.on_channel(now_ms, channel, out, |m, out| {
                     let brane = m.brane;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use avvy_model::{BraneId, ClientId, Code, Epoch, Position, Refusal, RoleName, Scope, Seq, UserId};
 use avvy_protocol::{
-    AreaFlush, CatchUp, Channel, ClientMessage, ErrorMessage, Flush, Level, LevelReason, OwnRights,
-    PeopleNews, ServerMessage, SnapshotPart,
+    AreaFlush, BraneChanged, CatchUp, Channel, ClientMessage, ErrorMessage, Flush, Level,
+    LevelReason, OwnRights, PeopleNews, ServerMessage, SnapshotPart,
 };
 
 use super::CopyKind;
@@ -198,6 +198,13 @@ pub enum Notify {
         brane: BraneId,
         /// What.
         own: Box<OwnRights>,
+    },
+    /// What the brane is called, or who may see it, is another now.
+    Changed {
+        /// Which.
+        brane: BraneId,
+        /// What it is.
+        changed: Box<BraneChanged>,
     },
     /// The connection is too slow for all that happens, or no longer: so much
     /// is sent from now on.

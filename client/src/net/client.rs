@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use avvy_model::{Area, BraneId, Code, Edit, Object, Position, Refusal, Scope, Target};
-use avvy_protocol::{AreaFlush, Flush, Level, LevelReason, OwnRights, PeopleNews};
+use avvy_protocol::{AreaFlush, BraneChanged, Flush, Level, LevelReason, OwnRights, PeopleNews};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::session::{ReadAll, Session};
@@ -113,6 +113,8 @@ pub enum WorldChange {
     },
     /// What the user may do, after each join and when it changes.
     Rights(Box<OwnRights>),
+    /// What the brane is called, or who may see it, is another now.
+    Changed(Box<BraneChanged>),
     /// The server sends so much from now on.
     Level {
         /// How much.

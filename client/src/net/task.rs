@@ -219,6 +219,9 @@ impl Task {
             Notify::Rights { brane, own } => {
                 self.publish(brane, || WorldChange::Rights(own.clone()));
             }
+            Notify::Changed { brane, changed } => {
+                self.publish(brane, || WorldChange::Changed(changed.clone()));
+            }
             Notify::Rewound { brane, to, .. } => {
                 self.publish(brane, || WorldChange::Rewound { to });
             }

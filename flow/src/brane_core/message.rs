@@ -87,6 +87,9 @@ pub enum BraneInput {
         /// What it is to see.
         to: View,
     },
+    /// Who may see the brane has changed: whether each of these may be in it
+    /// without a role there.
+    Invited(Vec<(SessionKey, bool)>),
     /// The journal's queue is too long (true) or short enough again (false).
     /// Meanwhile edits are refused as `unavailable`.
     Pressure(bool),

@@ -200,6 +200,7 @@ impl BraneCore {
             }
             BraneInput::Resync { session, at, view } => self.on_resync(session, at, view),
             BraneInput::Step { session, from, to } => self.on_step(session, from, to),
+            BraneInput::Invited(invited) => self.on_invited(now, &invited, effects),
             BraneInput::Pressure(pressure) => self.pressure = pressure,
             BraneInput::Tick => self.wake_us = None,
             BraneInput::SnapshotStored { at } => self.snapshots.stored(at),

@@ -104,6 +104,23 @@ impl BraneCore {
         effects.push(BraneEffect::Tell { session: key, message });
     }
 
+    /// Lets go of those who were in only because anybody might be.
+    pub(super) fn on_invited(
+        &mut self,
+        now: Now,
+        invited: &[(SessionKey, bool)],
+        effects: &mut Vec<BraneEffect>,
+    ) {
+        for (key, invited) in invited {
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            session.principal.invited = *invited;
+            let principal = session.principal;
+            if let Err(code) = self.world.rights().may_enter(&principal, now.unix_ms) {
+                self.expel(now, *key, code, effects);
+            }
+        }
+    }
+
     fn expel(&mut self, now: Now, key: SessionKey, code: Code, effects: &mut Vec<BraneEffect>) {
         let Some(attached) = self.remove_session(now, key) else { return };
         effects.push(match attached {

@@ -1,8 +1,9 @@
 //! `/api/v1/admin`: for operators, by the token of the configuration.
 
+use avvy_actors::{Author, BraneChange};
 use avvy_auth::Revocation;
 use avvy_model::{Code, UserId};
-use avvy_protocol::rest::{OpenBraneBody, RevokedBody, StatusBody};
+use avvy_protocol::rest::{ArchiveBrane, BraneBody, OpenBraneBody, RevokedBody, StatusBody};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
@@ -10,9 +11,11 @@ use axum::response::Response;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::body::Named;
+use super::body::{BraneOf, Named, Payload, body_or_default};
+use super::branes::{CHANGE, brane_body, change_brane};
+use super::conditional::IfMatch;
 use super::edge::{Arrival, take_requests};
-use super::route::Route;
+use super::route::{Match, Route};
 use super::{App, Failure};
 use crate::time::unix_ms;
 
@@ -30,6 +33,23 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/admin/status", status, "What the server has open and owes.")
             .admin()
             .answers::<StatusBody>(StatusCode::OK, "As it is now."),
+        Route::get("/admin/brane/{id}", read_brane, "A brane, whatever has become of it.")
+            .admin()
+            .tagged()
+            .answers::<BraneBody>(StatusCode::OK, "The brane.")
+            .fails(&[Code::NotFound, Code::Damaged]),
+        Route::post("/admin/brane/{id}/archive", archive, "Closes a brane to everybody.")
+            .admin()
+            .matched(Match::Accepted)
+            .may_take::<ArchiveBrane>()
+            .answers::<BraneBody>(StatusCode::OK, "The brane as it is now.")
+            .fails(CHANGE),
+        Route::post("/admin/brane/{id}/restore", restore, "Opens an archived or deleted brane.")
+            .admin()
+            .matched(Match::Accepted)
+            .answers::<BraneBody>(StatusCode::OK, "The brane as it is now.")
+            .fails(CHANGE)
+            .fails(&[Code::TooManyBranes]),
         Route::post("/admin/users/{id}/sign-out", sign_out, "Ends all tokens of a user.")
             .admin()
             .answers::<RevokedBody>(StatusCode::OK, "Until when it is remembered."),
@@ -56,6 +76,37 @@ async fn status(State(app): State<App>, arrival: Arrival) -> Result<Response, Fa
         is_stopping: app.is_stopping(),
     };
     Ok(arrival.reply(StatusCode::OK, &body))
+}
+
+async fn read_brane(
+    State(app): State<App>,
+    arrival: Arrival,
+    BraneOf(brane): BraneOf,
+) -> Result<Response, Failure> {
+    let record = app.system.any_brane(brane).await?;
+    Ok(arrival.versioned(StatusCode::OK, record.version, &brane_body(&record)))
+}
+
+async fn archive(
+    State(app): State<App>,
+    arrival: Arrival,
+    BraneOf(brane): BraneOf,
+    condition: IfMatch,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    let ArchiveBrane { successor } = body_or_default(&app, &payload)?;
+    let change = BraneChange::Archive { successor };
+    change_brane(&app, &arrival, brane, Author::Operator, change, &condition).await
+}
+
+async fn restore(
+    State(app): State<App>,
+    arrival: Arrival,
+    BraneOf(brane): BraneOf,
+    condition: IfMatch,
+) -> Result<Response, Failure> {
+    let change = BraneChange::Restore;
+    change_brane(&app, &arrival, brane, Author::Operator, change, &condition).await
 }
 
 /// Their sessions are closed at once here, and within a second elsewhere.

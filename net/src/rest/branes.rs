@@ -1,24 +1,35 @@
-//! `/api/v1/brane`: create, list and read.
+//! `/api/v1/brane`: create, list, read and change.
 
-use avvy_actors::{BraneCursor, BraneKind, BraneRecord, MAX_NAME_BYTES, Verb};
+use avvy_actors::{
+    Author, BraneChange, BraneCursor, BraneKind, BranePatch, BraneRecord, Life, Verb,
+};
 use avvy_auth::Claims;
+use avvy_model::label::is_name;
 use avvy_model::{BraneId, Code, Grid, Role};
-use avvy_protocol::rest::{self, BraneBody, BranePage, CreateBrane};
+use avvy_protocol::rest::{ArchiveBrane, BraneBody, BranePage, CreateBrane, PatchBrane};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use uuid::{Uuid, Variant};
 
 use super::auth::Caller;
-use super::body::{BraneOf, Page, Payload};
+use super::body::{BraneOf, Page, Payload, body, body_or_default};
+use super::conditional::{IfMatch, MustMatch};
 use super::edge::Arrival;
 use super::entities::list_brane;
-use super::route::{AFTER, LIMIT, Route};
+use super::route::{AFTER, LIMIT, Match, Route};
 use super::{App, Failure};
 use crate::time::unix_ms;
 
-/// A brane's record does not change.
-const VERSION: u64 = 1;
+/// What a change of a brane can be refused with.
+pub(super) const CHANGE: &[Code] = &[
+    Code::Forbidden,
+    Code::Conflict,
+    Code::BraneArchived,
+    Code::BraneDeleted,
+    Code::Damaged,
+    Code::Moved,
+];
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -35,7 +46,111 @@ pub(super) fn routes() -> Vec<Route> {
             .tagged()
             .answers::<BraneBody>(StatusCode::OK, "The brane.")
             .fails(&[Code::Banned, Code::Damaged, Code::Moved]),
+        Route::patch("/brane/{id}", patch, "Changes what is said of a brane; who configures it.")
+            .matched(Match::Required)
+            .takes::<PatchBrane>()
+            .answers::<BraneBody>(StatusCode::OK, NOW)
+            .fails(CHANGE)
+            .fails(&[Code::Banned]),
+        Route::delete("/brane/{id}", delete, "Deletes a brane; its owner can restore it a while.")
+            .matched(Match::Accepted)
+            .answers::<BraneBody>(StatusCode::OK, NOW)
+            .fails(CHANGE)
+            .fails(&[Code::Banned]),
+        Route::post("/brane/{id}/archive", archive, "Keeps a brane as it is, closed to everybody.")
+            .matched(Match::Accepted)
+            .may_take::<ArchiveBrane>()
+            .answers::<BraneBody>(StatusCode::OK, NOW)
+            .fails(CHANGE)
+            .fails(&[Code::Banned]),
+        Route::post("/brane/{id}/restore", restore, "Opens an archived or deleted brane again.")
+            .matched(Match::Accepted)
+            .answers::<BraneBody>(StatusCode::OK, NOW)
+            .fails(CHANGE)
+            .fails(&[Code::Banned, Code::TooManyBranes]),
     ]
+}
+
+const NOW: &str = "The brane as it is now.";
+
+/// `PATCH /api/v1/brane/{id}`.
+async fn patch(
+    State(app): State<App>,
+    Caller(claims): Caller,
+    arrival: Arrival,
+    BraneOf(brane): BraneOf,
+    MustMatch(condition): MustMatch,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    let PatchBrane { name, description, tags, kind, visibility } = body(&app, &payload)?;
+    let kind = kind.as_deref().map(kind_of).transpose()?;
+    let patch = BranePatch { name, description, tags, kind, visibility };
+    let (author, change) = (Author::User(&claims), BraneChange::Patch(patch));
+    app.system.account(&claims).take(Verb::Create)?;
+    change_brane(&app, &arrival, brane, author, change, &condition).await
+}
+
+/// `DELETE /api/v1/brane/{id}`.
+async fn delete(
+    State(app): State<App>,
+    Caller(claims): Caller,
+    arrival: Arrival,
+    BraneOf(brane): BraneOf,
+    condition: IfMatch,
+) -> Result<Response, Failure> {
+    app.system.account(&claims).take(Verb::Create)?;
+    let author = Author::User(&claims);
+    change_brane(&app, &arrival, brane, author, BraneChange::Delete, &condition).await
+}
+
+/// `POST /api/v1/brane/{id}/archive`.
+async fn archive(
+    State(app): State<App>,
+    Caller(claims): Caller,
+    arrival: Arrival,
+    BraneOf(brane): BraneOf,
+    condition: IfMatch,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    let ArchiveBrane { successor } = body_or_default(&app, &payload)?;
+    app.system.account(&claims).take(Verb::Create)?;
+    let (author, change) = (Author::User(&claims), BraneChange::Archive { successor });
+    change_brane(&app, &arrival, brane, author, change, &condition).await
+}
+
+/// `POST /api/v1/brane/{id}/restore`.
+async fn restore(
+    State(app): State<App>,
+    Caller(claims): Caller,
+    arrival: Arrival,
+    BraneOf(brane): BraneOf,
+    condition: IfMatch,
+) -> Result<Response, Failure> {
+    app.system.account(&claims).take(Verb::Create)?;
+    let author = Author::User(&claims);
+    change_brane(&app, &arrival, brane, author, BraneChange::Restore, &condition).await
+}
+
+/// Changes a brane's record, has searches find it as it is then, and shows it.
+pub(super) async fn change_brane(
+    app: &App,
+    arrival: &Arrival,
+    brane: BraneId,
+    author: Author<'_>,
+    change: BraneChange,
+    condition: &IfMatch,
+) -> Result<Response, Failure> {
+    let is_expected = |version| condition.check(version).is_ok();
+    let changed = app.system.change_brane(brane, author, change, is_expected).await;
+    let record = changed.map_err(|denied| match denied.code {
+        Code::Malformed => Failure::from(denied).details(
+            "name: 1 to 256 bytes; description: up to 4,096; tags: up to 16 without spaces; \
+             successor: another active brane",
+        ),
+        _ => denied.into(),
+    })?;
+    list_brane(app, &record).await;
+    Ok(arrival.versioned(StatusCode::OK, record.version, &brane_body(&record)))
 }
 
 /// `POST /api/v1/brane`. Repeating a request with an id of the client's own
@@ -46,8 +161,7 @@ pub(super) async fn create(
     arrival: Arrival,
     payload: Payload,
 ) -> Result<Response, Failure> {
-    let asked = rest::decode(&payload.bytes, payload.format, app.config.max_body_bytes)?;
-    let record = new_record(asked, &claims, || arrival.draw("brane"))?;
+    let record = new_record(body(&app, &payload)?, &claims, || arrival.draw("brane"))?;
     app.system.account(&claims).take(Verb::Create)?;
     // Asked first, since a store takes the same record twice without a word.
     let (status, record) = match existing(&app, &record, &claims).await? {
@@ -74,7 +188,7 @@ pub(super) async fn made(
     record: &BraneRecord,
 ) -> Result<Response, Failure> {
     list_brane(app, record).await;
-    let mut response = arrival.versioned(status, VERSION, &brane_body(record));
+    let mut response = arrival.versioned(status, record.version, &brane_body(record));
     // A path of ASCII is a header's value; it cannot fail.
     if let Ok(path) = HeaderValue::try_from(format!("/api/v1/brane/{}", record.id)) {
         response.headers_mut().insert(header::LOCATION, path);
@@ -108,7 +222,7 @@ pub(super) async fn read(
     BraneOf(brane): BraneOf,
 ) -> Result<Response, Failure> {
     let record = app.system.brane(brane, &claims).await?;
-    Ok(arrival.versioned(StatusCode::OK, VERSION, &brane_body(&record)))
+    Ok(arrival.versioned(StatusCode::OK, record.version, &brane_body(&record)))
 }
 
 /// The brane that was asked for, if it is there already.
@@ -145,18 +259,28 @@ pub(super) fn new_record(
     if id.uuid().get_version_num() != 4 || id.uuid().get_variant() != Variant::RFC4122 {
         return Err(malformed("id: a UUID of version 4"));
     }
-    if name.trim().is_empty() || name.len() > MAX_NAME_BYTES || name.contains(char::is_control) {
+    if !is_name(&name) {
         return Err(malformed("name: 1 to 256 bytes without control characters"));
     }
-    let kind = BraneKind::from_name(&kind)
-        .ok_or_else(|| malformed("kind: personal, showcase, rental or public"))?;
+    let kind = kind_of(&kind)?;
     let grid = cell_size.map_or_else(|| Some(Grid::default()), Grid::of_metres);
     let grid = grid.ok_or_else(|| malformed("cell_size: 0.1 to 10,000 metres"))?;
     let (owner, created_ms) = (claims.user, unix_ms());
     Ok(BraneRecord { name, kind, visibility, grid, ..BraneRecord::new(id, owner, created_ms) })
 }
 
-fn brane_body(record: &BraneRecord) -> BraneBody {
+fn kind_of(name: &str) -> Result<BraneKind, Failure> {
+    let details = "kind: personal, showcase, rental or public";
+    BraneKind::from_name(name).ok_or_else(|| Failure::new(Code::Malformed).details(details))
+}
+
+pub(super) fn brane_body(record: &BraneRecord) -> BraneBody {
+    let (since_ms, purge_ms, successor) = match record.life {
+        Life::Active => (None, None, None),
+        Life::Archived { since_ms, successor } => (Some(since_ms), None, successor),
+        Life::Doomed { since_ms, purge_ms } => (Some(since_ms), Some(purge_ms), None),
+        Life::Purging { since_ms } | Life::Purged { since_ms } => (Some(since_ms), None, None),
+    };
     BraneBody {
         id: record.id,
         name: record.name.clone(),
@@ -164,6 +288,13 @@ fn brane_body(record: &BraneRecord) -> BraneBody {
         kind: record.kind.name().to_owned(),
         visibility: record.visibility,
         timestamp: record.created_ms / 1_000,
+        description: record.description.clone(),
+        tags: record.tags.clone(),
+        life: record.life.name().to_owned(),
+        since: since_ms.map(|ms| ms / 1_000),
+        purge_from: purge_ms.map(|ms| ms / 1_000),
+        successor,
+        version: record.version,
     }
 }
 
@@ -182,6 +313,7 @@ fn read_cursor(text: &str) -> Result<BraneCursor, Failure> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use avvy_model::label::MAX_NAME_BYTES;
     use avvy_model::{UserId, Visibility};
 
     use super::*;

@@ -2,7 +2,9 @@
 
 use avvy_actors::{BraneRecord, Verb};
 use avvy_auth::Claims;
-use avvy_catalog::{Found, FoundKind, Label, MAX_QUESTION_BYTES, MAX_TAG_BYTES, Question};
+use avvy_catalog::{
+    Found, FoundKind, Label, ListedBrane, MAX_QUESTION_BYTES, MAX_TAG_BYTES, Question,
+};
 use avvy_model::{BraneId, Code, ObjectId, Visibility};
 use avvy_protocol::rest::{ThingBody, ThingPage};
 use axum::extract::{Query, State};
@@ -87,7 +89,7 @@ async fn is_public(app: &App, claims: &Claims, found: &Found) -> bool {
         return true;
     }
     let brane = app.system.brane(BraneId::new(found.id), claims).await;
-    brane.is_ok_and(|brane| brane.visibility == Visibility::Public)
+    brane.is_ok_and(|brane| ListedBrane::from(&brane).is_listed)
 }
 
 /// Has searches find a brane as it is now. The brane is there already, so a

@@ -137,6 +137,7 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         | Code::BeyondOwn
         | Code::ProofInvalid => StatusCode::FORBIDDEN,
         Code::NotFound | Code::ObjectNotFound | Code::GrantNotFound => StatusCode::NOT_FOUND,
+        Code::BraneArchived | Code::BraneDeleted => StatusCode::GONE,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::NotJoined
         | Code::AlreadyJoined

@@ -35,6 +35,7 @@ pub struct TestServer {
     pub address: SocketAddr,
     pub system: System,
     pub disk: MemoryDisk,
+    pub store: Arc<MemoryStore>,
     pub stop: watch::Sender<bool>,
     pub serving: JoinHandle<()>,
     issuer: Issuer,
@@ -107,13 +108,13 @@ impl TestServer {
         let services = Services {
             system: system.clone(),
             identity,
-            catalog: Catalog::new(store, CatalogLimits::default()),
+            catalog: Catalog::new(store.clone(), CatalogLimits::default()),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
         let serving = tokio::spawn(avvy_net::serve(listener, tls, services, config, stopping));
-        Self { address, system, disk, stop, serving, issuer }
+        Self { address, system, disk, store, stop, serving, issuer }
     }
 
     /// A token of this user that ends so many seconds from now.

@@ -177,6 +177,7 @@ impl State {
         };
         lineage::push(&mut brane.lineage, brane.epoch, brane.head);
         Ok(Opened {
+            record: brane.record.clone(),
             epoch: brane.epoch,
             lineage: brane.lineage.clone(),
             head: brane.head,

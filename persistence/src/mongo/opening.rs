@@ -196,7 +196,8 @@ impl Work for Settle {
         }
         let snapshots = Snapshots::read(link, session, *brane).await?.whole;
         let torn = torn.clone();
-        Ok(Opened { epoch: *epoch, lineage, head: new.seq, snapshots, torn })
+        let record = reader::record_in(link, session, *brane).await?;
+        Ok(Opened { record, epoch: *epoch, lineage, head: new.seq, snapshots, torn })
     }
 }
 

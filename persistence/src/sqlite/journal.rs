@@ -369,7 +369,9 @@ impl Write<'_> {
         let sql = "INSERT OR REPLACE INTO lineages (no, body, checksum) VALUES (?1, ?2, ?3)";
         self.transaction.execute(sql, params![known.no, body, sum]).map_err(fault::of(JOURNAL))?;
         let snapshots = Snapshots::read(&self.transaction, known.no, brane)?.whole;
-        Ok(Opened { epoch, lineage, head, snapshots, torn })
+        let (_, record) =
+            read_record(&self.transaction, brane)?.ok_or(StoreError::UnknownBrane(brane))?;
+        Ok(Opened { record, epoch, lineage, head, snapshots, torn })
     }
 
     /// Makes a snapshot visible; one that is visible already stays so.

@@ -64,6 +64,7 @@ pub fn encode_server(message: &ServerMessage, now_ms: u64) -> Vec<u8> {
             to_envelope(&wire, event("brane.hash", now_ms))
         }
         M::Rights(own) => to_envelope(&OwnRightsWire::from(&**own), event("brane.rights", now_ms)),
+        M::Changed(changed) => to_envelope(&**changed, event("brane.changed", now_ms)),
         M::People(news) => people::encode_news(news, now_ms),
         M::Pong { nonce, ms } => {
             to_envelope(&PongWire { nonce: *nonce, ms: *ms }, event("pong", *ms))
@@ -133,6 +134,7 @@ fn decode_event(name: &str, bytes: &[u8]) -> Result<ServerMessage, Fault> {
             let wire: OwnRightsWire = from_cbor(bytes)?;
             M::Rights(Box::new(wire.own()?))
         }
+        "brane.changed" => M::Changed(Box::new(from_cbor(bytes)?)),
         "pong" => {
             let PongWire { nonce, ms } = from_cbor(bytes)?;
             M::Pong { nonce, ms }

@@ -32,6 +32,71 @@ pub struct BraneBody {
     /// When it was made, Unix time in seconds.
     #[serde(with = "whole")]
     pub timestamp: u64,
+    /// What people are told of it.
+    #[serde(default)]
+    pub description: String,
+    /// By what it is found, too.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// What has become of it: `active`, `archived` (nobody enters it) or
+    /// `deleted` (its owner can restore it); for operators also `purging` and
+    /// `purged`.
+    #[serde(default = "active")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::brane_life))]
+    pub life: String,
+    /// Since when it is not active, Unix time in seconds.
+    #[serde(default, with = "super::words::whole_option", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false))]
+    pub since: Option<u64>,
+    /// From when on a deleted one is purged, Unix time in seconds.
+    #[serde(default, with = "super::words::whole_option", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false))]
+    pub purge_from: Option<u64>,
+    /// The brane that takes the place of an archived one.
+    #[serde(default, with = "text_option", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::id, required = false))]
+    pub successor: Option<BraneId>,
+    /// Counts the changes of all this, from 1. It is the version of `ETag`.
+    #[serde(default = "one", with = "whole")]
+    pub version: u64,
+}
+
+/// Changes what is said of a brane; what is left out stays.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PatchBrane {
+    /// Its name for people: 1 to 256 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::name, required = false))]
+    pub name: Option<String>,
+    /// What people are told of it: up to 4,096 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// All its tags from now on: up to 16 of up to 32 bytes without spaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// What it is for; the owner alone changes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::brane_kind, required = false))]
+    pub kind: Option<String>,
+    /// Who may see it; the owner alone changes it.
+    #[serde(
+        default,
+        with = "super::words::visibility_option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::visibility, required = false))]
+    pub visibility: Option<Visibility>,
+}
+
+/// Archives a brane.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ArchiveBrane {
+    /// The brane that takes its place.
+    #[serde(default, with = "text_option", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::id, required = false))]
+    pub successor: Option<BraneId>,
 }
 
 /// Asks for a new brane.
@@ -75,6 +140,14 @@ pub struct BranePage {
 
 fn personal() -> String {
     "personal".to_owned()
+}
+
+fn active() -> String {
+    "active".to_owned()
+}
+
+const fn one() -> u64 {
+    1
 }
 
 const fn private() -> Visibility {

@@ -62,6 +62,11 @@ pub fn brane_kind() -> Object {
     one_of(["personal", "showcase", "rental", "public"])
 }
 
+/// What has become of a brane.
+pub fn brane_life() -> Object {
+    one_of(["active", "archived", "deleted", "purging", "purged"])
+}
+
 /// Group or block.
 pub fn object_kind() -> Object {
     one_of(["group", "block"])

@@ -15,6 +15,39 @@ pub(super) mod real_option {
     }
 }
 
+/// A whole number that may be left out.
+pub(super) mod whole_option {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct There(#[serde(with = "crate::codec::whole")] u64);
+
+    pub fn serialize<S: Serializer>(number: &Option<u64>, s: S) -> Result<S::Ok, S::Error> {
+        number.map(There).serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u64>, D::Error> {
+        Ok(Option::<There>::deserialize(d)?.map(|There(number)| number))
+    }
+}
+
+/// A visibility that may be left out.
+pub(super) mod visibility_option {
+    use avvy_model::Visibility;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct There(#[serde(with = "crate::codec::visibility")] Visibility);
+
+    pub fn serialize<S: Serializer>(of: &Option<Visibility>, s: S) -> Result<S::Ok, S::Error> {
+        of.map(There).serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Visibility>, D::Error> {
+        Ok(Option::<There>::deserialize(d)?.map(|There(visibility)| visibility))
+    }
+}
+
 /// 16 numbers; whole ones may come as integers.
 pub(super) mod matrix {
     use std::fmt;

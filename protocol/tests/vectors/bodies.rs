@@ -31,6 +31,30 @@ fn bodies() {
         kind: "showcase".to_owned(),
         visibility: Visibility::Unlisted,
         timestamp: NOW_MS / 1_000,
+        description: "Chairs,\nand more chairs.".to_owned(),
+        tags: vec!["chairs".to_owned()],
+        life: "active".to_owned(),
+        since: None,
+        purge_from: None,
+        successor: None,
+        version: 3,
+    };
+    let archived = BraneBody {
+        life: "archived".to_owned(),
+        since: Some(NOW_MS / 1_000),
+        successor: Some(brane_id(0xb2)),
+        ..brane.clone()
+    };
+    let deleted = BraneBody {
+        life: "deleted".to_owned(),
+        since: Some(NOW_MS / 1_000),
+        purge_from: Some(NOW_MS / 1_000 + 2_592_000),
+        ..brane.clone()
+    };
+    let patch = PatchBrane {
+        name: Some("Show room".to_owned()),
+        visibility: Some(Visibility::Public),
+        ..PatchBrane::default()
     };
     let create = CreateBrane {
         id: None,
@@ -60,6 +84,10 @@ fn bodies() {
     let vectors = vec![
         body("ErrorMessageResponse", &ErrorMessageResponse::new(&error, NOW_MS)),
         body("a brane", &brane),
+        body("an archived brane", &archived),
+        body("a deleted brane", &deleted),
+        body("change a brane", &patch),
+        body("archive a brane", &ArchiveBrane { successor: Some(brane_id(0xb2)) }),
         body("the last page of branes", &BranePage { branes: vec![brane.clone()], next: None }),
         body("a page of branes", &BranePage { branes: vec![brane], next: Some("MjA".to_owned()) }),
         body("create a brane", &create),

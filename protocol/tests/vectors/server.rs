@@ -334,9 +334,22 @@ fn branes() -> Vec<(&'static str, ServerMessage)> {
             "brane.rights of who is muted",
             M::Rights(Box::new(rights(Some(Sanction { until_ms: Some(NOW_MS) })))),
         ),
+        ("brane.changed", M::Changed(Box::new(changed()))),
         ("rewind", M::Rewind { channel: Channel(1), to: at(2, 69_000) }),
         ("brane.hash", M::Hash { channel: Channel(1), at: at(3, 70_004), hash: [0x5a; 16] }),
     ]
+}
+
+fn changed() -> BraneChanged {
+    BraneChanged {
+        channel: Channel(1),
+        name: "Town hall".to_owned(),
+        description: "Where we meet.\nEvery day.".to_owned(),
+        tags: vec!["town".to_owned(), "hall".to_owned()],
+        kind: "showcase".to_owned(),
+        visibility: Visibility::Unlisted,
+        version: 3,
+    }
 }
 
 fn rights(mute: Option<Sanction>) -> OwnRights {

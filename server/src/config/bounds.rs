@@ -124,6 +124,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("brane.open_timeout_ms", 1, HOUR_MS),
     ("brane.duplicate_timeout_ms", 1, HOUR_MS),
     ("brane.idle_close_s", 1, 366 * DAY_S),
+    ("brane.restorable_s", 0, 3_660 * DAY_S),
     ("brane.flush_window_max_ms", 0, 1_000),
     ("brane.fan_out_budget_percent", 1, 100),
     ("brane.fan_out_cheap_us", 1, 1_000_000),

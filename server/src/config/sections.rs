@@ -274,6 +274,8 @@ section! {
         duplicate_timeout_ms: u64 = 300_000,
         /// How long a brane stays open without sessions, in seconds.
         idle_close_s: u64 = 300,
+        /// Seconds in which a deleted brane can be restored.
+        restorable_s: u64 = 2_592_000,
         /// Publishes every edit alone and at once.
         flush_every_edit: bool = false,
         /// The longest from an edit to the end of its fan-out, in milliseconds.

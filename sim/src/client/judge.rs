@@ -155,7 +155,7 @@ impl Person {
                 let agrees = ours.is_none_or(|ours| ours == theirs);
                 outside.env.check(agrees, || format!("client {index} has another hash at {at}"));
             }
-            Notify::Rights { .. } => outside.env.count("own rights told"),
+            Notify::Rights { .. } | Notify::Changed { .. } => outside.env.count("own rights told"),
             Notify::Level { .. } => outside.env.count("level told"),
             Notify::Paused { .. } => outside.env.count("brane paused for a client"),
             Notify::Downgrade { address, .. } => {

@@ -122,3 +122,19 @@ fn whom_a_private_brane_no_longer_knows_it_lets_go() {
     let done = rule(&mut bench, 2, appoint(None));
     assert_eq!(done.expelled, [(key, Code::NotFound)]);
 }
+
+#[test]
+fn who_was_in_because_anybody_might_be_is_let_go() {
+    let mut bench = governed();
+    rule(&mut bench, 1, Ruling::Appoint { user: user(1), role: Some(Role::Visitor.into()) });
+    let all = [ONE, TWO, OWNER];
+    let become_private = all.map(|session| (session, session == OWNER));
+    bench.input(BraneInput::Invited(become_private.to_vec()));
+    assert_eq!(bench.take().expelled, [(TWO, Code::NotFound)], "the others have a role there");
+    // Whoever stays only because it is open again goes with that.
+    bench.input(BraneInput::Invited(vec![(ONE, true), (OWNER, true), (TWO, true)]));
+    assert_eq!(bench.take().expelled, []);
+    rule(&mut bench, 2, Ruling::Appoint { user: user(1), role: None });
+    bench.input(BraneInput::Invited(vec![(ONE, false), (OWNER, true)]));
+    assert_eq!(bench.take().expelled, [(ONE, Code::NotFound)]);
+}

@@ -9,11 +9,11 @@ use avvy_model::{
 };
 use avvy_protocol::json;
 use avvy_protocol::rest::{
-    AccountBody, AccountsBody, AskChallenge, BraneBody, BranePage, ChallengeBody, CreateBrane,
-    DevelopmentSignIn, EditOutcome, EditResult, ErrorMessageResponse, Format, GrantBody,
-    HealthBody, ObjectBody, ObjectPage, OpenBraneBody, ProvidersBody, RefreshBody, RegionBody,
-    RevokeTokens, RevokedBody, RightsBody, SignInBody, SignInsBody, SignedBody, StatusBody,
-    SubmitResponse, TicketBody, TokensBody, WalletsBody, encode,
+    AccountBody, AccountsBody, ArchiveBrane, AskChallenge, BraneBody, BranePage, ChallengeBody,
+    CreateBrane, DevelopmentSignIn, EditOutcome, EditResult, ErrorMessageResponse, Format,
+    GrantBody, HealthBody, ObjectBody, ObjectPage, OpenBraneBody, PatchBrane, ProvidersBody,
+    RefreshBody, RegionBody, RevokeTokens, RevokedBody, RightsBody, SignInBody, SignInsBody,
+    SignedBody, StatusBody, SubmitResponse, TicketBody, TokensBody, WalletsBody, encode,
 };
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -45,6 +45,12 @@ pub(super) fn of(schema: &str) -> Option<Json> {
             wallet: None,
         }),
         "BraneBody" => json(&brane()),
+        "PatchBrane" => json(&PatchBrane {
+            name: Some("Workshop".to_owned()),
+            tags: Some(vec!["wood".to_owned()]),
+            ..PatchBrane::default()
+        }),
+        "ArchiveBrane" => json(&ArchiveBrane { successor: None }),
         "BranePage" => json(&BranePage { branes: vec![brane()], next: Some(next()) }),
         "ChallengeBody" => json(&ChallengeBody {
             message: MESSAGE.to_owned(),
@@ -136,6 +142,13 @@ fn brane() -> BraneBody {
         kind: "personal".to_owned(),
         visibility: Visibility::Unlisted,
         timestamp: AT_S,
+        description: "Where we build.".to_owned(),
+        tags: vec!["wood".to_owned()],
+        life: "active".to_owned(),
+        since: None,
+        purge_from: None,
+        successor: None,
+        version: 3,
     }
 }
 

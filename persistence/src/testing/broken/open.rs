@@ -76,6 +76,7 @@ impl Broken {
         };
         let report = self.inner.verify_brane(brane).await?;
         Ok(Opened {
+            record: self.inner.brane(brane).await?,
             epoch: report.epoch,
             lineage: vec![(report.epoch, *from)],
             head: *from,

@@ -185,8 +185,10 @@ async fn opens_the_active_alone(fixture: &mut dyn Fixture) -> Verdict {
     }
     // Whoever has it open may still store what was accepted before.
     fill(&store, 1, epoch, 3..4).await?;
-    store.update_brane(BraneRecord { version: 4, ..record(1) }, 3).await?;
+    let restored = BraneRecord { version: 4, ..record(1) };
+    store.update_brane(restored.clone(), 3).await?;
     let again = store.open(brane(1)).await?;
+    ensure_eq!(again.record, restored, "the record of what was opened");
     ensure!(again.epoch > epoch && again.head == Seq(4), "it is restored as {again:?}");
     Ok(())
 }

@@ -1,0 +1,70 @@
+//! Records that change while branes are open.
+
+use super::fleet::{Pair, config};
+use super::*;
+use crate::{Author, BraneChange, BranePatch};
+
+fn renamed(name: &str) -> BraneChange {
+    BraneChange::Patch(BranePatch { name: Some(name.to_owned()), ..BranePatch::default() })
+}
+
+impl World {
+    async fn change(&self, change: BraneChange) -> Result<BraneRecord, Code> {
+        let author = Author::User(&self.claims);
+        let changed = self.system.change_brane(self.brane, author, change, |_| true).await;
+        changed.map_err(|denied| denied.code)
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_for_the_node_that_holds_the_brane() {
+    let Pair { one, two, .. } = Pair::new(config()).await;
+    one.system.view(one.brane, &one.claims).await.unwrap();
+    for change in [renamed("Hall"), BraneChange::Delete] {
+        let author = Author::User(&two.claims);
+        let denied = two.system.change_brane(two.brane, author, change, |_| true).await;
+        let denied = denied.unwrap_err();
+        assert_eq!((denied.code, denied.address.as_deref()), (Code::Moved, Some("http://one")));
+    }
+    assert_eq!(one.change(renamed("Hall")).await.unwrap().name, "Hall");
+    assert_eq!(two.system.any_brane(two.brane).await.unwrap().version, 2);
+    one.change(BraneChange::Delete).await.unwrap();
+    // Once it is closed it is nobody's.
+    let closed = async {
+        while !one.system.status().await.unwrap().branes.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, closed).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_changes_while_a_brane_opens_counts_when_it_is_open() {
+    let world = World::new(SystemConfig::default()).await;
+    for round in 0..20 {
+        world.system.close_brane(world.brane);
+        let name = format!("Hall {round}");
+        let (viewed, changed) = tokio::join!(
+            world.system.view(world.brane, &world.claims),
+            world.change(renamed(&name))
+        );
+        viewed.unwrap();
+        assert_eq!(changed.unwrap().name, name);
+        let seen = world.system.view(world.brane, &world.claims).await.unwrap();
+        assert_eq!(seen.record.name, name, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_whose_outcome_is_unknown_is_seen_all_the_same() {
+    let world = World::new(SystemConfig::default()).await;
+    world.system.view(world.brane, &world.claims).await.unwrap();
+    world.disk.plan(|operation, _| match operation {
+        StoreOperation::ChangeBrane => Fault::FailAfter,
+        _ => Fault::None,
+    });
+    assert_eq!(world.change(renamed("Hall")).await, Err(Code::Unavailable));
+    world.disk.heal();
+    let seen = world.system.view(world.brane, &world.claims).await.unwrap();
+    assert_eq!((seen.record.name.as_str(), seen.record.version), ("Hall", 2));
+}
