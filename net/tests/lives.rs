@@ -5,6 +5,7 @@
 mod common;
 
 use avvy_model::{BraneId, Code, Edit, Role, Ruling, Visibility};
+use avvy_net::NetConfig;
 use avvy_persistence::Store;
 use avvy_protocol::{BraneChanged, ServerMessage};
 use common::ws::{Ws, user};
@@ -256,5 +257,36 @@ async fn roles_and_tokens_say_who_changes_a_brane() {
             }
         }
     }
+    server.end().await;
+}
+
+/// Operators see every brane, and can close one and open it again.
+#[tokio::test]
+async fn operators_close_what_is_not_theirs() {
+    let admin = "0123456789abcdef0123456789abcdef".to_owned();
+    let config = NetConfig { admin_token: Some(admin.clone()), ..NetConfig::default() };
+    let server = TestServer::with(config).await;
+    let brane = server.brane(Visibility::Private).await;
+    let mut ws = Ws::welcomed(&server, 1).await;
+    ws.join(brane, 1).await;
+    let mut operator = server.client().await;
+    operator.token = None;
+    let path = format!("/api/v1/admin/brane/{brane}");
+    let answer = operator.ask("GET", &path, &[], b"").await;
+    assert_eq!(told(&answer), (401, "not_authenticated".to_owned()));
+    let headers = [("accept", "application/json"), ("x-admin-token", admin.as_str())];
+    let life = |answer: Answer| (answer.status, answer.as_json()["life"].clone());
+    let seen = life(operator.ask("GET", &path, &headers, b"").await);
+    assert_eq!(seen, (200, json!("active")));
+    let archived = operator.ask("POST", &format!("{path}/archive"), &headers, b"").await;
+    assert_eq!(life(archived), (200, json!("archived")));
+    assert_eq!(left(&mut ws).await, Some(Code::BraneArchived));
+    let mut owner = server.client().await;
+    assert_eq!(ask(&mut owner, "DELETE", &format!("/brane/{brane}")).await.status, 200);
+    server.store.purge_brane(brane, u64::MAX >> 1).await.unwrap();
+    let seen = life(operator.ask("GET", &path, &headers, b"").await);
+    assert_eq!(seen, (200, json!("purged")));
+    let restored = operator.ask("POST", &format!("{path}/restore"), &headers, b"").await;
+    assert_eq!(told(&restored), (404, "not_found".to_owned()));
     server.end().await;
 }
