@@ -25,6 +25,7 @@ use ractor::concurrency::OneshotSender;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tracing::{info, warn};
 
+use crate::chronicle::{Chronicled, Rulings};
 use crate::clock;
 use crate::credits::Permit;
 use crate::directory::{DirectoryContext, DirectoryMsg};
@@ -110,6 +111,8 @@ pub(crate) enum BraneMsg {
     Tick { at_us: u64 },
     /// A snapshot is stored, or not.
     SnapshotEnded { at: Seq, stored: bool },
+    /// The chronicle has the rulings up to here, or has failed.
+    Chronicled { kept: Option<Seq> },
     /// Nobody may have been here for a while.
     IdleTick,
     /// The brane's state.
@@ -166,6 +169,7 @@ pub(crate) struct Brane {
     idle: Arc<Idle>,
     closing: bool,
     snapshot_pace: Pace,
+    chronicled: Chronicled,
     /// Kept, so that handling a message allocates nothing.
     effects: Vec<BraneEffect>,
 }
@@ -222,6 +226,7 @@ impl Actor for BraneActor {
             idle,
             closing: false,
             snapshot_pace,
+            chronicled: Chronicled::default(),
             effects: Vec::new(),
         };
         brane.watch_idleness(&myself);
@@ -293,6 +298,7 @@ impl Actor for BraneActor {
             BraneMsg::SnapshotEnded { at, stored } => {
                 brane.on_snapshot_ended(&myself, at, stored);
             }
+            BraneMsg::Chronicled { kept } => brane.chronicled.told(kept),
             BraneMsg::IdleTick => brane.watch_idleness(&myself),
             BraneMsg::Status(reply) => {
                 let _ = reply.send(brane.core.status());
@@ -307,6 +313,7 @@ impl Actor for BraneActor {
         }
         brane.finish_writers(&myself);
         brane.let_in(&myself);
+        brane.tell_chronicle(&myself);
         brane.idle.note(brane.is_empty(), is_request);
         if brane.closing && brane.core.is_drained() {
             myself.stop(None);
@@ -432,6 +439,19 @@ impl Brane {
             count(&metrics.snapshot_failures, 1);
             self.feed(myself, BraneInput::SnapshotFailed);
         }
+    }
+
+    /// Tells the chronicle what it lacks of the rulings.
+    fn tell_chronicle(&mut self, myself: &ActorRef<BraneMsg>) {
+        let Some(chronicle) = self.context.chronicle.get() else { return };
+        let rights = self.core.world().rights();
+        let made = self.chronicled.due(rights.rulings(), self.core.durable());
+        if made.is_empty() {
+            return;
+        }
+        let rulings = Rulings { record: Arc::clone(&self.record), made };
+        let patience = Duration::from_millis(self.context.config.durable_timeout_ms);
+        self.chronicled.tell(chronicle, rulings, patience, myself);
     }
 
     fn on_leave(

@@ -25,6 +25,7 @@ use crate::Denied;
 use crate::brane::{
     BraneActor, BraneArguments, BraneHandle, BraneMsg, RejectedError, closed_to_all,
 };
+use crate::chronicle::TheChronicle;
 use crate::config::SystemConfig;
 use crate::fleet::FleetLink;
 use crate::fleet::hand_over::Desk;
@@ -90,6 +91,7 @@ pub(crate) struct DirectoryContext {
     pub(crate) config: Arc<SystemConfig>,
     /// `None`: this is the only node.
     pub(crate) fleet: Option<FleetLink>,
+    pub(crate) chronicle: TheChronicle,
     /// The brane of this node's probe.
     pub(crate) probe: BraneId,
 }

@@ -35,6 +35,7 @@ use uuid::Uuid;
 use crate::Denied;
 use crate::accounts::{Account, Accounts};
 use crate::brane::{BraneHandle, BraneMsg, end_of};
+use crate::chronicle::{Chronicle, TheChronicle};
 use crate::clock;
 use crate::config::SystemConfig;
 use crate::directory::DirectoryMsg;
@@ -81,6 +82,7 @@ struct Inner {
     directory: ActorRef<DirectoryMsg>,
     fleet: Option<FleetLink>,
     spool: Option<Spool>,
+    chronicle: TheChronicle,
     next_session: AtomicU64,
     appointments: Arc<StdMutex<Appointments>>,
     /// Held while a brane is created.
@@ -185,6 +187,13 @@ impl System {
         let _ = self.inner.revocations.keep(set).await;
     }
 
+    /// Has this keep the rulings of all branes from now on; the first that is
+    /// given does.
+    pub fn chronicle(&self, chronicle: Arc<dyn Chronicle>) {
+        // Another one has them then.
+        let _ = self.inner.chronicle.set(chronicle);
+    }
+
     /// What a user has left of every rate.
     pub fn account(&self, claims: &Claims) -> Arc<Account> {
         self.inner.accounts.of(claims.user)
@@ -271,6 +280,14 @@ impl System {
             Life::Doomed { .. } if record.owner == claims.user => Ok(record),
             _ => Err(Code::NotFound),
         }
+    }
+
+    /// A brane's record, whoever may see the brane.
+    ///
+    /// # Errors
+    /// `not_found`, or what the store's failure amounts to.
+    pub async fn record(&self, brane: BraneId) -> Result<BraneRecord, Code> {
+        self.inner.store.brane(brane).await.map_err(store_code)
     }
 
     /// A page of the branes that this user finds in listings.

@@ -263,3 +263,73 @@ async fn rights_outlive_the_server() {
     assert_eq!(other.edit(create()).await, Some(Code::NotPermitted));
     server.end().await;
 }
+
+/// Asks again and again until the answer is what is waited for.
+async fn until(rest: &mut Client, path: &str, wanted: impl Fn(&Json) -> bool) -> Json {
+    let asking = async {
+        loop {
+            let (status, body) = rest.json("GET", path, None).await;
+            match status {
+                200 if wanted(&body) => return body,
+                200 | 429 => tokio::task::yield_now().await,
+                _ => panic!("{status}: {body}"),
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), asking).await.unwrap()
+}
+
+fn ids(listing: &Json) -> Vec<String> {
+    let branes = listing["branes"].as_array().unwrap();
+    branes.iter().map(|brane| brane["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn who_changed_which_right_is_kept_for_good() {
+    let server = TestServer::start().await;
+    let brane = server.brane(Visibility::Public).await;
+    let mut owner = Person::join(&server, OWNER, brane).await;
+    owner.rule(Ruling::Everybody { role: Role::Visitor.into() }).await;
+    owner.rule(Ruling::Appoint { user: guest(), role: Some(Role::Editor.into()) }).await;
+    owner.rule(Ruling::Ban { user: guest(), ban: Some(Sanction { until_ms: None }) }).await;
+    let path = format!("/api/v1/brane/{brane}/rulings");
+    let mut rest = client_of(&server, OWNER).await;
+    let all = until(&mut rest, &path, |page| page["rulings"].as_array().unwrap().len() == 3).await;
+    let changed = |nth: usize, field: &str| all["rulings"][nth][field].clone();
+    assert_eq!(changed(0, "before"), json!({"role": "editor"}));
+    assert_eq!(changed(0, "after"), json!({"role": "editor", "ban": {}}));
+    assert_eq!(changed(1, "user"), json!(guest().to_string()));
+    assert_eq!(changed(2, "changed"), json!("everybody"));
+    assert!(all.get("next").is_none());
+
+    // Page by page it is the same.
+    let (_, first) = rest.json("GET", &format!("{path}?limit=2"), None).await;
+    let next = first["next"].as_str().unwrap();
+    let (_, rest_of_it) = rest.json("GET", &format!("{path}?limit=2&after={next}"), None).await;
+    assert_eq!(first["rulings"], json!([all["rulings"][0], all["rulings"][1]]));
+    assert_eq!(rest_of_it["rulings"], json!([all["rulings"][2]]));
+
+    // Nobody else is told.
+    let mut other = client_of(&server, 3).await;
+    let (status, refused) = other.json("GET", &path, None).await;
+    assert_eq!((status, &refused["code"]), (403, &json!("forbidden")));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn listings_show_the_private_branes_in_which_one_has_a_role() {
+    let server = TestServer::start().await;
+    let private = server.brane(Visibility::Private).await;
+    let public = server.brane(Visibility::Public).await;
+    let mut owner = Person::join(&server, OWNER, private).await;
+    let mut rest = client_of(&server, GUEST).await;
+    let has = |id: BraneId| move |page: &Json| ids(page).contains(&id.to_string());
+    let (_, before) = rest.json("GET", "/api/v1/brane", None).await;
+    assert!(has(public)(&before) && !has(private)(&before));
+    let appoint = |role| Ruling::Appoint { user: guest(), role };
+    owner.rule(appoint(Some(Role::Visitor.into()))).await;
+    until(&mut rest, "/api/v1/brane", has(private)).await;
+    owner.rule(appoint(None)).await;
+    until(&mut rest, "/api/v1/brane", |page| !has(private)(page)).await;
+    server.end().await;
+}

@@ -32,8 +32,8 @@ pub use health::HealthBody;
 pub use objects::{ObjectBody, ObjectPage};
 pub use portals::{CreatePortal, NewPortalBody, PortalBody, PortalEnd, PortalPage, WayBody};
 pub use rights::{
-    GrantBody, RegionBody, RightsBody, RightsTable, RoleBody, RulingBody, SanctionBody,
-    StandingBody, verb_names,
+    GrantBody, RegionBody, RightsBody, RightsTable, RoleBody, RuledBody, RulingBody, RulingPage,
+    SanctionBody, StandingBody, verb_names,
 };
 pub use sign_in::{
     AccountBody, AccountsBody, AskChallenge, ChallengeBody, DevelopmentSignIn, ProvidersBody,

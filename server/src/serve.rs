@@ -129,6 +129,7 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
         identity: identity.clone(),
         catalog: Catalog::new(Arc::clone(&records), settings::catalog(config)),
     };
+    system.chronicle(Arc::new(services.catalog.clone()));
     let kept = upkeep::Kept {
         store: Arc::clone(&store),
         records,

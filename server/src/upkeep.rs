@@ -112,6 +112,9 @@ async fn purge(store: &dyn Store, catalog: &Catalog) {
         if let Err(refused) = catalog.list_brane((&record).into(), clock::unix_s()).await {
             warn!(%brane, code = %refused.code, "searches still know a purged brane");
         }
+        if let Err(refused) = catalog.forget_rulings(brane, clock::unix_s()).await {
+            warn!(%brane, code = %refused.code, "rulings of a purged brane are still kept");
+        }
     }
 }
 

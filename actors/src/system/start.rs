@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::{Inner, System};
 use crate::accounts::Accounts;
+use crate::chronicle::TheChronicle;
 use crate::config::SystemConfig;
 use crate::directory::{DirectoryActor, DirectoryContext, probe_brane};
 use crate::fleet::{FleetActor, FleetArguments, FleetLink, FleetMsg};
@@ -112,6 +113,7 @@ impl System {
             None => None,
         };
         let probe = probe_brane(fleet.as_ref().map(|link| &*link.address));
+        let chronicle = TheChronicle::default();
         let context = DirectoryContext {
             store: Arc::clone(&store),
             persistence: persistence.clone(),
@@ -119,6 +121,7 @@ impl System {
             metrics: Arc::clone(&metrics),
             config: Arc::clone(&config),
             fleet: fleet.clone(),
+            chronicle: Arc::clone(&chronicle),
             probe,
         };
         let (directory, _) =
@@ -153,6 +156,7 @@ impl System {
                 directory,
                 fleet,
                 spool,
+                chronicle,
                 next_session: AtomicU64::new(1),
                 appointments: Arc::new(StdMutex::new(appointments)),
                 creating: Mutex::default(),

@@ -28,7 +28,7 @@ use minicbor::Decoder;
 use minicbor::data::Type;
 
 use super::{Rights, RulingRecord};
-use crate::cbor::{Malformed, Writer, Written, bytes, fields, handle, list, tuple};
+use crate::cbor::{Malformed, Writer, Written, bytes, fields, handle, list, tuple, write};
 
 /// Bytes of a small property key in a list.
 const SMALL_KEY: usize = 2;
@@ -71,6 +71,23 @@ impl Rights {
             }
         }
         rights
+    }
+}
+
+impl RulingRecord {
+    /// Its bytes, as snapshots have them.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write(&mut bytes, |e| write_entry(e, &Entry::Ruling(self.clone())));
+        bytes
+    }
+
+    /// What [`Self::to_bytes`] gave; `None` if these are no such bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        match read_entry(&mut Decoder::new(bytes)) {
+            Ok(Entry::Ruling(record)) => Some(record),
+            _ => None,
+        }
     }
 }
 

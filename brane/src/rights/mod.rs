@@ -150,7 +150,7 @@ impl Rights {
     }
 
     /// The last rulings, at most [`KEPT_RULINGS`], oldest first.
-    pub fn rulings(&self) -> impl Iterator<Item = &RulingRecord> {
+    pub fn rulings(&self) -> impl DoubleEndedIterator<Item = &RulingRecord> {
         self.rulings.iter().skip(self.rulings.len().saturating_sub(KEPT_RULINGS))
     }
 

@@ -3,6 +3,7 @@
 mod objects;
 mod prototypes;
 mod quotas;
+mod rulings;
 mod search;
 
 use std::sync::Arc;
@@ -62,6 +63,11 @@ pub async fn run_all<T>(fresh: impl AsyncFn() -> (Arc<dyn Records>, T)) {
         prototypes::random_versions_are_one_line,
         quotas::each_bound_has_its_code,
         quotas::what_is_beyond_a_bound_can_shrink,
+        rulings::every_ruling_is_kept_once_newest_first,
+        rulings::a_user_finds_the_branes_that_gave_them_a_role,
+        rulings::who_is_banned_finds_the_brane_when_that_is_over,
+        rulings::an_older_ruling_takes_nothing_back,
+        rulings::a_brane_that_is_no_more_is_forgotten,
         search::finds_by_words_tags_and_kind,
         search::finds_only_what_is_public_and_current,
         search::pages_hold_everything_once,

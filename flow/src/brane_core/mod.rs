@@ -212,6 +212,11 @@ impl BraneCore {
         self.settle(now, effects);
     }
 
+    /// The last edit that is known to be durable.
+    pub fn durable(&self) -> Seq {
+        self.durable
+    }
+
     /// Whether all is published and durable after [`BraneInput::Drain`], and a
     /// last snapshot is stored or could not be; the brane can then be closed
     /// without loss. After [`BraneInput::Depart`] no snapshot is waited for.

@@ -1,7 +1,8 @@
 //! `/api/v1/brane`: create, list, read and change.
 
 use avvy_actors::{
-    Author, BraneChange, BraneCursor, BraneKind, BranePatch, BraneRecord, Life, Verb,
+    Author, BraneChange, BraneCursor, BraneFilter, BraneKind, BranePage as Found, BranePatch,
+    BraneRecord, Life, Verb,
 };
 use avvy_auth::Claims;
 use avvy_model::label::is_name;
@@ -33,9 +34,13 @@ pub(super) const CHANGE: &[Code] = &[
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::get("/brane", list, "The caller's own branes and the public ones, oldest first.")
-            .reads(&[AFTER, LIMIT])
-            .answers::<BranePage>(StatusCode::OK, "A page; without `next` the last one."),
+        Route::get(
+            "/brane",
+            list,
+            "The public branes, the caller's own, and those that gave them a role, oldest first.",
+        )
+        .reads(&[AFTER, LIMIT])
+        .answers::<BranePage>(StatusCode::OK, "A page; without `next` the last one."),
         Route::post("/brane", create, "Makes a brane that belongs to the token's user.")
             .takes::<CreateBrane>()
             .answers::<BraneBody>(StatusCode::CREATED, "It was made; `Location` is its path.")
@@ -206,12 +211,51 @@ pub(super) async fn list(
     let after = page.after.as_deref().map(read_cursor).transpose()?;
     let limit = page.limit(app.config.max_page_items)?;
     app.system.account(&claims).take(Verb::Page)?;
-    let found = app.system.branes(&claims, after, limit).await?;
+    let visible = app.system.branes(&claims, after, limit).await?;
+    let invited = invited(&app, &claims, after, limit).await?;
+    let found = merge(visible, invited, limit);
     let body = BranePage {
         branes: found.branes.iter().map(brane_body).collect(),
         next: found.next.map(write_cursor),
     };
     Ok(arrival.reply(StatusCode::OK, &body))
+}
+
+/// Of the branes in which the caller has a role those that listings do not show
+/// to everyone.
+async fn invited(
+    app: &App,
+    claims: &Claims,
+    after: Option<BraneCursor>,
+    limit: u32,
+) -> Result<Found, Failure> {
+    let places = app.catalog.memberships(claims.user, after, limit, unix_ms()).await?;
+    let next = places.last().copied().filter(|_| places.len() >= limit as usize);
+    let is_hidden = |record: &BraneRecord| {
+        record.life == Life::Active && !BraneFilter::VisibleTo(claims.user).shows(record)
+    };
+    let mut branes = Vec::new();
+    for place in places {
+        match app.system.record(place.id).await {
+            Ok(record) if is_hidden(&record) => branes.push(record),
+            Ok(_) | Err(Code::NotFound | Code::Damaged) => {}
+            Err(code) => return Err(code.into()),
+        }
+    }
+    Ok(Found { branes, next })
+}
+
+/// Two listings as one, in the order of both.
+fn merge(one: Found, other: Found, limit: u32) -> Found {
+    // Beyond the nearer end the page that has it does not know what comes.
+    let end = one.next.into_iter().chain(other.next).min();
+    let is_known = |record: &BraneRecord| end.is_none_or(|end| record.cursor() <= end);
+    let mut branes: Vec<_> = one.branes.into_iter().chain(other.branes).filter(is_known).collect();
+    branes.sort_by_key(BraneRecord::cursor);
+    let is_cut = branes.len() > limit as usize;
+    branes.truncate(limit as usize);
+    let last = branes.last().map(BraneRecord::cursor);
+    Found { next: if is_cut { last } else { end }, branes }
 }
 
 /// `GET /api/v1/brane/{id}`.
@@ -351,6 +395,28 @@ mod tests {
         for text in ["", "-", "1", "1-", "-00000000-0000-0000-0000-0000000000ab", "x-y", "1-ab"] {
             assert_eq!(read_cursor(text).unwrap_err().code(), Code::Malformed, "{text}");
         }
+    }
+
+    fn found(created_ms: &[u64], next: Option<u64>) -> Found {
+        let place = |created_ms| BraneCursor { created_ms, id: BraneId::new(Uuid::nil()) };
+        let public = record(asked("Hall", "public"), &claims(Role::Builder)).unwrap();
+        let at = |ms: &u64| BraneRecord { id: place(*ms).id, created_ms: *ms, ..public.clone() };
+        Found { branes: created_ms.iter().map(at).collect(), next: next.map(place) }
+    }
+
+    #[test]
+    fn two_listings_are_one_without_holes() {
+        let merged = |one: &[u64], next, other: &[u64], other_next| {
+            let Found { branes, next } = merge(found(one, next), found(other, other_next), 3);
+            (branes.iter().map(|b| b.created_ms).collect::<Vec<_>>(), next.map(|n| n.created_ms))
+        };
+        assert_eq!(merged(&[1, 5], None, &[3], None), (vec![1, 3, 5], None));
+        assert_eq!(merged(&[1, 5], None, &[3, 4], None), (vec![1, 3, 4], Some(4)));
+        // What comes after 4 the one does not know.
+        assert_eq!(merged(&[1, 4], Some(4), &[3, 9], None), (vec![1, 3, 4], Some(4)));
+        assert_eq!(merged(&[1, 2, 3], Some(3), &[8], Some(8)), (vec![1, 2, 3], Some(3)));
+        // A page of which nothing is shown.
+        assert_eq!(merged(&[], None, &[], Some(6)), (vec![], Some(6)));
     }
 
     #[test]

@@ -1,29 +1,34 @@
 //! `/api/v1/brane/{id}/rights`: who may do what, and the rulings that change it.
 
-use avvy_actors::{Verb, View};
+use avvy_actors::{RulingRecord, Verb, View};
 use avvy_auth::{Claims, principal};
-use avvy_model::{Code, CustomRole, Edit, Ruled, UserId, Verbs};
+use avvy_model::{Code, CustomRole, Edit, Verbs};
 use avvy_protocol::rest::{
-    GrantBody, RightsBody, RightsTable, RoleBody, RulingBody, SanctionBody, StandingBody,
-    SubmitEdits, SubmitResponse, verb_names,
+    GrantBody, RightsBody, RightsTable, RoleBody, RulingBody, RulingPage, SanctionBody,
+    StandingBody, SubmitEdits, SubmitResponse, verb_names,
 };
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::auth::Caller;
-use super::body::{BraneOf, Payload};
+use super::body::{BraneOf, Page, Payload};
 use super::edge::Arrival;
 use super::edits::{read, write};
-use super::route::Route;
+use super::route::{AFTER, LIMIT, Route};
+use super::things::cursor;
 use super::{App, Failure};
-use crate::time::unix_ms;
+use crate::time::{unix_ms, unix_s};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get("/brane/{id}/rights", list, "What the caller may do; who governs sees all.")
             .answers::<RightsBody>(StatusCode::OK, "The rights as they are now.")
             .fails(&[Code::Banned, Code::Damaged, Code::Moved]),
+        Route::get("/brane/{id}/rulings", history, "Who changed which right; for who governs.")
+            .reads(&[AFTER, LIMIT])
+            .answers::<RulingPage>(StatusCode::OK, "A page; without `next` the last one.")
+            .fails(&[Code::Banned, Code::Damaged, Code::Forbidden, Code::Moved]),
         Route::post("/brane/{id}/rights", rule, "Rules over rights, and waits until it lasts.")
             .unkeyed()
             .takes::<SubmitEdits>()
@@ -52,6 +57,25 @@ async fn list(
     Ok(arrival.reply(StatusCode::OK, &body(&view, &claims, unix_ms())))
 }
 
+async fn history(
+    State(app): State<App>,
+    Caller(claims): Caller,
+    arrival: Arrival,
+    BraneOf(brane): BraneOf,
+    page: Page<String>,
+) -> Result<Response, Failure> {
+    let (after, limit) = (cursor(&page)?, page.limit(app.config.max_page_items)?);
+    app.system.account(&claims).take(Verb::Page)?;
+    let view = app.system.view(brane, &claims).await?;
+    if !verbs(&view, &claims).contains(avvy_model::Verb::Govern) {
+        return Err(Code::Forbidden.into());
+    }
+    let found = app.catalog.rulings(brane, after, limit, unix_s()).await?;
+    let rulings = found.rulings.iter().map(ruling_body).collect();
+    let body = RulingPage { rulings, next: found.next.map(|next| next.to_text()) };
+    Ok(arrival.reply(StatusCode::OK, &body))
+}
+
 /// The rulings are edits, with numbers by which they are done once; other edits
 /// are not for this route.
 async fn rule(
@@ -70,9 +94,8 @@ async fn rule(
 }
 
 fn body(view: &View, claims: &Claims, now_ms: u64) -> RightsBody {
-    let (record, rights) = (&view.record, view.world.rights());
-    let principal = principal(claims, record.id, record.owner, record.visibility);
-    let verbs = rights.verbs(&principal);
+    let rights = view.world.rights();
+    let verbs = verbs(view, claims);
     let governs = verbs.contains(avvy_model::Verb::Govern);
     RightsBody {
         role: rights.role_of(claims.user).to_string(),
@@ -83,33 +106,28 @@ fn body(view: &View, claims: &Claims, now_ms: u64) -> RightsBody {
     }
 }
 
+/// What the caller's role allows together with the token.
+fn verbs(view: &View, claims: &Claims) -> Verbs {
+    let record = &view.record;
+    let principal = principal(claims, record.id, record.owner, record.visibility);
+    view.world.rights().verbs(&principal)
+}
+
 fn table(view: &View) -> RightsTable {
     let rights = view.world.rights();
     let role = |(name, verbs): (&CustomRole, Verbs)| RoleBody {
         role: name.as_str().to_owned(),
         verbs: verb_names(verbs),
     };
-    let rulings = rights.rulings().map(|ruling| {
-        let (changed, name, user) = change(&ruling.ruled);
-        let (seq, at_ms, by) = (ruling.seq.0, ruling.at_ms, ruling.by);
-        RulingBody { seq, at_ms, by, changed: changed.to_owned(), name, user }
-    });
     RightsTable {
         everybody: rights.everybody().to_string(),
         roles: rights.roles().map(role).collect(),
         people: rights.standings().map(|(user, told)| StandingBody::new(user, told)).collect(),
         grants: rights.grants().map(GrantBody::from).collect(),
-        rulings: rulings.collect(),
+        rulings: rights.rulings().map(ruling_body).collect(),
     }
 }
 
-/// What a ruling changed: of which kind, by name, and whom it concerns.
-fn change(ruled: &Ruled) -> (&'static str, Option<String>, Option<UserId>) {
-    match ruled {
-        Ruled::Everybody { after, .. } => ("everybody", Some(after.to_string()), None),
-        Ruled::Role { name, .. } => ("role", Some(name.as_str().to_owned()), None),
-        Ruled::Standing { user, .. } => ("standing", None, Some(*user)),
-        Ruled::Granted(grant) => ("granted", Some(grant.id.to_string()), Some(grant.to)),
-        Ruled::Revoked(grant) => ("revoked", Some(grant.id.to_string()), Some(grant.to)),
-    }
+fn ruling_body(ruling: &RulingRecord) -> RulingBody {
+    RulingBody::new(ruling.seq, ruling.at_ms, ruling.by, &ruling.ruled)
 }

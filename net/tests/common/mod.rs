@@ -105,11 +105,9 @@ impl TestServer {
                 ..IdentityOptions::default()
             },
         });
-        let services = Services {
-            system: system.clone(),
-            identity,
-            catalog: Catalog::new(store.clone(), CatalogLimits::default()),
-        };
+        let catalog = Catalog::new(store.clone(), CatalogLimits::default());
+        system.chronicle(Arc::new(catalog.clone()));
+        let services = Services { system: system.clone(), identity, catalog };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);

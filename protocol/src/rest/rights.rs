@@ -1,6 +1,9 @@
 //! Rights in a brane.
 
-use avvy_model::{Grant, GrantId, POSITION_UNIT_M, PrototypeId, Sanction, Standing, UserId, Verbs};
+use avvy_model::{
+    Grant, GrantId, POSITION_UNIT_M, PrototypeId, RoleName, Ruled, Sanction, Seq, Standing, UserId,
+    Verbs,
+};
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "openapi")]
@@ -129,7 +132,7 @@ pub struct RegionBody {
 }
 
 /// A ruling that took effect.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RulingBody {
     /// Its place in the log.
@@ -151,6 +154,44 @@ pub struct RulingBody {
     #[serde(default, with = "text_option", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(schema_with = schema::id))]
     pub user: Option<UserId>,
+    /// What was before; absent where nothing was, and for grants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<RuledBody>,
+    /// What is since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<RuledBody>,
+    /// The grant that was given or taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantBody>,
+}
+
+/// What a ruling found or left.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RuledBody {
+    /// The role of everybody or of the user; absent: none of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// What a role of the brane's own allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verbs: Option<Vec<String>>,
+    /// There when the user is kept out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ban: Option<SanctionBody>,
+    /// There when the user is kept from sending signals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mute: Option<SanctionBody>,
+}
+
+/// Rulings of a brane, page by page.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RulingPage {
+    /// The newest first.
+    pub rulings: Vec<RulingBody>,
+    /// For `after`, to go on; absent: nothing follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// The names of verbs.
@@ -161,6 +202,66 @@ pub fn verb_names(verbs: Verbs) -> Vec<String> {
 impl From<Sanction> for SanctionBody {
     fn from(sanction: Sanction) -> Self {
         Self { until_ms: sanction.until_ms }
+    }
+}
+
+impl RulingBody {
+    /// A ruling at this place of the log.
+    pub fn new(seq: Seq, at_ms: u64, by: UserId, ruled: &Ruled) -> Self {
+        let body = |changed: &str| Self {
+            seq: seq.0,
+            at_ms,
+            by,
+            changed: changed.to_owned(),
+            name: None,
+            user: None,
+            before: None,
+            after: None,
+            grant: None,
+        };
+        let of_role =
+            |role: &RoleName| RuledBody { role: Some(role.to_string()), ..RuledBody::default() };
+        let of_verbs =
+            |verbs: &Verbs| RuledBody { verbs: Some(verb_names(*verbs)), ..RuledBody::default() };
+        let of_grant = |changed, grant: &Grant| Self {
+            name: Some(grant.id.to_string()),
+            user: Some(grant.to),
+            grant: Some(grant.into()),
+            ..body(changed)
+        };
+        match ruled {
+            Ruled::Everybody { before, after } => Self {
+                name: Some(after.to_string()),
+                before: Some(of_role(before)),
+                after: Some(of_role(after)),
+                ..body("everybody")
+            },
+            Ruled::Role { name, before, after } => Self {
+                name: Some(name.as_str().to_owned()),
+                before: before.as_ref().map(of_verbs),
+                after: after.as_ref().map(of_verbs),
+                ..body("role")
+            },
+            Ruled::Standing { user, before, after } => Self {
+                user: Some(*user),
+                before: Some(before.into()),
+                after: Some(after.into()),
+                ..body("standing")
+            },
+            Ruled::Granted(grant) => of_grant("granted", grant),
+            Ruled::Revoked(grant) => of_grant("revoked", grant),
+        }
+    }
+}
+
+impl From<&Standing> for RuledBody {
+    fn from(standing: &Standing) -> Self {
+        Self {
+            role: standing.role.as_ref().map(ToString::to_string),
+            verbs: None,
+            ban: standing.ban.map(SanctionBody::from),
+            mute: standing.mute.map(SanctionBody::from),
+        }
     }
 }
 

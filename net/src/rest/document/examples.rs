@@ -4,16 +4,17 @@ mod portals;
 mod things;
 
 use avvy_model::{
-    BraneId, Code, Counter, Epoch, GrantId, Handle, Kind, ObjectId, Position, Props, Refusal, Seq,
-    TraceId, UserId, Visibility,
+    BraneId, Code, Counter, Epoch, GrantId, Handle, Kind, ObjectId, Position, Props, Refusal, Role,
+    Ruled, Sanction, Seq, Standing, TraceId, UserId, Visibility,
 };
 use avvy_protocol::json;
 use avvy_protocol::rest::{
     AccountBody, AccountsBody, ArchiveBrane, AskChallenge, BraneBody, BranePage, ChallengeBody,
     CreateBrane, DevelopmentSignIn, EditOutcome, EditResult, ErrorMessageResponse, Format,
     GrantBody, HealthBody, ObjectBody, ObjectPage, OpenBraneBody, PatchBrane, ProvidersBody,
-    RefreshBody, RegionBody, RevokeTokens, RevokedBody, RightsBody, SignInBody, SignInsBody,
-    SignedBody, StatusBody, SubmitResponse, TicketBody, TokensBody, WalletsBody, encode,
+    RefreshBody, RegionBody, RevokeTokens, RevokedBody, RightsBody, RulingBody, RulingPage,
+    SignInBody, SignInsBody, SignedBody, StatusBody, SubmitResponse, TicketBody, TokensBody,
+    WalletsBody, encode,
 };
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -76,6 +77,7 @@ pub(super) fn of(schema: &str) -> Option<Json> {
         "RefreshBody" => json(&RefreshBody { refresh_token: REFRESH.to_owned() }),
         "RevokeTokens" => json(&RevokeTokens { before: Some(AT_S), ..Default::default() }),
         "RightsBody" => json(&rights()),
+        "RulingPage" => json(&RulingPage { rulings: vec![ruling()], next: None }),
         "RevokedBody" => json(&RevokedBody { until: 1_795_530_206 }),
         "SignInsBody" => json(&SignInsBody { sessions: vec![sign_in()] }),
         "SignedBody" => json(&SignedBody {
@@ -169,6 +171,13 @@ fn error() -> ErrorMessageResponse {
         channel: None,
         address: None,
     }
+}
+
+fn ruling() -> RulingBody {
+    let editor = Standing { role: Some(Role::Editor.into()), ..Standing::default() };
+    let banned = Standing { ban: Some(Sanction { until_ms: None }), ..editor.clone() };
+    let ruled = Ruled::Standing { user: USER, before: editor, after: banned };
+    RulingBody::new(Seq(812), AT_S * 1_000 + 123, USER, &ruled)
 }
 
 fn rights() -> RightsBody {
