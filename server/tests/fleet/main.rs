@@ -14,6 +14,7 @@ mod session;
 #[cfg(feature = "redis")]
 mod signed_out;
 mod slow;
+mod worlds;
 
 use std::collections::BTreeSet;
 use std::path::Path;
