@@ -277,7 +277,9 @@ impl System {
                 Err(denied) => Err(denied.code),
             },
             Life::Archived { .. } if invited => Ok(record),
-            Life::Doomed { .. } if record.owner == claims.user => Ok(record),
+            Life::Doomed { .. } if record.owner == claims.user && !record.is_unfinished() => {
+                Ok(record)
+            }
             _ => Err(Code::NotFound),
         }
     }

@@ -5,7 +5,7 @@
 
 mod common;
 
-use avvy_actors::SystemConfig;
+use avvy_actors::{BraneRecord, Life, SystemConfig};
 use avvy_model::{BraneId, Role, Visibility};
 use avvy_net::NetConfig;
 use common::{Client, TestServer};
@@ -167,6 +167,29 @@ async fn copies_count_as_branes() {
     // Nothing is left of it.
     let (_, page) = owner.json("GET", "/api/v1/brane", None).await;
     assert_eq!(page["branes"].as_array().unwrap().len(), 2);
+    server.end().await;
+}
+
+/// What is still being written, or never was finished, nobody finds or restores.
+#[tokio::test]
+async fn half_a_copy_is_none() {
+    let server = TestServer::start().await;
+    let id = BraneId::new(Uuid::new_v4());
+    let life = Life::Doomed { since_ms: 1, purge_ms: u64::MAX >> 1 };
+    let record = BraneRecord { life, ..BraneRecord::new(id, common::ws::user(OWNER), 1) };
+    server.system.create_brane(record).await.unwrap();
+    let mut owner = as_user(&server, OWNER).await;
+    let path = path(&id.to_string());
+    for (method, path) in [
+        ("GET", path.clone()),
+        ("GET", format!("{path}/objects")),
+        ("POST", format!("{path}/restore")),
+        ("POST", format!("{path}/archive")),
+        ("DELETE", path),
+    ] {
+        let answer = owner.ask(method, &path, &[], b"").await;
+        assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{method} {path}");
+    }
     server.end().await;
 }
 

@@ -111,6 +111,12 @@ impl BraneRecord {
         Ok(())
     }
 
+    /// Whether it is a copy that is being written, or was never finished: it
+    /// begins as doomed, while what was deleted has been changed before.
+    pub const fn is_unfinished(&self) -> bool {
+        matches!(self.life, Life::Doomed { .. }) && self.version == 1
+    }
+
     /// The place of this record in listings.
     pub const fn cursor(&self) -> BraneCursor {
         BraneCursor { created_ms: self.created_ms, id: self.id }

@@ -86,6 +86,7 @@ impl BraneChange {
         let mut record = was.clone();
         match (self, was.life) {
             (_, Life::Purging { .. } | Life::Purged { .. }) => return Err(Code::NotFound),
+            _ if was.is_unfinished() => return Err(Code::NotFound),
             (Self::Patch(patch), Life::Active) => patch.apply(&mut record),
             (Self::Patch(_), life) => return Err(end_of(life).unwrap_or(Code::NotFound)),
             (Self::Archive { successor }, Life::Archived { since_ms, .. }) => {
