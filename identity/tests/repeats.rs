@@ -125,7 +125,27 @@ macro_rules! cases {
                 super::$case(&super::Repeats::new(records, super::LIMITS)).await;
             })*
         }
+        #[cfg(feature = "mongodb")]
+        mod mongo {
+            $(#[tokio::test]
+            async fn $case() {
+                let store = super::mongo().await;
+                super::$case(&super::Repeats::new(store, super::LIMITS)).await;
+            })*
+        }
     };
+}
+
+/// A database of its own on a real server.
+#[cfg(feature = "mongodb")]
+async fn mongo() -> Arc<dyn Records> {
+    use avvy_persistence::mongo::{MongoOptions, MongoStore};
+    use avvy_persistence::testing::mongod::{fresh_database, shared};
+
+    // A busy machine is no reason to fail.
+    let options =
+        MongoOptions { timeout_ms: 120_000, ..MongoOptions::at(shared(), fresh_database()) };
+    Arc::new(MongoStore::open(&options).await.unwrap())
 }
 
 cases!(replays, claims_end, are_bounded, are_done_once);

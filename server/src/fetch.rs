@@ -154,7 +154,53 @@ fn failed<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> FetchError 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// What is heard of a server that answers so, of 1,000 bytes at most.
+    async fn heard(answer: String) -> Result<Fetched, FetchError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/keys", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = BufReader::new(stream);
+            let mut line = String::new();
+            while stream.read_line(&mut line).await.is_ok_and(|read| read > 2) {}
+            // Whoever has heard enough hangs up.
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        });
+        let request = FetchRequest { url, form: None, authorization: None, max_bytes: 1_000 };
+        let heard = HttpFetch::new(Path::new("")).unwrap().fetch(request).await;
+        serving.abort();
+        heard
+    }
+
+    #[tokio::test]
+    async fn others_are_listened_to_within_bounds_and_followed_nowhere() {
+        let ok = "HTTP/1.1 200 OK\r\n";
+        let whole = heard(format!("{ok}content-length: 1000\r\n\r\n{}", "x".repeat(1_000))).await;
+        assert_eq!(whole, Ok(Fetched { status: 200, body: vec![b'x'; 1_000] }));
+        let away = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0";
+        let away = heard(format!("{away}\r\n\r\n")).await;
+        assert_eq!(away, Ok(Fetched { status: 302, body: Vec::new() }), "told, not followed");
+        let chunks = format!("{ok}transfer-encoding: chunked\r\n\r\n");
+        for (what, bad) in [
+            ("long", format!("{ok}content-length: 1001\r\n\r\n{}", "x".repeat(1_001))),
+            ("without end", format!("{ok}\r\n{}", "x".repeat(1 << 20))),
+            ("chunks", chunks.clone() + &"1\r\nx\r\n".repeat(100_000)),
+            ("a chunk that lies", chunks + "ffffffffffffffff0\r\nx"),
+            ("a long head", format!("{ok}x: {}\r\n\r\n", "y".repeat(1 << 20))),
+            ("many headers", format!("{ok}{}\r\n", "x: y\r\n".repeat(10_000))),
+            ("broken off", format!("{ok}content-length: 10\r\n\r\nx")),
+            ("no HTTP", "SSH-2.0-OpenSSH\r\n\r\n".to_owned()),
+            ("nothing", String::new()),
+        ] {
+            assert!(heard(bad).await.is_err(), "{what}");
+        }
+    }
 
     #[test]
     fn nothing_goes_out_in_the_clear() {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod issuers;
 pub mod ws;
 
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig};
 use avvy_auth::{Claims, Issuer, Keys, Policy};
 use avvy_catalog::{Catalog, CatalogLimits};
-use avvy_identity::{ExternalTokens, Identity, IdentityOptions};
+use avvy_identity::{Identity, IdentityOptions};
 use avvy_model::{BraneId, Grid, Role, Visibility};
 use avvy_net::{NetConfig, Services, SystemRevocations};
 use avvy_persistence::memory::{MemoryDisk, MemoryStore};
@@ -88,11 +89,13 @@ impl TestServer {
         let disk = store.disk().clone();
         let store = Arc::new(store);
         let system = System::start(store.clone(), issuer.verifier(), system).await.unwrap();
+        let external = issuers::external();
+        system.judge_others(Arc::new(external.clone()));
         let identity = Identity::new(avvy_identity::Parts {
             records: store.clone(),
             issuer: issuer.clone(),
             revocations: Arc::new(SystemRevocations(system.clone())),
-            external: ExternalTokens::none(),
+            external,
             oidc: None,
             options: IdentityOptions {
                 development: true,

@@ -1,13 +1,13 @@
 //! Too much: of connections, of sessions, of messages, of branes.
 
-use avvy_model::{BraneId, ClientId, Visibility};
+use avvy_model::{BraneId, ClientId, Edit, GrantId, Reach, Ruling, Verb, Verbs, Visibility};
 use avvy_protocol::{Channel, ClientMessage, Join, Update, codec};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::cases::{Case, answered, case, closed, first_told, next_answer, told, told_by_itself};
-use crate::common::ws::{BINARY, FIN, PING, Ws, frame, version_4};
+use crate::common::ws::{BINARY, FIN, PING, Ws, frame, user, version_4};
 use crate::common::{PATIENCE, TestServer};
 
 const PONG: u8 = 10;
@@ -32,6 +32,7 @@ pub fn cases() -> Vec<Case> {
         ),
         case("join-twice", |server| Box::pin(joins_twice(server))),
         case("edits-faster-than-read", |server| Box::pin(edits_too_fast(server))),
+        case("rulings-faster-than-read", |server| Box::pin(rules_too_fast(server))),
         case("connections-1000", |server| Box::pin(opens_and_closes(server, 1_000))),
         case("upgrades-1000", |server| Box::pin(upgrades_and_goes(server, 1_000))),
         case("sessions-of-a-user-full", |server| Box::pin(fills_a_user(server)))
@@ -113,6 +114,24 @@ async fn edits_too_fast(server: &TestServer) -> String {
     let channel = ws.join(brane, 7).await;
     for counter in 1..=2_200 {
         ws.edit(channel, counter).await;
+    }
+    told(&mut ws).await
+}
+
+/// Each is a grant to the same user, of whom there is an end.
+async fn rules_too_fast(server: &TestServer) -> String {
+    let brane = server.brane(Visibility::Public).await;
+    let mut ws = Ws::welcomed(server, 1).await;
+    let channel = ws.join(brane, 7).await;
+    for counter in 1..=200 {
+        let grant = Ruling::Grant {
+            id: GrantId::new(version_4(counter.into())),
+            to: user(2),
+            verbs: Verbs::of(&[Verb::Create]),
+            reach: Reach::default(),
+            until_ms: None,
+        };
+        ws.submit(channel, counter, Edit::Rule(Box::new(grant))).await;
     }
     told(&mut ws).await
 }

@@ -1,6 +1,6 @@
 //! Frames in order that hold no message, or one out of its turn.
 
-use avvy_model::Visibility;
+use avvy_model::{Edit, Follow, FollowStep, Followed, Props, PrototypeId, Visibility};
 
 use crate::cases::{Case, case, first_told, told, told_by_itself};
 use crate::common::TestServer;
@@ -14,6 +14,7 @@ pub fn cases() -> Vec<Case> {
         join_of_nothing(),
         too_many_malformed(),
         visitor(),
+        made_up_defaults(),
         stranger_says_much(),
         stranger_asks(),
     ]);
@@ -241,6 +242,21 @@ fn visitor() -> Case {
             ws.greet(&server.token_for(2, avvy_model::Role::Visitor, 1_000)).await;
             let channel = ws.join(brane, 7).await;
             ws.group(channel, 1).await;
+            first_told(&mut ws).await
+        })
+    })
+}
+
+fn made_up_defaults() -> Case {
+    case("edit-defaults-made-up", |server| {
+        Box::pin(async move {
+            let brane = server.brane(Visibility::Public).await;
+            let mut ws = Ws::welcomed(server, 1).await;
+            let channel = ws.join(brane, 1).await;
+            let prototype = PrototypeId::from_bytes([7; 16]);
+            let made_up = Followed { version: prototype, number: 1, defaults: Props::default() };
+            let follow = Follow::new(prototype, FollowStep::Adopt(made_up), Vec::new()).unwrap();
+            ws.submit(channel, 1, Edit::Follow(Box::new(follow))).await;
             first_told(&mut ws).await
         })
     })

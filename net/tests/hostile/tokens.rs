@@ -5,6 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use avvy_auth::{Claims, Issuer, Keys, Policy};
 use avvy_model::Role;
 use avvy_protocol::ClientMessage;
+use base64ct::{Base64UrlUnpadded, Encoding};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::cases::{Case, answered, case, told, told_by_itself};
@@ -71,6 +73,16 @@ pub fn cases() -> Vec<Case> {
         cases.push(case(http, move |server| Box::pin(over_http(server, forge(server)))));
         cases.push(case(hello, move |server| Box::pin(in_hello(server, forge(server)))));
         cases.push(case(refresh, move |server| Box::pin(in_refresh(server, forge(server)))));
+    }
+    for (name, issuer) in [
+        ("issuer-keys-long", "long"),
+        ("issuer-keys-nested", "nested"),
+        ("issuer-keys-redirecting", "redirecting"),
+        ("issuer-keys-secret", "secret"),
+        ("issuer-keys-that-do-not-come", "silent"),
+    ] {
+        let forge = move |_: &TestServer| of_issuer(issuer);
+        cases.push(case(name, move |server| Box::pin(over_http(server, forge(server)))));
     }
     cases.push(case("http-token-none", |server| {
         Box::pin(async move {
@@ -161,4 +173,13 @@ fn issue(key: [u8; 32], issuer: &str, audience: &str, seconds: u64) -> String {
         issued_s: now_s,
         expires_s: now_s + seconds,
     })
+}
+
+/// A token of another issuer, under the name of its secret key.
+fn of_issuer(issuer: &str) -> String {
+    let part =
+        |json: serde_json::Value| Base64UrlUnpadded::encode_string(json.to_string().as_bytes());
+    let header = part(json!({"alg": "RS256", "kid": "k"}));
+    let claims = part(json!({"iss": issuer, "sub": "x", "aud": "test", "iat": 1, "exp": 2}));
+    format!("{header}.{claims}.AAAA")
 }
