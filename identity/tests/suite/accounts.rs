@@ -65,15 +65,12 @@ async fn an_account_is_one_users(kit: Kit) {
     let again = attach(&kit, &provider, owner, "ada").await;
     assert_eq!(again, Err(WalletError::Attached.into()));
     // Two who want the same one at once: one has it.
+    let of_ada = ticket(&kit.identity, &provider, "new").await;
+    let of_bob = ticket(&kit.identity, &provider, "new").await;
+    let client = at(NOW_S);
     let (left, right) = tokio::join!(
-        async {
-            let ticket = ticket(&kit.identity, &provider, "new").await;
-            kit.identity.attach_account(ada, &ticket, VERIFIER, &at(NOW_S)).await
-        },
-        async {
-            let ticket = ticket(&kit.identity, &provider, "new").await;
-            kit.identity.attach_account(bob, &ticket, VERIFIER, &at(NOW_S)).await
-        }
+        kit.identity.attach_account(ada, &of_ada, VERIFIER, &client),
+        kit.identity.attach_account(bob, &of_bob, VERIFIER, &client),
     );
     assert!(left.is_ok() != right.is_ok(), "{left:?} {right:?}");
     // A ticket counts once, and for the app that asked for it.
