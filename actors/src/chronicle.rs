@@ -1,5 +1,5 @@
 //! What is kept of rulings beside the brane in which they were made: who
-//! changed which right, for as long as there is the brane, and who is at home
+//! changed which right, beyond what the world has at hand, and who is at home
 //! in which branes.
 //!
 //! The journal is the truth, and the world has the last rulings at hand. The

@@ -1,20 +1,20 @@
-//! The chronicle of rights: every ruling of every brane, and from it who is at
+//! The chronicle of rights: the rulings of every brane, and from them who is at
 //! home in which branes.
 //!
 //! It follows the branes, whose journals are the truth. A ruling is told to it
-//! when it is durable, so a moment later than it takes effect.
+//! when it is durable, so a moment later than it takes effect. One record of
+//! each brane says how far it was followed, and is part of every commit: of two
+//! nodes that tell the same at once one does, and nothing older comes later.
 
 use std::collections::BTreeMap;
 
 use avvy_actors::{Chronicle, RulingRecord, Rulings};
 use avvy_model::{BraneId, Code, Ruled, Seq, Standing, UserId};
-use avvy_persistence::BoxFuture;
-use avvy_persistence::BraneCursor;
-use avvy_persistence::BraneRecord;
 use avvy_persistence::records::{
     Collection, Cursor, Draft, Expect, Fields, Index, IndexKey, KeyRange, MAX_WRITES, Query,
     Record, RecordKey, RecordWrite,
 };
+use avvy_persistence::{BoxFuture, BraneCursor, BraneRecord};
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -27,17 +27,21 @@ static RULINGS: Collection = Collection {
     indexes: &[Index::plain("by_brane")],
 };
 
-/// What branes say of users, as of the last ruling about each. Key: user and
-/// brane.
+/// Who has a role in which brane. Key: user and brane.
 static MEMBERS: Collection = Collection {
     name: "members",
-    // (user, when the brane was created, brane): where the user has a role.
-    // (brane): all.
+    // (user, when the brane was created, brane), (brane)
     indexes: &[Index::plain("by_user"), Index::plain("by_brane")],
 };
 
-/// Rulings of one commit; each may write a member, too.
-const AT_A_TIME: usize = MAX_WRITES / 2;
+/// How far a brane was followed. Key: the brane.
+static FOLLOWED: Collection = Collection { name: "followed_rulings", indexes: &[] };
+
+/// Rulings of one commit; each may write a member and drop an old ruling.
+const AT_A_TIME: usize = MAX_WRITES / 4;
+
+/// The rulings of a brane that are kept; beyond, the oldest are dropped.
+pub const MAX_RULINGS: u64 = 10_000;
 
 /// The most rulings of a page.
 pub const MAX_PAGE_RULINGS: u32 = 200;
@@ -51,18 +55,26 @@ pub struct RulingPage {
     pub next: Option<Cursor>,
 }
 
-/// What a brane says of a user.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A user with a role in a brane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Member {
     user: UserId,
     /// The brane, and its place in listings.
     brane: BraneCursor,
-    /// The ruling by which it says so.
-    seq: Seq,
-    has_role: bool,
     /// Until when the user is kept out, in Unix milliseconds; 0: not at all,
     /// `u64::MAX`: without an end.
     banned_until_ms: u64,
+}
+
+/// How far a brane was followed.
+#[derive(Clone, Copy, Default, Debug)]
+struct Followed {
+    /// The version of the record; 0: there is none.
+    version: u64,
+    /// Everything up to here is kept, or was.
+    seq: Seq,
+    /// How many are kept.
+    count: u64,
 }
 
 impl Catalog {
@@ -125,66 +137,65 @@ impl Catalog {
     pub async fn forget_rulings(&self, brane: BraneId, now_s: u64) -> Result<(), Refused> {
         for of in [&RULINGS, &MEMBERS] {
             loop {
-                let query = Query::new("by_brane", of_brane(brane)).limit(MAX_WRITES as u32);
-                let page = self.records().list(of, query, now_s).await?;
-                let keys = page.found.into_iter().map(|listed| listed.record.key.clone());
-                let gone: Vec<_> =
-                    keys.map(|key| RecordWrite::delete(of, key, Expect::Any)).collect();
+                let gone = self.oldest(of, brane, MAX_WRITES as u64, now_s).await?;
                 if gone.is_empty() {
                     break;
                 }
                 self.commit(gone, now_s).await?;
             }
         }
+        let followed = RecordWrite::delete(&FOLLOWED, brane.uuid().into(), Expect::Any);
+        self.commit(vec![followed], now_s).await?;
         Ok(())
     }
 
     async fn keep_rulings(&self, Rulings { record, made }: Rulings) -> Result<(), Refused> {
         let now_s = made.last().map_or(0, |ruling| ruling.at_ms / 1_000);
-        let kept = self.rulings(record.id, None, 1, now_s).await?.rulings.pop();
-        let kept = kept.map_or(Seq(0), |ruling| ruling.seq);
-        let lacking: Vec<_> = made.into_iter().filter(|ruling| ruling.seq > kept).collect();
+        let mut followed = self.followed(record.id, now_s).await?;
+        let lacking: Vec<_> = made.into_iter().filter(|it| it.seq > followed.seq).collect();
         for rulings in lacking.chunks(AT_A_TIME) {
-            let mut writes = self.member_writes(&record, rulings, now_s).await?;
+            followed.seq = rulings.last().map_or(followed.seq, |last| last.seq);
+            followed.count += rulings.len() as u64;
+            let surplus = followed.count.saturating_sub(MAX_RULINGS);
+            let mut writes = match surplus {
+                0 => Vec::new(),
+                _ => self.oldest(&RULINGS, record.id, surplus, now_s).await?,
+            };
+            followed.count -= writes.len() as u64;
             writes.extend(rulings.iter().map(|ruling| write_ruling(record.id, ruling)));
-            // Somebody else was at it; what is there by then is not written again.
-            self.commit(writes, now_s).await?.ok_or(Code::Unavailable)?;
+            writes.extend(member_writes(&record, rulings));
+            writes.push(followed.write(record.id));
+            // Somebody else was at it; the brane tells what is lacking again.
+            let done = self.commit(writes, now_s).await?.ok_or(Code::Unavailable)?;
+            followed.version = done.versions.last().copied().unwrap_or_default();
         }
         Ok(())
     }
 
-    /// What follows from rulings for those whom they are about.
-    async fn member_writes(
+    async fn followed(&self, brane: BraneId, now_s: u64) -> Result<Followed, Refused> {
+        let keys = vec![brane.uuid().into()];
+        let there = self.records().get_many(&FOLLOWED, keys, now_s).await?.pop();
+        let Some(record) = there.transpose()?.flatten() else { return Ok(Followed::default()) };
+        let number = |name| record.body.int(name).map(i64::cast_unsigned);
+        let (Some(seq), Some(count)) = (number("seq"), number("count")) else {
+            return Err(Code::Damaged.into());
+        };
+        Ok(Followed { version: record.version, seq: Seq(seq), count })
+    }
+
+    /// Drops the first of a brane's records, so many at most.
+    async fn oldest(
         &self,
-        record: &BraneRecord,
-        rulings: &[RulingRecord],
+        of: &'static Collection,
+        brane: BraneId,
+        most: u64,
         now_s: u64,
     ) -> Result<Vec<RecordWrite>, Refused> {
-        let said = |ruling: &RulingRecord| match &ruling.ruled {
-            Ruled::Standing { user, after, .. } => {
-                Some((*user, Member::new(*user, record, ruling.seq, after)))
-            }
-            _ => None,
-        };
-        // Of several about one user the last.
-        let members: BTreeMap<_, _> = rulings.iter().filter_map(said).collect();
-        let keys: Vec<_> = members.values().map(Member::key).collect();
-        let there = self.records().get_many(&MEMBERS, keys, now_s).await?;
-        let mut writes = Vec::new();
-        for (member, there) in members.into_values().zip(there) {
-            let expect = match there? {
-                None => Expect::Absent,
-                Some(there) if Member::read(&there)?.seq < member.seq => {
-                    Expect::Version(there.version)
-                }
-                Some(_) => continue,
-            };
-            writes.push(RecordWrite {
-                expect,
-                ..RecordWrite::put(&MEMBERS, member.key(), member.draft())
-            });
-        }
-        Ok(writes)
+        let limit = most.min(MAX_WRITES as u64) as u32;
+        let query = Query::new("by_brane", of_brane(brane)).limit(limit);
+        let page = self.records().list(of, query, now_s).await?;
+        let drop = |key: RecordKey| RecordWrite::delete(of, key, Expect::Any);
+        Ok(page.found.into_iter().map(|listed| drop(listed.record.key.clone())).collect())
     }
 }
 
@@ -223,37 +234,54 @@ fn read_ruling(record: &Record) -> Result<RulingRecord, Refused> {
     read().ok_or(Code::Damaged.into())
 }
 
-impl Member {
-    fn new(user: UserId, record: &BraneRecord, seq: Seq, standing: &Standing) -> Self {
-        let until_ms = standing.ban.map_or(0, |ban| ban.until_ms.unwrap_or(u64::MAX));
-        Self {
-            user,
-            brane: record.cursor(),
-            seq,
-            has_role: standing.role.is_some(),
-            banned_until_ms: until_ms,
+/// What follows from rulings for those whom they are about: of several about
+/// one user from the last.
+fn member_writes(record: &BraneRecord, rulings: &[RulingRecord]) -> Vec<RecordWrite> {
+    let said = |ruling: &RulingRecord| match &ruling.ruled {
+        Ruled::Standing { user, after, .. } => Some((*user, after.clone())),
+        _ => None,
+    };
+    let standings: BTreeMap<_, _> = rulings.iter().filter_map(said).collect();
+    let brane = record.cursor();
+    let write = |(user, standing): (UserId, Standing)| {
+        let banned_until_ms = standing.ban.map_or(0, |ban| ban.until_ms.unwrap_or(u64::MAX));
+        let member = Member { user, brane, banned_until_ms };
+        match standing.role {
+            Some(_) => RecordWrite::put(&MEMBERS, member.key(), member.draft()),
+            None => RecordWrite::delete(&MEMBERS, member.key(), Expect::Any),
+        }
+    };
+    standings.into_iter().map(write).collect()
+}
+
+impl Followed {
+    fn write(&self, brane: BraneId) -> RecordWrite {
+        let body = Fields::new()
+            .with("seq", self.seq.0.cast_signed())
+            .with("count", self.count.cast_signed());
+        let (key, draft) = (brane.uuid().into(), Draft::new(body));
+        match self.version {
+            0 => RecordWrite::create(&FOLLOWED, key, draft),
+            version => RecordWrite::update(&FOLLOWED, key, version, draft),
         }
     }
+}
 
+impl Member {
     fn key(&self) -> RecordKey {
         pair(self.user.uuid(), self.brane.id.uuid().as_bytes())
     }
 
-    /// One without a role stays, so that no older ruling comes to count again.
     fn draft(&self) -> Draft {
         let brane = self.brane.id.uuid();
         let body = Fields::new()
             .with("user", self.user.uuid())
             .with("brane", brane)
             .with("created_ms", self.brane.created_ms.cast_signed())
-            .with("seq", self.seq.0.cast_signed())
-            .with("has_role", self.has_role)
             .with("banned_until_ms", self.banned_until_ms.cast_signed());
-        let draft = Draft::new(body).found_by("by_brane", IndexKey::new().uuid(brane));
-        match self.has_role {
-            true => draft.found_by("by_user", by_user(self.user, self.brane)),
-            false => draft,
-        }
+        Draft::new(body)
+            .found_by("by_user", by_user(self.user, self.brane))
+            .found_by("by_brane", IndexKey::new().uuid(brane))
     }
 
     fn read(record: &Record) -> Result<Self, Refused> {
@@ -267,8 +295,6 @@ impl Member {
                     created_ms: number("created_ms")?,
                     id: BraneId::new(id("brane")?),
                 },
-                seq: Seq(number("seq")?),
-                has_role: body.bool("has_role")?,
                 banned_until_ms: number("banned_until_ms")?,
             })
         };

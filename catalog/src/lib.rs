@@ -36,7 +36,7 @@ use avvy_persistence::records::Records;
 pub use account::Usage;
 pub use avvy_persistence::records::Cursor;
 pub use chain::Chain;
-pub use chronicle::{MAX_PAGE_RULINGS, RulingPage};
+pub use chronicle::{MAX_PAGE_RULINGS, MAX_RULINGS, RulingPage};
 pub use found::{
     Found, FoundKind, FoundPage, ListedBrane, MAX_FOUND, MAX_QUESTION_BYTES, MAX_QUESTION_WORDS,
     MAX_WORDS, Question,

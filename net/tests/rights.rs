@@ -285,7 +285,7 @@ fn ids(listing: &Json) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn who_changed_which_right_is_kept_for_good() {
+async fn who_changed_which_right_is_kept() {
     let server = TestServer::start().await;
     let brane = server.brane(Visibility::Public).await;
     let mut owner = Person::join(&server, OWNER, brane).await;

@@ -67,6 +67,7 @@ pub async fn run_all<T>(fresh: impl AsyncFn() -> (Arc<dyn Records>, T)) {
         rulings::a_user_finds_the_branes_that_gave_them_a_role,
         rulings::who_is_banned_finds_the_brane_when_that_is_over,
         rulings::an_older_ruling_takes_nothing_back,
+        rulings::of_too_many_rulings_the_oldest_go,
         rulings::a_brane_that_is_no_more_is_forgotten,
         search::finds_by_words_tags_and_kind,
         search::finds_only_what_is_public_and_current,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use avvy_actors::{BraneCursor, BraneRecord, Chronicle, RulingRecord, Rulings};
-use avvy_catalog::Catalog;
+use avvy_catalog::{Catalog, MAX_RULINGS};
 use avvy_model::{BraneId, Role, RoleName, Ruled, Sanction, Seq, Standing, UserId};
 use avvy_persistence::records::Records;
 
@@ -101,6 +101,16 @@ pub async fn an_older_ruling_takes_nothing_back(records: &Arc<dyn Records>) {
     keep(&catalog, &record, vec![appoint(1, BOB)]).await;
     assert_eq!(branes_of(&catalog, BOB).await, []);
     assert_eq!(all(&catalog, record.id, 10).await.len(), 2);
+}
+
+pub async fn of_too_many_rulings_the_oldest_go(records: &Arc<dyn Records>) {
+    let catalog = catalog(records);
+    let record = brane(1);
+    let made: Vec<_> = (1..=MAX_RULINGS + 40).map(|n| appoint(n, BOB)).collect();
+    keep(&catalog, &record, made.clone()).await;
+    let newest_first: Vec<_> = made.into_iter().skip(40).rev().collect();
+    assert!(all(&catalog, record.id, 200).await == newest_first);
+    assert_eq!(branes_of(&catalog, BOB).await, [record.cursor()]);
 }
 
 pub async fn a_brane_that_is_no_more_is_forgotten(records: &Arc<dyn Records>) {
