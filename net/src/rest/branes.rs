@@ -18,7 +18,7 @@ use super::body::{BraneOf, Page, Payload, body, body_or_default};
 use super::conditional::{IfMatch, MustMatch};
 use super::edge::Arrival;
 use super::entities::list_brane;
-use super::route::{AFTER, LIMIT, Match, Route};
+use super::route::{AFTER, ASKING_A_BRANE, LIMIT, Match, Route};
 use super::{App, Failure};
 use crate::time::unix_ms;
 
@@ -50,7 +50,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/brane/{id}", read, "A brane.")
             .tagged()
             .answers::<BraneBody>(StatusCode::OK, "The brane.")
-            .fails(&[Code::Banned, Code::Damaged, Code::Moved]),
+            .fails(ASKING_A_BRANE),
         Route::patch("/brane/{id}", patch, "Changes what is said of a brane; who configures it.")
             .matched(Match::Required)
             .takes::<PatchBrane>()

@@ -14,7 +14,7 @@ use super::auth::Caller;
 use super::body::{BraneOf, Payload, body_or_default};
 use super::branes::{made, new_record};
 use super::edge::Arrival;
-use super::route::Route;
+use super::route::{ASKING_A_BRANE, Route};
 use super::{App, Failure};
 
 /// Under these an id is drawn, one after the other: what was begun under one
@@ -28,15 +28,8 @@ pub(super) fn routes() -> Vec<Route> {
             .may_take::<DuplicateBrane>()
             .answers::<BraneBody>(StatusCode::CREATED, "It was made; `Location` is its path.")
             .answers::<BraneBody>(StatusCode::OK, "This very copy was made before.")
-            .fails(&[
-                Code::Forbidden,
-                Code::Banned,
-                Code::NotPermitted,
-                Code::Exists,
-                Code::TooManyBranes,
-                Code::Damaged,
-                Code::Moved,
-            ])
+            .fails(ASKING_A_BRANE)
+            .fails(&[Code::Forbidden, Code::NotPermitted, Code::Exists, Code::TooManyBranes])
             .tagged(),
     ]
 }

@@ -13,7 +13,7 @@ use axum::response::Response;
 use super::auth::Caller;
 use super::body::{BraneOf, Payload};
 use super::edge::{Arrival, take_requests};
-use super::route::Route;
+use super::route::{ASKING_A_BRANE, Route};
 use super::{App, Failure};
 
 /// Edits have numbers of their own by which they are done once.
@@ -23,13 +23,8 @@ pub(super) fn routes() -> Vec<Route> {
             .unkeyed()
             .takes::<SubmitEdits>()
             .answers::<SubmitResponse>(StatusCode::OK, "What became of each.")
-            .fails(&[
-                Code::Banned,
-                Code::ClientTaken,
-                Code::ClientUnknown,
-                Code::Damaged,
-                Code::Moved,
-            ]),
+            .fails(ASKING_A_BRANE)
+            .fails(&[Code::ClientTaken, Code::ClientUnknown]),
     ]
 }
 

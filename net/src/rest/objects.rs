@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::auth::Caller;
 use super::body::{BraneOf, Page};
 use super::edge::Arrival;
-use super::route::{AFTER, Kind, LIMIT, Param, Route};
+use super::route::{AFTER, ASKING_A_BRANE, Kind, LIMIT, Param, Route};
 use super::{App, Failure};
 
 /// Bytes of properties after which a page ends before its limit.
@@ -26,7 +26,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/brane/{id}/objects", list, "What is in a brane, by handle.")
             .reads(&[after, LIMIT])
             .answers::<ObjectPage>(StatusCode::OK, "A page of one moment.")
-            .fails(&[Code::Banned, Code::Damaged, Code::Moved]),
+            .fails(ASKING_A_BRANE),
     ]
 }
 

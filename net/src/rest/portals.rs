@@ -17,21 +17,20 @@ use axum::response::Response;
 use super::auth::Caller;
 use super::body::{BraneOf, Page, Payload, body};
 use super::edge::{Arrival, take_requests};
-use super::route::{AFTER, Kind as Of, LIMIT, Param, Route};
+use super::route::{AFTER, ASKING_A_BRANE, Kind as Of, LIMIT, Param, Route};
 use super::things::{IN_BRANE, may_change, place};
 use super::{App, Failure};
 
 pub(super) fn routes() -> Vec<Route> {
     let after = Param { kind: Of::Number(0, u32::MAX), ..AFTER };
-    let read: &[Code] = &[Code::Banned, Code::Damaged, Code::Moved];
     vec![
         Route::get("/brane/{id}/portals", list, "The portals of a brane, by handle.")
             .reads(&[after, LIMIT])
             .answers::<PortalPage>(StatusCode::OK, "A page.")
-            .fails(read),
+            .fails(ASKING_A_BRANE),
         Route::get("/brane/{id}/portals/{object}", read_one, "Where a portal leads now.")
             .answers::<WayBody>(StatusCode::OK, "As far as the caller may know.")
-            .fails(read)
+            .fails(ASKING_A_BRANE)
             .fails(&[Code::ObjectNotFound]),
         Route::post("/brane/{id}/portals", create, "Makes a portal, and its other end.")
             .takes::<CreatePortal>()

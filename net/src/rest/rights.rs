@@ -15,7 +15,7 @@ use super::auth::Caller;
 use super::body::{BraneOf, Page, Payload};
 use super::edge::Arrival;
 use super::edits::{read, write};
-use super::route::{AFTER, LIMIT, Route};
+use super::route::{AFTER, ASKING_A_BRANE, LIMIT, Route};
 use super::things::cursor;
 use super::{App, Failure};
 use crate::time::{unix_ms, unix_s};
@@ -24,22 +24,18 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get("/brane/{id}/rights", list, "What the caller may do; who governs sees all.")
             .answers::<RightsBody>(StatusCode::OK, "The rights as they are now.")
-            .fails(&[Code::Banned, Code::Damaged, Code::Moved]),
+            .fails(ASKING_A_BRANE),
         Route::get("/brane/{id}/rulings", history, "Who changed which right; for who governs.")
             .reads(&[AFTER, LIMIT])
             .answers::<RulingPage>(StatusCode::OK, "A page; without `next` the last one.")
-            .fails(&[Code::Banned, Code::Damaged, Code::Forbidden, Code::Moved]),
+            .fails(ASKING_A_BRANE)
+            .fails(&[Code::Forbidden]),
         Route::post("/brane/{id}/rights", rule, "Rules over rights, and waits until it lasts.")
             .unkeyed()
             .takes::<SubmitEdits>()
             .answers::<SubmitResponse>(StatusCode::OK, "What became of each ruling.")
-            .fails(&[
-                Code::Banned,
-                Code::ClientTaken,
-                Code::ClientUnknown,
-                Code::Damaged,
-                Code::Moved,
-            ]),
+            .fails(ASKING_A_BRANE)
+            .fails(&[Code::ClientTaken, Code::ClientUnknown]),
     ]
 }
 

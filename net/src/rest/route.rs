@@ -132,6 +132,10 @@ pub(super) struct Route {
     handler: MethodRouter<App>,
 }
 
+/// What whoever asks a brane can be refused with, whatever is asked.
+pub(super) const ASKING_A_BRANE: &[Code] =
+    &[Code::Banned, Code::BraneArchived, Code::BraneDeleted, Code::Damaged, Code::Moved];
+
 impl Route {
     /// `GET` of a path under `/api/v1`, for whoever has a token.
     pub(super) fn get<H: Handler<T, App>, T: 'static>(

@@ -58,6 +58,8 @@ pub(super) const IN_BRANE: &[Code] = &[
     Code::Forbidden,
     Code::Banned,
     Code::NotPermitted,
+    Code::BraneArchived,
+    Code::BraneDeleted,
     Code::Moved,
     Code::ParentNotFound,
     Code::ParentNotGroup,
