@@ -284,14 +284,6 @@ impl System {
         }
     }
 
-    /// A brane's record, whoever may see the brane.
-    ///
-    /// # Errors
-    /// `not_found`, or what the store's failure amounts to.
-    pub async fn record(&self, brane: BraneId) -> Result<BraneRecord, Code> {
-        self.inner.store.brane(brane).await.map_err(store_code)
-    }
-
     /// A page of the branes that this user finds in listings.
     ///
     /// # Errors

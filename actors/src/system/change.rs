@@ -146,7 +146,7 @@ impl System {
         Err(Code::Conflict.into())
     }
 
-    /// A brane's record, whatever has become of it, for operators.
+    /// A brane's record, whatever has become of it and whoever may see it.
     ///
     /// # Errors
     /// `not_found`, or what the store's failure amounts to.

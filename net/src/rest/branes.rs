@@ -89,10 +89,8 @@ async fn patch(
 ) -> Result<Response, Failure> {
     let PatchBrane { name, description, tags, kind, visibility } = body(&app, &payload)?;
     let kind = kind.as_deref().map(kind_of).transpose()?;
-    let patch = BranePatch { name, description, tags, kind, visibility };
-    let (author, change) = (Author::User(&claims), BraneChange::Patch(patch));
-    app.system.account(&claims).take(Verb::Create)?;
-    change_brane(&app, &arrival, brane, author, change, &condition).await
+    let change = BraneChange::Patch(BranePatch { name, description, tags, kind, visibility });
+    change_by(&claims, &app, &arrival, brane, change, &condition).await
 }
 
 /// `DELETE /api/v1/brane/{id}`.
@@ -103,9 +101,7 @@ async fn delete(
     BraneOf(brane): BraneOf,
     condition: IfMatch,
 ) -> Result<Response, Failure> {
-    app.system.account(&claims).take(Verb::Create)?;
-    let author = Author::User(&claims);
-    change_brane(&app, &arrival, brane, author, BraneChange::Delete, &condition).await
+    change_by(&claims, &app, &arrival, brane, BraneChange::Delete, &condition).await
 }
 
 /// `POST /api/v1/brane/{id}/archive`.
@@ -118,9 +114,8 @@ async fn archive(
     payload: Payload,
 ) -> Result<Response, Failure> {
     let ArchiveBrane { successor } = body_or_default(&app, &payload)?;
-    app.system.account(&claims).take(Verb::Create)?;
-    let (author, change) = (Author::User(&claims), BraneChange::Archive { successor });
-    change_brane(&app, &arrival, brane, author, change, &condition).await
+    let change = BraneChange::Archive { successor };
+    change_by(&claims, &app, &arrival, brane, change, &condition).await
 }
 
 /// `POST /api/v1/brane/{id}/restore`.
@@ -131,9 +126,20 @@ async fn restore(
     BraneOf(brane): BraneOf,
     condition: IfMatch,
 ) -> Result<Response, Failure> {
-    app.system.account(&claims).take(Verb::Create)?;
-    let author = Author::User(&claims);
-    change_brane(&app, &arrival, brane, author, BraneChange::Restore, &condition).await
+    change_by(&claims, &app, &arrival, brane, BraneChange::Restore, &condition).await
+}
+
+/// [`change_brane`] at the wish of a user, within the user's rate.
+async fn change_by(
+    claims: &Claims,
+    app: &App,
+    arrival: &Arrival,
+    brane: BraneId,
+    change: BraneChange,
+    condition: &IfMatch,
+) -> Result<Response, Failure> {
+    app.system.account(claims).take(Verb::Create)?;
+    change_brane(app, arrival, brane, Author::User(claims), change, condition).await
 }
 
 /// Changes a brane's record, has searches find it as it is then, and shows it.
@@ -236,7 +242,7 @@ async fn invited(
     };
     let mut branes = Vec::new();
     for place in places {
-        match app.system.record(place.id).await {
+        match app.system.any_brane(place.id).await {
             Ok(record) if is_hidden(&record) => branes.push(record),
             Ok(_) | Err(Code::NotFound | Code::Damaged) => {}
             Err(code) => return Err(code.into()),
