@@ -28,14 +28,24 @@ pub const REVOKED: &str = "revoked";
 const MAX_OF_USER: usize = 256;
 
 /// Of those, how many that have to be known for longer than [`LASTING_S`]: as
-/// those whose end nobody said, which anybody can make up, and which stay for a
-/// year.
+/// those whose end nobody said, which can be made up, and which stay for a year.
 const MAX_LASTING_OF_USER: usize = 16;
 const LASTING_S: u64 = 32 * 24 * 3_600;
 
-/// Of all users together: three quarters of what the store has room for. The
-/// rest is for those who revoke all, and take one place each.
-const MAX_TOKENS: usize = 18_000;
+/// Of all users together: half of what the store has room for. The rest is for
+/// those who revoke all.
+const MAX_TOKENS: usize = 12_000;
+
+/// Of those, how many that have to be known for so long.
+const MAX_LASTING_TOKENS: usize = 4_000;
+
+/// Users who have revoked all for a year: so there is always room for those who
+/// do by the token of a sign-in, which takes one for two hours.
+const MAX_LASTING: usize = 8_000;
+
+/// Of those, how many may have done so by the token of a sign-in. As long as there
+/// is room, what else was made in their name ends with it.
+const MAX_LASTING_OF_SIGN_INS: usize = 4_000;
 
 /// Sessions are looked at no more often than so.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
@@ -99,12 +109,13 @@ impl Revocations {
     /// # Errors
     /// `too_large` for a user who has revoked too many one by one, or when all
     /// together have: all of a user's can still be revoked;
-    /// `unavailable` when no place has it yet: it is in force here, and should
-    /// be asked for again.
-    pub(crate) async fn revoke(&self, revocation: Revocation) -> Result<u64, Code> {
-        self.add(revocation)?;
+    /// `unavailable` when no place has it yet, or for no longer than tokens of
+    /// sign-ins count: it is in force here, and should be asked for again.
+    pub(crate) async fn revoke(&self, wanted: Revocation) -> Result<u64, Code> {
+        let now_s = clock::unix_s();
+        let revocation = self.add(wanted, now_s)?;
         self.news.notify_one();
-        let (member, now_s) = (member(revocation), clock::unix_s());
+        let member = member(revocation);
         let until_s = member.until_s;
         let keepers = self.keepers().clone();
         let adding: Vec<_> = keepers
@@ -118,7 +129,8 @@ impl Revocations {
         for added in adding {
             is_kept |= matches!(added.await, Ok(Ok(())));
         }
-        if is_kept { Ok(until_s) } else { Err(Code::Unavailable) }
+        let is_for_long_enough = until_s >= wanted.until_s();
+        if is_kept && is_for_long_enough { Ok(until_s) } else { Err(Code::Unavailable) }
     }
 
     pub(crate) fn status(&self) -> RevocationStatus {
@@ -134,22 +146,12 @@ impl Revocations {
         }
     }
 
-    fn add(&self, revocation: Revocation) -> Result<(), Code> {
+    /// Adds it as there is room for it.
+    fn add(&self, wanted: Revocation, now_s: u64) -> Result<Revocation, Code> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if let Revocation::Token { user, token, until_s } = revocation
-            && !known.has_token(user, token)
-        {
-            let lasting_s = clock::unix_s() + LASTING_S;
-            let lasting = || known.tokens_beyond(user, lasting_s);
-            if known.tokens() >= MAX_TOKENS
-                || known.tokens_of(user) >= MAX_OF_USER
-                || (until_s > lasting_s && lasting() >= MAX_LASTING_OF_USER)
-            {
-                return Err(Code::TooLarge);
-            }
-        }
+        let revocation = fitting(&known, wanted, now_s)?;
         known.add(revocation);
-        Ok(())
+        Ok(revocation)
     }
 
     /// Takes what a place has, and gives it what it lacks.
@@ -188,6 +190,28 @@ impl Revocations {
 
     fn keepers(&self) -> MutexGuard<'_, Vec<Arc<Keeper>>> {
         self.keepers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What of it there is room for, beside what is known.
+fn fitting(known: &Revoked, wanted: Revocation, now_s: u64) -> Result<Revocation, Code> {
+    match wanted {
+        Revocation::Token { user, token, until_s } if !known.has_token(user, token) => {
+            let lasting_s = now_s + LASTING_S;
+            let is_full = known.tokens() >= MAX_TOKENS || known.tokens_of(user) >= MAX_OF_USER;
+            let is_full_for_long = || {
+                known.tokens_beyond(user, lasting_s) >= MAX_LASTING_OF_USER
+                    || known.all_beyond(lasting_s) >= MAX_LASTING_TOKENS
+            };
+            let fits = !is_full && (until_s <= lasting_s || !is_full_for_long());
+            if fits { Ok(wanted) } else { Err(Code::TooLarge) }
+        }
+        Revocation::Token { .. } => Ok(wanted),
+        Revocation::Before { user, issued_s, is_lasting } => {
+            let most = if is_lasting { MAX_LASTING } else { MAX_LASTING_OF_SIGN_INS };
+            let is_lasting = known.is_lasting(user) || known.lasting() < most;
+            Ok(Revocation::Before { user, issued_s, is_lasting })
+        }
     }
 }
 
@@ -242,5 +266,79 @@ async fn look(revocations: Weak<Revocations>, registry: Weak<Registry>) {
             drop(registry);
             tokio::time::sleep(LOOK_PAUSE).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use avvy_auth::MAX_SIGN_IN_TOKEN_S;
+    use avvy_persistence::cache::MetaSet;
+    use avvy_persistence::memory::MemoryDisk;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const NOW_S: u64 = 1_800_000_000;
+
+    fn before(user: UserId, is_lasting: bool) -> Revocation {
+        Revocation::Before { user, issued_s: NOW_S + 1, is_lasting }
+    }
+
+    /// One that a sign-in gave, or of which nobody knows the end.
+    fn token(user: UserId, is_of_a_sign_in: bool) -> Revocation {
+        let expires_s = is_of_a_sign_in.then_some(NOW_S + MAX_SIGN_IN_TOKEN_S);
+        Revocation::token(user, Uuid::new_v4(), expires_s, NOW_S)
+    }
+
+    /// Everything that so many have in mind who all came just now.
+    fn flood(known: &mut Revoked, accounts: usize, is_of_sign_ins: bool) {
+        for _ in 0..accounts {
+            let user = UserId::new(Uuid::new_v4());
+            let tokens = (0..8).map(|_| token(user, is_of_sign_ins));
+            for wanted in tokens.chain([before(user, !is_of_sign_ins)]) {
+                if let Ok(fits) = fitting(known, wanted, NOW_S) {
+                    known.add(fits);
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_with_ten_thousand_accounts_keeps_nobody_from_signing_out() {
+        let set = MetaSet::new(Arc::new(MemoryDisk::new().mount()), REVOKED);
+        let mut known = Revoked::default();
+        flood(&mut known, 10_000, true);
+        flood(&mut known, 10_000, false);
+        assert_eq!((known.tokens(), known.lasting()), (MAX_TOKENS, MAX_LASTING));
+        set.add(known.iter().map(member).collect(), NOW_S).await.unwrap();
+        let ada = UserId::new(Uuid::new_v4());
+        assert_eq!(fitting(&known, token(ada, true), NOW_S), Err(Code::TooLarge));
+        let all = fitting(&known, before(ada, false), NOW_S).unwrap();
+        assert_eq!(all, before(ada, false), "for as long as sign-ins count");
+        set.add(vec![member(all)], NOW_S).await.unwrap();
+        // What they did by sign-ins ends soon, and the rest leaves half of the room.
+        let later_s = all.until_s();
+        known.forget(later_s);
+        assert_eq!((known.tokens(), known.len()), (0, MAX_LASTING));
+        flood(&mut known, 1_000, false);
+        assert_eq!(known.tokens(), MAX_LASTING_TOKENS);
+        let one = token(ada, true);
+        assert_eq!(fitting(&known, one, NOW_S), Ok(one));
+        set.add(known.iter().map(member).collect(), later_s).await.unwrap();
+    }
+
+    #[test]
+    fn what_sign_ins_revoke_lasts_where_there_is_room() {
+        let mut known = Revoked::default();
+        let ada = UserId::new(Uuid::new_v4());
+        known.add(fitting(&known, before(ada, false), NOW_S).unwrap());
+        assert!(known.is_lasting(ada));
+        flood(&mut known, MAX_LASTING_OF_SIGN_INS, true);
+        assert_eq!(known.lasting(), MAX_LASTING_OF_SIGN_INS);
+        // Who has a place goes on having it; by another token there are more.
+        let [again, bob] = [ada, UserId::new(Uuid::new_v4())].map(|user| before(user, true));
+        assert_eq!(fitting(&known, before(ada, false), NOW_S), Ok(again));
+        assert_eq!(fitting(&known, bob, NOW_S), Ok(bob));
     }
 }

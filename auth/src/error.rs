@@ -42,8 +42,8 @@ pub enum TokenError {
     /// Of another issuer, whose keys are not known yet.
     #[error("the keys of the token's issuer are not known yet")]
     KeysAway,
-    /// Counts for longer than [`crate::MAX_LIFETIME_S`]: it would outlive its
-    /// own revocation.
+    /// Counts for longer than [`crate::MAX_LIFETIME_S`], or as one of a sign-in
+    /// than [`crate::MAX_SIGN_IN_TOKEN_S`]: it would outlive its own revocation.
     #[error("the token counts for longer than a token may")]
     TooLasting,
 }

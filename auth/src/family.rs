@@ -25,7 +25,7 @@ use sha3::{Digest, Sha3_256};
 use subtle::ConstantTimeEq;
 use uuid::{Builder, Uuid};
 
-use crate::{MAX_LIFETIME_S, Revoked};
+use crate::MAX_LIFETIME_S;
 
 /// Bytes of a family's name and a token's secret.
 const TOKEN_BYTES: usize = 16 + 32;
@@ -36,8 +36,7 @@ pub struct FamilyPolicy {
     /// Seconds after the last refresh at which a family has ended.
     pub idle_s: u64,
     /// Seconds after the sign-in at which it has ended, however busy it is; at
-    /// most [`MAX_LIFETIME_S`], for which it is remembered who signed out
-    /// everywhere.
+    /// most [`MAX_LIFETIME_S`].
     pub lifetime_s: u64,
     /// Seconds for which the token that was taken last may come again. A
     /// client's time to give up on an answer and ask anew: 10 or so. 0: never.
@@ -273,20 +272,12 @@ impl Family {
     }
 }
 
-impl Revoked {
-    /// Whether the user has signed out everywhere since this sign-in.
-    pub fn ends_family(&self, family: &Family) -> bool {
-        self.signed_out_s(family.user()).is_some_and(|before_s| family.started_s < before_s)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Revocation;
 
     const START_S: u64 = 1_800_000_000;
     const POLICY: FamilyPolicy =
@@ -366,21 +357,6 @@ mod tests {
         let refused = family.refresh(&guess, [2; 32], START_S, &POLICY).unwrap_err();
         assert!(refused == RefreshError::Reused && refused.ends_family());
         assert!(!RefreshError::Malformed.ends_family());
-    }
-
-    #[test]
-    fn a_sign_out_everywhere_ends_what_began_before() {
-        let (family, token) = start();
-        let (family, _) = taken(&family, &token, 2, START_S + 600);
-        let mut revoked = Revoked::default();
-        assert!(!revoked.ends_family(&family));
-        revoked.add(Revocation::Before { user: UserId::new(Uuid::max()), issued_s: u64::MAX });
-        revoked.add(Revocation::Before { user: user(), issued_s: START_S });
-        assert!(!revoked.ends_family(&family));
-        revoked.add(Revocation::Before { user: user(), issued_s: START_S + 1 });
-        assert!(revoked.ends_family(&family));
-        revoked.forget(START_S + MAX_LIFETIME_S);
-        assert!(revoked.ends_family(&family), "remembered for as long as families last");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use claims::Claims;
 pub use error::TokenError;
 pub use key::{InvalidKey, Keys, PublicKey};
 pub use key_ring::{InvalidRing, KeyRing, MIN_PERIOD_S, PUBLISH_LEAD_S};
-pub use revoked::{MAX_LIFETIME_S, Revocation, Revoked};
+pub use revoked::{MAX_LIFETIME_S, MAX_SIGN_IN_TOKEN_S, Revocation, Revoked};
 pub use rights::{is_invited, principal};
 pub use signed::{Signed, SignedTokens, TokenDigest};
 pub use token::{Issuer, MAX_TOKEN_BYTES, Policy, Verifier};

@@ -5,6 +5,11 @@
 //! themselves; so what is kept is bounded by how many are revoked in that
 //! time. It only grows until then, so several who each know a part know all
 //! when they put their parts together, in whatever order.
+//!
+//! Anybody can sign in, and what a sign-in gives ends within the hour
+//! ([`MAX_SIGN_IN_TOKEN_S`]): so what anybody can have kept ends soon. The year
+//! is for tokens that no sign-in gave, which an operator or another issuer has
+//! made.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +22,10 @@ use crate::Claims;
 /// refused, whoever made it, so what was revoked without its end being known
 /// need not be kept for longer.
 pub const MAX_LIFETIME_S: u64 = 366 * 24 * 3_600;
+
+/// How long a token of a sign-in ([`Claims::session`]) counts at most, in seconds:
+/// an hour. One that says more is refused.
+pub const MAX_SIGN_IN_TOKEN_S: u64 = 3_600;
 
 /// How much longer than a token counts its revocation is kept, in seconds: the
 /// most that clocks are let differ by.
@@ -42,6 +51,9 @@ pub enum Revocation {
         user: UserId,
         /// Unix seconds; a token made in this second is a later one.
         issued_s: u64,
+        /// Whether it is known for as long as any of them may count; else for as
+        /// long as those of sign-ins may.
+        is_lasting: bool,
     },
 }
 
@@ -59,19 +71,25 @@ impl Revocation {
     pub const fn until_s(self) -> u64 {
         match self {
             Self::Token { until_s, .. } => until_s,
-            Self::Before { issued_s, .. } => issued_s.saturating_add(MAX_LIFETIME_S + SLACK_S),
+            Self::Before { issued_s, is_lasting, .. } => {
+                issued_s.saturating_add(lifetime_s(is_lasting) + SLACK_S)
+            }
         }
     }
 
     /// Its name in a set whose members have ends: a letter, the user, and the
     /// token. Of two with the same name the one that ends later says all that
-    /// the other does; so a user takes one place for all times.
+    /// the other does; so a user takes one place for all times, and one for those
+    /// that are known for long.
     pub fn name(self) -> Vec<u8> {
         match self {
             Self::Token { user, token, .. } => {
                 [&b"t"[..], &user.to_bytes(), token.as_bytes()].concat()
             }
-            Self::Before { user, .. } => [&b"b"[..], &user.to_bytes()].concat(),
+            Self::Before { user, is_lasting, .. } => {
+                let letter: &[u8] = if is_lasting { b"b" } else { b"s" };
+                [letter, &user.to_bytes()].concat()
+            }
         }
     }
 
@@ -85,9 +103,10 @@ impl Revocation {
                 let token = Uuid::from_bytes(token.try_into().ok()?);
                 Some(Self::Token { user, token, until_s })
             }
-            (b'b', []) => {
-                let issued_s = until_s.checked_sub(MAX_LIFETIME_S + SLACK_S)?;
-                Some(Self::Before { user, issued_s })
+            (b'b' | b's', []) => {
+                let is_lasting = *letter == b'b';
+                let issued_s = until_s.checked_sub(lifetime_s(is_lasting) + SLACK_S)?;
+                Some(Self::Before { user, issued_s, is_lasting })
             }
             _ => None,
         }
@@ -99,9 +118,16 @@ impl Revocation {
             Self::Token { user, token, .. } => {
                 user == claims.user && (token == claims.token || Some(token) == claims.session)
             }
-            Self::Before { user, issued_s } => user == claims.user && claims.issued_s < issued_s,
+            Self::Before { user, issued_s, .. } => {
+                user == claims.user && claims.issued_s < issued_s
+            }
         }
     }
+}
+
+/// How long the tokens count that are revoked by their time.
+const fn lifetime_s(is_lasting: bool) -> u64 {
+    if is_lasting { MAX_LIFETIME_S } else { MAX_SIGN_IN_TOKEN_S }
 }
 
 /// All that is revoked, as far as somebody knows.
@@ -109,8 +135,10 @@ impl Revocation {
 pub struct Revoked {
     /// Each with the Unix second from which it need not be known any more.
     tokens: BTreeMap<(UserId, Uuid), u64>,
-    /// The latest time of each user.
+    /// The latest time of each user, of those that are known for long.
     before: BTreeMap<UserId, u64>,
+    /// The same of the others.
+    lately: BTreeMap<UserId, u64>,
 }
 
 impl Revoked {
@@ -120,8 +148,11 @@ impl Revoked {
             Revocation::Token { user, token, until_s } => {
                 (self.tokens.entry((user, token)).or_insert(0), until_s)
             }
-            Revocation::Before { user, issued_s } => {
+            Revocation::Before { user, issued_s, is_lasting: true } => {
                 (self.before.entry(user).or_insert(0), issued_s)
+            }
+            Revocation::Before { user, issued_s, is_lasting: false } => {
+                (self.lately.entry(user).or_insert(0), issued_s)
             }
         };
         let is_news = *known < new;
@@ -132,7 +163,7 @@ impl Revoked {
     /// Whether this token is revoked.
     pub fn covers(&self, claims: &Claims) -> bool {
         let Claims { user, token, session, issued_s, .. } = *claims;
-        self.before.get(&user).is_some_and(|before| issued_s < *before)
+        self.signed_out_s(user).is_some_and(|before_s| issued_s < before_s)
             || self.has_token(user, token)
             || session.is_some_and(|session| self.has_token(user, session))
     }
@@ -140,21 +171,37 @@ impl Revoked {
     /// Forgets what need not be known any more.
     pub fn forget(&mut self, now_s: u64) {
         self.tokens.retain(|_, until_s| now_s < *until_s);
-        self.before.retain(|user, issued_s| {
-            now_s < Revocation::Before { user: *user, issued_s: *issued_s }.until_s()
-        });
+        for (times, is_lasting) in [(&mut self.before, true), (&mut self.lately, false)] {
+            times.retain(|&user, &mut issued_s| {
+                now_s < Revocation::Before { user, issued_s, is_lasting }.until_s()
+            });
+        }
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = Revocation> {
         let token = |(&(user, token), &until_s)| Revocation::Token { user, token, until_s };
-        let before = |(&user, &issued_s)| Revocation::Before { user, issued_s };
-        self.tokens.iter().map(token).chain(self.before.iter().map(before))
+        let before = |is_lasting| {
+            move |(&user, &issued_s)| Revocation::Before { user, issued_s, is_lasting }
+        };
+        let before =
+            self.before.iter().map(before(true)).chain(self.lately.iter().map(before(false)));
+        self.tokens.iter().map(token).chain(before)
     }
 
     /// Before when all of a user's tokens are revoked, in Unix seconds.
     pub fn signed_out_s(&self, user: UserId) -> Option<u64> {
-        self.before.get(&user).copied()
+        self.before.get(&user).max(self.lately.get(&user)).copied()
+    }
+
+    /// Whether that is known for long.
+    pub fn is_lasting(&self, user: UserId) -> bool {
+        self.before.contains_key(&user)
+    }
+
+    /// Of how many users that is known for long.
+    pub fn lasting(&self) -> usize {
+        self.before.len()
     }
 
     /// Whether this token is revoked by its name.
@@ -178,9 +225,14 @@ impl Revoked {
         self.tokens.len()
     }
 
+    /// How many of those have to be known for longer than until then.
+    pub fn all_beyond(&self, unix_s: u64) -> usize {
+        self.tokens.values().filter(|until_s| **until_s > unix_s).count()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.tokens.len() + self.before.len()
+        self.tokens.len() + self.before.len() + self.lately.len()
     }
 
     /// Whether there is none.
@@ -215,7 +267,11 @@ mod tests {
     }
 
     fn before(user: u128, issued_s: u64) -> Revocation {
-        Revocation::Before { user: UserId::new(Uuid::from_u128(user)), issued_s }
+        Revocation::Before { user: UserId::new(Uuid::from_u128(user)), issued_s, is_lasting: true }
+    }
+
+    fn lately(user: u128, issued_s: u64) -> Revocation {
+        Revocation::Before { user: UserId::new(Uuid::from_u128(user)), issued_s, is_lasting: false }
     }
 
     #[test]
@@ -257,6 +313,30 @@ mod tests {
     }
 
     #[test]
+    fn what_sign_ins_gave_is_forgotten_soon() {
+        let mut revoked = Revoked::default();
+        assert!(revoked.add(lately(1, 1_000)) && revoked.add(before(2, 1_000)));
+        assert!(revoked.covers(&claims(1, 7, 999)) && !revoked.covers(&claims(1, 7, 1_000)));
+        assert_eq!((revoked.len(), revoked.lasting()), (2, 1));
+        // The later one counts, whichever is known for longer.
+        assert!(revoked.add(lately(2, 1_100)) && revoked.covers(&claims(2, 7, 1_099)));
+        let ended_s = 1_100 + MAX_SIGN_IN_TOKEN_S + SLACK_S;
+        revoked.forget(ended_s - 1);
+        assert_eq!(revoked.len(), 2, "the first one has ended");
+        revoked.forget(ended_s);
+        assert!(revoked.covers(&claims(2, 7, 999)) && !revoked.covers(&claims(2, 7, 1_099)));
+    }
+
+    /// What servers of before have put into the set.
+    #[test]
+    fn what_was_kept_before_is_read() {
+        let user = UserId::new(Uuid::from_u128(1));
+        let name = [&b"b"[..], &user.to_bytes()].concat();
+        let read = Revocation::of(&name, 1_000 + MAX_LIFETIME_S + SLACK_S);
+        assert_eq!(read, Some(before(1, 1_000)));
+    }
+
+    #[test]
     fn a_token_is_remembered_until_it_has_ended() {
         let (user, name) = (UserId::new(Uuid::from_u128(1)), Uuid::from_u128(7));
         let until = |expires_s| Revocation::token(user, name, expires_s, 500).until_s();
@@ -265,8 +345,10 @@ mod tests {
     }
 
     fn any_revocation() -> impl Strategy<Value = Revocation> {
-        (0..3_u128, any::<bool>(), 0..9_u64, 1..9_u64).prop_map(|(user, is_token, n, until_s)| {
-            if is_token { token(user, n.into(), until_s) } else { before(user, n) }
+        (0..3_u128, 0..3_u8, 0..9_u64, 1..9_u64).prop_map(|(user, kind, n, until_s)| match kind {
+            0 => token(user, n.into(), until_s),
+            1 => before(user, n),
+            _ => lately(user, n),
         })
     }
 

@@ -8,7 +8,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::token::judge_times;
-use crate::{Claims, TokenError};
+use crate::{Claims, MAX_SIGN_IN_TOKEN_S, TokenError};
 
 /// How many are kept at most.
 const PLACES: usize = 2_048;
@@ -27,8 +27,11 @@ impl Signed {
     /// # Errors
     /// The first [`TokenError`] that is found.
     pub fn judge(self, leeway_s: u64, now_s: u64) -> Result<Claims, TokenError> {
-        let Claims { issued_s, expires_s, .. } = self.claims;
+        let Claims { issued_s, expires_s, session, .. } = self.claims;
         judge_times(issued_s, self.nbf_s, expires_s, leeway_s, now_s)?;
+        if session.is_some() && expires_s - issued_s > MAX_SIGN_IN_TOKEN_S {
+            return Err(TokenError::TooLasting);
+        }
         Ok(self.claims)
     }
 }

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use avvy_auth::{
-    Claims, Issuer, KeyRing, Keys, MAX_LIFETIME_S, MAX_TOKEN_BYTES, Policy, Revocation, TokenError,
-    Verifier,
+    Claims, Issuer, KeyRing, Keys, MAX_LIFETIME_S, MAX_SIGN_IN_TOKEN_S, MAX_TOKEN_BYTES, Policy,
+    Revocation, TokenError, Verifier,
 };
 use avvy_model::{BraneId, Code, Role, UserId};
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -197,7 +197,8 @@ fn times_are_kept_to_the_leeway() {
 fn no_token_outlives_its_revocation() {
     let Claims { user, token, .. } = claims();
     for issued_s in [0, NOW_S - 7, NOW_S, NOW_S + 5] {
-        let until = |life_s| Claims { issued_s, expires_s: issued_s + life_s, ..claims() };
+        let until =
+            |life_s| Claims { session: None, issued_s, expires_s: issued_s + life_s, ..claims() };
         for life_s in [MAX_LIFETIME_S + 1, u64::MAX - issued_s] {
             assert_eq!(verify(&issuer().issue(&until(life_s))), Err(TokenError::TooLasting));
         }
@@ -207,7 +208,7 @@ fn no_token_outlives_its_revocation() {
         assert_eq!(judged, Ok(longest.clone()));
         let revoked_s = NOW_S.min(last_s);
         let by_name = Revocation::token(user, token, Some(longest.expires_s), revoked_s);
-        let before = Revocation::Before { user, issued_s: issued_s + 1 };
+        let before = Revocation::Before { user, issued_s: issued_s + 1, is_lasting: true };
         assert!([by_name, before].iter().all(|one| one.covers(&longest)));
         assert!([by_name, before].iter().all(|one| one.until_s() >= last_s));
         // Whoever revokes by name alone has seen it count.
@@ -215,6 +216,21 @@ fn no_token_outlives_its_revocation() {
             assert!(Revocation::token(user, token, None, NOW_S).until_s() >= last_s);
         }
     }
+}
+
+/// What is known of sign-ins is forgotten soon.
+#[test]
+fn no_token_of_a_sign_in_outlives_a_sign_out() {
+    let of_an_hour = |life_s| Claims { expires_s: NOW_S + life_s, ..claims() };
+    let token = issuer().issue(&of_an_hour(MAX_SIGN_IN_TOKEN_S + 1));
+    assert_eq!(verify(&token), Err(TokenError::TooLasting));
+    let longest = of_an_hour(MAX_SIGN_IN_TOKEN_S);
+    let last_s = longest.expires_s + policy().leeway_s;
+    let judged = issuer().verifier().verify(&issuer().issue(&longest), last_s - 1);
+    assert_eq!(judged, Ok(longest.clone()));
+    let (user, issued_s) = (longest.user, NOW_S + 1);
+    let before = Revocation::Before { user, issued_s, is_lasting: false };
+    assert!(before.covers(&longest) && before.until_s() >= last_s);
 }
 
 #[test]
@@ -320,7 +336,7 @@ fn keys_can_rotate() {
 fn a_token_outlives_the_key_that_signed_it() {
     const WEEK_S: u64 = 7 * 24 * 3_600;
     let mut ring = KeyRing::new(Keys::generate(SECRET), NOW_S);
-    let longest = Claims { expires_s: NOW_S + MAX_LIFETIME_S, ..claims() };
+    let longest = Claims { session: None, expires_s: NOW_S + MAX_LIFETIME_S, ..claims() };
     let token = Issuer::new(ring.clone(), policy()).issue(&longest);
     let mut turns = 0_u8;
     for now_s in (NOW_S..longest.expires_s).step_by(3_600 * 12) {

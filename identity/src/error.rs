@@ -45,8 +45,9 @@ pub enum IdentityError {
     /// A refresh token does not count.
     #[error(transparent)]
     Refresh(#[from] RefreshError),
-    /// The user has signed out everywhere since.
-    #[error("the user has signed out everywhere since")]
+    /// The user has signed out everywhere since, or what it was by is not theirs
+    /// any more.
+    #[error("the sign-in was ended since")]
     SignedOut,
     /// The user has no such sign-in.
     #[error("the user has no sign-in of this id")]

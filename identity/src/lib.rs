@@ -66,18 +66,20 @@ pub trait Revocations: Send + Sync + 'static {
     /// The Unix second before which all of a user's sign-ins have ended.
     fn signed_out_s(&self, user: UserId) -> Option<u64>;
 
-    /// Ends tokens: here at once, elsewhere as soon as it is heard of.
+    /// Ends tokens: here at once, elsewhere as soon as it is heard of. Gives the
+    /// Unix second until which it is remembered.
     ///
     /// # Errors
     /// `too_large` for a user who has ended too many one by one; `unavailable`
     /// when nothing that outlives this process has it yet.
-    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<(), Code>>;
+    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<u64, Code>>;
 }
 
 /// How people sign in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IdentityOptions {
-    /// Seconds for which an access token counts.
+    /// Seconds for which an access token counts, at most
+    /// [`avvy_auth::MAX_SIGN_IN_TOKEN_S`].
     pub access_lifetime_s: u64,
     /// How long somebody stays signed in.
     pub families: FamilyPolicy,

@@ -16,7 +16,7 @@ use avvy_persistence::records::{
 use uuid::Uuid;
 
 use crate::stored::{TRIES, damaged, random};
-use crate::ways::{Held, WAYS_IN, Way};
+use crate::ways::{Held, WAYS_IN, Way, WaysOf};
 use crate::{Asker, Identity, IdentityError, User};
 
 const BY_USER: &str = "by_user";
@@ -160,7 +160,9 @@ impl Identity {
             let record = found.ok_or(RefreshError::Malformed)?;
             let kept = Kept::read(&record)?;
             let user = kept.family.user();
-            if kept.family.started_s() < self.signed_out_s(user) {
+            let ways = self.ways_of(user, now_s).await?;
+            let is_over = kept.family.started_s() < self.ended_s(user, &ways);
+            if is_over || !ways.has(&kept.by) {
                 self.end(user, session, now_s).await?;
                 return Err(IdentityError::SignedOut);
             }
@@ -191,7 +193,7 @@ impl Identity {
     /// # Errors
     /// As the store has them.
     pub async fn sessions(&self, user: UserId, now_s: u64) -> Result<Vec<SignedIn>, IdentityError> {
-        let before_s = self.signed_out_s(user);
+        let before_s = self.ended_s(user, &self.ways_of(user, now_s).await?);
         let mut found = Vec::new();
         for (id, kept) in self.families(user, now_s).await? {
             if kept.family.started_s() >= before_s {
@@ -219,7 +221,8 @@ impl Identity {
             Some(session) => self.end(claims.user, session, now_s).await,
             None => {
                 let Claims { user, token, expires_s, .. } = *claims;
-                self.revoke(Revocation::token(user, token, Some(expires_s), now_s), now_s).await
+                let revocation = Revocation::token(user, token, Some(expires_s), now_s);
+                self.revoke(user, revocation, true, now_s).await
             }
         }
     }
@@ -266,13 +269,40 @@ impl Identity {
         if is_theirs && is_young { Ok(()) } else { Err(IdentityError::NotJustNow) }
     }
 
-    /// Ends every sign-in and every token of a user that there is now.
+    /// Ends every sign-in and every token of a user that was made before a time,
+    /// and gives the Unix second until which the latter is remembered. That is
+    /// for a year if `is_lasting`, as it has to be where the user may have tokens
+    /// that no sign-in gave.
     ///
     /// # Errors
     /// `NotRevoked`.
-    pub async fn sign_out_everywhere(&self, user: UserId, now_s: u64) -> Result<(), IdentityError> {
+    pub async fn sign_out_before(
+        &self,
+        user: UserId,
+        issued_s: u64,
+        is_lasting: bool,
+        now_s: u64,
+    ) -> Result<u64, IdentityError> {
+        let revocation = Revocation::Before { user, issued_s, is_lasting };
+        let until_s = self.inner.revocations.revoke(revocation).await;
+        // Refresh tokens count for longer than that is remembered.
+        self.end_before(user, issued_s, now_s).await?;
+        until_s.map_err(IdentityError::NotRevoked)
+    }
+
+    /// Ends every sign-in and every token that there is now of the user of a
+    /// token.
+    ///
+    /// # Errors
+    /// `NotRevoked`.
+    pub async fn sign_out_everywhere(
+        &self,
+        claims: &Claims,
+        now_s: u64,
+    ) -> Result<(), IdentityError> {
+        let user = claims.user;
         // Nothing counts any more from here on; the rest is tidiness.
-        self.revoke(Revocation::Before { user, issued_s: now_s + 1 }, now_s).await?;
+        self.sign_out_before(user, now_s + 1, claims.session.is_none(), now_s).await?;
         for (session, kept) in self.families(user, now_s).await? {
             if kept.family.started_s() > now_s {
                 // It began in this second, after an earlier sign-out.
@@ -304,7 +334,7 @@ impl Identity {
     async fn end(&self, user: UserId, session: Uuid, now_s: u64) -> Result<(), IdentityError> {
         let ends_s = now_s + self.options().access_lifetime_s;
         let revocation = Revocation::token(user, session, Some(ends_s), now_s);
-        self.revoke(revocation, now_s).await?;
+        self.revoke(user, revocation, false, now_s).await?;
         self.remove(session, now_s).await
     }
 
@@ -371,17 +401,28 @@ impl Identity {
         self.inner.revocations.signed_out_s(user).unwrap_or(0)
     }
 
+    /// The Unix second before which all sign-ins of a user with these ways have
+    /// ended.
+    fn ended_s(&self, user: UserId, ways: &WaysOf) -> u64 {
+        self.signed_out_s(user).max(ways.ended_s())
+    }
+
     /// Revokes; all that there is now of a user who has too many revoked one by
     /// one.
-    async fn revoke(&self, revocation: Revocation, now_s: u64) -> Result<(), IdentityError> {
-        let revocations = &self.inner.revocations;
-        let outcome = match (revocations.revoke(revocation).await, revocation) {
-            (Err(Code::TooLarge), Revocation::Token { user, .. }) => {
-                revocations.revoke(Revocation::Before { user, issued_s: now_s + 1 }).await
+    async fn revoke(
+        &self,
+        user: UserId,
+        revocation: Revocation,
+        is_lasting: bool,
+        now_s: u64,
+    ) -> Result<(), IdentityError> {
+        match self.inner.revocations.revoke(revocation).await {
+            Ok(_) => Ok(()),
+            Err(Code::TooLarge) => {
+                self.sign_out_before(user, now_s + 1, is_lasting, now_s).await.map(|_| ())
             }
-            (outcome, _) => outcome,
-        };
-        outcome.map_err(IdentityError::NotRevoked)
+            Err(code) => Err(IdentityError::NotRevoked(code)),
+        }
     }
 }
 

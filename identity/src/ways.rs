@@ -3,7 +3,8 @@
 //! A way is a record of `ways_in` under a key that it alone has, which names
 //! its user; so nobody has a way of another. All ways of a user are listed in
 //! one record of `ways_of`, which every change of them writes: so of two that
-//! take the last two away at once, one sees the other.
+//! take the last two away at once, one sees the other. It also says before when
+//! all sign-ins by them have ended.
 
 use std::collections::BTreeSet;
 
@@ -98,8 +99,11 @@ pub(crate) struct Held {
 }
 
 /// The ways of one user, as they were read.
+#[derive(Default)]
 pub(crate) struct WaysOf {
     keys: BTreeSet<String>,
+    /// The Unix second before which all sign-ins by them have ended.
+    ended_s: u64,
     version: Option<u64>,
 }
 
@@ -122,6 +126,11 @@ impl WaysOf {
     /// Whether there is one of this key.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.keys.contains(key)
+    }
+
+    /// The Unix second before which all sign-ins by them have ended.
+    pub(crate) const fn ended_s(&self) -> u64 {
+        self.ended_s
     }
 
     fn attach(&mut self, way: &Way) -> Result<(), WalletError> {
@@ -154,7 +163,10 @@ impl WaysOf {
 
     fn write(&self, user: UserId) -> RecordWrite {
         let keys = self.keys.iter().map(|key| Value::from(key.as_str()));
-        let body = Fields::new().with("ways", Value::Array(keys.collect()));
+        let mut body = Fields::new().with("ways", Value::Array(keys.collect()));
+        if self.ended_s > 0 {
+            body.set("ended", Value::time(self.ended_s));
+        }
         let expect = self.version.map_or(Expect::Absent, Expect::Version);
         let change = avvy_persistence::records::Change::Put(Draft::new(body));
         RecordWrite { of: &WAYS_OF, key: user_key(user), expect, change }
@@ -174,7 +186,7 @@ impl Identity {
                 return Ok(held);
             }
             let user = User::new(UserId::new(Uuid::new_v4()), name, now_s);
-            let ways = WaysOf { keys: BTreeSet::from([way.key()]), version: None };
+            let ways = WaysOf { keys: BTreeSet::from([way.key()]), ..WaysOf::default() };
             let writes = vec![
                 RecordWrite::create(&WAYS_IN, way.record_key(), way.draft(user.id, now_s)),
                 RecordWrite::create(&USERS, user_key(user.id), user.draft()),
@@ -201,16 +213,38 @@ impl Identity {
     /// All ways of a user.
     pub(crate) async fn ways_of(&self, user: UserId, now_s: u64) -> Result<WaysOf, IdentityError> {
         let found = self.stored.fresh(&WAYS_OF, user_key(user), now_s).await?;
-        let Some(record) = found else {
-            return Ok(WaysOf { keys: BTreeSet::new(), version: None });
-        };
+        let Some(record) = found else { return Ok(WaysOf::default()) };
         let keys = record.body.array("ways").and_then(|keys| {
             let text =
                 |key: &Value| if let Value::Text(key) = key { Some(key.clone()) } else { None };
             keys.iter().map(text).collect()
         });
         let keys = keys.ok_or_else(|| damaged(&WAYS_OF, &record.key))?;
-        Ok(WaysOf { keys, version: Some(record.version) })
+        let ended_s = record.body.time("ended").unwrap_or_default();
+        Ok(WaysOf { keys, ended_s, version: Some(record.version) })
+    }
+
+    /// Ends the sign-ins of a user that began before this time: none of them goes
+    /// on, whoever still knows it.
+    pub(crate) async fn end_before(
+        &self,
+        user: UserId,
+        before_s: u64,
+        now_s: u64,
+    ) -> Result<(), IdentityError> {
+        for _ in 0..TRIES {
+            let ways = self.ways_of(user, now_s).await?;
+            // Who has no way in has not signed in either.
+            if ways.keys.is_empty() || before_s <= ways.ended_s {
+                return Ok(());
+            }
+            let ways = WaysOf { ended_s: before_s, ..ways };
+            match self.stored.commit(vec![ways.write(user)], now_s).await? {
+                Ok(_) => return Ok(()),
+                Err(refusal) => expect_conflict(&refusal.reason)?,
+            }
+        }
+        Err(IdentityError::Unavailable("others change this user all the time"))
     }
 
     /// Lets a way sign in this user, who is made, with this name, if there is no

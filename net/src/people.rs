@@ -13,7 +13,7 @@ impl Revocations for SystemRevocations {
         self.0.signed_out_s(user)
     }
 
-    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<(), Code>> {
-        Box::pin(async move { self.0.revoke(revocation).await.map(|_| ()) })
+    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<u64, Code>> {
+        Box::pin(self.0.revoke(revocation))
     }
 }

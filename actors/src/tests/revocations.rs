@@ -92,7 +92,7 @@ async fn what_a_place_has_forgotten_is_put_back() {
     until(|| place.members.lock().unwrap().len() == 1).await;
     // What another node has put there counts here.
     let user = world.claims.user;
-    let before = Revocation::Before { user, issued_s: world.claims.issued_s + 1 };
+    let before = Revocation::Before { user, issued_s: world.claims.issued_s + 1, is_lasting: true };
     let member = Member { name: before.name(), until_s: before.until_s() };
     place.members.lock().unwrap().push(member);
     let status = || world.system.status();
@@ -159,7 +159,7 @@ async fn nobody_fills_the_memory_of_all() {
     // All at once can be said as often as anybody likes.
     for second in 1..9 {
         let issued_s = world.claims.issued_s + second;
-        world.system.revoke(Revocation::Before { user, issued_s }).await.unwrap();
+        world.system.revoke(Revocation::Before { user, issued_s, is_lasting: true }).await.unwrap();
     }
     world.system.revoke(until(UserId::new(Uuid::new_v4()), None)).await.unwrap();
     let status = world.system.status().await.unwrap();

@@ -51,9 +51,9 @@ impl Revocations for Memory {
         self.0.lock().unwrap().signed_out_s(user)
     }
 
-    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<(), Code>> {
+    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<u64, Code>> {
         self.0.lock().unwrap().add(revocation);
-        Box::pin(async { Ok(()) })
+        Box::pin(async move { Ok(revocation.until_s()) })
     }
 }
 
@@ -130,6 +130,16 @@ impl Kit {
     pub fn claims(&self, token: &str, now_s: u64) -> Result<Claims, Option<TokenError>> {
         let claims = self.issuer.verifier().verify(token, now_s).map_err(Some)?;
         if self.revoked.0.lock().unwrap().covers(&claims) { Err(None) } else { Ok(claims) }
+    }
+
+    /// Whose tokens these are.
+    pub fn of(&self, tokens: &Tokens) -> Claims {
+        self.claims(&tokens.access, NOW_S).unwrap()
+    }
+
+    /// Has everybody forget what need not be known then.
+    pub fn forget(&self, now_s: u64) {
+        self.revoked.0.lock().unwrap().forget(now_s);
     }
 
     pub async fn dev(&self, name: &str) -> Tokens {

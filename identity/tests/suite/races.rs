@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use avvy_auth::Revocation;
-use avvy_identity::{Identity, Wanted};
+use avvy_identity::{Identity, IdentityError, Wanted};
 use avvy_persistence::BoxFuture;
 use avvy_persistence::StoreError;
 use avvy_persistence::records::{
@@ -16,6 +16,7 @@ use super::{Case, Kit, NOW_S, Wallet, at};
 pub const CASES: &[Case] = &[
     |kit| Box::pin(a_refresh_that_a_sign_out_overtakes_gives_nothing(kit)),
     |kit| Box::pin(a_sign_in_that_a_sign_out_overtakes_gives_nothing(kit)),
+    |kit| Box::pin(a_sign_in_that_a_sign_out_overtakes_stays_ended(kit)),
     |kit| Box::pin(a_sign_in_that_a_detachment_overtakes_is_another_users(kit)),
     |kit| Box::pin(signing_out_twice_in_a_second_ends_what_began_between(kit)),
 ];
@@ -98,7 +99,7 @@ impl Records for Interrupted {
 /// The first step of a sign-out everywhere: that which counts.
 fn signed_out(kit: &Kit, user: avvy_model::UserId) -> impl Future<Output = ()> + Send + 'static {
     let revoked = kit.revoked.clone();
-    let revocation = Revocation::Before { user, issued_s: NOW_S + 1 };
+    let revocation = Revocation::Before { user, issued_s: NOW_S + 1, is_lasting: false };
     async move { assert!(revoked.0.lock().unwrap().add(revocation)) }
 }
 
@@ -123,6 +124,20 @@ async fn a_sign_in_that_a_sign_out_overtakes_gives_nothing(kit: Kit) {
     assert_eq!(counts, goes_on, "both or neither");
 }
 
+/// It begins when the sign-out has cleared up, which nobody knows of for long.
+async fn a_sign_in_that_a_sign_out_overtakes_stays_ended(kit: Kit) {
+    let (records, node) = Interrupted::node(&kit);
+    let claims = kit.of(&kit.dev("ada").await);
+    let other = kit.other_node();
+    records.before(async move { other.sign_out_everywhere(&claims, NOW_S).await.unwrap() });
+    let late = node.sign_in_for_development("ada", &at(NOW_S)).await.unwrap();
+    assert_eq!(kit.claims(&late.access, NOW_S).err(), Some(None));
+    let later_s = NOW_S + 3 * 3_600;
+    kit.forget(later_s);
+    let refused = node.refresh(&late.refresh.text(), &at(later_s)).await.err();
+    assert_eq!(refused, Some(IdentityError::SignedOut));
+}
+
 async fn a_sign_in_that_a_detachment_overtakes_is_another_users(kit: Kit) {
     let (owner, thief) = (Wallet::new(1), Wallet::new(2));
     let user = kit.by_wallet(&owner).await.unwrap().user;
@@ -145,11 +160,11 @@ async fn a_sign_in_that_a_detachment_overtakes_is_another_users(kit: Kit) {
 }
 
 async fn signing_out_twice_in_a_second_ends_what_began_between(kit: Kit) {
-    let user = kit.dev("ada").await.user;
-    kit.identity.sign_out_everywhere(user, NOW_S).await.unwrap();
+    let first = kit.of(&kit.dev("ada").await);
+    kit.identity.sign_out_everywhere(&first, NOW_S).await.unwrap();
     let between = kit.dev("ada").await;
-    assert!(kit.claims(&between.access, NOW_S).is_ok());
-    kit.identity.sign_out_everywhere(user, NOW_S).await.unwrap();
+    let claims = kit.of(&between);
+    kit.identity.sign_out_everywhere(&claims, NOW_S).await.unwrap();
     assert_eq!(kit.claims(&between.access, NOW_S).err(), Some(None));
     assert!(kit.identity.refresh(&between.refresh.text(), &at(NOW_S)).await.is_err());
     let after = kit.dev("ada").await;

@@ -1,5 +1,6 @@
 //! Sign-ins that last.
 
+use avvy_auth::Revocation;
 use avvy_auth::family::RefreshError;
 use avvy_identity::IdentityError;
 use avvy_model::Code;
@@ -14,6 +15,7 @@ pub const CASES: &[Case] = &[
     |kit| Box::pin(two_at_once_get_the_same(kit)),
     |kit| Box::pin(signing_out_ends_one_sign_in(kit)),
     |kit| Box::pin(signing_out_everywhere_ends_all(kit)),
+    |kit| Box::pin(what_has_ended_stays_so_when_nobody_knows_it_any_more(kit)),
     |kit| Box::pin(sign_ins_are_bounded_and_end(kit)),
     |kit| Box::pin(made_up_refresh_tokens_lock_nobody_out(kit)),
 ];
@@ -127,7 +129,7 @@ async fn signing_out_ends_one_sign_in(kit: Kit) {
 async fn signing_out_everywhere_ends_all(kit: Kit) {
     let (first, second) = (kit.dev("ada").await, kit.dev("ada").await);
     let theirs = kit.dev("bob").await;
-    kit.identity.sign_out_everywhere(first.user, NOW_S).await.unwrap();
+    kit.identity.sign_out_everywhere(&kit.of(&first), NOW_S).await.unwrap();
     for dead in [&first, &second] {
         assert_eq!(kit.claims(&dead.access, NOW_S).err(), Some(None));
         assert!(kit.identity.refresh(&dead.refresh.text(), &at(NOW_S)).await.is_err());
@@ -141,10 +143,34 @@ async fn signing_out_everywhere_ends_all(kit: Kit) {
     // A node that has not cleared up yet lets nobody go on all the same.
     let late = kit.dev("ada").await;
     let user = late.user;
-    kit.revoked.0.lock().unwrap().add(avvy_auth::Revocation::Before { user, issued_s: NOW_S + 9 });
+    let (issued_s, is_lasting) = (NOW_S + 9, false);
+    kit.revoked.0.lock().unwrap().add(Revocation::Before { user, issued_s, is_lasting });
     let refused = kit.identity.refresh(&late.refresh.text(), &at(NOW_S + 8)).await.err();
     assert_eq!(refused, Some(IdentityError::SignedOut));
     assert_eq!(kit.identity.sessions(user, NOW_S + 8).await, Ok(vec![]));
+}
+
+/// All that is revoked is forgotten within hours, refresh tokens count for weeks.
+async fn what_has_ended_stays_so_when_nobody_knows_it_any_more(kit: Kit) {
+    let (first, second) = (kit.dev("ada").await, kit.dev("ada").await);
+    let theirs = kit.dev("bob").await;
+    // As `before` has it: nobody clears up.
+    let until_s = kit.identity.sign_out_before(first.user, NOW_S + 1, false, NOW_S).await;
+    assert_eq!(until_s, Ok(NOW_S + 1 + 2 * 3_600));
+    let (later, later_s) = (kit.dev("ada").await, NOW_S + 3 * 3_600);
+    kit.forget(later_s);
+    assert!(kit.revoked.0.lock().unwrap().is_empty());
+    assert_eq!(kit.identity.sessions(first.user, later_s).await.unwrap().len(), 1);
+    for dead in [&first, &second] {
+        let refused = kit.identity.refresh(&dead.refresh.text(), &at(later_s)).await.err();
+        assert_eq!(refused, Some(IdentityError::SignedOut));
+    }
+    for good in [&later, &theirs] {
+        assert!(kit.identity.refresh(&good.refresh.text(), &at(later_s)).await.is_ok());
+    }
+    // An earlier time takes nothing back.
+    kit.identity.sign_out_before(first.user, NOW_S, false, later_s).await.unwrap();
+    assert_eq!(kit.identity.sessions(first.user, later_s).await.unwrap().len(), 1);
 }
 
 async fn sign_ins_are_bounded_and_end(kit: Kit) {

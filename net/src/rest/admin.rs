@@ -1,7 +1,6 @@
 //! `/api/v1/admin`: for operators, by the token of the configuration.
 
 use avvy_actors::{Author, BraneChange};
-use avvy_auth::Revocation;
 use avvy_model::{Code, UserId};
 use avvy_protocol::rest::{ArchiveBrane, BraneBody, OpenBraneBody, RevokedBody, StatusBody};
 use axum::extract::{Request, State};
@@ -17,7 +16,7 @@ use super::conditional::IfMatch;
 use super::edge::{Arrival, take_requests};
 use super::route::{Match, Route};
 use super::{App, Failure};
-use crate::time::unix_ms;
+use crate::time::unix_s;
 
 const HEADER: &str = "x-admin-token";
 
@@ -116,8 +115,8 @@ async fn sign_out(
     Named(user): Named,
 ) -> Result<Response, Failure> {
     let user: UserId = user.parse().map_err(|_| Code::NotFound)?;
-    let issued_s = unix_ms() / 1_000 + 1;
-    let until = app.system.revoke(Revocation::Before { user, issued_s }).await?;
+    let now_s = unix_s();
+    let until = app.identity.sign_out_before(user, now_s + 1, true, now_s).await?;
     Ok(arrival.reply(StatusCode::OK, &RevokedBody { until }))
 }
 

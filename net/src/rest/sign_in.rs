@@ -205,7 +205,7 @@ async fn sign_out_everywhere(
     Caller(claims): Caller,
 ) -> Result<StatusCode, Failure> {
     app.system.account(&claims).take(avvy_actors::Verb::Refresh)?;
-    app.identity.sign_out_everywhere(claims.user, unix_s()).await?;
+    app.identity.sign_out_everywhere(&claims, unix_s()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -3,7 +3,7 @@
 //! Everybody revokes their own. Whoever operates the server can make a token
 //! of anybody (`avvyland revoke` does), so no role stands above the others.
 
-use avvy_auth::{Claims, Revocation};
+use avvy_auth::{Claims, MAX_SIGN_IN_TOKEN_S, Revocation};
 use avvy_model::{Code, UserId};
 use avvy_protocol::rest::{self, RevokeTokens, RevokedBody};
 use axum::extract::State;
@@ -17,7 +17,7 @@ use super::body::Payload;
 use super::edge::Arrival;
 use super::route::Route;
 use super::{App, Failure};
-use crate::time::unix_ms;
+use crate::time::unix_s;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -41,14 +41,18 @@ pub(super) async fn revoke(
         false => rest::decode(&payload.bytes, payload.format, app.config.max_body_bytes)?,
     };
     app.system.account(&claims).take(Verb::Refresh)?;
-    let of = |token: &str| app.system.read_token(token);
-    let revocation = meant(&asked, &claims, of, unix_ms() / 1_000)?;
-    let until = app.system.revoke(revocation).await.map_err(|code| match code {
-        Code::TooLarge => Failure::new(code)
-            .status(StatusCode::CONFLICT)
-            .details("too many are revoked one by one: give `before`"),
-        code => code.into(),
-    })?;
+    let (of, now_s) = (|token: &str| app.system.read_token(token), unix_s());
+    let until = match meant(&asked, &claims, of, now_s)? {
+        Revocation::Before { user, issued_s, is_lasting } => {
+            app.identity.sign_out_before(user, issued_s, is_lasting, now_s).await?
+        }
+        token => app.system.revoke(token).await.map_err(|code| match code {
+            Code::TooLarge => Failure::new(code)
+                .status(StatusCode::CONFLICT)
+                .details("too many are revoked one by one: give `before`"),
+            code => code.into(),
+        })?,
+    };
     Ok(arrival.reply(StatusCode::OK, &RevokedBody { until }))
 }
 
@@ -76,12 +80,15 @@ fn meant(
         RevokeTokens { token: None, id: Some(id), before: None } => {
             // Any id in its one form will do to read it.
             let id: UserId = id.parse().map_err(|_| malformed("id: the `jti` of a token"))?;
-            Ok(Revocation::token(claims.user, id.uuid(), None, now_s))
+            // Anybody can sign in and make up ids: those of sign-ins end soon.
+            let expires_s = claims.session.map(|_| now_s + MAX_SIGN_IN_TOKEN_S);
+            Ok(Revocation::token(claims.user, id.uuid(), expires_s, now_s))
         }
         RevokeTokens { token: None, id: None, before: Some(before) } => {
             // Nobody shuts themselves out of the future.
             let issued_s = (*before).min(now_s + 1);
-            Ok(Revocation::Before { user: claims.user, issued_s })
+            let is_lasting = claims.session.is_none();
+            Ok(Revocation::Before { user: claims.user, issued_s, is_lasting })
         }
         _ => Err(malformed("one of token, id and before")),
     }
@@ -147,7 +154,20 @@ mod tests {
         for (before, issued_s) in [(400, 400), (501, 501), (502, 501), (u64::MAX, 501)] {
             let asked = RevokeTokens { before: Some(before), ..Default::default() };
             let user = claims(1, 0).user;
-            assert_eq!(ask(asked), Ok(Revocation::Before { user, issued_s }));
+            let is_lasting = true;
+            assert_eq!(ask(asked), Ok(Revocation::Before { user, issued_s, is_lasting }));
         }
+    }
+
+    #[test]
+    fn what_a_sign_in_has_revoked_is_remembered_no_longer_than_sign_ins_count() {
+        let mine = Claims { session: Some(Uuid::from_u128(3)), ..claims(1, 7) };
+        let ask = |asked| meant(&asked, &mine, read, 500).map_err(|failure| failure.code());
+        let id = RevokeTokens { id: Some(ID.to_owned()), ..Default::default() };
+        let soon = Some(500 + MAX_SIGN_IN_TOKEN_S);
+        assert_eq!(ask(id), Ok(Revocation::token(mine.user, ID.parse().unwrap(), soon, 500)));
+        let before = RevokeTokens { before: Some(400), ..Default::default() };
+        let (user, issued_s) = (mine.user, 400);
+        assert_eq!(ask(before), Ok(Revocation::Before { user, issued_s, is_lasting: false }));
     }
 }

@@ -213,7 +213,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("auth.key_rotation_days", 0, 366),
     ("auth.token_lifetime_s", 1, avvy_auth::MAX_LIFETIME_S as i64),
     ("auth.clock_leeway_s", 0, 3_600),
-    ("auth.access_token_lifetime_s", 10, DAY_S),
+    ("auth.access_token_lifetime_s", 10, avvy_auth::MAX_SIGN_IN_TOKEN_S as i64),
     ("auth.sign_in_idle_s", 60, avvy_auth::MAX_LIFETIME_S as i64),
     ("auth.sign_in_lifetime_s", 60, avvy_auth::MAX_LIFETIME_S as i64),
     ("auth.refresh_repeat_s", 0, 300),

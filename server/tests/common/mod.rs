@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs, dead_code)]
 
 pub mod copies;
+pub mod revoked;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

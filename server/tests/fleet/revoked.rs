@@ -2,12 +2,13 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
+use avvy_persistence::mongo::{MongoOptions, MongoStore};
 use avvy_persistence::testing::mongod::{fresh_database, shared};
 
-use crate::common::Server;
+use crate::common::{Server, revoked as full};
 use crate::{BINARY, PATIENCE};
 
 /// Looks at what others revoke at its start alone.
@@ -122,6 +123,20 @@ fn what_two_nodes_revoke_at_the_same_moment_counts_nowhere() {
     }
     assert_eq!(one.drain().code(), Some(0));
     assert_eq!(two.drain().code(), Some(0));
+}
+
+#[test]
+fn whoever_comes_with_many_accounts_keeps_nobody_from_signing_out() {
+    let nodes = Nodes::new();
+    let options =
+        MongoOptions { timeout_ms: 60_000, ..MongoOptions::at(shared(), nodes.database.clone()) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = MongoStore::open(&options).await.unwrap();
+        full::fill(Arc::new(store)).await;
+    });
+    let more = [("AVVY_AUTH_DEVELOPMENT_SIGN_IN", "true")];
+    full::nobody_is_kept_from_signing_out(|| nodes.start("one", "1000", &more));
 }
 
 /// Redis, by which nodes hear of each other at once, dies: the store is looked
