@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use avvy_auth::Claims;
-use avvy_auth::wallet::WalletError;
 use avvy_model::UserId;
 use avvy_persistence::records::{Record, RecordKey};
 
@@ -56,42 +55,38 @@ impl Identity {
         Ok(accounts)
     }
 
-    /// Lets the account that a ticket is of sign in this user.
+    /// Lets the account that a ticket is of sign in the user of a token. For who
+    /// has signed in just now: as long ago at most as a wallet has time to answer,
+    /// by what still signs in the user.
     ///
     /// # Errors
-    /// `Oidc`, `Way`, `WayTaken`, `LockedOut`.
+    /// `NotJustNow`, `Oidc`, `Wallet`, `WayTaken`, `LockedOut`.
     pub async fn attach_account(
         &self,
-        user: UserId,
+        claims: &Claims,
         ticket: &str,
         verifier: &str,
         asker: &Asker,
     ) -> Result<Vec<Account>, IdentityError> {
-        let (way, name) = self.take_ticket(ticket, verifier, asker).await?;
-        self.attach(user, &way, &name, asker.now_s).await?;
-        self.accounts(user, asker.now_s).await
+        let by = self.signed_in_just_now(claims, asker.now_s).await?;
+        let (way, _) = self.take_ticket(ticket, verifier, asker).await?;
+        self.attach(claims.user, &way, &by, asker.now_s).await?;
+        self.accounts(claims.user, asker.now_s).await
     }
 
     /// Has an account sign in its user no more; the sign-ins that it began end.
-    /// For who has signed in just now: as long ago at most as a wallet has time
-    /// to answer, by what still signs in the user.
+    /// For who has signed in just now, by what has been the user's for as long or
+    /// for [`crate::IdentityOptions::new_way_in_s`].
     ///
     /// # Errors
-    /// `NotJustNow`, `Wallet`.
+    /// `NotJustNow`, `TooNew`, `Wallet`.
     pub async fn detach_account(
         &self,
         claims: &Claims,
         id: &str,
         now_s: u64,
     ) -> Result<Vec<Account>, IdentityError> {
-        let user = claims.user;
-        let key = format!("{ACCOUNT}{id}");
-        if !self.ways_of(user, now_s).await?.has(&key) {
-            return Err(WalletError::NotAttached.into());
-        }
-        self.signed_in_just_now(claims, now_s).await?;
-        self.detach(user, &key, now_s).await?;
-        self.end_sessions_by(user, &key, now_s).await?;
-        self.accounts(user, now_s).await
+        self.detach_just_now(claims, &format!("{ACCOUNT}{id}"), now_s).await?;
+        self.accounts(claims.user, now_s).await
     }
 }

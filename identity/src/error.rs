@@ -42,6 +42,10 @@ pub enum IdentityError {
     /// Who asks has not signed in just now.
     #[error("only who has signed in just now can do this")]
     NotJustNow,
+    /// What shows who asks, or all that stays, came to the user a short time ago,
+    /// and later than what is to go.
+    #[error("a way in that is so new takes no older one's place")]
+    TooNew,
     /// A refresh token does not count.
     #[error(transparent)]
     Refresh(#[from] RefreshError),
@@ -77,7 +81,7 @@ impl IdentityError {
             Self::Proof(error) => error.code(),
             Self::Wallet(error) => error.code(),
             Self::WayTaken => Code::Exists,
-            Self::NotJustNow => Code::Forbidden,
+            Self::NotJustNow | Self::TooNew => Code::Forbidden,
             Self::Refresh(error) => error.code(),
             Self::SignedOut => Code::TokenRevoked,
             Self::NotRevoked(code) => *code,

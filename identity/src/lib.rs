@@ -90,6 +90,9 @@ pub struct IdentityOptions {
     pub site: Option<Site>,
     /// Seconds for which what a wallet was asked can be answered.
     pub challenge_lifetime_s: u64,
+    /// Seconds for which a way in that came to a user takes none away that was
+    /// there before it, and does not stay alone in its place.
+    pub new_way_in_s: u64,
     /// Whether anybody is let in as whoever they say.
     pub development: bool,
     /// When an account is locked out.
@@ -113,6 +116,7 @@ impl Default for IdentityOptions {
             max_sign_ins: 64,
             site: None,
             challenge_lifetime_s: 300,
+            new_way_in_s: 86_400,
             development: false,
             account_lock_out: lock_out,
             address_lock_out: LockOutPolicy { free: 30, ..lock_out },

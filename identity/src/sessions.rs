@@ -66,6 +66,33 @@ pub struct SignedIn {
     pub agent: Option<String>,
 }
 
+/// What shows now who somebody is: a sign-in of just now, or a wallet's signature.
+pub(crate) struct JustNow {
+    /// The key of the way in.
+    by: String,
+    began_s: u64,
+}
+
+impl JustNow {
+    /// By a wallet that has signed now: no sign-in, which ends with others.
+    pub(crate) const fn signed(by: String) -> Self {
+        Self { by, began_s: u64::MAX }
+    }
+
+    pub(crate) fn way(&self) -> &str {
+        &self.by
+    }
+
+    /// Holds it to count for who has these ways.
+    ///
+    /// # Errors
+    /// `NotJustNow`.
+    pub(crate) fn check(&self, ways: &WaysOf) -> Result<(), IdentityError> {
+        let counts = ways.has(&self.by) && ways.ended_s() <= self.began_s;
+        if counts { Ok(()) } else { Err(IdentityError::NotJustNow) }
+    }
+}
+
 /// A family and what is kept beside it.
 struct Kept {
     family: Family,
@@ -249,8 +276,8 @@ impl Identity {
         }
     }
 
-    /// Holds a token to be of a sign-in that began as long ago at most as a wallet
-    /// has time to answer, by a way that is still its user's.
+    /// The sign-in of a token, if it began as long ago at most as a wallet has time
+    /// to answer.
     ///
     /// # Errors
     /// `NotJustNow`.
@@ -258,15 +285,17 @@ impl Identity {
         &self,
         claims: &Claims,
         now_s: u64,
-    ) -> Result<(), IdentityError> {
+    ) -> Result<JustNow, IdentityError> {
         let session = claims.session.ok_or(IdentityError::NotJustNow)?;
         let found = self.stored.fresh(&FAMILIES, session.into(), now_s).await?;
         let kept = Kept::read(&*found.ok_or(IdentityError::NotJustNow)?)?;
         let age_s = now_s.saturating_sub(kept.family.started_s());
-        let is_theirs = kept.family.user() == claims.user
-            && self.ways_of(claims.user, now_s).await?.has(&kept.by);
+        let is_theirs = kept.family.user() == claims.user;
         let is_young = age_s <= self.options().challenge_lifetime_s;
-        if is_theirs && is_young { Ok(()) } else { Err(IdentityError::NotJustNow) }
+        if !is_theirs || !is_young {
+            return Err(IdentityError::NotJustNow);
+        }
+        Ok(JustNow { by: kept.by, began_s: kept.family.started_s() })
     }
 
     /// Ends every sign-in and every token of a user that was made before a time,

@@ -1,8 +1,10 @@
 //! Signing in by a wallet, and the wallets of a user.
 
+use avvy_auth::Claims;
 use avvy_auth::wallet::{Address, ProofError, SignInMessage, Signature, WalletError};
 use avvy_model::UserId;
 
+use crate::sessions::JustNow;
 use crate::ways::{Way, short};
 use crate::{Asker, Identity, IdentityError, Tokens, Wanted};
 
@@ -53,30 +55,35 @@ impl Identity {
         Ok(self.ways_of(user, now_s).await?.wallets().iter().collect())
     }
 
-    /// Lets the wallet that has signed so sign in this user.
+    /// Lets the wallet that has signed so sign in the user of a token. For who has
+    /// signed in just now: as long ago at most as a wallet has time to answer, by
+    /// what still signs in the user.
     ///
     /// # Errors
-    /// `Proof`, `Wallet`, `WayTaken`, `LockedOut`, `NotOffered`.
+    /// `NotJustNow`, `Proof`, `Wallet`, `WayTaken`, `LockedOut`, `NotOffered`.
     pub async fn attach_wallet(
         &self,
-        user: UserId,
+        claims: &Claims,
         signed: &Signed,
         asker: &Asker,
     ) -> Result<Vec<Address>, IdentityError> {
+        let (user, now_s) = (claims.user, asker.now_s);
+        let by = self.signed_in_just_now(claims, now_s).await?;
         let account = Way::Wallet(signed.message.parts().address).key();
         self.inner.guard.check(&account, asker)?;
-        let outcome = self.prove(Wanted::Attach(user), signed, asker.now_s).await;
+        let outcome = self.prove(Wanted::Attach(user), signed, now_s).await;
         let wallet =
             self.inner.guard.count(&account, asker, || signed.is_by_its_wallet(), outcome)?;
-        let ways = self.attach(user, &Way::Wallet(wallet), &short(wallet), asker.now_s).await?;
+        let ways = self.attach(user, &Way::Wallet(wallet), &by, now_s).await?;
         Ok(ways.wallets().iter().collect())
     }
 
     /// Has a wallet sign in this user no more, as one of the user's wallets has
-    /// signed; the sign-ins that it began end.
+    /// signed that has been the user's for as long or for
+    /// [`crate::IdentityOptions::new_way_in_s`]; the sign-ins that it began end.
     ///
     /// # Errors
-    /// `Proof`, `Wallet`, `LockedOut`, `NotOffered`.
+    /// `Proof`, `TooNew`, `Wallet`, `LockedOut`, `NotOffered`.
     pub async fn detach_wallet(
         &self,
         user: UserId,
@@ -87,8 +94,25 @@ impl Identity {
         let account = Way::Wallet(signed.message.parts().address).key();
         self.inner.guard.check(&account, asker)?;
         let outcome = self.may_detach(user, wallet, signed, asker.now_s).await;
-        self.inner.guard.count(&account, asker, || signed.is_by_its_wallet(), outcome)?;
-        let left = self.detach(user, &Way::Wallet(wallet).key(), asker.now_s).await?;
+        let by = self.inner.guard.count(&account, asker, || signed.is_by_its_wallet(), outcome)?;
+        let by = JustNow::signed(Way::Wallet(by).key());
+        let left = self.detach(user, &Way::Wallet(wallet).key(), &by, asker.now_s).await?;
+        Ok(left.wallets().iter().collect())
+    }
+
+    /// The same without a signature, for who has signed in just now, as an account
+    /// is detached.
+    ///
+    /// # Errors
+    /// `NotJustNow`, `TooNew`, `Wallet`.
+    pub async fn detach_wallet_just_now(
+        &self,
+        claims: &Claims,
+        wallet: Address,
+        now_s: u64,
+    ) -> Result<Vec<Address>, IdentityError> {
+        let way = Way::Wallet(wallet).key();
+        let left = self.detach_just_now(claims, &way, now_s).await?;
         Ok(left.wallets().iter().collect())
     }
 
@@ -98,12 +122,12 @@ impl Identity {
         wallet: Address,
         signed: &Signed,
         now_s: u64,
-    ) -> Result<(), IdentityError> {
+    ) -> Result<Address, IdentityError> {
         let by = self.prove(Wanted::Detach(user, wallet), signed, now_s).await?;
         let wallets = self.ways_of(user, now_s).await?.wallets();
         if !wallets.has(wallet) {
             return Err(WalletError::NotAttached.into());
         }
-        if wallets.has(by) { Ok(()) } else { Err(ProofError::WrongSigner.into()) }
+        if wallets.has(by) { Ok(by) } else { Err(ProofError::WrongSigner.into()) }
     }
 }

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+use avvy_auth::Claims;
 use avvy_auth::wallet::{Address, MAX_WALLETS, WalletError, Wallets};
 use avvy_model::UserId;
 use avvy_persistence::records::{
@@ -17,6 +18,7 @@ use sha3::{Digest, Sha3_256};
 use uuid::Uuid;
 
 use crate::accounts::ACCOUNT;
+use crate::sessions::JustNow;
 use crate::stored::{TRIES, damaged, user_key};
 use crate::users::{USERS, User};
 use crate::{Identity, IdentityError};
@@ -247,18 +249,18 @@ impl Identity {
         Err(IdentityError::Unavailable("others change this user all the time"))
     }
 
-    /// Lets a way sign in this user, who is made, with this name, if there is no
-    /// record of them. All ways of the user then.
+    /// Lets a way sign in this user, by what signs them in now. All ways of the
+    /// user then.
     pub(crate) async fn attach(
         &self,
         user: UserId,
         way: &Way,
-        name: &str,
+        by: &JustNow,
         now_s: u64,
     ) -> Result<WaysOf, IdentityError> {
-        self.ensure_user(user, name, now_s).await?;
         for _ in 0..TRIES {
             let mut ways = self.ways_of(user, now_s).await?;
+            by.check(&ways)?;
             ways.attach(way)?;
             if self.holder(way, now_s).await?.is_some_and(|held| held.user != user) {
                 return Err(IdentityError::WayTaken);
@@ -272,17 +274,20 @@ impl Identity {
         Err(IdentityError::Unavailable("others change this user all the time"))
     }
 
-    /// Has the way of this key sign in this user no more, and ends what it began.
-    /// All ways of the user then.
+    /// Has the way of this key sign in this user no more, by what signs them in
+    /// now, and ends what it began. All ways of the user then.
     pub(crate) async fn detach(
         &self,
         user: UserId,
         key: &str,
+        by: &JustNow,
         now_s: u64,
     ) -> Result<WaysOf, IdentityError> {
         for _ in 0..TRIES {
             let mut ways = self.ways_of(user, now_s).await?;
+            by.check(&ways)?;
             ways.detach(key)?;
+            self.may_take_away(key, by.way(), &ways, now_s).await?;
             let record = RecordKey::new(key).ok_or(WalletError::NotAttached)?;
             let delete = RecordWrite::delete(&WAYS_IN, record, Expect::Present);
             match self.stored.commit(vec![delete, ways.write(user)], now_s).await? {
@@ -294,6 +299,50 @@ impl Identity {
             }
         }
         Err(IdentityError::Unavailable("others change this user all the time"))
+    }
+}
+
+impl Identity {
+    /// The same by the sign-in of a token, which was just now.
+    pub(crate) async fn detach_just_now(
+        &self,
+        claims: &Claims,
+        key: &str,
+        now_s: u64,
+    ) -> Result<WaysOf, IdentityError> {
+        if !self.ways_of(claims.user, now_s).await?.has(key) {
+            return Err(WalletError::NotAttached.into());
+        }
+        let by = self.signed_in_just_now(claims, now_s).await?;
+        self.detach(claims.user, key, &by, now_s).await
+    }
+
+    /// Holds that a way may be taken away by another: neither that, nor all that
+    /// stays, came after it and so short a time ago that the user may not know of
+    /// it. So whoever finds a token may attach a way of their own, and is not the
+    /// only one to come in by it.
+    async fn may_take_away(
+        &self,
+        key: &str,
+        by: &str,
+        stays: &WaysOf,
+        now_s: u64,
+    ) -> Result<(), IdentityError> {
+        let keys = [key, by].into_iter().chain(stays.keys.iter().map(String::as_str));
+        let keys = keys.map(RecordKey::new).collect::<Option<Vec<_>>>();
+        let keys = keys.ok_or(WalletError::NotAttached)?;
+        let found = self.records().get_many(&WAYS_IN, keys, now_s).await?;
+        let mut since_s = Vec::new();
+        for record in found {
+            // One that is gone meanwhile came last.
+            let time = record?.and_then(|record| record.body.time("created"));
+            since_s.push(time.unwrap_or(u64::MAX));
+        }
+        let stands = |since: &u64| {
+            *since <= since_s[0] || now_s.saturating_sub(*since) >= self.options().new_way_in_s
+        };
+        let may = stands(&since_s[1]) && since_s[2..].iter().any(stands);
+        if may { Ok(()) } else { Err(IdentityError::TooNew) }
     }
 }
 

@@ -253,6 +253,45 @@ async fn wallets_sign_in_come_and_go() {
     server.end().await;
 }
 
+/// A token that was found is not enough: who attaches has signed in just now, and
+/// what was attached takes nothing older away.
+#[tokio::test]
+async fn nobody_takes_an_account_over_by_a_wallet_of_their_own() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let (owner, thief) = (Wallet::new(1), Wallet::new(2));
+    let attach = json!({"address": thief.address(), "purpose": "attach"});
+    let asked = good(&mut client, "POST", CHALLENGE, Some(attach.clone())).await;
+    let signed = thief.sign(&text(&asked, "message"));
+    assert_eq!(refused(&mut client, WALLETS, signed).await, code(403, "forbidden"));
+    assert_eq!(good(&mut client, "GET", WALLETS, None).await, json!({"wallets": []}));
+
+    client.token = None;
+    let ask = json!({"address": owner.address()});
+    let asked = good(&mut client, "POST", CHALLENGE, Some(ask)).await;
+    let signed = owner.sign(&text(&asked, "message"));
+    let tokens = good(&mut client, "POST", WALLET, Some(signed)).await;
+    client.token = Some(text(&tokens, "access_token"));
+    // Later by a second, in which times are counted.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    let asked = good(&mut client, "POST", CHALLENGE, Some(attach)).await;
+    good(&mut client, "POST", WALLETS, Some(thief.sign(&text(&asked, "message")))).await;
+    let detach = json!({
+        "address": thief.address(), "purpose": "detach", "wallet": owner.address(),
+    });
+    let asked = good(&mut client, "POST", CHALLENGE, Some(detach)).await;
+    let signed = thief.sign(&text(&asked, "message"));
+    let path = format!("{WALLETS}/{}", owner.address());
+    let (status, body) = client.json("DELETE", &path, Some(signed)).await;
+    assert_eq!((status, body["code"].as_str()), (403, Some("forbidden")));
+    // The owner has signed in just now, and needs no signature.
+    let path = format!("{WALLETS}/{}", thief.address());
+    let left = good(&mut client, "DELETE", &path, None).await;
+    assert_eq!(left, json!({"wallets": [owner.address()]}));
+    drop(client);
+    server.end().await;
+}
+
 #[tokio::test]
 async fn whoever_has_no_token_has_a_rate() {
     let config = NetConfig { sign_ins_per_second: 1, sign_ins_burst: 3, ..NetConfig::default() };

@@ -357,6 +357,7 @@ pub fn identity(config: &Config) -> IdentityOptions {
         max_sign_ins: auth.max_sign_ins_per_user as usize,
         site,
         challenge_lifetime_s: auth.challenge_lifetime_s,
+        new_way_in_s: auth.new_way_in_s,
         development: auth.development_sign_in,
         account_lock_out: lock_out,
         address_lock_out: LockOutPolicy { free: auth.lock_out_free_per_address, ..lock_out },

@@ -1,9 +1,11 @@
 //! What others do between two steps of a sign-in.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use avvy_auth::Revocation;
-use avvy_identity::{Identity, IdentityError, Wanted};
+use avvy_identity::{Identity, IdentityError, Tokens, Wanted};
+use avvy_model::UserId;
 use avvy_persistence::BoxFuture;
 use avvy_persistence::StoreError;
 use avvy_persistence::records::{
@@ -18,6 +20,8 @@ pub const CASES: &[Case] = &[
     |kit| Box::pin(a_sign_in_that_a_sign_out_overtakes_gives_nothing(kit)),
     |kit| Box::pin(a_sign_in_that_a_sign_out_overtakes_stays_ended(kit)),
     |kit| Box::pin(a_sign_in_that_a_detachment_overtakes_is_another_users(kit)),
+    |kit| Box::pin(an_attachment_that_its_end_overtakes_comes_to_nothing(kit)),
+    |kit| Box::pin(a_way_that_is_gone_goes_on_with_nothing(kit)),
     |kit| Box::pin(signing_out_twice_in_a_second_ends_what_began_between(kit)),
 ];
 
@@ -27,12 +31,18 @@ type Step = BoxFuture<'static, ()>;
 struct Interrupted {
     records: Arc<dyn Records>,
     before: Mutex<Option<Step>>,
+    /// Whether they can be listed.
+    lists: AtomicBool,
 }
 
 impl Interrupted {
     /// The people of a kit over such records.
     fn node(kit: &Kit) -> (Arc<Self>, Identity) {
-        let records = Arc::new(Self { records: kit.records.clone(), before: Mutex::default() });
+        let records = Arc::new(Self {
+            records: kit.records.clone(),
+            before: Mutex::default(),
+            lists: AtomicBool::new(true),
+        });
         let identity = kit.node_on(records.clone());
         (records, identity)
     }
@@ -67,7 +77,10 @@ impl Records for Interrupted {
         query: Query,
         now_s: u64,
     ) -> BoxFuture<'_, Result<RecordPage, StoreError>> {
-        self.records.list(of, query, now_s)
+        match self.lists.load(Ordering::SeqCst) {
+            true => self.records.list(of, query, now_s),
+            false => Box::pin(async { Err(StoreError::Closed) }),
+        }
     }
 
     fn commit(
@@ -97,7 +110,7 @@ impl Records for Interrupted {
 }
 
 /// The first step of a sign-out everywhere: that which counts.
-fn signed_out(kit: &Kit, user: avvy_model::UserId) -> impl Future<Output = ()> + Send + 'static {
+fn signed_out(kit: &Kit, user: UserId) -> impl Future<Output = ()> + Send + 'static {
     let revoked = kit.revoked.clone();
     let revocation = Revocation::Before { user, issued_s: NOW_S + 1, is_lasting: false };
     async move { assert!(revoked.0.lock().unwrap().add(revocation)) }
@@ -138,11 +151,59 @@ async fn a_sign_in_that_a_sign_out_overtakes_stays_ended(kit: Kit) {
     assert_eq!(refused, Some(IdentityError::SignedOut));
 }
 
+/// A user by one wallet, to whom another was attached.
+async fn with_two(kit: &Kit, first: &Wallet, second: &Wallet) -> UserId {
+    let claims = kit.of(&kit.by_wallet(first).await.unwrap());
+    let signed = kit.ask(second, Wanted::Attach(claims.user)).await;
+    kit.identity.attach_wallet(&claims, &signed, &at(NOW_S)).await.unwrap();
+    claims.user
+}
+
+/// Whoever is being shut out leaves no other way in behind.
+async fn an_attachment_that_its_end_overtakes_comes_to_nothing(kit: Kit) {
+    let [owner, thief, another] = [1, 2, 3].map(Wallet::new);
+    let user = with_two(&kit, &owner, &thief).await;
+    let (records, node) = Interrupted::node(&kit);
+    let other = kit.other_node();
+    let attach = async |stolen: &Tokens, step: Step| {
+        let signed = kit.ask(&another, Wanted::Attach(user)).await;
+        // The first commit takes the nonce; the next one attaches.
+        let again = Arc::clone(&records);
+        records.before(async move { again.before(step) });
+        node.attach_wallet(&kit.of(stolen), &signed, &at(NOW_S)).await
+    };
+    let stolen = kit.by_wallet(&thief).await.unwrap();
+    let (mine, elsewhere) = (kit.of(&kit.by_wallet(&owner).await.unwrap()), other.clone());
+    let sign_out = async move { elsewhere.sign_out_everywhere(&mine, NOW_S).await.unwrap() };
+    assert_eq!(attach(&stolen, Box::pin(sign_out)).await, Err(IdentityError::NotJustNow));
+    let stolen = kit.by_wallet(&thief).await.unwrap();
+    let (detach, address) =
+        (kit.ask(&owner, Wanted::Detach(user, thief.address)).await, thief.address);
+    let detach = async move {
+        other.detach_wallet(user, address, &detach, &at(NOW_S)).await.unwrap();
+    };
+    assert_eq!(attach(&stolen, Box::pin(detach)).await, Err(IdentityError::NotJustNow));
+    assert_eq!(kit.identity.wallets(user, NOW_S).await, Ok(vec![owner.address]));
+}
+
+/// A node that dies between taking a way away and ending what it began.
+async fn a_way_that_is_gone_goes_on_with_nothing(kit: Kit) {
+    let (owner, thief) = (Wallet::new(1), Wallet::new(2));
+    let user = with_two(&kit, &owner, &thief).await;
+    let stolen = kit.by_wallet(&thief).await.unwrap();
+    let (records, node) = Interrupted::node(&kit);
+    let signed = kit.ask(&owner, Wanted::Detach(user, thief.address)).await;
+    records.lists.store(false, Ordering::SeqCst);
+    let died = node.detach_wallet(user, thief.address, &signed, &at(NOW_S)).await;
+    assert!(matches!(died, Err(IdentityError::Store(_))), "{died:?}");
+    let refused = kit.identity.refresh(&stolen.refresh.text(), &at(NOW_S)).await.err();
+    assert_eq!(refused, Some(IdentityError::SignedOut));
+    assert_eq!(kit.claims(&stolen.access, NOW_S).err(), Some(None));
+}
+
 async fn a_sign_in_that_a_detachment_overtakes_is_another_users(kit: Kit) {
     let (owner, thief) = (Wallet::new(1), Wallet::new(2));
-    let user = kit.by_wallet(&owner).await.unwrap().user;
-    let signed = kit.ask(&thief, Wanted::Attach(user)).await;
-    kit.identity.attach_wallet(user, &signed, &at(NOW_S)).await.unwrap();
+    let user = with_two(&kit, &owner, &thief).await;
     let (records, node) = Interrupted::node(&kit);
     let detach = kit.ask(&owner, Wanted::Detach(user, thief.address)).await;
     let (other, address) = (kit.other_node(), thief.address);

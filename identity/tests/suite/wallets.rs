@@ -1,5 +1,6 @@
 //! Wallets.
 
+use avvy_auth::Claims;
 use avvy_auth::wallet::{ProofError, WalletError};
 use avvy_identity::{IdentityError, Signed, Wanted};
 use avvy_model::Code;
@@ -13,6 +14,8 @@ pub const CASES: &[Case] = &[
     |kit| Box::pin(wallets_come_and_go_with_proof(kit)),
     |kit| Box::pin(a_wallet_is_one_users(kit)),
     |kit| Box::pin(the_last_way_in_stays(kit)),
+    |kit| Box::pin(a_stolen_token_attaches_no_wallet(kit)),
+    |kit| Box::pin(a_new_wallet_takes_no_older_one_away(kit)),
     |kit| Box::pin(failures_lock_out_an_account_and_an_address(kit)),
 ];
 
@@ -55,7 +58,8 @@ async fn an_answer_counts_once_and_in_time(kit: Kit) {
 
 async fn an_answer_is_for_one_site_purpose_and_user(kit: Kit) {
     let wallet = Wallet::new(1);
-    let (ada, bob) = (kit.dev("ada").await.user, kit.dev("bob").await.user);
+    let (ada_in, bob_in) = (kit.of(&kit.dev("ada").await), kit.of(&kit.dev("bob").await));
+    let ada = ada_in.user;
     let ask = async |wanted| {
         let asked = kit.identity.challenge(wanted, wallet.address, None, NOW_S).await.unwrap();
         asked.message
@@ -77,10 +81,10 @@ async fn an_answer_is_for_one_site_purpose_and_user(kit: Kit) {
     let message = ask(Wanted::Attach(ada)).await;
     assert_eq!(sign_in(&wallet.sign(&message)).await, ProofError::WrongPurpose);
     let signed = kit.ask(&wallet, Wanted::Attach(ada)).await;
-    let stolen = kit.identity.attach_wallet(bob, &signed, &from(3, NOW_S)).await;
+    let stolen = kit.identity.attach_wallet(&bob_in, &signed, &from(3, NOW_S)).await;
     assert_eq!(proof(stolen), ProofError::WrongPurpose);
     let signed = kit.ask(&wallet, Wanted::SignIn).await;
-    let attached = kit.identity.attach_wallet(ada, &signed, &from(3, NOW_S)).await;
+    let attached = kit.identity.attach_wallet(&ada_in, &signed, &from(3, NOW_S)).await;
     assert_eq!(proof(attached), ProofError::WrongPurpose);
     let chain = kit.identity.challenge(Wanted::SignIn, wallet.address, Some(5), NOW_S).await;
     assert_eq!(chain.unwrap_err().code(), Code::Malformed);
@@ -92,9 +96,10 @@ async fn an_answer_is_for_one_site_purpose_and_user(kit: Kit) {
 
 async fn wallets_come_and_go_with_proof(kit: Kit) {
     let (first, second) = (Wallet::new(1), Wallet::new(2));
-    let user = kit.by_wallet(&first).await.unwrap().user;
+    let claims = kit.of(&kit.by_wallet(&first).await.unwrap());
+    let user = claims.user;
     let signed = kit.ask(&second, Wanted::Attach(user)).await;
-    let wallets = kit.identity.attach_wallet(user, &signed, &at(NOW_S)).await.unwrap();
+    let wallets = kit.identity.attach_wallet(&claims, &signed, &at(NOW_S)).await.unwrap();
     assert_eq!(wallets.len(), 2);
     let by_second = kit.by_wallet(&second).await.unwrap();
     assert_eq!(by_second.user, user);
@@ -120,31 +125,32 @@ async fn wallets_come_and_go_with_proof(kit: Kit) {
 
 async fn a_wallet_is_one_users(kit: Kit) {
     let wallet = Wallet::new(1);
-    let owner = kit.by_wallet(&wallet).await.unwrap().user;
-    let (ada, bob) = (kit.dev("ada").await.user, kit.dev("bob").await.user);
-    let attach = async |user| {
-        let signed = kit.ask(&wallet, Wanted::Attach(user)).await;
-        kit.identity.attach_wallet(user, &signed, &at(NOW_S)).await
+    let owner = kit.of(&kit.by_wallet(&wallet).await.unwrap());
+    let (ada, bob) = (kit.of(&kit.dev("ada").await), kit.of(&kit.dev("bob").await));
+    let attach = async |claims: &Claims| {
+        let signed = kit.ask(&wallet, Wanted::Attach(claims.user)).await;
+        kit.identity.attach_wallet(claims, &signed, &at(NOW_S)).await
     };
-    assert_eq!(attach(ada).await, Err(IdentityError::WayTaken));
-    assert_eq!(attach(owner).await, Err(IdentityError::Wallet(WalletError::Attached)));
+    assert_eq!(attach(&ada).await, Err(IdentityError::WayTaken));
+    assert_eq!(attach(&owner).await, Err(IdentityError::Wallet(WalletError::Attached)));
     // Two who want the same wallet at once: one has it.
     let new = Wallet::new(2);
-    let (left, right) =
-        (kit.ask(&new, Wanted::Attach(ada)).await, kit.ask(&new, Wanted::Attach(bob)).await);
+    let ask = async |claims: &Claims| kit.ask(&new, Wanted::Attach(claims.user)).await;
+    let (left, right) = (ask(&ada).await, ask(&bob).await);
     let asker = at(NOW_S);
     let (left, right) = tokio::join!(
-        kit.identity.attach_wallet(ada, &left, &asker),
-        kit.identity.attach_wallet(bob, &right, &asker)
+        kit.identity.attach_wallet(&ada, &left, &asker),
+        kit.identity.attach_wallet(&bob, &right, &asker)
     );
     assert!(left.is_ok() != right.is_ok(), "{left:?} {right:?}");
-    let holder = if left.is_ok() { ada } else { bob };
+    let holder = if left.is_ok() { ada.user } else { bob.user };
     assert_eq!(kit.by_wallet(&new).await.unwrap().user, holder);
 }
 
 async fn the_last_way_in_stays(kit: Kit) {
     let (first, second) = (Wallet::new(1), Wallet::new(2));
-    let user = kit.by_wallet(&first).await.unwrap().user;
+    let claims = kit.of(&kit.by_wallet(&first).await.unwrap());
+    let user = claims.user;
     let detach = async |wallet: &Wallet, by: &Wallet| {
         let signed = kit.ask(by, Wanted::Detach(user, wallet.address)).await;
         kit.identity.detach_wallet(user, wallet.address, &signed, &at(NOW_S)).await
@@ -152,19 +158,81 @@ async fn the_last_way_in_stays(kit: Kit) {
     let only = Err(IdentityError::Wallet(WalletError::OnlyWay));
     assert_eq!(detach(&first, &first).await, only);
     let signed = kit.ask(&second, Wanted::Attach(user)).await;
-    kit.identity.attach_wallet(user, &signed, &at(NOW_S)).await.unwrap();
+    kit.identity.attach_wallet(&claims, &signed, &at(NOW_S)).await.unwrap();
     // Both at once: one of them stays.
     let (left, right) = tokio::join!(detach(&first, &first), detach(&second, &second));
     assert!(left.is_ok() != right.is_ok(), "{left:?} {right:?}");
     assert_eq!(kit.identity.wallets(user, NOW_S).await.unwrap().len(), 1);
     // Whoever has another way can give the wallet up.
-    let ada = kit.dev("ada").await.user;
+    let claims = kit.of(&kit.dev("ada").await);
+    let ada = claims.user;
     let third = Wallet::new(3);
     let signed = kit.ask(&third, Wanted::Attach(ada)).await;
-    kit.identity.attach_wallet(ada, &signed, &at(NOW_S)).await.unwrap();
+    kit.identity.attach_wallet(&claims, &signed, &at(NOW_S)).await.unwrap();
     let signed = kit.ask(&third, Wanted::Detach(ada, third.address)).await;
     let left = kit.identity.detach_wallet(ada, third.address, &signed, &at(NOW_S)).await;
     assert_eq!(left, Ok(vec![]));
+}
+
+async fn attach(
+    kit: &Kit,
+    claims: &Claims,
+    wallet: &Wallet,
+    now_s: u64,
+) -> Result<usize, IdentityError> {
+    let wanted = Wanted::Attach(claims.user);
+    let asked = kit.identity.challenge(wanted, wallet.address, None, now_s).await.unwrap();
+    let signed = wallet.sign(&asked.message);
+    let all = kit.identity.attach_wallet(claims, &signed, &at(now_s)).await?;
+    Ok(all.len())
+}
+
+async fn a_stolen_token_attaches_no_wallet(kit: Kit) {
+    let tokens = kit.by_wallet(&Wallet::new(1)).await.unwrap();
+    let (claims, thief, late_s) = (kit.of(&tokens), Wallet::new(2), NOW_S + 301);
+    let refused = attach(&kit, &claims, &thief, late_s).await;
+    assert_eq!(refused, Err(IdentityError::NotJustNow));
+    assert_eq!(refused.unwrap_err().code(), Code::Forbidden);
+    let refreshed = kit.identity.refresh(&tokens.refresh.text(), &at(late_s)).await.unwrap();
+    let refreshed = kit.claims(&refreshed.access, late_s).unwrap();
+    let none = Claims { session: None, ..claims.clone() };
+    for (claims, now_s) in [(&refreshed, late_s), (&none, NOW_S)] {
+        let refused = attach(&kit, claims, &thief, now_s).await;
+        assert_eq!(refused, Err(IdentityError::NotJustNow), "no sign-in of just now");
+    }
+    assert_eq!(kit.identity.wallets(claims.user, NOW_S).await.unwrap().len(), 1);
+    assert_eq!(attach(&kit, &claims, &thief, NOW_S + 300).await, Ok(2));
+}
+
+async fn a_new_wallet_takes_no_older_one_away(kit: Kit) {
+    const DAY_S: u64 = 86_400;
+    let [owner, thief, newer] = [1, 2, 3].map(Wallet::new);
+    let claims = kit.of(&kit.by_wallet(&owner).await.unwrap());
+    let detach = async |wallet: &Wallet, by: &Wallet, now_s| {
+        let wanted = Wanted::Detach(claims.user, wallet.address);
+        let asked = kit.identity.challenge(wanted, by.address, None, now_s).await.unwrap();
+        let (signed, asker) = (by.sign(&asked.message), at(now_s));
+        let left = kit.identity.detach_wallet(claims.user, wallet.address, &signed, &asker);
+        Ok(left.await?.len())
+    };
+    assert_eq!(attach(&kit, &claims, &thief, NOW_S + 10).await, Ok(2));
+    assert_eq!(detach(&owner, &thief, NOW_S + 11).await, Err(IdentityError::TooNew));
+    // Nor by what the user signs in with, which would leave it alone.
+    assert_eq!(detach(&owner, &owner, NOW_S + 11).await, Err(IdentityError::TooNew));
+    assert_eq!(detach(&thief, &owner, NOW_S + 12).await, Ok(1), "the owner can");
+    // It is new each time that it comes, and goes when it wants to.
+    assert_eq!(attach(&kit, &claims, &thief, NOW_S + 20).await, Ok(2));
+    assert_eq!(attach(&kit, &claims, &newer, NOW_S + 30).await, Ok(3));
+    assert_eq!(detach(&newer, &thief, NOW_S + 31).await, Ok(2), "what is newer still");
+    let refused = detach(&owner, &thief, NOW_S + 20 + DAY_S - 1).await;
+    assert_eq!(refused, Err(IdentityError::TooNew));
+    assert_eq!(refused.unwrap_err().code(), Code::Forbidden);
+    assert_eq!(attach(&kit, &claims, &newer, NOW_S + 40).await, Ok(3));
+    assert_eq!(detach(&newer, &newer, NOW_S + 41).await, Ok(2));
+    let kept = kit.identity.detach_wallet_just_now(&claims, owner.address, NOW_S + 42).await;
+    assert_eq!(kept, Err(IdentityError::TooNew), "the token of the moment alone");
+    // Whoever has lost a wallet takes it away by the next one, a day later.
+    assert_eq!(detach(&owner, &thief, NOW_S + 20 + DAY_S).await, Ok(1));
 }
 
 async fn failures_lock_out_an_account_and_an_address(kit: Kit) {

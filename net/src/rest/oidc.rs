@@ -166,7 +166,7 @@ async fn attach(
     take(&app, &arrival, OpenVerb::SignIn)?;
     let TicketBody { ticket, verifier } = body(&app, &payload)?;
     let asker = asker(&arrival, &headers);
-    let accounts = app.identity.attach_account(claims.user, &ticket, &verifier, &asker).await?;
+    let accounts = app.identity.attach_account(&claims, &ticket, &verifier, &asker).await?;
     Ok(arrival.reply(StatusCode::OK, &accounts_body(accounts)))
 }
 

@@ -107,7 +107,7 @@ fn wallet_routes() -> Vec<Route> {
         Route::delete("/auth/wallets/{address}", detach_wallet, "Has it do so no more.")
             .unkeyed()
             .reads(&[Param { name: "address", meaning: "The wallet.", kind: Kind::Text(42) }])
-            .takes::<SignedBody>()
+            .may_take::<SignedBody>()
             .answers::<WalletsBody>(StatusCode::OK, all)
             .fails(&wrong),
     ]
@@ -260,7 +260,7 @@ async fn attach_wallet(
     take(&app, &arrival, OpenVerb::SignIn)?;
     let signed = signed(&body(&app, &payload)?)?;
     let asker = asker(&arrival, &headers);
-    let wallets = app.identity.attach_wallet(claims.user, &signed, &asker).await?;
+    let wallets = app.identity.attach_wallet(&claims, &signed, &asker).await?;
     Ok(arrival.reply(StatusCode::OK, &wallets_body(&wallets)))
 }
 
@@ -274,9 +274,14 @@ async fn detach_wallet(
 ) -> Result<Response, Failure> {
     take(&app, &arrival, OpenVerb::SignIn)?;
     let wallet = wallet.parse().map_err(|_| Code::NotFound)?;
-    let signed = signed(&body(&app, &payload)?)?;
     let asker = asker(&arrival, &headers);
-    let wallets = app.identity.detach_wallet(claims.user, wallet, &signed, &asker).await?;
+    let wallets = match payload.bytes.is_empty() {
+        true => app.identity.detach_wallet_just_now(&claims, wallet, asker.now_s).await?,
+        false => {
+            let signed = signed(&body(&app, &payload)?)?;
+            app.identity.detach_wallet(claims.user, wallet, &signed, &asker).await?
+        }
+    };
     Ok(arrival.reply(StatusCode::OK, &wallets_body(&wallets)))
 }
 

@@ -58,6 +58,8 @@ section! {
         chains: Vec<u64> = vec![1],
         /// How long what a wallet is asked can be answered, in seconds.
         challenge_lifetime_s: u64 = 300,
+        /// How long a new way in takes none away that was there before, in seconds.
+        new_way_in_s: u64 = 86_400,
         /// Failures of an account that have no consequence.
         lock_out_free: u32 = 10,
         /// Failures of an address that have no consequence.

@@ -220,6 +220,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("auth.max_sign_ins_per_user", 1, avvy_identity::MAX_SIGN_INS as i64),
     ("auth.revocation_poll_ms", 10, HOUR_MS),
     ("auth.challenge_lifetime_s", 10, 3_600),
+    ("auth.new_way_in_s", 0, 30 * DAY_S),
     ("auth.lock_out_free", 1, 1_000_000),
     ("auth.lock_out_free_per_address", 1, 1_000_000),
     ("auth.lock_out_first_ms", 1, HOUR_MS),
