@@ -6,10 +6,12 @@ and equal state hashes at the end. Exits non-zero when anything is not as it mus
 
 import argparse
 import asyncio
+import json
 import math
 import pathlib
 import sys
 import uuid
+from urllib.request import Request, urlopen
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
@@ -157,6 +159,32 @@ async def among_people(connect, mine, others):
     await mine.until(lambda: mine.people.people == before)
 
 
+def change_brane(options, change):
+    """Changes what the brane is called, over HTTP. Gives what it is then."""
+    origin = options.url.replace("ws", "http", 1).removesuffix("/ws")
+    url = f"{origin}/api/v1/brane/{options.brane}"
+    headers = {"Authorization": f"Bearer {options.token}", "Accept": "application/json"}
+    with urlopen(Request(url, headers=headers)) as answer:
+        headers |= {"If-Match": answer.headers["ETag"], "Content-Type": "application/json"}
+    body = json.dumps(change).encode()
+    with urlopen(Request(url, body, headers, method="PATCH")) as answer:
+        return json.load(answer)
+
+
+async def hear_of_changes(options, branes):
+    """Everybody in a brane is told what it is called from now on."""
+    check(all(brane.said is None for brane in branes), "nothing has changed yet")
+    for name in ("first", "second"):
+        change = {"name": name, "tags": ["scenario", name]}
+        now = await asyncio.to_thread(change_brane, options, change)
+        for brane in branes:
+            await brane.until(lambda: brane.said is not None and brane.said["name"] == name)
+            said = {key: brane.said[key] for key in change}
+            check(said == change, f"{said}, not {change}")
+            check(brane.said["visibility"] == now["visibility"], "what was left out stays")
+    check(len({brane.said["version"] for brane in branes}) == 1, "one version for all")
+
+
 async def same_part(walker, builder, where):
     """The walker's copy is the part of the builder's whole one that it is of."""
     # A view in which nothing happens hears of it within a second or so.
@@ -256,6 +284,7 @@ async def run(options):
     await all_durable(mine, await change(mine, group, blocks), 60)
     await refusals(mine, group)
     await among_people(connect, mine, others)
+    await hear_of_changes(options, (mine, others))
     await numbers(session, mine, group)
     await walks(connect, others)
     await hash_agrees(mine, "after the edits")
