@@ -147,8 +147,10 @@ impl Identity {
             let Held { user, version, is_new } = self.user_by(way, name, asker.now_s).await?;
             self.make_room(user, asker.now_s).await?;
             let id = FamilyId(uuid::Builder::from_random_bytes(random()?).into_uuid());
-            // Who signed out everywhere in this second is in again in the next.
-            let began_s = self.signed_out_s(user).clamp(asker.now_s, asker.now_s + 1);
+            // Who signed out everywhere in this second is in again in the next, also
+            // at a node that has not heard of it.
+            let ways = self.ways_of(user, asker.now_s).await?;
+            let began_s = self.ended_s(user, &ways).clamp(asker.now_s, asker.now_s + 1);
             let (family, refresh) = Family::start(user, id, random()?, began_s);
             let kept = Kept {
                 family,

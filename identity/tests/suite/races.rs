@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
     |kit| Box::pin(a_refresh_that_a_sign_out_overtakes_gives_nothing(kit)),
     |kit| Box::pin(a_sign_in_that_a_sign_out_overtakes_gives_nothing(kit)),
     |kit| Box::pin(a_sign_in_that_a_sign_out_overtakes_stays_ended(kit)),
+    |kit| Box::pin(a_node_that_has_not_heard_of_a_sign_out_signs_in_after_it(kit)),
     |kit| Box::pin(a_sign_in_that_a_detachment_overtakes_is_another_users(kit)),
     |kit| Box::pin(an_attachment_that_its_end_overtakes_comes_to_nothing(kit)),
     |kit| Box::pin(a_way_that_is_gone_goes_on_with_nothing(kit)),
@@ -149,6 +150,16 @@ async fn a_sign_in_that_a_sign_out_overtakes_stays_ended(kit: Kit) {
     kit.forget(later_s);
     let refused = node.refresh(&late.refresh.text(), &at(later_s)).await.err();
     assert_eq!(refused, Some(IdentityError::SignedOut));
+}
+
+async fn a_node_that_has_not_heard_of_a_sign_out_signs_in_after_it(kit: Kit) {
+    let claims = kit.of(&kit.dev("ada").await);
+    kit.identity.sign_out_everywhere(&claims, NOW_S).await.unwrap();
+    let known = std::mem::take(&mut *kit.revoked.0.lock().unwrap());
+    let again = kit.dev("ada").await;
+    *kit.revoked.0.lock().unwrap() = known;
+    assert!(kit.claims(&again.access, NOW_S).is_ok());
+    assert!(kit.identity.refresh(&again.refresh.text(), &at(NOW_S)).await.is_ok());
 }
 
 /// A user by one wallet, to whom another was attached.
