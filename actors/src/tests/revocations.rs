@@ -138,6 +138,24 @@ async fn what_no_place_keeps_is_in_force_here_and_not_promised() {
 }
 
 #[tokio::test]
+async fn what_is_not_remembered_for_long_enough_is_not_promised() {
+    let world = World::new(SystemConfig::default()).await;
+    let (mine, issued_s) = (world.claims.user, world.claims.issued_s + 1);
+    let before = |user, is_lasting| Revocation::Before { user, issued_s, is_lasting };
+    let place = Arc::new(Place::default());
+    let others = (0..8_000).map(|_| before(UserId::new(Uuid::new_v4()), true));
+    let others = others.map(|one| Member { name: one.name(), until_s: one.until_s() });
+    place.members.lock().unwrap().extend(others);
+    world.system.share_revocations(place).await;
+    // In force all the same.
+    assert_eq!(world.system.revoke(before(mine, true)).await, Err(Code::Unavailable));
+    let text = world.issuer.issue(&world.claims);
+    assert_eq!(world.system.verify(&text).err(), Some(Code::TokenRevoked));
+    // What sign-ins gave has ended by then.
+    assert_eq!(world.system.revoke(before(mine, false)).await, Ok(issued_s + 2 * 3_600));
+}
+
+#[tokio::test]
 async fn nobody_fills_the_memory_of_all() {
     let world = World::new(SystemConfig::default()).await;
     let user = world.claims.user;
