@@ -223,6 +223,8 @@ async fn a_new_wallet_takes_no_older_one_away(kit: Kit) {
     // It is new each time that it comes, and goes when it wants to.
     assert_eq!(attach(&kit, &claims, &thief, NOW_S + 20).await, Ok(2));
     assert_eq!(attach(&kit, &claims, &newer, NOW_S + 30).await, Ok(3));
+    // Also where others stay.
+    assert_eq!(detach(&thief, &newer, NOW_S + 31).await, Err(IdentityError::TooNew));
     assert_eq!(detach(&newer, &thief, NOW_S + 31).await, Ok(2), "what is newer still");
     let refused = detach(&owner, &thief, NOW_S + 20 + DAY_S - 1).await;
     assert_eq!(refused, Err(IdentityError::TooNew));
