@@ -136,6 +136,9 @@ impl System {
             let grace_ms = self.inner.config.restorable_ms;
             let next = change.clone().apply(&was, clock::unix_ms(), grace_ms)?;
             if next == was {
+                // It may be asked for again because it was stored too late for
+                // whoever stored it to know, and then the brane does not.
+                self.tell_changed(next.clone());
                 return Ok(next);
             }
             match self.put_record(next.clone(), was).await {
@@ -237,9 +240,7 @@ impl System {
                 Err(_) => system.inner.store.brane(brane).await,
             };
             if let Ok(record) = record {
-                // Without the directory the whole system ends.
-                let changed = DirectoryMsg::Changed(Arc::new(record));
-                let _ = system.inner.directory.send_message(changed);
+                system.tell_changed(record);
             }
             put.map_err(|error| match error {
                 StoreError::Changed { .. } => Code::Conflict.into(),
@@ -250,6 +251,13 @@ impl System {
             warn!(%error, "changing a brane's record failed");
             Err(Code::Internal.into())
         })
+    }
+
+    /// Has the brane, if it is open here, know what is stored of it.
+    fn tell_changed(&self, record: BraneRecord) {
+        // Without the directory the whole system ends.
+        let changed = DirectoryMsg::Changed(Arc::new(record));
+        let _ = self.inner.directory.send_message(changed);
     }
 
     /// Refuses one more brane to whoever has as many as one may.

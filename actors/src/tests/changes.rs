@@ -1,5 +1,7 @@
 //! Records that change while branes are open.
 
+use avvy_persistence::Life;
+
 use super::fleet::{Pair, config};
 use super::*;
 use crate::{Author, BraneChange, BranePatch};
@@ -67,4 +69,17 @@ async fn a_change_whose_outcome_is_unknown_is_seen_all_the_same() {
     world.disk.heal();
     let seen = world.system.view(world.brane, &world.claims).await.unwrap();
     assert_eq!((seen.record.name.as_str(), seen.record.version), ("Hall", 2));
+}
+
+/// A commit can be done after its call was given up.
+#[tokio::test]
+async fn what_was_stored_too_late_is_told_when_it_is_asked_for_again() {
+    let world = World::new(SystemConfig::default()).await;
+    let mut session = world.connect().await;
+    session.join(world.brane, client(), None).await;
+    let life = Life::Doomed { since_ms: 1, purge_ms: u64::MAX >> 1 };
+    let deleted = BraneRecord { life, version: 2, ..world.record(world.brane) };
+    world.store.update_brane(deleted.clone(), 1).await.unwrap();
+    assert_eq!(world.change(BraneChange::Delete).await, Ok(deleted));
+    assert_eq!(session.left().await, (Some(Code::BraneDeleted), None));
 }

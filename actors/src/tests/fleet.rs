@@ -57,7 +57,7 @@ impl Session {
     }
 
     /// The end of the channel: why, and where it goes on.
-    async fn left(&mut self) -> (Option<Code>, Option<String>) {
+    pub(super) async fn left(&mut self) -> (Option<Code>, Option<String>) {
         match self.until(|m| matches!(m, ServerMessage::Left { .. })).await {
             ServerMessage::Left { code, address, .. } => (code, address),
             other => panic!("{other:?}"),
