@@ -101,7 +101,9 @@ pub trait Store: Send + Sync + 'static {
     /// error, so a call whose outcome is unknown can be repeated as it was.
     ///
     /// What another node of a fleet holds is not changed while that node's
-    /// lease lasts: whoever has a brane open has its newest record.
+    /// lease lasts: whoever has a brane open has its newest record. A change
+    /// after that takes the brane from it, as an opening would, and nobody
+    /// holds it.
     ///
     /// # Errors
     /// `UnknownBrane`; `Changed`; `Held`; `Inactive` once its purge has begun;

@@ -40,6 +40,28 @@ async fn a_change_is_for_the_node_that_holds_the_brane() {
     timeout(PATIENCE, closed).await.unwrap();
 }
 
+/// Whoever slept over the lease does not go on with a brane that is deleted.
+#[tokio::test]
+async fn a_change_of_what_a_lapsed_node_held_reaches_those_who_are_there() {
+    let Pair { fleet, one, two, nodes } = Pair::new(config()).await;
+    let mut session = one.connect().await;
+    session.join(one.brane, client(), None).await;
+    let deleted = async {
+        loop {
+            // It may be renewed before the change.
+            fleet.lapse(nodes[0]);
+            match two.change(BraneChange::Delete).await {
+                Ok(deleted) => return deleted,
+                Err(code) => assert_eq!(code, Code::Moved),
+            }
+        }
+    };
+    let deleted = timeout(PATIENCE, deleted).await.unwrap();
+    assert!(matches!(deleted.life, Life::Doomed { .. }), "{deleted:?}");
+    session.left().await;
+    assert_eq!(session.denied(one.brane).await.code, Code::NotFound);
+}
+
 #[tokio::test]
 async fn what_changes_while_a_brane_opens_counts_when_it_is_open() {
     let world = World::new(SystemConfig::default()).await;

@@ -19,10 +19,10 @@ pub(super) fn config() -> SystemConfig {
 
 /// Two nodes; the brane is the first one's.
 pub(super) struct Pair {
-    fleet: MemoryFleet,
+    pub(super) fleet: MemoryFleet,
     pub(super) one: World,
     pub(super) two: World,
-    nodes: [NodeId; 2],
+    pub(super) nodes: [NodeId; 2],
 }
 
 impl Pair {
@@ -46,7 +46,7 @@ async fn node(fleet: &MemoryFleet, address: &str, config: SystemConfig) -> (Worl
 
 impl Session {
     /// A join that is not served.
-    async fn denied(&mut self, brane: BraneId) -> ErrorMessage {
+    pub(super) async fn denied(&mut self, brane: BraneId) -> ErrorMessage {
         let (client, known) = (client(), false);
         self.say(&ClientMessage::Join(Join { brane, client, known, resume: None, area: None }));
         match self.until(|m| matches!(m, ServerMessage::Joined(_) | ServerMessage::Error(_))).await

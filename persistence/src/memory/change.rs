@@ -2,6 +2,7 @@
 
 use avvy_model::{BraneId, Seq};
 
+use super::fleet::Member;
 use super::state::{Brane, State};
 use crate::error::StoreError;
 use crate::hold::Hold;
@@ -17,10 +18,20 @@ impl State {
         }
     }
 
-    pub(super) fn update(&mut self, record: BraneRecord, was: u64) -> Result<(), StoreError> {
+    pub(super) fn update(
+        &mut self,
+        record: BraneRecord,
+        was: u64,
+        by: Option<&Member>,
+    ) -> Result<(), StoreError> {
         let brane = self.brane_mut(record.id)?;
-        if brane.record.becomes(&record, was)? {
-            brane.record = record;
+        if !brane.record.becomes(&record, was)? {
+            return Ok(());
+        }
+        brane.record = record;
+        if brane.hold.in_the_way_of(by.map(Member::id)).is_some() {
+            // Its lease is over, and it has to hear of this.
+            (brane.epoch, brane.hold) = (brane.epoch.next(), Hold::default());
         }
         Ok(())
     }

@@ -30,6 +30,12 @@ pub(super) struct Member {
     lease_ms: u64,
 }
 
+impl Member {
+    pub(super) const fn id(&self) -> NodeId {
+        self.node.id
+    }
+}
+
 /// The nodes that are known, and the time.
 #[derive(Default)]
 pub(super) struct Nodes {
@@ -121,7 +127,7 @@ impl State {
     /// Takes a brane for a store that opens it.
     pub(super) fn take(&mut self, id: BraneId, to: Option<&Member>) -> Result<(), StoreError> {
         self.expect_free(id, to)?;
-        self.brane_mut(id)?.hold.take(to.map(|member| member.node.id));
+        self.brane_mut(id)?.hold.take(to.map(Member::id));
         Ok(())
     }
 

@@ -211,7 +211,7 @@ impl Store for MemoryStore {
         self.run(Operation::ChangeBrane, |state, _| {
             record.check()?;
             state.expect_free(record.id, self.member.as_ref())?;
-            state.update(record, was_version)
+            state.update(record, was_version, self.member.as_ref())
         })
     }
 

@@ -57,15 +57,28 @@ impl Work for Update {
         if !there.becomes(&self.record, self.was)? {
             return Ok(());
         }
-        if let Some(holder) = hold.in_the_way_of(self.node) {
-            fleet::outlive(link, session, holder).await?;
-        }
-        let change = record_change(&self.record, Document::new());
-        match link.update(session, BRANES, vec![(head.filter(brane), change)]).await? {
+        let changes = match hold.in_the_way_of(self.node) {
+            None => vec![(head.filter(brane), record_change(&self.record, Document::new()))],
+            Some(holder) => {
+                fleet::outlive(link, session, holder).await?;
+                // Its holder has to hear of this.
+                let next = Head { epoch: head.epoch.next(), ..head };
+                freed(&self.record, &head, &next)
+            }
+        };
+        match link.update(session, BRANES, changes).await? {
             true => Ok(()),
             false => Err(Failure::Again),
         }
     }
+}
+
+/// The statements that change a brane's record and head, and have nobody hold it.
+fn freed(record: &BraneRecord, old: &Head, new: &Head) -> Vec<(Document, Document)> {
+    let brane = record.id;
+    let changed = (old.filter(brane), record_change(record, new.document(brane)));
+    let free = (new.filter(brane), hold_change(&Hold::default(), Document::new()));
+    vec![changed, free]
 }
 
 /// Purges a brane.
@@ -136,9 +149,7 @@ impl Work for Begin {
         let (all, doomed) = (doc! {"brane": &owner}, doc! {"$set": {"state": "doomed"}});
         link.collection(SNAPSHOTS).update_many(all, doomed).session(&mut *session).await?;
         let new = Head { epoch: old.epoch.next(), ..Head::default() };
-        let begun = (old.filter(brane), record_change(&record, new.document(brane)));
-        let free = (new.filter(brane), hold_change(&Hold::default(), Document::new()));
-        match link.update(session, BRANES, vec![begun, free]).await? {
+        match link.update(session, BRANES, freed(&record, &old, &new)).await? {
             true => Ok(Some(new)),
             false => Err(Failure::Again),
         }

@@ -111,6 +111,8 @@ pub enum Bug {
     RefusesToPurgeAgain,
     /// Changes what another node holds.
     ChangesWhatOthersHold,
+    /// Leaves what it changes with the node that held it, and was away.
+    ChangesBehindTheLapsed,
     /// Purges what a node holds.
     PurgesTheHeld,
     /// Opens what another node holds.
@@ -171,10 +173,11 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug of a fleet, and those of a store that matter most there.
-    pub const FLEET: [Self; 32] = [
+    pub const FLEET: [Self; 33] = [
         Self::AcceptsOldEpochs,
         Self::FailsAGroupForAStaleChunk,
         Self::ChangesWhatOthersHold,
+        Self::ChangesBehindTheLapsed,
         Self::PurgesTheHeld,
         Self::TakesFromTheLiving,
         Self::NeverTakes,

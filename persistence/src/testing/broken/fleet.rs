@@ -8,6 +8,7 @@ use super::{Broken, Bug, State};
 use crate::error::StoreError;
 use crate::fleet::{Fleet, Holder, Holding, Node, NodeStatus, Renewed, Wish, no_member};
 use crate::memory::MemoryFleet;
+use crate::record::BraneRecord;
 use crate::report::{CompactPolicy, Compaction};
 use crate::store::{BoxFuture, Store};
 use crate::testing::fixture::{Failure, Verdict};
@@ -88,6 +89,22 @@ impl Broken {
             ways.all.lapse(holder.node.id);
         }
         Ok(())
+    }
+
+    /// Changes a record as if the holder, whose lease is over, did; whether
+    /// there is such a one.
+    pub(super) async fn changes_as_the_lapsed(
+        &self,
+        record: &BraneRecord,
+        was: u64,
+    ) -> Result<bool, StoreError> {
+        let Some(ways) = &self.ways else { return Ok(false) };
+        let holder = ways.member.holder(record.id).await?;
+        let Some(lapsed) = holder.filter(|holder| holder.remaining_ms == 0) else {
+            return Ok(false);
+        };
+        ways.all.store(lapsed.node).update_brane(record.clone(), was).await?;
+        Ok(true)
     }
 
     /// Deletes what is each node's to delete.

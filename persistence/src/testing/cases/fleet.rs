@@ -59,6 +59,7 @@ pub const FLEET_CASES: &[FleetCase] = list![
     lists_nodes,
     shares_out_what_is_compacted,
     changes_nothing_that_another_holds,
+    takes_from_the_lapsed_what_it_changes,
     purges_nothing_that_is_held,
     knows_no_brane_that_is_not_there,
 ];
@@ -113,6 +114,29 @@ async fn changes_nothing_that_another_holds(fixture: &mut dyn FleetFixture) -> V
     ensure_eq!(other.store.brane(brane(1)).await?, renamed, "the record as its holder changed it");
     one.fleet.release(brane(1), held[0].epoch).await?;
     other.store.update_brane(BraneRecord { version: 3, ..renamed }, 2).await?;
+    Ok(())
+}
+
+/// Whoever comes back after its lease would go on with what was before.
+async fn takes_from_the_lapsed_what_it_changes(fixture: &mut dyn FleetFixture) -> Verdict {
+    let (one, other) = two(fixture).await?;
+    let held = hold(&one, 2).await?;
+    fill(&one.store, 1, held[0].epoch, 0..3).await?;
+    fixture.lapse(one.node.id).await?;
+    for _ in 0..2 {
+        other.store.update_brane(deleted(1), 1).await?;
+        ensure_eq!(holder(&other, 1).await?, None, "the holder of what was changed");
+    }
+    ensure_eq!(one.fleet.renew(held.clone()).await?, lost(&[1], true), "the renewal after it");
+    let answer = one.store.append(vec![chunk(1, held[0].epoch, 3, 4)]).await?;
+    let is_stale = matches!(answer[0], Err(AppendRefusal::StaleEpoch { .. }));
+    ensure!(is_stale, "a chunk of whoever held it: {answer:?}");
+    fill(&one.store, 2, held[1].epoch, 0..1).await?;
+    let restored = BraneRecord { version: 3, ..record(1) };
+    one.store.update_brane(restored.clone(), 2).await?;
+    let opened = other.store.open(brane(1)).await?;
+    ensure_eq!((opened.record, opened.head.0), (restored, 3), "what is opened");
+    ensure_eq!(opened.lineage.len(), 2, "its openings");
     Ok(())
 }
 
