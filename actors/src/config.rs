@@ -42,7 +42,9 @@ pub struct SystemConfig {
     /// the one that nobody has used for the longest; without such a one it is
     /// answered `unavailable`.
     pub max_open_branes: usize,
-    /// Branes that one user may own; one more is answered `too_many_branes`.
+    /// Branes that one user may own; one more is answered `too_many_branes`. So
+    /// is a new one when with those that are deleted and not purged yet there
+    /// are twice as many.
     pub max_branes_per_user: usize,
     /// How long a deleted brane can be restored before it is purged, in
     /// milliseconds.

@@ -53,6 +53,7 @@ use crate::session_actor::{SessionActor, SessionArguments, SessionContext};
 use crate::status::{OpenBrane, SystemStatus};
 use crate::wire::Wire;
 
+use change::Room;
 pub use change::{Author, BraneChange, BranePatch};
 pub use duplicate::Duplicate;
 pub use portals::{Located, Way};
@@ -257,7 +258,7 @@ impl System {
     pub async fn create_brane(&self, record: BraneRecord) -> Result<(), Code> {
         // One at a time, or two could both be the last one.
         let _creating = self.inner.creating.lock().await;
-        self.expect_room(record.owner).await?;
+        self.expect_room(record.owner, Room::New).await?;
         self.inner.store.create_brane(record).await.map_err(store_code)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use avvy_auth::Claims;
 use avvy_model::label::{are_tags, is_description, is_name};
 use avvy_model::{BraneId, Code, Role, UserId, Verb, Visibility};
-use avvy_persistence::{BraneFilter, BraneKind, BraneRecord, Life, Store, StoreError};
+use avvy_persistence::{BraneFilter, BraneKind, BraneRecord, Life, MAX_PAGE, Store, StoreError};
 use tracing::warn;
 
 use super::{System, principal, store_code};
@@ -229,7 +229,7 @@ impl System {
             let counts = next.life.is_kept() && !was.life.is_kept();
             let creating = if counts { Some(system.inner.creating.lock().await) } else { None };
             if counts {
-                system.expect_room(next.owner).await?;
+                system.expect_room(next.owner, Room::Kept).await?;
             }
             let brane = next.id;
             let put = system.inner.store.update_brane(next.clone(), was.version).await;
@@ -261,9 +261,11 @@ impl System {
     }
 
     /// Refuses one more brane to whoever has as many as one may.
-    pub(super) async fn expect_room(&self, owner: UserId) -> Result<(), Code> {
+    pub(super) async fn expect_room(&self, owner: UserId, room: Room) -> Result<(), Code> {
         let (store, max) = (self.inner.store.as_ref(), self.inner.config.max_branes_per_user);
-        if owned_branes(store, owner, max).await.map_err(store_code)? >= max {
+        let owned = owned_branes(store, owner, max).await.map_err(store_code)?;
+        let is_full = owned.kept >= max || room == Room::New && owned.all >= 2 * max;
+        if is_full {
             self.inner.metrics.limits.count(Limit::BranesOfUser);
             return Err(Code::TooManyBranes);
         }
@@ -276,21 +278,40 @@ fn is_owner(record: &BraneRecord, claims: &Claims) -> bool {
     record.owner == claims.user && claims.role == Role::Owner
 }
 
-/// How many branes a user owns; `enough` is as good as more.
+/// For what a brane takes room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// One that is there is kept from now on.
+    Kept,
+    /// A new one. Of those that are deleted and not purged yet as many may be
+    /// there as of those that are kept: making and deleting them has an end.
+    New,
+}
+
+/// How many branes a user owns.
+#[derive(Default)]
+struct Owned {
+    /// Those that count.
+    kept: usize,
+    /// All that are not purged.
+    all: usize,
+}
+
+/// Counts a user's branes; so many that are kept are as good as more.
 async fn owned_branes(
     store: &dyn Store,
     owner: UserId,
     enough: usize,
-) -> Result<usize, StoreError> {
-    let (mut count, mut after) = (0, None);
-    while count < enough {
-        let left = u32::try_from(enough - count).unwrap_or(u32::MAX);
-        let page = store.branes(BraneFilter::OwnedBy(owner), after, left).await?;
-        count += page.branes.iter().filter(|record| record.life.is_kept()).count();
+) -> Result<Owned, StoreError> {
+    let (mut owned, mut after) = (Owned::default(), None);
+    while owned.kept < enough {
+        let page = store.branes(BraneFilter::OwnedBy(owner), after, MAX_PAGE).await?;
+        owned.all += page.branes.len();
+        owned.kept += page.branes.iter().filter(|record| record.life.is_kept()).count();
         after = page.next;
         if after.is_none() {
             break;
         }
     }
-    Ok(count)
+    Ok(owned)
 }

@@ -18,6 +18,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use super::change::Room;
 use super::{System, View, principal, store_code};
 use crate::Denied;
 use crate::clock;
@@ -110,7 +111,7 @@ impl System {
     /// Makes it a brane like others, if its owner may have one more.
     async fn activate(&self, record: &BraneRecord) -> Result<(), Code> {
         let _creating = self.inner.creating.lock().await;
-        self.expect_room(record.owner).await?;
+        self.expect_room(record.owner, Room::Kept).await?;
         self.inner.store.update_brane(record.clone(), 1).await.map_err(store_code)
     }
 }

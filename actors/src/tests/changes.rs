@@ -105,3 +105,45 @@ async fn what_was_stored_too_late_is_told_when_it_is_asked_for_again() {
     assert_eq!(world.change(BraneChange::Delete).await, Ok(deleted));
     assert_eq!(session.left().await, (Some(Code::BraneDeleted), None));
 }
+
+/// Making and deleting branes has an end, and what is deleted can be restored.
+#[tokio::test]
+async fn of_deleted_branes_nobody_has_more_than_of_others() {
+    let config = SystemConfig { max_branes_per_user: 3, ..SystemConfig::default() };
+    let world = World::new(config).await;
+    let delete = async |brane| {
+        let author = Author::User(&world.claims);
+        world.system.change_brane(brane, author, BraneChange::Delete, |_| true).await.unwrap();
+    };
+    delete(world.brane).await;
+    for _ in 1..6 {
+        let brane = BraneId::new(Uuid::new_v4());
+        world.create_brane(brane).await;
+        delete(brane).await;
+    }
+    let another = world.record(BraneId::new(Uuid::new_v4()));
+    assert_eq!(world.system.create_brane(another.clone()).await, Err(Code::TooManyBranes));
+    assert_eq!(world.change(BraneChange::Restore).await.unwrap().life, Life::Active);
+    world.change(BraneChange::Delete).await.unwrap();
+    world.store.purge_brane(world.brane, u64::MAX >> 1).await.unwrap();
+    assert_eq!(world.system.create_brane(another).await, Ok(()));
+}
+
+/// Whoever has deleted much reads it in few pages, while others wait for that.
+#[tokio::test]
+async fn what_was_deleted_is_counted_by_the_page() {
+    let world = World::new(SystemConfig { max_branes_per_user: 300, ..SystemConfig::default() });
+    let world = world.await;
+    let kept = world.record(world.brane);
+    for nth in 0..500 {
+        let (id, created_ms) = (BraneId::new(Uuid::new_v4()), 2 + nth);
+        let life = Life::Doomed { since_ms: 1, purge_ms: u64::MAX >> 1 };
+        let life = if nth < 298 { Life::Active } else { life };
+        let record = BraneRecord { id, created_ms, life, ..kept.clone() };
+        world.store.create_brane(record).await.unwrap();
+    }
+    let (before, _) = world.disk.counts();
+    world.create_brane(BraneId::new(Uuid::new_v4())).await;
+    let asked = world.disk.counts().0 - before;
+    assert!(asked < 10, "the store was asked {asked} times");
+}
