@@ -4,6 +4,7 @@
 
 mod big;
 mod changes;
+mod copies;
 mod ends;
 mod entry;
 mod fleet;

@@ -4,7 +4,7 @@
 //! ([`Copying`]). While that is written the copy is doomed, with a time by
 //! which it is purged, and nobody can open it; at the end one change of its
 //! record makes it a brane like others. So a crash in between leaves nothing
-//! but what is purged anyway.
+//! but what is purged anyway; what fails is purged at once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use avvy_auth::Claims;
 use avvy_brane::{CopyOf, Copying, journal};
 use avvy_model::{BraneId, ClientId, Code, Epoch, Renaming, Seq, TraceId, Verb};
-use avvy_persistence::{BraneRecord, ChunkWrite, Life, Store};
+use avvy_persistence::{BraneRecord, ChunkWrite, Life, Store, StoreError};
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
@@ -92,12 +92,27 @@ impl System {
         let life = Life::Doomed { since_ms: now_ms, purge_ms };
         let record = BraneRecord { grid: copying.grid(), version: 2, ..record };
         self.create_brane(BraneRecord { life, version: 1, ..record.clone() }).await?;
+        let made = self.fill(&record, copying).await;
+        if made.is_err() {
+            // Nobody else has it, so nothing has to wait until it is due.
+            match inner.store.purge_brane(brane, purge_ms).await {
+                // Or it is made all the same, and the answer was lost.
+                Ok(()) | Err(StoreError::NotDue(_)) => {}
+                Err(error) => warn!(%brane, %error, "what was written of a copy is left for now"),
+            }
+        }
+        made.map(|()| record)
+    }
+
+    /// Writes all that is to be in a copy, and makes it a brane like others.
+    async fn fill(&self, record: &BraneRecord, copying: Copying) -> Result<(), Code> {
+        let (Self { inner }, brane) = (self, record.id);
         let epoch = inner.store.open_to_copy(brane).await.map_err(store_code)?.epoch;
         let pace = Pace::new(inner.config.snapshot_share_percent);
         let patience = Duration::from_millis(inner.config.duplicate_timeout_ms);
         let written = write(inner.store.as_ref(), brane, epoch, copying, &pace);
         let made = match timeout(patience, written).await {
-            Ok(Ok(())) => self.activate(&record).await,
+            Ok(Ok(())) => self.activate(record).await,
             Ok(Err(code)) => Err(code),
             Err(_) => Err(Code::Timeout),
         };
@@ -105,7 +120,7 @@ impl System {
             // Whoever is asked for it first has it.
             link.release(brane, epoch).await;
         }
-        made.map(|()| record)
+        made
     }
 
     /// Makes it a brane like others, if its owner may have one more.
