@@ -127,6 +127,15 @@ pub trait Store: Send + Sync + 'static {
     /// entry is.
     fn purge_brane(&self, brane: BraneId, now_ms: u64) -> BoxFuture<'_, Result<(), StoreError>>;
 
+    /// The first step of [`Store::purge_brane`] alone, after which the brane is
+    /// listed as due until it is purged: for whoever has to delete what belongs
+    /// to it elsewhere, and may be cut off over it. What is begun or purged
+    /// already is no error.
+    ///
+    /// # Errors
+    /// As [`Store::purge_brane`].
+    fn begin_purge(&self, brane: BraneId, now_ms: u64) -> BoxFuture<'_, Result<(), StoreError>>;
+
     /// A brane's record.
     ///
     /// # Errors

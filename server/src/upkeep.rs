@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use avvy_actors::System;
 use avvy_catalog::Catalog;
-use avvy_model::UserId;
+use avvy_model::{BraneId, UserId};
 use avvy_persistence::records::Records;
 use avvy_persistence::{BraneFilter, CompactPolicy, Store, StoreError};
 use tokio::time::MissedTickBehavior;
@@ -94,28 +94,49 @@ async fn end_transfers(kept: &Kept) {
 /// Purges deleted branes whose time has come, so many at a time. What one node
 /// is at another one goes on with, so it does not matter which of them does it.
 async fn purge(store: &dyn Store, catalog: &Catalog) {
-    let page = match store.branes(BraneFilter::Due(clock::unix_ms()), None, BRANES).await {
-        Ok(page) => page,
-        Err(error) => return warn!(%error, "branes that are due could not be listed"),
-    };
-    for brane in page.branes.iter().map(|record| record.id) {
-        match store.purge_brane(brane, clock::unix_ms()).await {
-            Ok(()) => info!(%brane, "purged a deleted brane"),
-            // It is still closing, or restored meanwhile.
-            Err(StoreError::Held { .. } | StoreError::NotDue(_)) => continue,
-            Err(error) => {
-                warn!(%brane, %error, "a deleted brane could not be purged");
-                continue;
+    let (mut purged, mut after) = (0, None);
+    while purged < BRANES {
+        let page = store.branes(BraneFilter::Due(clock::unix_ms()), after, BRANES).await;
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => return warn!(%error, "branes that are due could not be listed"),
+        };
+        for brane in page.branes.iter().map(|record| record.id) {
+            match purge_one(store, catalog, brane).await {
+                Ok(true) => {
+                    info!(%brane, "purged a deleted brane");
+                    purged += 1;
+                }
+                // It is still closing, or restored meanwhile.
+                Ok(false) | Err(StoreError::Held { .. } | StoreError::NotDue(_)) => {}
+                Err(error) => warn!(%brane, %error, "a deleted brane could not be purged"),
             }
         }
-        let Ok(record) = store.brane(brane).await else { continue };
-        if let Err(refused) = catalog.list_brane((&record).into(), clock::unix_s()).await {
-            warn!(%brane, code = %refused.code, "searches still know a purged brane");
-        }
-        if let Err(refused) = catalog.forget_rulings(brane, clock::unix_s()).await {
-            warn!(%brane, code = %refused.code, "rulings of a purged brane are still kept");
+        after = page.next;
+        if after.is_none() {
+            return;
         }
     }
+}
+
+/// What is kept of a brane elsewhere goes while it is due still, so that whoever
+/// is cut off over it comes back to it; false if it has to be come back to.
+async fn purge_one(
+    store: &dyn Store,
+    catalog: &Catalog,
+    brane: BraneId,
+) -> Result<bool, StoreError> {
+    store.begin_purge(brane, clock::unix_ms()).await?;
+    let record = store.brane(brane).await?;
+    let forgotten = async {
+        catalog.list_brane((&record).into(), clock::unix_s()).await?;
+        catalog.forget_rulings(brane, clock::unix_s()).await
+    };
+    if let Err(refused) = forgotten.await {
+        warn!(%brane, code = %refused.code, "what is kept of a deleted brane is still there");
+        return Ok(false);
+    }
+    store.purge_brane(brane, clock::unix_ms()).await.map(|()| true)
 }
 
 /// Removes the records that have expired, batch by batch.
@@ -165,13 +186,14 @@ async fn compact(store: &dyn Store, upkeep: &Upkeep) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use avvy_actors::{Chronicle, RulingRecord, Rulings};
     use avvy_catalog::{CatalogLimits, Question};
-    use avvy_model::{BraneId, Visibility};
-    use avvy_persistence::memory::MemoryStore;
+    use avvy_model::{BraneId, NodeId, Role, Ruled, Seq, Standing, Visibility};
+    use avvy_persistence::memory::{Fault, MemoryDisk, MemoryFleet, MemoryStore, Operation};
     use avvy_persistence::records::{
         Collection, Commit, CommitId, Draft, Fields, RecordKey, RecordWrite,
     };
-    use avvy_persistence::{BraneKind, BraneRecord, Life};
+    use avvy_persistence::{BraneKind, BraneRecord, Fleet, Life, Node};
 
     use super::*;
 
@@ -216,6 +238,67 @@ mod tests {
         let found = catalog.search(&Question::default(), None, 9, clock::unix_s()).await.unwrap();
         let names = found.found.into_iter().map(|found| found.label.name);
         assert_eq!(names.collect::<Vec<_>>(), ["Hall 2"], "of what is purged nothing is found");
+    }
+
+    /// Whoever dies between the steps of a purge leaves nothing for good.
+    #[tokio::test]
+    async fn what_a_purged_brane_has_elsewhere_goes_first() {
+        let store = Arc::new(MemoryStore::new());
+        let catalog = Catalog::new(store.clone(), CatalogLimits::default());
+        let [owner, guest] = [8, 9].map(|nth| UserId::new(Uuid::from_u128(nth)));
+        let id = BraneId::new(Uuid::from_u128(1));
+        let life = Life::Doomed { since_ms: 0, purge_ms: 1 };
+        let record = BraneRecord { life, ..BraneRecord::new(id, owner, 0) };
+        store.create_brane(record.clone()).await.unwrap();
+        let after = Standing { role: Some(Role::Editor.into()), ..Standing::default() };
+        let ruled = Ruled::Standing { user: guest, before: Standing::default(), after };
+        let now_ms = clock::unix_ms();
+        let made = vec![RulingRecord { seq: Seq(1), at_ms: now_ms, by: owner, ruled }];
+        catalog.keep(Rulings { record: Arc::new(record), made }).await.unwrap();
+        let places = async || catalog.memberships(guest, None, 9, now_ms).await.unwrap().len();
+        assert_eq!(places().await, 1);
+        store.disk().plan(|operation, _| match operation {
+            Operation::WriteRecords => Fault::FailBefore,
+            _ => Fault::None,
+        });
+        purge(store.as_ref(), &catalog).await;
+        store.disk().heal();
+        assert_eq!(places().await, 1);
+        purge(store.as_ref(), &catalog).await;
+        assert_eq!(places().await, 0);
+        assert!(matches!(store.brane(id).await.unwrap().life, Life::Purged { .. }));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_purged_is_in_nobodys_way() {
+        let fleet = MemoryFleet::new(MemoryDisk::new(), 1_000);
+        let node = |nth: u128, address: &str| {
+            let id = NodeId::new(Uuid::from_u128(nth));
+            Arc::new(fleet.store(Node { id, address: address.to_owned() }))
+        };
+        let (holder, other) = (node(1, "http://one"), node(2, "http://two"));
+        holder.enter().await.unwrap();
+        let catalog = Catalog::new(other.clone(), CatalogLimits::default());
+        let owner = UserId::new(Uuid::from_u128(9));
+        let ids = (1..=u128::from(BRANES) + 1).map(|nth| BraneId::new(Uuid::from_u128(nth)));
+        let ids: Vec<_> = ids.collect();
+        for (created_ms, id) in (0..).zip(&ids) {
+            let record = BraneRecord::new(*id, owner, created_ms);
+            other.create_brane(record.clone()).await.unwrap();
+            // All but the youngest are open elsewhere.
+            if created_ms < u64::from(BRANES) {
+                holder.open(*id).await.unwrap();
+            }
+            let life = Life::Doomed { since_ms: 0, purge_ms: 1 };
+            holder.update_brane(BraneRecord { life, version: 2, ..record }, 1).await.unwrap();
+        }
+        purge(other.as_ref(), &catalog).await;
+        let is_purged = async |id| {
+            let life = other.brane(id).await.unwrap().life;
+            matches!(life, Life::Purged { .. })
+        };
+        assert!(!is_purged(ids[0]).await);
+        assert!(is_purged(ids[ids.len() - 1]).await);
     }
 
     #[tokio::test]

@@ -63,6 +63,15 @@ impl Store for CachedStore {
         })
     }
 
+    fn begin_purge(&self, brane: BraneId, now_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let write = self.records.write(brane);
+            let outcome = self.store.begin_purge(brane, now_ms).await;
+            write.end().await;
+            outcome
+        })
+    }
+
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
         Box::pin(async move {
             let store = Arc::clone(&self.store);

@@ -36,17 +36,13 @@ impl State {
         Ok(())
     }
 
-    /// Purges a brane at once: nothing comes in between here.
-    pub(super) fn purge(&mut self, id: BraneId, now_ms: u64) -> Result<(), StoreError> {
+    /// Begins a purge, and deletes all: nothing comes in between here.
+    pub(super) fn begin_purge(&mut self, id: BraneId, now_ms: u64) -> Result<(), StoreError> {
         let brane = self.brane_mut(id)?;
-        let purging = match brane.record.purge(now_ms)? {
-            Purge::Begins(record) => record,
-            Purge::GoesOn => brane.record.clone(),
-            Purge::Done => return Ok(()),
-        };
+        let Purge::Begins(record) = brane.record.purge(now_ms)? else { return Ok(()) };
         let epoch = brane.epoch.next();
         let empty = Brane {
-            record: purging.tombstone().unwrap_or(purging),
+            record,
             epoch,
             head: Seq(0),
             lineage: Vec::new(),
@@ -58,6 +54,16 @@ impl State {
             hold: Hold::default(),
         };
         *brane = empty;
+        Ok(())
+    }
+
+    /// Purges a brane.
+    pub(super) fn purge(&mut self, id: BraneId, now_ms: u64) -> Result<(), StoreError> {
+        self.begin_purge(id, now_ms)?;
+        let brane = self.brane_mut(id)?;
+        if let Some(tombstone) = brane.record.tombstone() {
+            brane.record = tombstone;
+        }
         Ok(())
     }
 }

@@ -5,7 +5,7 @@
 pub enum Operation {
     /// `create_brane`.
     CreateBrane,
-    /// `update_brane`, `purge_brane`.
+    /// `update_brane`, `begin_purge`, `purge_brane`.
     ChangeBrane,
     /// `brane`, `branes`, `meta`.
     ReadRecord,

@@ -222,6 +222,13 @@ impl Store for MemoryStore {
         })
     }
 
+    fn begin_purge(&self, brane: BraneId, now_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.run(Operation::ChangeBrane, |state, _| {
+            state.expect_free(brane, None)?;
+            state.begin_purge(brane, now_ms)
+        })
+    }
+
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
         self.run(Operation::ReadRecord, |state, _| {
             state.brane(brane).map(|brane| brane.record.clone())

@@ -81,9 +81,19 @@ fn freed(record: &BraneRecord, old: &Head, new: &Head) -> Vec<(Document, Documen
     vec![changed, free]
 }
 
+/// Begins a purge or goes on with it: the head from then on, `None` if it is
+/// done.
+pub(super) async fn begin_purge(
+    link: &Link,
+    brane: BraneId,
+    now_ms: u64,
+) -> Result<Option<Head>, StoreError> {
+    link.transact(&Begin { brane, now_ms }).await
+}
+
 /// Purges a brane.
 pub(super) async fn purge(link: &Link, brane: BraneId, now_ms: u64) -> Result<(), StoreError> {
-    let Some(head) = link.transact(&Begin { brane, now_ms }).await? else { return Ok(()) };
+    let Some(head) = begin_purge(link, brane, now_ms).await? else { return Ok(()) };
     sweep(link, brane, head.epoch).await?;
     let owner = brane.to_string();
     for (collection, filter, limit) in [
@@ -118,8 +128,7 @@ async fn delete_bite(
     .await
 }
 
-/// Begins a purge; the answer is the head from then on, `None` if there is
-/// nothing to do.
+/// The first step of a purge.
 struct Begin {
     brane: BraneId,
     now_ms: u64,

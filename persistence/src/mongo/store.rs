@@ -75,6 +75,10 @@ impl Store for MongoStore {
         Box::pin(change::purge(&self.link, brane, now_ms))
     }
 
+    fn begin_purge(&self, brane: BraneId, now_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move { change::begin_purge(&self.link, brane, now_ms).await.map(drop) })
+    }
+
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
         Box::pin(reader::brane(&self.link, brane))
     }

@@ -32,10 +32,19 @@ impl SqliteStore {
         self.journal.call(Lane::Urgent, bytes, update).await
     }
 
+    /// Begins a purge or goes on with it; false if it is done.
+    pub(super) async fn start_purge(
+        &self,
+        brane: BraneId,
+        now_ms: u64,
+    ) -> Result<bool, StoreError> {
+        let begin = move |journal: &mut Journal| journal.begin_purge(brane, now_ms);
+        self.journal.call(Lane::Urgent, 0, begin).await
+    }
+
     /// Purges a brane.
     pub(super) async fn purge(&self, brane: BraneId, now_ms: u64) -> Result<(), StoreError> {
-        let begin = move |journal: &mut Journal| journal.begin_purge(brane, now_ms);
-        if !self.journal.call(Lane::Urgent, 0, begin).await? {
+        if !self.start_purge(brane, now_ms).await? {
             return Ok(());
         }
         let forget = move |parts: &mut Parts| parts.forget_all(brane);

@@ -89,6 +89,10 @@ impl Store for SqliteReader {
         refuse()
     }
 
+    fn begin_purge(&self, _: BraneId, _: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        refuse()
+    }
+
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
         Box::pin(self.readers.call(Lane::Urgent, move |reader| reader.brane(brane)))
     }

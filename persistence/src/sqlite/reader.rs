@@ -115,9 +115,12 @@ impl Reader {
             let outline = outline(db, brane)?;
             let (head, covered) = (outline.head.seq, outline.covered());
             let mut chain = Chain::new(brane, after, head, covered, max_bytes);
-            each_chunk(db, brane, outline.no, after, |to, chunk| {
-                chain.take(to, chunk.map_err(|(_, why)| why))
-            })?;
+            // Of what is being purged some are left, behind its head.
+            if after < head {
+                each_chunk(db, brane, outline.no, after, |to, chunk| {
+                    chain.take(to, chunk.map_err(|(_, why)| why))
+                })?;
+            }
             chain.finish()
         })
     }

@@ -80,6 +80,10 @@ impl Store for SqliteStore {
         Box::pin(self.purge(brane, now_ms))
     }
 
+    fn begin_purge(&self, brane: BraneId, now_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move { self.start_purge(brane, now_ms).await.map(drop) })
+    }
+
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
         Box::pin(self.readers.call(Lane::Urgent, move |reader| reader.brane(brane)))
     }

@@ -126,6 +126,10 @@ impl Store for Failing {
         Box::pin(self.insist(move || self.inner.purge_brane(brane, now_ms)))
     }
 
+    fn begin_purge(&self, brane: BraneId, now_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.insist(move || self.inner.begin_purge(brane, now_ms)))
+    }
+
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
         self.inner.brane(brane)
     }

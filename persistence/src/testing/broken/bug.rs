@@ -105,6 +105,10 @@ pub enum Bug {
     PurgesTheActive,
     /// Says that a brane was purged.
     PurgesNothing,
+    /// Says that a purge has begun.
+    BeginsNoPurge,
+    /// Sets the tombstone when a purge is to begin.
+    PurgesAsItBegins,
     /// Gives the id of a purged brane out again.
     ForgetsThePurged,
     /// Refuses to purge what is purged.
@@ -210,7 +214,7 @@ impl Bug {
     ];
 
     /// Every bug of a store.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 55] = [
         Self::AcknowledgesWithoutStoring,
         Self::LosesTheLastChunkInACrash,
         Self::DropsTheEndOfAGroup,
@@ -262,6 +266,8 @@ impl Bug {
         Self::PurgesEarly,
         Self::PurgesTheActive,
         Self::PurgesNothing,
+        Self::BeginsNoPurge,
+        Self::PurgesAsItBegins,
         Self::ForgetsThePurged,
         Self::RefusesToPurgeAgain,
     ];

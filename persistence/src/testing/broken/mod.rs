@@ -166,6 +166,14 @@ impl Store for Broken {
         Box::pin(self.purge_wrongly(brane, now_ms))
     }
 
+    fn begin_purge(&self, brane: BraneId, now_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        match self.bug {
+            Bug::BeginsNoPurge => Box::pin(std::future::ready(Ok(()))),
+            Bug::PurgesAsItBegins => Box::pin(self.purge_wrongly(brane, now_ms)),
+            _ => self.inner.begin_purge(brane, now_ms),
+        }
+    }
+
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
         self.inner.brane(brane)
     }

@@ -30,6 +30,7 @@ pub(super) const CASES: &[Case] = list![
     lists_by_what_has_become_of_it,
     pages_through_what_is_due,
     purges_what_is_due,
+    begins_a_purge_and_goes_on_with_it,
     leaves_a_tombstone_for_ever,
     purges_nobody_else,
     fences_whoever_writes_to_what_is_purged,
@@ -303,6 +304,35 @@ async fn expect_purged(store: &Arc<dyn Store>, nth: u8) -> Verdict {
     ensure_eq!((damage_count, torn), (0, None), "what is damaged");
     let report = store.verify_store().await?;
     ensure!(report.damages.is_empty(), "the store is damaged: {:?}", report.damages);
+    Ok(())
+}
+
+async fn begins_a_purge_and_goes_on_with_it(fixture: &mut dyn Fixture) -> Verdict {
+    let store = fixture.store();
+    furnished(&store, 1).await?;
+    let early = store.begin_purge(brane(1), 19).await;
+    ensure_eq!(early, Err(StoreError::NotDue(brane(1))), "a purge that is not due");
+    let life = Life::Purging { since_ms: 20 };
+    let begun = BraneRecord { name: String::new(), life, version: 3, ..record(1) };
+    for now_ms in [20, 30] {
+        let store = fixture.store();
+        store.begin_purge(brane(1), now_ms).await?;
+        ensure_eq!(store.brane(brane(1)).await?, begun, "the record of what is being purged");
+        ensure_eq!(listed(&store, BraneFilter::Due(0)).await?, [brane(1)], "what is due");
+        ensure_eq!(listed(&store, BraneFilter::OwnedBy(user(1))).await?, [], "what is owned");
+        ensure_eq!(read_all(&store, 1, 0).await?, [], "its journal");
+        let inactive = StoreError::Inactive { brane: brane(1), life };
+        ensure_eq!(store.open(brane(1)).await, Err(inactive.clone()), "an opening");
+        let restored = BraneRecord { version: 4, ..record(1) };
+        ensure_eq!(store.update_brane(restored, 3).await, Err(inactive), "a change");
+        fixture.crash().await?;
+    }
+    let store = fixture.store();
+    store.purge_brane(brane(1), 40).await?;
+    expect_purged(&store, 1).await?;
+    store.begin_purge(brane(1), 50).await?;
+    expect_purged(&store, 1).await?;
+    ensure_eq!(listed(&store, BraneFilter::Due(u64::MAX)).await?, [], "what is due");
     Ok(())
 }
 
