@@ -10,7 +10,7 @@ use crate::cache::CacheStatus;
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
 use crate::error::StoreError;
 use crate::lineage::Lineage;
-use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord};
+use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_PAGE};
 use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport, WriteCounts};
 use crate::snapshot::{SnapshotId, SnapshotInfo, SnapshotStart};
 
@@ -32,6 +32,20 @@ pub(crate) fn check_meta(key: &str, value: &[u8]) -> Result<(), StoreError> {
         return Err(StoreError::Invalid("the meta entry is too long"));
     }
     Ok(())
+}
+
+/// Makes the ids of branes that are read at once different ones, and holds
+/// their number to its bound.
+///
+/// # Errors
+/// `Invalid`.
+pub(crate) fn distinct(mut ids: Vec<BraneId>) -> Result<Vec<BraneId>, StoreError> {
+    if ids.len() > MAX_PAGE as usize {
+        return Err(StoreError::Invalid("so many branes are not read at once"));
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
 }
 
 /// The end of a journal that was not whole and was cut off.
@@ -141,6 +155,16 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// `UnknownBrane`.
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>>;
+
+    /// The records of these branes, each once, in one read and in no order that
+    /// counts. Those that are not there or are damaged are left out.
+    ///
+    /// # Errors
+    /// `Invalid` for more than [`crate::MAX_PAGE`].
+    fn branes_by_id(
+        &self,
+        ids: Vec<BraneId>,
+    ) -> BoxFuture<'_, Result<Vec<BraneRecord>, StoreError>>;
 
     /// A page of the branes that `filter` shows, oldest first, after `after`;
     /// at most `limit` records, which is cut to 1..=[`crate::MAX_PAGE`].

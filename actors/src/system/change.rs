@@ -157,6 +157,20 @@ impl System {
         self.inner.store.brane(brane).await.map_err(store_code)
     }
 
+    /// The records of those of these branes that are there, as [`Self::any_brane`]
+    /// has them.
+    ///
+    /// # Errors
+    /// What the store's failure amounts to.
+    pub async fn any_branes(&self, branes: &[BraneId]) -> Result<Vec<BraneRecord>, Code> {
+        let mut found = Vec::new();
+        for ids in branes.chunks(MAX_PAGE as usize) {
+            let ids = ids.to_vec();
+            found.extend(self.inner.store.branes_by_id(ids).await.map_err(store_code)?);
+        }
+        Ok(found)
+    }
+
     /// The record that is to be changed, if this change of it is the author's to
     /// make.
     async fn record_to_change(

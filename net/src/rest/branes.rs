@@ -240,14 +240,9 @@ async fn invited(
     let is_hidden = |record: &BraneRecord| {
         record.life == Life::Active && !BraneFilter::VisibleTo(claims.user).shows(record)
     };
-    let mut branes = Vec::new();
-    for place in places {
-        match app.system.any_brane(place.id).await {
-            Ok(record) if is_hidden(&record) => branes.push(record),
-            Ok(_) | Err(Code::NotFound | Code::Damaged) => {}
-            Err(code) => return Err(code.into()),
-        }
-    }
+    let ids: Vec<_> = places.iter().map(|place| place.id).collect();
+    let mut branes = app.system.any_branes(&ids).await?;
+    branes.retain(is_hidden);
     Ok(Found { branes, next })
 }
 

@@ -87,6 +87,13 @@ impl Store for CachedStore {
         })
     }
 
+    fn branes_by_id(
+        &self,
+        ids: Vec<BraneId>,
+    ) -> BoxFuture<'_, Result<Vec<BraneRecord>, StoreError>> {
+        self.store.branes_by_id(ids)
+    }
+
     fn branes(
         &self,
         filter: BraneFilter,

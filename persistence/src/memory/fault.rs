@@ -7,7 +7,7 @@ pub enum Operation {
     CreateBrane,
     /// `update_brane`, `begin_purge`, `purge_brane`.
     ChangeBrane,
-    /// `brane`, `branes`, `meta`.
+    /// `brane`, `branes_by_id`, `branes`, `meta`.
     ReadRecord,
     /// `open`, `open_to_copy`.
     Open,

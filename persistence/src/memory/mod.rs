@@ -29,7 +29,7 @@ use crate::error::{Place, StoreError};
 use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_PAGE};
 use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
 use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
-use crate::store::{BoxFuture, Opened, Store, check_meta};
+use crate::store::{BoxFuture, Opened, Store, check_meta, distinct};
 use fleet::Member;
 use state::State;
 
@@ -232,6 +232,16 @@ impl Store for MemoryStore {
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
         self.run(Operation::ReadRecord, |state, _| {
             state.brane(brane).map(|brane| brane.record.clone())
+        })
+    }
+
+    fn branes_by_id(
+        &self,
+        ids: Vec<BraneId>,
+    ) -> BoxFuture<'_, Result<Vec<BraneRecord>, StoreError>> {
+        self.run(Operation::ReadRecord, |state, _| {
+            let found = distinct(ids)?.into_iter().filter_map(|id| state.branes.get(&id));
+            Ok(found.map(|brane| brane.record.clone()).collect())
         })
     }
 

@@ -157,6 +157,23 @@ pub(super) async fn brane(link: &Link, brane: BraneId) -> Result<BraneRecord, St
     rows::record(&found.ok_or(StoreError::UnknownBrane(brane))?)
 }
 
+/// The records of these branes.
+pub(super) async fn branes_by_id(
+    link: &Link,
+    ids: Vec<BraneId>,
+) -> Result<Vec<BraneRecord>, StoreError> {
+    let keys: Vec<String> = ids.iter().map(BraneId::to_string).collect();
+    let query = Query { filter: doc! {"_id": {"$in": keys}}, ..Query::default() };
+    let mut branes = Vec::new();
+    for found in link.many(BRANES, query).await? {
+        match rows::record(&found) {
+            Ok(record) => branes.push(record),
+            Err(error) => tracing::error!(%error, "a brane is left out"),
+        }
+    }
+    Ok(branes)
+}
+
 /// A page of a listing.
 pub(super) async fn branes(
     link: &Link,

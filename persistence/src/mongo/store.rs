@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord};
 use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport, WriteCounts};
 use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
-use crate::store::{BoxFuture, Opened, Outline, Store, check_meta};
+use crate::store::{BoxFuture, Opened, Outline, Store, check_meta, distinct};
 
 impl MongoStore {
     async fn create(&self, record: BraneRecord) -> Result<(), StoreError> {
@@ -81,6 +81,13 @@ impl Store for MongoStore {
 
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
         Box::pin(reader::brane(&self.link, brane))
+    }
+
+    fn branes_by_id(
+        &self,
+        ids: Vec<BraneId>,
+    ) -> BoxFuture<'_, Result<Vec<BraneRecord>, StoreError>> {
+        Box::pin(async move { reader::branes_by_id(&self.link, distinct(ids)?).await })
     }
 
     fn branes(

@@ -72,6 +72,23 @@ impl Reader {
         })
     }
 
+    /// The records of these branes.
+    pub(super) fn branes_by_id(&self, ids: &[BraneId]) -> Result<Vec<BraneRecord>, StoreError> {
+        self.journal(|db| {
+            let mut branes = Vec::new();
+            for id in ids {
+                match read_record(db, *id) {
+                    Ok(found) => branes.extend(found.map(|(_, record)| record)),
+                    Err(StoreError::Damaged { place, why }) => {
+                        tracing::error!(%place, why, "a brane is left out");
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(branes)
+        })
+    }
+
     /// A page of a listing.
     pub(super) fn branes(
         &self,

@@ -13,7 +13,7 @@ use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord};
 use crate::report::{BraneReport, CompactPolicy, Compaction, Damage, StoreReport};
 use crate::scan::{Scan, Verdict};
 use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
-use crate::store::{BoxFuture, Opened, Store, check_meta};
+use crate::store::{BoxFuture, Opened, Store, check_meta, distinct};
 
 impl SqliteStore {
     async fn open_brane(&self, brane: BraneId, opening: Opening) -> Result<Opened, StoreError> {
@@ -86,6 +86,16 @@ impl Store for SqliteStore {
 
     fn brane(&self, brane: BraneId) -> BoxFuture<'_, Result<BraneRecord, StoreError>> {
         Box::pin(self.readers.call(Lane::Urgent, move |reader| reader.brane(brane)))
+    }
+
+    fn branes_by_id(
+        &self,
+        ids: Vec<BraneId>,
+    ) -> BoxFuture<'_, Result<Vec<BraneRecord>, StoreError>> {
+        Box::pin(async move {
+            let ids = distinct(ids)?;
+            self.readers.call(Lane::Urgent, move |reader| reader.branes_by_id(&ids)).await
+        })
     }
 
     fn branes(

@@ -134,6 +134,13 @@ impl Store for Failing {
         self.inner.brane(brane)
     }
 
+    fn branes_by_id(
+        &self,
+        ids: Vec<BraneId>,
+    ) -> BoxFuture<'_, Result<Vec<BraneRecord>, StoreError>> {
+        self.inner.branes_by_id(ids)
+    }
+
     fn branes(
         &self,
         filter: BraneFilter,

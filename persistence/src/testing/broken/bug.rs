@@ -73,6 +73,10 @@ pub enum Bug {
     RefusesWhatIsReplaced,
     /// Lists every brane to everyone.
     ListsEverything,
+    /// Finds no archived or deleted branes by their ids.
+    FindsTheActiveAlone,
+    /// Fails to find branes by their ids if one of them is not there.
+    FindsNothingBesideTheUnknown,
     /// Says that the first page of a listing is the last.
     EndsListingsEarly,
     /// Replaces a brane's record by a second one.
@@ -214,7 +218,7 @@ impl Bug {
     ];
 
     /// Every bug of a store.
-    pub const ALL: [Self; 55] = [
+    pub const ALL: [Self; 57] = [
         Self::AcknowledgesWithoutStoring,
         Self::LosesTheLastChunkInACrash,
         Self::DropsTheEndOfAGroup,
@@ -250,6 +254,8 @@ impl Bug {
         Self::ReplacesInTwoSteps,
         Self::RefusesWhatIsReplaced,
         Self::ListsEverything,
+        Self::FindsTheActiveAlone,
+        Self::FindsNothingBesideTheUnknown,
         Self::EndsListingsEarly,
         Self::AcceptsSecondRecords,
         Self::ChangesEveryVersion,

@@ -16,7 +16,9 @@ impl Broken {
         if self.bug == Bug::ChangesNothing {
             return Ok(());
         }
-        if self.bug == Bug::ChangesBehindTheLapsed && self.changes_as_the_lapsed(&record, was).await? {
+        if self.bug == Bug::ChangesBehindTheLapsed
+            && self.changes_as_the_lapsed(&record, was).await?
+        {
             return Ok(());
         }
         let is_again = self.inner.brane(record.id).await.ok().as_ref() == Some(&record);
@@ -64,6 +66,24 @@ impl Broken {
     pub(super) async fn forgets(&self, brane: BraneId) -> Result<bool, StoreError> {
         let is_over = self.inner.brane(brane).await?.life.is_over();
         Ok(is_over && self.bug == Bug::ForgetsThePurged)
+    }
+
+    pub(super) async fn find_wrongly(
+        &self,
+        ids: Vec<BraneId>,
+    ) -> Result<Vec<BraneRecord>, StoreError> {
+        let mut found = self.inner.branes_by_id(ids.clone()).await?;
+        match self.bug {
+            Bug::FindsTheActiveAlone => found.retain(|record| record.life == Life::Active),
+            Bug::FindsNothingBesideTheUnknown => {
+                let is_there = |id: &BraneId| found.iter().any(|record| record.id == *id);
+                if let Some(unknown) = ids.into_iter().find(|id| !is_there(id)) {
+                    return Err(StoreError::UnknownBrane(unknown));
+                }
+            }
+            _ => {}
+        }
+        Ok(found)
     }
 
     pub(super) async fn list_wrongly(

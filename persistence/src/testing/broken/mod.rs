@@ -178,6 +178,13 @@ impl Store for Broken {
         self.inner.brane(brane)
     }
 
+    fn branes_by_id(
+        &self,
+        ids: Vec<BraneId>,
+    ) -> BoxFuture<'_, Result<Vec<BraneRecord>, StoreError>> {
+        Box::pin(self.find_wrongly(ids))
+    }
+
     fn branes(
         &self,
         filter: BraneFilter,

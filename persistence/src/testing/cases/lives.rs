@@ -9,9 +9,9 @@ use tokio::task::JoinSet;
 use super::Case;
 use super::list;
 use crate::chunk::AppendRefusal;
-use crate::error::StoreError;
+use crate::error::{Place, StoreError};
 use crate::life::Life;
-use crate::record::{BraneFilter, BraneKind, BraneRecord};
+use crate::record::{BraneFilter, BraneKind, BraneRecord, MAX_PAGE};
 use crate::report::BraneReport;
 use crate::store::Store;
 use crate::testing::fixture::{Failure, Fixture, Verdict};
@@ -28,6 +28,7 @@ pub(super) const CASES: &[Case] = list![
     opens_the_active_alone,
     copies_whatever_has_become_of_it,
     lists_by_what_has_become_of_it,
+    finds_many_by_their_ids,
     pages_through_what_is_due,
     purges_what_is_due,
     begins_a_purge_and_goes_on_with_it,
@@ -235,6 +236,30 @@ async fn lists_by_what_has_become_of_it(fixture: &mut dyn Fixture) -> Verdict {
         let expected: Vec<BraneId> = expected.iter().copied().map(brane).collect();
         ensure_eq!(listed(&store, filter).await?, expected, "what {filter:?} shows");
     }
+    Ok(())
+}
+
+async fn finds_many_by_their_ids(fixture: &mut dyn Fixture) -> Verdict {
+    let store = fixture.store();
+    for (nth, life) in (1..).zip([Life::Active, ARCHIVED, DELETED]) {
+        make(&store, nth, life).await?;
+    }
+    let found = async |ids: &[u8]| {
+        let ids = ids.iter().copied().map(brane).collect();
+        let mut found = store.branes_by_id(ids).await?;
+        found.sort_by_key(BraneRecord::cursor);
+        Ok::<_, Failure>(found)
+    };
+    let all = [with(1, Life::Active), with(2, ARCHIVED), with(3, DELETED)];
+    ensure_eq!(found(&[3, 9, 1, 2, 3]).await?, all, "those that are there");
+    ensure_eq!(found(&[2]).await?, all[1..2], "one of them");
+    ensure_eq!(found(&[]).await?, [], "none");
+    let many = (0..=MAX_PAGE).map(|nth| BraneId::from_bytes(u128::from(nth).to_be_bytes()));
+    let answer = store.branes_by_id(many.collect()).await;
+    ensure!(matches!(answer, Err(StoreError::Invalid(_))), "too many: {answer:?}");
+    fixture.damage(Place::Brane(brane(1))).await?;
+    let found = fixture.store().branes_by_id(vec![brane(1), brane(2)]).await?;
+    ensure!(found.contains(&all[1]), "beside a damaged one: {found:?}");
     Ok(())
 }
 
