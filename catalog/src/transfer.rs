@@ -305,7 +305,7 @@ impl Catalog {
             Some(code) => match branes.was_applied(brane, of).await {
                 Ok(true) => None,
                 Ok(false) => Some(code),
-                // There is no such brane, and nothing in it.
+                // There is no such brane, or it is purged, and nothing is in it.
                 Err(denied) if denied.code == Code::NotFound => Some(code),
                 Err(denied) => return Err(denied),
             },

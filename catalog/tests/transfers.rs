@@ -7,18 +7,24 @@ mod world;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use avvy_actors::BraneChange;
 use avvy_catalog::{Catalog, GalleryEdit, Moved, ObjectPatch, Place, Stored, What};
 use avvy_model::{
     Code, Kind, ObjectId, Operation, PropsPatch, Rotation, Target, Transform, Visibility,
 };
 use futures_util::future::join;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use world::{ADA, BOB, NOW_S, Power, When, World, block, claims, group, label, props, says};
 
 /// Later than what is left is left for.
 const LATER_S: u64 = NOW_S + 120;
+
+/// The longest that a test waits for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A group with a block in it, in Ada's inventory.
 async fn tree(world: &World) -> (Stored, Stored) {
@@ -183,6 +189,45 @@ async fn start(
         }
     };
     answer.map_err(|denied| denied.code)
+}
+
+/// What a brane took before it was archived or deleted is in it when it is
+/// restored, and nowhere else; and nobody's inventory has to wait for that.
+async fn survives_the_end_of_the_brane(goes_out: bool) {
+    let mut ways = [0, 0];
+    for end in [BraneChange::Archive { successor: None }, BraneChange::Delete] {
+        for step in 0.. {
+            let world = World::new().await;
+            let tree = tree(&world).await;
+            let id = tree.0.thing.id;
+            let after = world.catalog();
+            if !goes_out {
+                start(&after, &world.system, &world, true, Uuid::new_v4(), id).await.unwrap();
+            }
+            let power = Power::for_steps(step, When::After);
+            let (catalog, branes) = world.with(&power);
+            let _ = start(&catalog, &branes, &world, goes_out, Uuid::new_v4(), id).await;
+            world.change(end.clone()).await;
+            world.is_closed().await;
+            after.end_transfers(&world.system, LATER_S).await.unwrap();
+            world.change(BraneChange::Restore).await;
+            ways[usize::from(is_placed(&world, &tree).await)] += 1;
+            if !power.is_cut() {
+                break;
+            }
+        }
+    }
+    assert!(ways.iter().all(|count| *count > 0), "not placed and placed: {ways:?}");
+}
+
+#[tokio::test]
+async fn placing_survives_the_end_of_the_brane() {
+    timeout(PATIENCE, survives_the_end_of_the_brane(true)).await.unwrap();
+}
+
+#[tokio::test]
+async fn taking_survives_the_end_of_the_brane() {
+    timeout(PATIENCE, survives_the_end_of_the_brane(false)).await.unwrap();
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::group_commit::JournalChunk;
 use crate::lineage::Lineage;
 
 /// How many windows are kept for the fan-out: as many as its ring takes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TailBounds {
     /// By number.
     pub max_windows: usize,
@@ -108,6 +108,11 @@ impl Recovery {
     /// The last edit taken in.
     pub fn head(&self) -> Seq {
         self.head
+    }
+
+    /// What became of whose edits, up to there.
+    pub fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     /// What to open the brane with, and the windows to publish to its new

@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use avvy_auth::Claims;
 use avvy_brane::{Admission, Outcome};
-use avvy_model::{BraneId, Code, EditId, Handle, Object, ObjectId};
+use avvy_flow::recovery::TailBounds;
+use avvy_model::{BraneId, Code, EditId, Handle, Object, ObjectId, Seq};
+use avvy_persistence::Life;
 use ractor::concurrency::oneshot;
 use tokio::time::timeout;
 
-use super::{System, WriteRequest, Written, principal};
+use super::{System, WriteRequest, Written, principal, store_code};
 use crate::Denied;
 use crate::brane::{BraneMsg, Question, Tree, Write};
+use crate::directory::DirectoryMsg;
+use crate::loading::recover;
 use crate::probe::Leaves;
 
 impl System {
@@ -66,25 +70,61 @@ impl System {
     }
 
     /// Whether an edit was applied and is durable, for the server itself,
-    /// whoever may see the brane by now.
+    /// whoever may see the brane by now, and also if it is archived or deleted:
+    /// then it can come back with that edit in it.
     ///
     /// # Errors
-    /// As [`Self::view`]; `unavailable` while it is not durable yet;
-    /// `outcome_unknown` if nobody knows any more.
+    /// As [`Self::view`]; `unavailable` while it is not durable yet, or the
+    /// brane still closes; `outcome_unknown` if nobody knows any more.
     pub async fn was_applied(&self, brane: BraneId, of: EditId) -> Result<bool, Denied> {
-        let handle = self.brane_handle(brane).await?;
+        let handle = match self.brane_handle(brane).await {
+            Err(denied) if matches!(denied.code, Code::BraneArchived | Code::NotFound) => {
+                return Ok(self.was_applied_before_the_end(brane, of).await?);
+            }
+            handle => handle?,
+        };
         let ask = |reply| BraneMsg::Outcome { of, reply };
-        match self.ask(&handle.actor, ask).await? {
-            (Admission::Known(Outcome::Applied(seq)), durable) if seq <= durable => Ok(true),
-            (Admission::Known(Outcome::Applied(_)), _) => Err(Code::Unavailable.into()),
-            // Who has written nothing is not known.
-            (
-                Admission::Known(Outcome::Refused(_))
-                | Admission::New
-                | Admission::Refused(Code::ClientUnknown),
-                _,
-            ) => Ok(false),
-            (Admission::Refused(code), _) => Err(code.into()),
+        let (admission, durable) = self.ask(&handle.actor, ask).await?;
+        Ok(is_applied(admission, durable)?)
+    }
+
+    /// The same of a brane that is not active. Nobody writes to it any more, so
+    /// all of it is stored.
+    async fn was_applied_before_the_end(&self, brane: BraneId, of: EditId) -> Result<bool, Code> {
+        let inner = &self.inner;
+        let store = inner.store.as_ref();
+        let record = store.brane(brane).await.map_err(store_code)?;
+        match record.life {
+            Life::Archived { .. } | Life::Doomed { .. } => {}
+            Life::Active => return Err(Code::Unavailable),
+            Life::Purging { .. } | Life::Purged { .. } => return Err(Code::NotFound),
         }
+        let not_closed = self.ask(&inner.directory, DirectoryMsg::NotClosed).await?;
+        let mut is_open = not_closed.iter().any(|(open, _)| *open == brane);
+        if let Some(link) = &inner.fleet {
+            let holder = link.fleet.holder(brane).await.map_err(store_code)?;
+            is_open |= holder.is_some_and(|holder| holder.remaining_ms > 0);
+        }
+        if is_open {
+            return Err(Code::Unavailable);
+        }
+        let outline = store.outline(brane).await.map_err(store_code)?;
+        let (limits, tail) = (&inner.config.brane.limits, TailBounds::default());
+        let reading = recover(store, &record, &outline.snapshots, outline.head, limits, tail);
+        let (read, _) = reading.await?;
+        is_applied(read.clients().check(of), read.head())
+    }
+}
+
+/// Whether an edit was applied and is durable, by what a brane knows of it.
+fn is_applied(admission: Admission, durable: Seq) -> Result<bool, Code> {
+    match admission {
+        Admission::Known(Outcome::Applied(seq)) if seq <= durable => Ok(true),
+        Admission::Known(Outcome::Applied(_)) => Err(Code::Unavailable),
+        // Who has written nothing is not known.
+        Admission::Known(Outcome::Refused(_))
+        | Admission::New
+        | Admission::Refused(Code::ClientUnknown) => Ok(false),
+        Admission::Refused(code) => Err(code),
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use avvy_actors::{BraneKind, BraneRecord, System, SystemConfig, WriteRequest, Written};
+use avvy_actors::{
+    Author, BraneChange, BraneKind, BraneRecord, System, SystemConfig, WriteRequest, Written,
+};
 use avvy_auth::{Claims, Issuer, Keys, Policy};
 use avvy_catalog::{Answer, Branes, Catalog, CatalogLimits, Label, NewObject, Prototype, Stored};
 use avvy_model::{
@@ -62,6 +64,21 @@ impl World {
     /// Branes in which this is done after somebody has looked.
     pub fn that_changes(&self, change: Operation) -> Changing {
         Changing { system: self.system.clone(), change: Mutex::new(Some(change)) }
+    }
+
+    /// Changes what becomes of the brane.
+    pub async fn change(&self, change: BraneChange) {
+        let changed = self.system.change_brane(self.brane, Author::Operator, change, |_| true);
+        changed.await.unwrap();
+    }
+
+    /// Waits until a brane that is not active any more has closed.
+    pub async fn is_closed(&self) {
+        let of = EditId { client: ClientId::new(Uuid::new_v4()), counter: Counter(1) };
+        let still = async || self.system.was_applied(self.brane, of).await;
+        while still().await.is_err_and(|denied| denied.code == Code::Unavailable) {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// An object of the brane.
