@@ -221,6 +221,25 @@ async fn a_deleted_brane_is_there_for_its_owner_until_it_is_purged() {
     server.end().await;
 }
 
+/// Whoever is shown what has become of a brane is told why it does not change.
+#[tokio::test]
+async fn a_change_of_what_is_closed_is_answered_as_it_is_shown() {
+    let server = TestServer::start().await;
+    let brane = server.brane(Visibility::Private).await;
+    let (mut owner, mut other) = (server.client().await, client(&server, 2, Role::Owner).await);
+    let path = format!("/brane/{brane}");
+    for (method, end, code) in
+        [("POST", "/archive", "brane_archived"), ("DELETE", "", "brane_deleted")]
+    {
+        assert_eq!(ask(&mut owner, method, &format!("{path}{end}")).await.status, 200);
+        let answer = patch(&mut owner, brane, json!({"name": "Hall"})).await;
+        assert_eq!(told(&answer), (410, code.to_owned()));
+        let answer = patch(&mut other, brane, json!({"name": "Hall"})).await;
+        assert_eq!(told(&answer), (404, "not_found".to_owned()));
+    }
+    server.end().await;
+}
+
 /// What each role, under each ceiling, may do to a brane's record.
 #[tokio::test]
 async fn roles_and_tokens_say_who_changes_a_brane() {

@@ -206,7 +206,12 @@ impl System {
         claims: &Claims,
         patch: &BranePatch,
     ) -> Result<BraneRecord, Denied> {
-        let handle = self.brane_handle(brane).await?;
+        let handle = match self.brane_handle(brane).await {
+            Err(denied) if denied.code == Code::NotFound => {
+                return Err(self.what_became_of(brane, claims).await.into());
+            }
+            handle => handle?,
+        };
         let view = self.ask(&handle.actor, BraneMsg::View).await?;
         let (record, rights) = (&view.record, view.world.rights());
         let principal = principal(record, claims);
@@ -214,6 +219,14 @@ impl System {
         let may = rights.verbs(&principal).contains(Verb::Configure)
             && (!patch.is_for_the_owner() || is_owner(record, claims));
         if may { Ok(BraneRecord::clone(record)) } else { Err(Code::Forbidden.into()) }
+    }
+
+    /// Why a brane is not there for changes: whoever may see it is told.
+    async fn what_became_of(&self, brane: BraneId, claims: &Claims) -> Code {
+        match self.brane(brane, claims).await {
+            Ok(record) => end_of(record.life).unwrap_or(Code::NotFound),
+            Err(code) => code,
+        }
     }
 
     async fn expect_successor(
