@@ -242,6 +242,15 @@ pub fn shown(uri: &str, database: &str, brane: &str) -> (u64, i64) {
     (count.get_i32("n").map_or(0, i64::from).cast_unsigned(), as_of)
 }
 
+/// How many chunks of a brane's journal a database has.
+///
+/// # Panics
+/// When it does not answer.
+pub fn journaled(uri: &str, database: &str, brane: &str) -> u64 {
+    let count = doc! {"count": "chunks", "query": {"_id.brane": brane}};
+    command_to(uri, database, count).get_i32("n").map_or(0, i64::from).cast_unsigned()
+}
+
 /// Gives one command to the database `admin`, and returns the answer.
 ///
 /// # Panics

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs, dead_code)]
 
 pub mod copies;
+pub mod lives;
 pub mod revoked;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -194,7 +195,8 @@ impl Server {
         Some((status, serde_json::from_str(&body).unwrap_or(Value::Null)))
     }
 
-    fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+    /// A request with these lines of headers: status and body.
+    pub fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
         self.try_send(method, path, headers, body).unwrap()
     }
 
