@@ -6,7 +6,7 @@
 //! cells; it is made when it is first needed and follows each accepted edit.
 //! A brane whose cells are not exclusive has none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use avvy_model::{
     BoxSize, Change, Code, Footprint, Handle, Kind, Object, Transform, Value, WorldLimits,
@@ -24,6 +24,9 @@ pub(crate) struct Occupancy {
 /// Blocks that an edit may have put elsewhere, each with the last of its
 /// changes that did.
 type Moved = BTreeMap<Handle, usize>;
+
+/// A block, the change that puts it elsewhere, and where; `None`: it is gone.
+type Shift = (Handle, usize, Option<Footprint>);
 
 /// Why an edit cannot stand, and because of which of its changes.
 pub(crate) struct Taken {
@@ -52,30 +55,40 @@ impl Occupancy {
     }
 
     /// Moves these blocks, or takes them out; all or none.
-    fn shift(
-        &mut self,
-        to: &[(Handle, usize, Option<Footprint>)],
-        limits: &WorldLimits,
-    ) -> Result<(), Taken> {
-        let most = limits.max_occupied_cells.max(self.taken.len());
-        let before: Vec<_> =
-            to.iter().filter_map(|(handle, ..)| Some((*handle, self.take(*handle)?))).collect();
-        let refused = to.iter().find_map(|(handle, change, footprint)| {
-            let code = match footprint {
-                Some(footprint) if !self.put(*handle, *footprint) => Code::CellTaken,
-                Some(_) if self.taken.len() > most => Code::TooManyCells,
-                _ => return None,
-            };
-            Some(Taken { code, change: *change })
-        });
-        let Some(refused) = refused else { return Ok(()) };
+    fn shift(&mut self, to: &[Shift], limits: &WorldLimits) -> Result<(), Taken> {
+        self.judge(to, limits)?;
         for (handle, ..) in to {
             self.take(*handle);
         }
-        for (handle, footprint) in before {
-            self.put(handle, footprint);
+        for (handle, _, footprint) in to {
+            if let Some(footprint) = footprint {
+                self.put(*handle, *footprint);
+            }
         }
-        Err(refused)
+        Ok(())
+    }
+
+    /// Whether all of them can go there. Looks at the cells that are asked for
+    /// alone: a refusal costs no more, however many would become free.
+    fn judge(&self, to: &[Shift], limits: &WorldLimits) -> Result<(), Taken> {
+        let most = limits.max_occupied_cells.max(self.taken.len());
+        let leaving: BTreeSet<Handle> = to.iter().map(|(handle, ..)| *handle).collect();
+        let left = leaving.iter().filter_map(|handle| self.boxes.get(handle));
+        let stay = self.taken.len() - left.map(|footprint| footprint.volume()).sum::<usize>();
+        let mut asked = BTreeSet::new();
+        let is_free = |cell: &[i32; 3]| self.taken.get(cell).is_none_or(|by| leaving.contains(by));
+        for (_, change, footprint) in to {
+            let Some(footprint) = footprint else { continue };
+            let code = if !footprint.cells().all(|cell| is_free(&cell) && asked.insert(cell)) {
+                Code::CellTaken
+            } else if stay + asked.len() > most {
+                Code::TooManyCells
+            } else {
+                continue;
+            };
+            return Err(Taken { code, change: *change });
+        }
+        Ok(())
     }
 }
 
@@ -177,7 +190,7 @@ impl World {
         occupancy: &Occupancy,
         changes: &[Change],
         limits: &WorldLimits,
-    ) -> Result<Vec<(Handle, usize, Option<Footprint>)>, Taken> {
+    ) -> Result<Vec<Shift>, Taken> {
         let (mut shifts, mut cells) = (Vec::new(), 0);
         for (handle, change) in self.moved_blocks(changes, limits)? {
             let footprint =

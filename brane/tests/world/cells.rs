@@ -372,6 +372,40 @@ fn cells_become_exclusive_where_nothing_overlaps_and_are_free_again() {
     run.apply(&Edit::Batch(vec![exclusive(false), block(3, 0)])).unwrap();
 }
 
+/// A million cells are not emptied and filled again, a thousand times over, for
+/// one that is taken.
+#[test]
+fn what_is_refused_costs_no_more_than_it_asks_for() {
+    let mut run = Run::new();
+    let cells = Value::parse(&[0x83, 16, 16, 16], &ValueLimits::NONE).unwrap();
+    let cells = Props::from_entries(vec![(key(Object::CELLS_KEY), cells)], &ValueLimits::NONE);
+    let cells = cells.unwrap();
+    let group = ObjectId::from_bytes([9; 16]);
+    let at_root = |id, x: i32, kind, props: &Props| Operation::Create {
+        id,
+        parent: Target::Handle(Handle::ROOT),
+        kind,
+        transform: Transform::new([x, 0, 0], Rotation::IDENTITY, [1.0; 3]).unwrap(),
+        props: props.clone(),
+    };
+    let groups = at_root(group, 0, Kind::Group, &Props::default());
+    run.apply(&Edit::Batch(vec![exclusive(true), groups, block(1, -5_000)])).unwrap();
+    for sixteen in 0..16_i32 {
+        let blocks = (16 * sixteen..16 * (sixteen + 1)).map(|nth| {
+            let id = ObjectId::from_bytes((0x1000 + u128::from(nth.unsigned_abs())).to_be_bytes());
+            let Operation::Create { transform, .. } = block(0, nth * 16_000) else { panic!() };
+            let (parent, kind, props) = (Target::Id(group), Kind::Block, cells.clone());
+            Operation::Create { id, parent, kind, transform, props }
+        });
+        run.apply(&Edit::Batch(blocks.collect())).unwrap();
+    }
+    let delete = Operation::Delete { target: Target::Id(group), mode: DeleteMode::Subtree };
+    let batch = Edit::Batch(vec![delete, block(2, -5_000)]);
+    for _ in 0..1_000 {
+        assert_eq!(run.apply(&batch), refused(Code::CellTaken, 1));
+    }
+}
+
 #[test]
 fn each_bound_has_its_code() {
     let few = |limit: fn(&mut WorldLimits)| {
