@@ -240,6 +240,42 @@ async fn instances_follow_their_prototype_from_version_to_version() {
     server.end().await;
 }
 
+/// What a brane refuses an object with is in the document of every route that
+/// makes one.
+#[tokio::test]
+async fn a_cell_that_is_taken_is_answered_as_it_is_written() {
+    let server = TestServer::start().await;
+    let (mut ada, _) = two(&server).await;
+    let brane = id(&change(&mut ada, "POST", "/brane", json!({"name": "Hall"})).await);
+    let exclusive = json!({"n": 1, "op": "update", "t": 0, "set": {"exclusive_cells": true}});
+    let edits = json!({"client": Uuid::new_v4().to_string(), "edits": [exclusive]});
+    let edited = change(&mut ada, "POST", &format!("/brane/{brane}/edits"), edits).await;
+    assert!(edited.as_json()["outcomes"][0]["seq"].is_u64(), "{edited:?}");
+    let lamp = json!({"name": "Lamp"});
+    let lamp = id(&change(&mut ada, "POST", "/prototype", lamp).await);
+    change(&mut ada, "POST", &format!("/prototype/{lamp}/publish"), Json::Null).await;
+    let mut chairs = Vec::new();
+    for name in ["Chair", "Stool"] {
+        let chair = json!({"kind": "block", "name": name});
+        chairs.push(id(&change(&mut ada, "POST", "/object", chair).await));
+    }
+    let to = json!({"brane": brane});
+    let place = format!("/object/{}/place", chairs[0]);
+    assert_eq!(change(&mut ada, "POST", &place, to.clone()).await.status, 200);
+    let document: Json = serde_json::from_str(include_str!("../../docs/openapi.json")).unwrap();
+    for (path, route, body) in [
+        (format!("/object/{}/place", chairs[1]), "/object/{id}/place", to.clone()),
+        (format!("/prototype/{lamp}/place"), "/prototype/{id}/place", to.clone()),
+        (format!("/brane/{brane}/portals"), "/brane/{id}/portals", json!({"to": to})),
+    ] {
+        let refused = change(&mut ada, "POST", &path, body).await;
+        assert_eq!((refused.status, refused.code().as_str()), (409, "cell_taken"), "{path}");
+        let told = &document["paths"][format!("/api/v1{route}")]["post"]["responses"]["409"];
+        assert!(told["description"].as_str().unwrap().contains("`cell_taken`"), "{route}: {told}");
+    }
+    server.end().await;
+}
+
 #[tokio::test]
 async fn a_visitors_token_and_a_request_without_a_key_change_nothing() {
     let server = TestServer::start().await;

@@ -71,6 +71,15 @@ pub(super) const IN_BRANE: &[Code] = &[
     Code::BraneTooLarge,
     Code::EditTooLarge,
     Code::BraneFull,
+    Code::TouchesTooMany,
+    Code::CellTaken,
+    Code::FootprintInvalid,
+    Code::TooManyCells,
+    Code::CarrierNotFound,
+    Code::SlotNotFound,
+    Code::SlotTaken,
+    Code::InterfaceInvalid,
+    Code::Cycle,
 ];
 
 pub(super) fn routes() -> Vec<Route> {
@@ -151,7 +160,7 @@ pub(super) fn routes() -> Vec<Route> {
             .fails(OWN)
             .fails(ROOM)
             .fails(IN_BRANE)
-            .fails(&[Code::ObjectNotFound, Code::RootProtected, Code::TouchesTooMany]),
+            .fails(&[Code::ObjectNotFound, Code::RootProtected]),
     ]
 }
 
