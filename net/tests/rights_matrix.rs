@@ -169,6 +169,111 @@ async fn every_role_may_what_its_verbs_say_by_every_way() {
     server.end().await;
 }
 
+/// What changes a brane by a route of its own, with the verb that it takes.
+const DEEDS: [(&str, Verb); 5] = [
+    ("/object/{id}/place", Verb::Create),
+    ("/object/take", Verb::Delete),
+    ("/prototype/{id}/place", Verb::Create),
+    ("/prototype/{id}/update", Verb::Configure),
+    ("/brane/{id}/portals", Verb::Create),
+];
+
+impl Person {
+    /// A change under a key of its own: the status, and what is told.
+    async fn change(&mut self, path: &str, body: Json) -> (u16, Json) {
+        let key = Uuid::new_v4().to_string();
+        let json = "application/json";
+        let headers = [("content-type", json), ("accept", json), ("idempotency-key", &*key)];
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let path = format!("/api/v1{path}");
+        let answer = self.rest.ask("POST", &path, &headers, body.as_bytes()).await;
+        (answer.status, answer.as_json())
+    }
+
+    /// Makes something of its own, and gives its id.
+    async fn make(&mut self, path: &str, body: Json) -> String {
+        let (status, made) = self.change(path, body).await;
+        assert_eq!(status, 201, "{path}: {made}");
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes a version of a prototype that everybody sees.
+    async fn publish(&mut self, id: &str) {
+        let (status, told) = self.change(&format!("/prototype/{id}/publish"), Json::Null).await;
+        assert_eq!(status, 200, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn every_role_may_what_its_verbs_say_by_every_other_route() {
+    let server = TestServer::start().await;
+    let brane = server.brane(Visibility::Public).await;
+    let mut owner = person(&server, OWNER, brane).await;
+    let to = json!({"brane": brane.to_string()});
+    // What the brane follows, in two versions.
+    let mut lamp = owner.make("/prototype", json!({"name": "Lamp"})).await;
+    owner.publish(&lamp).await;
+    let (status, told) = owner.change(&format!("/prototype/{lamp}/place"), to.clone()).await;
+    assert_eq!(status, 201, "{told}");
+    for (nth, role) in Role::ALL.into_iter().enumerate() {
+        let id = if role == Role::Owner { OWNER } else { 10 + nth as u128 };
+        let mut who = joined_as(&server, id, 100 + nth as u128, brane).await;
+        if role != Role::Owner {
+            let appointed = Ruling::Appoint { user: user(id), role: Some(role.into()) };
+            assert_eq!(owner.say(Edit::Rule(Box::new(appointed))).await, None);
+        }
+        let own = who.make("/object", json!({"kind": "block", "name": "Chair"})).await;
+        let fresh = who.make("/prototype", json!({"name": "Stool"})).await;
+        who.publish(&fresh).await;
+        let next = owner.make(&format!("/prototype/{lamp}/versions"), Json::Null).await;
+        owner.publish(&next).await;
+        lamp = next;
+        let left = owner.make("/object", json!({"kind": "block", "name": "Vase"})).await;
+        owner.change(&format!("/object/{left}/place"), to.clone()).await;
+        for (route, verb) in DEEDS {
+            let (path, body) = match route {
+                "/object/{id}/place" => (route.replace("{id}", &own), to.clone()),
+                "/object/take" => {
+                    (route.to_owned(), json!({"brane": brane.to_string(), "object": left}))
+                }
+                "/prototype/{id}/place" => (route.replace("{id}", &fresh), to.clone()),
+                "/prototype/{id}/update" => (route.replace("{id}", &lamp), to.clone()),
+                _ => (route.replace("{id}", &brane.to_string()), json!({"to": to})),
+            };
+            let (status, told) = who.change(&path, body).await;
+            match role.verbs().contains(verb) {
+                true => assert!((200..300).contains(&status), "{role:?} {path}: {told}"),
+                false => {
+                    let refused = (403, &json!("not_permitted"));
+                    assert_eq!((status, &told["code"]), refused, "{role:?} {path}");
+                }
+            }
+        }
+    }
+    server.end().await;
+}
+
+/// A new route of that kind needs a row in [`DEEDS`].
+#[test]
+fn every_route_that_changes_a_named_brane_is_a_deed() {
+    let document: Json = serde_json::from_str(OPENAPI).unwrap();
+    let schemas = &document["components"]["schemas"];
+    let mut deeds = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let body = &methods["post"]["requestBody"]["content"]["application/json"]["schema"];
+        let Some(name) = body["$ref"].as_str().and_then(|name| name.rsplit('/').next()) else {
+            continue;
+        };
+        let fields = &schemas[name]["properties"];
+        if fields.get("brane").is_some() || fields["to"].to_string().contains("PortalEnd") {
+            deeds.push(path.strip_prefix("/api/v1").unwrap().to_owned());
+        }
+    }
+    let mut rows = DEEDS.map(|(route, _)| route.to_owned()).to_vec();
+    (rows.sort(), deeds.sort());
+    assert_eq!(deeds, rows);
+}
+
 /// A new way to change a brane needs a row in [`WAYS`].
 #[test]
 fn every_route_that_changes_a_brane_is_a_way() {
