@@ -17,7 +17,7 @@ use avvy_flow::brane_core::{
 };
 use avvy_flow::group_commit::Rejected;
 use avvy_flow::{Admission as Entrance, AdmissionStatus, Now, SessionKey};
-use avvy_model::{Area, BraneId, Code, EditId, Epoch, Position, Seq, View as Sight};
+use avvy_model::{Area, BraneId, Code, EditId, Epoch, Position, Seq, UserId, View as Sight};
 use avvy_persistence::BraneRecord;
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::{Channel, Join, Update};
@@ -89,8 +89,9 @@ pub(crate) enum BraneMsg {
     View(OneshotSender<View>),
     /// Something of the objects.
     Ask(Question),
-    /// What became of an edit.
-    Outcome { of: EditId, reply: OneshotSender<(Admission, Seq)> },
+    /// What became of an edit, which is refused from now on if it was never
+    /// sent.
+    Settle { of: EditId, by: UserId, reply: OneshotSender<(Admission, Seq)> },
     /// The journal is durable up to here.
     Durable { epoch: Epoch, seq: Seq },
     /// The store will never take what this opening writes.
@@ -271,7 +272,7 @@ impl Actor for BraneActor {
             BraneMsg::Write(write) => brane.on_write(&myself, *write),
             BraneMsg::View(reply) => brane.on_view(reply),
             BraneMsg::Ask(question) => brane.on_question(question),
-            BraneMsg::Outcome { of, reply } => brane.on_outcome(of, reply),
+            BraneMsg::Settle { of, by, reply } => brane.on_settle(of, by, reply),
             BraneMsg::Durable { epoch, seq } => {
                 brane.feed(&myself, BraneInput::Durable { epoch, seq });
             }

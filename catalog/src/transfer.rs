@@ -11,8 +11,10 @@
 //!    took them, or where they were.
 //!
 //! Whoever finds a transfer that was left between does steps 2 and 3: its user's
-//! next one, and the server's upkeep. A user has one at a time. What comes out
-//! of a brane has to be there as it was read, or the edit is refused.
+//! next one, and the server's upkeep. Several may be at it at once: the brane
+//! gives all of them one answer, and the first commit ends it. A user has one at
+//! a time. What comes out of a brane has to be there as it was read, or the edit
+//! is refused.
 
 mod edits;
 mod record;
@@ -23,10 +25,10 @@ use std::pin::Pin;
 use avvy_actors::{Denied, System, WriteRequest, Written};
 use avvy_auth::Claims;
 use avvy_model::{
-    BraneId, Code, Counter, EditId, Handle, NumberedEdit, Object, ObjectId, TraceId, UserId,
+    BraneId, Code, Counter, Edit, EditId, Handle, NumberedEdit, Object, ObjectId, TraceId, UserId,
     object_digest,
 };
-use avvy_persistence::records::{IndexKey, KeyRange, MAX_WRITES, Query, RecordWrite};
+use avvy_persistence::records::{Expect, IndexKey, KeyRange, MAX_WRITES, Query, RecordWrite};
 use uuid::Uuid;
 
 use crate::scene::Scene;
@@ -40,18 +42,17 @@ pub use record::Place;
 /// How long it is known what became of a transfer, in seconds.
 const KEPT_S: u64 = 24 * 3_600;
 
-/// Transfers that one round of the upkeep looks at.
-const ROUND: u32 = 100;
-
-/// How old a transfer is that the upkeep ends, in seconds: who has begun it is
-/// not at it any more.
-const LEFT_S: u64 = 60;
+/// Transfers that are read at a time.
+const PAGE: u32 = 100;
 
 /// A future that can be boxed.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Denied>> + Send + 'a>>;
 
 /// What transfers need of the branes; a [`System`] has it.
 pub trait Branes: Send + Sync {
+    /// Whether the user may be in a brane now; see [`System::view`].
+    fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()>;
+
     /// See [`System::tree`].
     fn tree<'a>(
         &'a self,
@@ -70,11 +71,15 @@ pub trait Branes: Send + Sync {
         only_if: Vec<(Handle, [u8; 16])>,
     ) -> Answer<'a, Written>;
 
-    /// See [`System::was_applied`].
-    fn was_applied(&self, brane: BraneId, of: EditId) -> Answer<'_, bool>;
+    /// See [`System::settle`].
+    fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Answer<'_, bool>;
 }
 
 impl Branes for System {
+    fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()> {
+        Box::pin(async move { self.view(brane, claims).await.map(drop) })
+    }
+
     fn tree<'a>(
         &'a self,
         brane: BraneId,
@@ -95,8 +100,8 @@ impl Branes for System {
         Box::pin(Self::write_if(self, brane, claims, request, only_if))
     }
 
-    fn was_applied(&self, brane: BraneId, of: EditId) -> Answer<'_, bool> {
-        Box::pin(Self::was_applied(self, brane, of))
+    fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Answer<'_, bool> {
+        Box::pin(Self::settle(self, brane, by, of))
     }
 }
 
@@ -128,11 +133,11 @@ impl Catalog {
         place: Place,
         now_s: u64,
     ) -> Result<Moved, Denied> {
-        if let Some(ended) = self.ended(claims.user, transfer, now_s).await? {
-            return ended;
-        }
         let mut attempts = Attempts::new();
         loop {
+            if let Some(begun) = self.begun(claims.user, transfer, now_s).await? {
+                return self.go_on(branes, begun, now_s).await;
+            }
             let mut work = self.begin_transfer(branes, claims.user, now_s).await?;
             let root = self.own(&work, object).await?;
             if root.thing.object()?.parent.is_some() {
@@ -154,6 +159,8 @@ impl Catalog {
             if objects.len() + links + 2 > MAX_WRITES {
                 return Err(Code::TreeTooLarge.into());
             }
+            // Or it would be begun to be told that it cannot be done here.
+            branes.enter(place.brane, claims).await?;
             scene.save(&mut work);
             let way = Way::Out { parent: place.parent, transform: place.transform };
             let begun = Transfer::new(transfer, claims, place.brane, way, objects, now_s);
@@ -180,11 +187,11 @@ impl Catalog {
         object: ObjectId,
         now_s: u64,
     ) -> Result<Moved, Denied> {
-        if let Some(ended) = self.ended(claims.user, transfer, now_s).await? {
-            return ended;
-        }
         let mut attempts = Attempts::new();
         loop {
+            if let Some(begun) = self.begun(claims.user, transfer, now_s).await? {
+                return self.go_on(branes, begun, now_s).await;
+            }
             let mut work = self.begin_transfer(branes, claims.user, now_s).await?;
             let max = self.limits.max_tree_objects;
             let found = branes.tree(brane, claims, object, max).await?;
@@ -212,33 +219,43 @@ impl Catalog {
         }
     }
 
-    /// Ends transfers that nobody is at any more; gives how many. What cannot be
-    /// ended now is left for the next round.
+    /// Ends transfers that have begun before this second; gives how many. What
+    /// cannot be ended now is left for the next round.
     ///
     /// # Errors
     /// What a store's failure amounts to.
-    pub async fn end_transfers(&self, branes: &dyn Branes, now_s: u64) -> Result<usize, Refused> {
-        let before = IndexKey::new().number(now_s.saturating_sub(LEFT_S));
+    pub async fn end_transfers(
+        &self,
+        branes: &dyn Branes,
+        begun_before_s: u64,
+        now_s: u64,
+    ) -> Result<usize, Refused> {
+        let before = IndexKey::new().number(begun_before_s);
         let range = KeyRange::between(IndexKey::new(), before);
-        let query = Query::new("by_begun", range).limit(ROUND);
-        let page = self.records().list(&TRANSFERS, query, now_s).await?;
-        let mut ended = 0;
-        for listed in page.found {
-            let Ok(transfer) = record::read(&listed.record) else {
-                tracing::error!(key = %listed.record.key, "the record of a transfer is none");
-                continue;
-            };
-            let id = transfer.id;
-            match self.go_on(branes, transfer, now_s).await {
-                Ok(_) => ended += 1,
-                Err(denied) if is_passing(denied.code) => {
-                    tracing::info!(transfer = %id, code = %denied.code, "a transfer has to wait");
+        let (mut ended, mut after) = (0, None);
+        loop {
+            let query = Query::new("by_begun", range.clone()).after(after).limit(PAGE);
+            let page = self.records().list(&TRANSFERS, query, now_s).await?;
+            for listed in page.found {
+                let Ok(transfer) = record::read(&listed.record) else {
+                    tracing::error!(key = %listed.record.key, "the record of a transfer is none");
+                    continue;
+                };
+                let id = transfer.id;
+                match self.go_on(branes, transfer, now_s).await {
+                    Ok(_) => ended += 1,
+                    Err(Denied { code, .. }) if is_passing(code) => {
+                        tracing::info!(transfer = %id, %code, "a transfer has to wait");
+                    }
+                    // It has ended, too: as it was.
+                    Err(_) => ended += 1,
                 }
-                // It has ended, too: as it was.
-                Err(_) => ended += 1,
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(ended);
             }
         }
-        Ok(ended)
     }
 
     /// Begins a change, after the transfer that was left has ended.
@@ -282,33 +299,25 @@ impl Catalog {
         if let State::Ended(ended) = transfer.state {
             return transfer.moved(ended);
         }
-        let (brane, claims) = (transfer.brane, transfer.claims());
-        let of = EditId { client: transfer.client, counter: Counter(1) };
         let things = self.load(&transfer.objects, now_s).await?;
-        let edit = edits::edit(&transfer, &things, &self.limits.values)?;
-        let edits = vec![NumberedEdit { counter: of.counter, edit }];
-        let trace = TraceId::new(transfer.id);
-        let request = WriteRequest { client: of.client, known: false, edits, trace };
-        let written = branes.write_if(brane, &claims, request, transfer.only_if()).await;
-        let refused = match written {
-            Ok(written) => match written.outcomes.first() {
-                Some((_, Ok(_))) => None,
-                Some((_, Err(refusal))) => Some(refusal.code),
-                None => return Err(Code::Unavailable.into()),
-            },
-            Err(denied) if is_passing(denied.code) => return Err(denied),
-            Err(denied) => Some(denied.code),
+        let refused = match edits::edit(&transfer, &things, &self.limits.values) {
+            Ok(edit) => send(branes, &transfer, edit).await?,
+            // It cannot be said; it may have been sent when it could.
+            Err(refused) if !is_passing(refused.code) => Some(refused.code),
+            Err(refused) => return Err(refused.into()),
         };
         // Who may not write any more may have written.
         let refused = match refused {
             None => None,
-            Some(code) => match branes.was_applied(brane, of).await {
-                Ok(true) => None,
-                Ok(false) => Some(code),
-                // There is no such brane, or it is purged, and nothing is in it.
-                Err(denied) if denied.code == Code::NotFound => Some(code),
-                Err(denied) => return Err(denied),
-            },
+            Some(code) => {
+                match branes.settle(transfer.brane, transfer.user, transfer.edit()).await {
+                    Ok(true) => None,
+                    Ok(false) => Some(code),
+                    // There is no such brane, or it is purged, and nothing is in it.
+                    Err(denied) if denied.code == Code::NotFound => Some(code),
+                    Err(denied) => return Err(denied),
+                }
+            }
         };
         self.close(transfer, refused, now_s).await
     }
@@ -325,8 +334,10 @@ impl Catalog {
             let mut work = self.begin(transfer.user, now_s).await?;
             if work.account.transfer != Some(transfer.id) {
                 // Somebody else has ended it.
-                let ended = self.ended(transfer.user, transfer.id, now_s).await?;
-                return ended.unwrap_or(Err(Code::Unavailable.into()));
+                return match self.transfer(transfer.id, now_s).await? {
+                    Some(Transfer { state: State::Ended(ended), .. }) => transfer.moved(ended),
+                    Some(_) | None => Err(Code::Unavailable.into()),
+                };
             }
             let mut scene = Scene::default();
             let things = self.load(&transfer.objects, now_s).await?;
@@ -344,8 +355,16 @@ impl Catalog {
             }
             scene.save(&mut work);
             work.account.transfer = None;
-            let draft = transfer.at_its_end(refused).draft().until(now_s + KEPT_S);
-            work.write(RecordWrite::put(&TRANSFERS, transfer.id.into(), draft));
+            work.write(match refused {
+                // Asked for again, it is tried again.
+                Some(code) if is_passing(code) => {
+                    RecordWrite::delete(&TRANSFERS, transfer.id.into(), Expect::Any)
+                }
+                _ => {
+                    let draft = transfer.at_its_end(refused).draft().until(now_s + KEPT_S);
+                    RecordWrite::put(&TRANSFERS, transfer.id.into(), draft)
+                }
+            });
             if self.finish(work).await?.is_some() {
                 return transfer.moved(refused);
             }
@@ -353,21 +372,17 @@ impl Catalog {
         }
     }
 
-    /// What became of a transfer, if it has ended.
-    async fn ended(
+    /// A user's transfer that has begun, and perhaps ended.
+    async fn begun(
         &self,
         user: UserId,
         transfer: Uuid,
         now_s: u64,
-    ) -> Result<Option<Result<Moved, Denied>>, Refused> {
-        let Some(transfer) = self.transfer(transfer, now_s).await? else { return Ok(None) };
-        if transfer.user != user {
-            return Err(Code::Exists.into());
+    ) -> Result<Option<Transfer>, Refused> {
+        match self.transfer(transfer, now_s).await? {
+            Some(transfer) if transfer.user != user => Err(Code::Exists.into()),
+            transfer => Ok(transfer),
         }
-        Ok(match transfer.state {
-            State::Ended(ended) => Some(transfer.moved(ended)),
-            State::Begun => None,
-        })
     }
 
     /// A transfer, as the store has it.
@@ -377,7 +392,33 @@ impl Catalog {
     }
 }
 
+/// Step 2; the code with which the brane refuses it.
+async fn send(
+    branes: &dyn Branes,
+    transfer: &Transfer,
+    edit: Edit,
+) -> Result<Option<Code>, Denied> {
+    let EditId { client, counter } = transfer.edit();
+    let edits = vec![NumberedEdit { counter, edit }];
+    let request = WriteRequest { client, known: false, edits, trace: TraceId::new(transfer.id) };
+    let (claims, only_if) = (transfer.claims(), transfer.only_if());
+    match branes.write_if(transfer.brane, &claims, request, only_if).await {
+        Ok(written) => match written.outcomes.first() {
+            Some((_, Ok(_))) => Ok(None),
+            Some((_, Err(refusal))) => Ok(Some(refusal.code)),
+            None => Err(Code::Unavailable.into()),
+        },
+        Err(denied) if is_passing(denied.code) => Err(denied),
+        Err(denied) => Ok(Some(denied.code)),
+    }
+}
+
 impl Transfer {
+    /// The edit that does it.
+    const fn edit(&self) -> EditId {
+        EditId { client: self.client, counter: Counter(1) }
+    }
+
     /// What came of it.
     fn moved(&self, refused: Option<Code>) -> Result<Moved, Denied> {
         match refused {

@@ -6,19 +6,24 @@ mod world;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use avvy_actors::BraneChange;
 use avvy_catalog::{Catalog, GalleryEdit, Moved, ObjectPatch, Place, Stored, What};
 use avvy_model::{
-    Code, Kind, ObjectId, Operation, PropsPatch, Rotation, Target, Transform, Visibility,
+    Code, Edit, Kind, ObjectId, Operation, PropsPatch, Rotation, Target, Transform, UserId,
+    Visibility,
 };
 use futures_util::future::join;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use world::{ADA, BOB, NOW_S, Power, When, World, block, claims, group, label, props, says};
+use world::{
+    ADA, BOB, Down, Full, NOW_S, Power, Race, When, World, block, claims, group, label, props, says,
+};
 
 /// Later than what is left is left for.
 const LATER_S: u64 = NOW_S + 120;
@@ -153,7 +158,7 @@ async fn survives(goes_out: bool) {
             let answer = start(&catalog, &branes, &world, goes_out, transfer, id).await;
             assert_eq!(answer.is_err(), power.is_cut(), "{answer:?} at step {step}");
             let after = world.catalog();
-            after.end_transfers(&world.system, LATER_S).await.unwrap();
+            after.end_transfers(&world.system, LATER_S, LATER_S).await.unwrap();
             let is_placed = is_placed(&world, &tree).await;
             // It can be asked for again, under the same name or another.
             let transfer = if step % 2 == 0 { transfer } else { Uuid::new_v4() };
@@ -209,7 +214,7 @@ async fn survives_the_end_of_the_brane(goes_out: bool) {
             let _ = start(&catalog, &branes, &world, goes_out, Uuid::new_v4(), id).await;
             world.change(end.clone()).await;
             world.is_closed().await;
-            after.end_transfers(&world.system, LATER_S).await.unwrap();
+            after.end_transfers(&world.system, LATER_S, LATER_S).await.unwrap();
             world.change(BraneChange::Restore).await;
             ways[usize::from(is_placed(&world, &tree).await)] += 1;
             if !power.is_cut() {
@@ -240,6 +245,144 @@ async fn taking_survives_a_failure_at_each_step() {
     survives(false).await;
 }
 
+/// Leaves a transfer between two steps, the brane's part undone or done; gives
+/// its name.
+async fn left(world: &World, goes_out: bool, id: Uuid, is_written: bool) -> Uuid {
+    if !goes_out {
+        let (catalog, placed) = (world.catalog(), Uuid::new_v4());
+        start(&catalog, &world.system, world, true, placed, id).await.unwrap();
+    }
+    let power = Power::for_steps(if is_written { 3 } else { 2 }, When::Before);
+    let (catalog, branes) = world.with(&power);
+    let transfer = Uuid::new_v4();
+    let answer = start(&catalog, &branes, world, goes_out, transfer, id).await;
+    assert!(answer.is_err() && power.is_cut(), "{answer:?}");
+    transfer
+}
+
+/// As who asks under one key until there is an answer.
+#[tokio::test]
+async fn asked_for_again_half_way_it_is_gone_on_with() {
+    for (goes_out, is_written) in [(true, false), (true, true), (false, false), (false, true)] {
+        let world = World::new().await;
+        let tree = tree(&world).await;
+        let id = tree.0.thing.id;
+        let transfer = left(&world, goes_out, id, is_written).await;
+        let (catalog, system) = (world.catalog(), &world.system);
+        let moved = start(&catalog, system, &world, goes_out, transfer, id).await.unwrap();
+        assert_eq!(moved.objects, [id, tree.1.thing.id]);
+        assert_eq!(is_placed(&world, &tree).await, goes_out);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_on_its_way_into_a_closed_brane() {
+    let world = World::new().await;
+    let tree = tree(&world).await;
+    let (catalog, system, id) = (world.catalog(), &world.system, tree.0.thing.id);
+    world.change(BraneChange::Archive { successor: None }).await;
+    let placed = start(&catalog, system, &world, true, Uuid::new_v4(), id).await;
+    assert_eq!(placed, Err(Code::BraneArchived));
+    world.change(BraneChange::Restore).await;
+    assert!(!is_placed(&world, &tree).await);
+    start(&catalog, system, &world, true, Uuid::new_v4(), id).await.unwrap();
+}
+
+/// What is too large for a brane with all that goes along.
+#[tokio::test]
+async fn what_cannot_be_said_in_a_brane_stays_free() {
+    let world = World::new().await;
+    let (catalog, system) = (world.catalog(), &world.system);
+    let mut large = block(&"n".repeat(256));
+    let text = |key: &str| (key.to_owned(), "x".repeat(8_100));
+    large.props = world::texts(&[text("a"), text("b")]);
+    let large = catalog.create_object(ADA, Uuid::new_v4(), large, NOW_S).await.unwrap();
+    let mut gallery = group("gallery", &[]);
+    for _ in 0..256 {
+        let id = Uuid::new_v4();
+        catalog.create_prototype(ADA, id, label("p"), says("x"), NOW_S).await.unwrap();
+        catalog.publish_prototype(ADA, id, None, Visibility::Unlisted, NOW_S).await.unwrap();
+        gallery.gallery.push(id);
+    }
+    let gallery = catalog.create_object(ADA, Uuid::new_v4(), gallery, NOW_S).await.unwrap();
+    for (thing, code) in [(large, Code::PropsTooLarge), (gallery, Code::ValueTooLarge)] {
+        let id = thing.thing.id;
+        let placed = start(&catalog, system, &world, true, Uuid::new_v4(), id).await;
+        assert_eq!(placed, Err(code));
+        catalog.delete_object(ADA, id, None, NOW_S).await.unwrap();
+    }
+    let tree = tree(&world).await;
+    start(&catalog, system, &world, true, Uuid::new_v4(), tree.0.thing.id).await.unwrap();
+}
+
+/// A refusal that may not be one a moment later.
+#[tokio::test]
+async fn what_could_not_be_taken_now_is_tried_again_under_its_name() {
+    let world = World::new().await;
+    let tree = tree(&world).await;
+    let (catalog, id) = (world.catalog(), tree.0.thing.id);
+    let branes = Full { system: world.system.clone(), is_full: true.into() };
+    let transfer = Uuid::new_v4();
+    let refused = start(&catalog, &branes, &world, true, transfer, id).await;
+    assert_eq!(refused, Err(Code::Unavailable));
+    assert!(!is_placed(&world, &tree).await);
+    start(&catalog, &branes, &world, true, transfer, id).await.unwrap();
+    assert!(is_placed(&world, &tree).await);
+}
+
+/// Two are at one transfer at once, and between them what it was refused for
+/// has passed.
+#[tokio::test]
+async fn what_was_refused_to_one_is_refused_to_all() {
+    let world = World::new().await;
+    let tree = tree(&world).await;
+    let (catalog, id, leaf) = (world.catalog(), tree.0.thing.id, tree.1.thing.id);
+    let transfer = left(&world, false, id, false).await;
+    let says = |text| Operation::Update {
+        target: Target::Id(ObjectId::new(leaf)),
+        patch: PropsPatch::new(world::entries(text)).unwrap(),
+    };
+    let [first_settled, other_wrote, first_ended] = [(); 3].map(|()| Arc::new(Notify::new()));
+    let race = |is_first| Race {
+        system: world.system.clone(),
+        change: [says("changed"), says("hello")],
+        is_first,
+        first_settled: first_settled.clone(),
+        other_wrote: other_wrote.clone(),
+        first_ended: first_ended.clone(),
+    };
+    let (first, other) = (race(true), race(false));
+    let first = async {
+        let taken = start(&catalog, &first, &world, false, transfer, id).await;
+        first_ended.notify_one();
+        taken
+    };
+    let other = catalog.end_transfers(&other, LATER_S, LATER_S);
+    let (taken, ended) = join(first, other).await;
+    assert_eq!((taken, ended), (Err(Code::Conflict), Ok(1)));
+    assert!(is_placed(&world, &tree).await);
+}
+
+#[tokio::test]
+async fn those_that_have_to_wait_keep_no_others_waiting() {
+    let world = World::new().await;
+    let (catalog, system) = (world.catalog(), &world.system);
+    let down = Down { system: system.clone(), but: None };
+    let mut last = ADA;
+    for (nth, begun_s) in (0..105).zip(NOW_S..) {
+        last = UserId::new(Uuid::from_u128(0x4000_8000_0000_0001_0000 + nth));
+        let block = catalog.create_object(last, Uuid::new_v4(), block("one"), NOW_S).await;
+        let (id, to) = (block.unwrap().thing.id, place(&world));
+        let claims = claims(last);
+        let placed = catalog.place(&down, &claims, Uuid::new_v4(), id, to, begun_s).await;
+        assert_eq!(placed.map_err(|denied| denied.code), Err(Code::Unavailable));
+    }
+    let down = Down { system: system.clone(), but: Some(last) };
+    let later_s = LATER_S + 105;
+    assert_eq!(catalog.end_transfers(&down, later_s, later_s).await, Ok(1));
+    assert_eq!(catalog.end_transfers(system, later_s, later_s).await, Ok(104));
+}
+
 /// Polls a future so often and no more.
 struct Dropped<F> {
     inner: F,
@@ -261,7 +404,7 @@ impl<F: Future + Unpin> Future for Dropped<F> {
 #[tokio::test]
 async fn a_request_that_is_given_up_leaves_nothing_between() {
     for goes_out in [true, false] {
-        for polls in 0..12 {
+        for polls in 0..16 {
             let world = World::new().await;
             let tree = tree(&world).await;
             let id = tree.0.thing.id;
@@ -271,7 +414,7 @@ async fn a_request_that_is_given_up_leaves_nothing_between() {
             }
             let inner = pin!(start(&catalog, system, &world, goes_out, Uuid::new_v4(), id));
             let _ = Dropped { inner, polls }.await;
-            catalog.end_transfers(system, LATER_S).await.unwrap();
+            catalog.end_transfers(system, LATER_S, LATER_S).await.unwrap();
             is_placed(&world, &tree).await;
         }
     }

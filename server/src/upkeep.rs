@@ -29,6 +29,10 @@ pub struct Upkeep {
     pub max_journal_bytes: Option<u64>,
 }
 
+/// How old a transfer is that is ended, in seconds: who has begun it is not at
+/// it any more.
+const LEFT_S: u64 = 60;
+
 /// Branes that are read at a time.
 const BRANES: u32 = 100;
 
@@ -49,9 +53,12 @@ pub async fn run(kept: Kept, upkeep: Upkeep) {
     let mut ticks = tokio::time::interval(upkeep.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     list_branes(kept.store.as_ref(), &kept.catalog).await;
+    // Of what an earlier life of this process has begun, nobody is at anything.
+    let mut begun_before_s = u64::MAX;
     loop {
         ticks.tick().await;
-        end_transfers(&kept).await;
+        end_transfers(&kept, begun_before_s).await;
+        begun_before_s = clock::unix_s().saturating_sub(LEFT_S);
         purge(kept.store.as_ref(), &kept.catalog).await;
         sweep(kept.records.as_ref(), upkeep.sweep_batch).await;
         compact(kept.store.as_ref(), &upkeep).await;
@@ -83,8 +90,8 @@ async fn list_branes(store: &dyn Store, catalog: &Catalog) {
 }
 
 /// Ends transfers that nobody is at any more.
-async fn end_transfers(kept: &Kept) {
-    match kept.catalog.end_transfers(&kept.system, clock::unix_s()).await {
+async fn end_transfers(kept: &Kept, begun_before_s: u64) {
+    match kept.catalog.end_transfers(&kept.system, begun_before_s, clock::unix_s()).await {
         Ok(0) => {}
         Ok(ended) => info!(ended, "ended transfers that were left"),
         Err(refused) => warn!(code = %refused.code, "transfers that were left could not be read"),

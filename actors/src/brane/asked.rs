@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use avvy_brane::Admission;
-use avvy_model::{Code, EditId, Handle, Object, ObjectId, Position, Principal, Seq, object_digest};
+use avvy_model::{Code, Handle, Object, ObjectId, Position, Principal, object_digest};
 use ractor::concurrency::OneshotSender;
 
 use super::{Brane, now};
@@ -118,11 +117,6 @@ impl Brane {
         }
         let object = |handle: Handle| Some((handle, world.get(handle)?.clone()));
         Ok(handles.into_iter().filter_map(object).collect())
-    }
-
-    /// Says what became of an edit, and how far the journal is durable.
-    pub(super) fn on_outcome(&self, of: EditId, reply: OneshotSender<(Admission, Seq)>) {
-        let _ = reply.send((self.core.clients().check(of), self.core.status().durable));
     }
 
     /// Whether all these objects still have these digests.

@@ -8,13 +8,13 @@ use avvy_brane::Admission;
 use avvy_flow::SessionKey;
 use avvy_flow::brane_core::{BraneInput, BraneStatus, Window};
 use avvy_model::{
-    Code, Counter, EditId, Epoch, Handle, NumberedEdit, Position, Principal, Refusal, Seq,
+    Code, Counter, EditId, Epoch, Handle, NumberedEdit, Position, Principal, Refusal, Seq, UserId,
 };
 use avvy_protocol::{Join, Resume, ServerMessage, Update};
 use ractor::ActorRef;
 use ractor::concurrency::OneshotSender;
 
-use super::{Brane, BraneMsg, closed_to_all};
+use super::{Brane, BraneMsg, closed_to_all, now};
 use crate::system::{WriteRequest, Written};
 
 /// Edits that come by HTTP.
@@ -176,6 +176,17 @@ impl Brane {
         self.feed(myself, BraneInput::Join { session, principal, join });
         let update = Update { channel: self.channel, trace: Some(trace), edits };
         self.feed(myself, BraneInput::Update { session, update });
+    }
+
+    /// Says what became of an edit, and how far the journal is durable.
+    pub(super) fn on_settle(
+        &mut self,
+        of: EditId,
+        by: UserId,
+        reply: OneshotSender<(Admission, Seq)>,
+    ) {
+        let settled = self.core.settle_edit(now(), of, by);
+        let _ = reply.send((settled, self.core.durable()));
     }
 
     /// Answers the requests whose edits all have outcomes and are durable.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use avvy_auth::Claims;
 use avvy_brane::{Admission, Outcome};
 use avvy_flow::recovery::TailBounds;
-use avvy_model::{BraneId, Code, EditId, Handle, Object, ObjectId, Seq};
+use avvy_model::{BraneId, Code, EditId, Handle, Object, ObjectId, Seq, UserId};
 use avvy_persistence::Life;
 use ractor::concurrency::oneshot;
 use tokio::time::timeout;
@@ -71,20 +71,21 @@ impl System {
 
     /// Whether an edit was applied and is durable, for the server itself,
     /// whoever may see the brane by now, and also if it is archived or deleted:
-    /// then it can come back with that edit in it.
+    /// then it can come back with that edit in it. In an open brane one that was
+    /// not applied never will be: whoever sends it later is refused.
     ///
     /// # Errors
     /// As [`Self::view`]; `unavailable` while it is not durable yet, or the
     /// brane still closes; `outcome_unknown` if nobody knows any more.
-    pub async fn was_applied(&self, brane: BraneId, of: EditId) -> Result<bool, Denied> {
+    pub async fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Result<bool, Denied> {
         let handle = match self.brane_handle(brane).await {
             Err(denied) if matches!(denied.code, Code::BraneArchived | Code::NotFound) => {
                 return Ok(self.was_applied_before_the_end(brane, of).await?);
             }
             handle => handle?,
         };
-        let ask = |reply| BraneMsg::Outcome { of, reply };
-        let (admission, durable) = self.ask(&handle.actor, ask).await?;
+        let settle = |reply| BraneMsg::Settle { of, by, reply };
+        let (admission, durable) = self.ask(&handle.actor, settle).await?;
         Ok(is_applied(admission, durable)?)
     }
 

@@ -67,6 +67,10 @@ fn carry(label: &Label, object: &Object, limits: &ValueLimits) -> Result<Props, 
         [label.name.clone(), label.description.clone(), label.tags.join(" "), gallery.join(" ")];
     let entry = |(key, text): (&str, String)| {
         let value = (!text.is_empty()).then(|| Value::text(&text));
+        let is_too_large = |value: &Value| value.as_bytes().len() > limits.max_value_bytes;
+        if value.as_ref().is_some_and(is_too_large) {
+            return Err(Code::ValueTooLarge.into());
+        }
         Ok((PropKey::new(key, &ValueLimits::NONE)?, value))
     };
     let entries = CARRIED.into_iter().zip(texts).map(entry).collect::<Result<Vec<_>, Refused>>()?;

@@ -1,6 +1,6 @@
 //! A real system on a store in memory, and failures between it and the catalog.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use avvy_actors::{
@@ -9,8 +9,9 @@ use avvy_actors::{
 use avvy_auth::{Claims, Issuer, Keys, Policy};
 use avvy_catalog::{Answer, Branes, Catalog, CatalogLimits, Label, NewObject, Prototype, Stored};
 use avvy_model::{
-    BraneId, ClientId, Code, Counter, Edit, EditId, Handle, Kind, NumberedEdit, Object, ObjectId,
-    Operation, PropKey, Props, Role, TraceId, Transform, UserId, Value, ValueLimits, Visibility,
+    BraneId, ClientId, Code, Counter, Edit, EditId, Epoch, Handle, Kind, NumberedEdit, Object,
+    ObjectId, Operation, PropKey, Props, Role, Seq, TraceId, Transform, UserId, Value, ValueLimits,
+    Visibility,
 };
 use avvy_persistence::memory::MemoryStore;
 use avvy_persistence::records::{
@@ -18,6 +19,7 @@ use avvy_persistence::records::{
     Swept,
 };
 use avvy_persistence::{BoxFuture, StoreError};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub const NOW_S: u64 = 1_700_000_000;
@@ -75,7 +77,7 @@ impl World {
     /// Waits until a brane that is not active any more has closed.
     pub async fn is_closed(&self) {
         let of = EditId { client: ClientId::new(Uuid::new_v4()), counter: Counter(1) };
-        let still = async || self.system.was_applied(self.brane, of).await;
+        let still = async || self.system.settle(self.brane, ADA, of).await;
         while still().await.is_err_and(|denied| denied.code == Code::Unavailable) {
             tokio::task::yield_now().await;
         }
@@ -89,11 +91,20 @@ impl World {
     }
 }
 
+/// Makes an edit that is taken.
+pub async fn edit(system: &System, brane: BraneId, claims: &Claims, edit: Edit) {
+    let edits = vec![NumberedEdit { counter: Counter(1), edit }];
+    let (client, trace) = (ClientId::new(Uuid::new_v4()), TraceId::new(Uuid::new_v4()));
+    let request = WriteRequest { client, known: false, edits, trace };
+    let written = system.write(brane, claims, request).await.unwrap();
+    written.outcomes[0].1.unwrap();
+}
+
 pub fn claims(user: UserId) -> Claims {
     Claims {
         user,
         // Bob may look, and no more.
-        role: if user == ADA { Role::Builder } else { Role::Visitor },
+        role: if user == BOB { Role::Visitor } else { Role::Builder },
         name: None,
         branes: Vec::new(),
         token: Uuid::from_u128(1),
@@ -153,6 +164,11 @@ pub struct Cut {
 }
 
 impl Branes for Cut {
+    fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()> {
+        let enter = Branes::enter(&self.system, brane, claims);
+        Box::pin(self.power.step(enter, Code::Unavailable.into()))
+    }
+
     fn tree<'a>(
         &'a self,
         brane: BraneId,
@@ -175,8 +191,8 @@ impl Branes for Cut {
         Box::pin(self.power.step(write, Code::Timeout.into()))
     }
 
-    fn was_applied(&self, brane: BraneId, of: EditId) -> Answer<'_, bool> {
-        let applied = self.system.was_applied(brane, of);
+    fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Answer<'_, bool> {
+        let applied = self.system.settle(brane, by, of);
         Box::pin(self.power.step(applied, Code::Unavailable.into()))
     }
 }
@@ -188,6 +204,10 @@ pub struct Changing {
 }
 
 impl Branes for Changing {
+    fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()> {
+        Branes::enter(&self.system, brane, claims)
+    }
+
     fn tree<'a>(
         &'a self,
         brane: BraneId,
@@ -199,13 +219,7 @@ impl Branes for Changing {
             let tree = self.system.tree(brane, claims, root, max).await?;
             let change = self.change.lock().unwrap().take();
             if let Some(change) = change {
-                let edit = Edit::One(change);
-                let edits = vec![NumberedEdit { counter: Counter(1), edit }];
-                let client = ClientId::new(Uuid::new_v4());
-                let trace = TraceId::new(Uuid::new_v4());
-                let request = WriteRequest { client, known: false, edits, trace };
-                let written = self.system.write(brane, claims, request).await.unwrap();
-                written.outcomes[0].1.unwrap();
+                edit(&self.system, brane, claims, Edit::One(change)).await;
             }
             Ok(tree)
         })
@@ -221,8 +235,155 @@ impl Branes for Changing {
         Box::pin(self.system.write_if(brane, claims, request, only_if))
     }
 
-    fn was_applied(&self, brane: BraneId, of: EditId) -> Answer<'_, bool> {
-        Box::pin(self.system.was_applied(brane, of))
+    fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Answer<'_, bool> {
+        Box::pin(self.system.settle(brane, by, of))
+    }
+}
+
+/// Branes that take no edit of anybody but this user.
+pub struct Down {
+    pub system: System,
+    pub but: Option<UserId>,
+}
+
+impl Branes for Down {
+    fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()> {
+        Branes::enter(&self.system, brane, claims)
+    }
+
+    fn tree<'a>(
+        &'a self,
+        brane: BraneId,
+        claims: &'a Claims,
+        root: ObjectId,
+        max: usize,
+    ) -> Answer<'a, Vec<(Handle, Object)>> {
+        Branes::tree(&self.system, brane, claims, root, max)
+    }
+
+    fn write_if<'a>(
+        &'a self,
+        brane: BraneId,
+        claims: &'a Claims,
+        request: WriteRequest,
+        only_if: Vec<(Handle, [u8; 16])>,
+    ) -> Answer<'a, Written> {
+        match self.but == Some(claims.user) {
+            true => Branes::write_if(&self.system, brane, claims, request, only_if),
+            false => Box::pin(async { Err(Code::Unavailable.into()) }),
+        }
+    }
+
+    fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Answer<'_, bool> {
+        Branes::settle(&self.system, brane, by, of)
+    }
+}
+
+/// Branes that refuse the first edit, as one does whose journal is full.
+pub struct Full {
+    pub system: System,
+    pub is_full: AtomicBool,
+}
+
+impl Branes for Full {
+    fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()> {
+        Branes::enter(&self.system, brane, claims)
+    }
+
+    fn tree<'a>(
+        &'a self,
+        brane: BraneId,
+        claims: &'a Claims,
+        root: ObjectId,
+        max: usize,
+    ) -> Answer<'a, Vec<(Handle, Object)>> {
+        Branes::tree(&self.system, brane, claims, root, max)
+    }
+
+    fn write_if<'a>(
+        &'a self,
+        brane: BraneId,
+        claims: &'a Claims,
+        request: WriteRequest,
+        only_if: Vec<(Handle, [u8; 16])>,
+    ) -> Answer<'a, Written> {
+        if self.is_full.swap(false, Ordering::SeqCst) {
+            let refused = (Counter(1), Err(Code::Unavailable.into()));
+            let (epoch, durable) = (Epoch(1), Seq(0));
+            return Box::pin(
+                async move { Ok(Written { epoch, outcomes: vec![refused], durable }) },
+            );
+        }
+        Branes::write_if(&self.system, brane, claims, request, only_if)
+    }
+
+    fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Answer<'_, bool> {
+        Branes::settle(&self.system, brane, by, of)
+    }
+}
+
+/// Branes at which two are at the same transfer: `first` is refused as `change`
+/// came before, takes that back, and ends the transfer while the answer to the
+/// other is on its way.
+pub struct Race {
+    pub system: System,
+    pub change: [Operation; 2],
+    pub is_first: bool,
+    /// The first has been told that nothing was done.
+    pub first_settled: Arc<Notify>,
+    /// The other has written.
+    pub other_wrote: Arc<Notify>,
+    /// The first has ended it.
+    pub first_ended: Arc<Notify>,
+}
+
+impl Branes for Race {
+    fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()> {
+        Branes::enter(&self.system, brane, claims)
+    }
+
+    fn tree<'a>(
+        &'a self,
+        brane: BraneId,
+        claims: &'a Claims,
+        root: ObjectId,
+        max: usize,
+    ) -> Answer<'a, Vec<(Handle, Object)>> {
+        Branes::tree(&self.system, brane, claims, root, max)
+    }
+
+    fn write_if<'a>(
+        &'a self,
+        brane: BraneId,
+        claims: &'a Claims,
+        request: WriteRequest,
+        only_if: Vec<(Handle, [u8; 16])>,
+    ) -> Answer<'a, Written> {
+        Box::pin(async move {
+            let [change, back] = &self.change;
+            if self.is_first {
+                edit(&self.system, brane, claims, Edit::One(change.clone())).await;
+                let refused = self.system.write_if(brane, claims, request, only_if).await;
+                edit(&self.system, brane, claims, Edit::One(back.clone())).await;
+                return refused;
+            }
+            self.first_settled.notified().await;
+            let written = self.system.write_if(brane, claims, request, only_if).await;
+            self.other_wrote.notify_one();
+            self.first_ended.notified().await;
+            written
+        })
+    }
+
+    fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Answer<'_, bool> {
+        Box::pin(async move {
+            let settled = self.system.settle(brane, by, of).await;
+            if self.is_first {
+                self.first_settled.notify_one();
+                self.other_wrote.notified().await;
+            }
+            settled
+        })
     }
 }
 
@@ -318,6 +479,14 @@ pub fn props(text: &str) -> Props {
     let limits = ValueLimits::NONE;
     let entry = (PropKey::new("says", &limits).unwrap(), Value::text(text));
     Props::from_entries(vec![entry], &limits).unwrap()
+}
+
+/// Properties that are texts.
+pub fn texts(of: &[(String, String)]) -> Props {
+    let limits = ValueLimits::NONE;
+    let entry =
+        |(key, text): &(String, String)| (PropKey::new(key, &limits).unwrap(), Value::text(text));
+    Props::from_entries(of.iter().map(entry).collect(), &limits).unwrap()
 }
 
 pub fn says(text: &str) -> Prototype {

@@ -1,7 +1,9 @@
 //! Edits: each gets an outcome, and the accepted ones a place in the log.
 
 use avvy_brane::{Admission, Outcome};
-use avvy_model::{Code, Counter, Edit, EditId, Event, NumberedEdit, Refusal, Seq, TraceId, weight};
+use avvy_model::{
+    Code, Counter, Edit, EditId, Event, NumberedEdit, Refusal, Seq, TraceId, UserId, weight,
+};
 use avvy_protocol::{RefusedEdit, ServerMessage, Update};
 
 use super::rights::RuledFor;
@@ -41,6 +43,19 @@ impl BraneCore {
             }
         }
         self.tell(session, answers, effects);
+    }
+
+    /// What became of an edit. One that never came is refused from now on, so
+    /// that whoever asked can rely on it.
+    pub fn settle_edit(&mut self, now: Now, of: EditId, by: UserId) -> Admission {
+        match self.clients.check(of) {
+            Admission::New | Admission::Refused(Code::ClientUnknown) => {
+                let refused = Outcome::Refused(Code::OutcomeUnknown.into());
+                self.clients.record(of, by, refused, now.unix_ms);
+                Admission::Known(refused)
+            }
+            known => known,
+        }
     }
 
     /// Gives one edit its outcome.
