@@ -175,8 +175,8 @@ impl Catalog {
     /// inventory. Whoever may delete it there may take it.
     ///
     /// # Errors
-    /// `not_found`, `object_not_found`, `root_protected`, `tree_too_large`, the
-    /// codes of quotas; `conflict` if it was changed meanwhile; whatever the
+    /// `not_found`, `object_not_found`, `root_protected`, `tree_too_large`,
+    /// `too_deep`, the codes of quotas; `conflict` if it was changed meanwhile; whatever the
     /// brane refuses the edit with.
     pub async fn take(
         &self,
@@ -195,6 +195,9 @@ impl Catalog {
             let mut work = self.begin_transfer(branes, claims.user, now_s).await?;
             let max = self.limits.max_tree_objects;
             let found = branes.tree(brane, claims, object, max).await?;
+            if edits::depth(&found) > self.limits.max_tree_depth {
+                return Err(Code::TooDeep.into());
+            }
             let ids: Vec<Uuid> = found.iter().map(|(_, object)| object.id.uuid()).collect();
             let are_taken = self.load(&ids, now_s).await?;
             // An id may have been given away by somebody who has seen it here.
@@ -204,7 +207,7 @@ impl Catalog {
             };
             let ids: Vec<Uuid> = ids.iter().zip(are_taken).map(fresh).collect();
             let moving = Moving::In(transfer);
-            for thing in edits::things(&found, &ids, claims.user, moving, now_s)? {
+            for thing in edits::things(&found, &ids, claims.user, moving, &self.limits, now_s)? {
                 work.put(None, &thing);
             }
             let from = found

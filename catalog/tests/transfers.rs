@@ -383,6 +383,33 @@ async fn those_that_have_to_wait_keep_no_others_waiting() {
     assert_eq!(catalog.end_transfers(system, later_s, later_s).await, Ok(104));
 }
 
+/// An inventory has bounds that a brane does not have.
+#[tokio::test]
+async fn nothing_comes_out_that_could_not_have_been_made() {
+    let world = World::new().await;
+    let (catalog, system) = (world.catalog(), &world.system);
+    let ids: Vec<ObjectId> = (0..17).map(|_| ObjectId::new(Uuid::new_v4())).collect();
+    let twice = format!("{0} {0}", Uuid::from_u128(0x4000_8000_0000_0000_0099));
+    let nested = |nth: usize| Operation::Create {
+        id: ids[nth],
+        parent: match nth {
+            0 => Target::Handle(avvy_model::Handle::ROOT),
+            _ => Target::Id(ids[nth - 1]),
+        },
+        kind: Kind::Group,
+        transform: Transform::IDENTITY,
+        props: world::texts(&[("gallery".to_owned(), twice.clone())]),
+    };
+    let edit = Edit::Batch((0..17).map(nested).collect());
+    world::edit(system, world.brane, &claims(ADA), edit).await;
+    let take = |nth: usize| start(&catalog, system, &world, false, Uuid::new_v4(), ids[nth].uuid());
+    assert_eq!(take(0).await, Err(Code::TooDeep));
+    assert_eq!(take(1).await.unwrap().objects.len(), 16);
+    let group = catalog.object(ids[1].uuid(), ADA, NOW_S).await.unwrap().thing;
+    let What::Object(group) = group.what else { panic!() };
+    assert_eq!(group.gallery, Vec::<Uuid>::new());
+}
+
 /// Polls a future so often and no more.
 struct Dropped<F> {
     inner: F,

@@ -4,7 +4,7 @@
 //! with it as the properties `name`, `description`, `tags` and `gallery`, of
 //! which the last two are lists with spaces between, and come back from there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use avvy_model::{
     Code, DeleteMode, Edit, Handle, Object as Placed, ObjectId, Operation, PropKey, Props,
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::record::{Transfer, Way};
 use crate::Refused;
 use crate::label::Label;
+use crate::limits::CatalogLimits;
 use crate::thing::{Moving, Object, Thing, What};
 use crate::work::Stored;
 
@@ -77,12 +78,23 @@ fn carry(label: &Label, object: &Object, limits: &ValueLimits) -> Result<Props, 
     Ok(object.props.patched(&PropsPatch::new(entries)?, limits)?.0)
 }
 
+/// The levels of a tree of a brane, a group before what is in it.
+pub(super) fn depth(found: &[(Handle, Placed)]) -> usize {
+    let mut levels = BTreeMap::new();
+    for (handle, object) in found {
+        let above = levels.get(&object.parent).copied().unwrap_or(0);
+        levels.insert(*handle, above + 1);
+    }
+    levels.into_values().max().unwrap_or(0)
+}
+
 /// The things that objects of a brane become, under these ids.
 pub(super) fn things(
     found: &[(Handle, Placed)],
     ids: &[Uuid],
     owner: UserId,
     moving: Moving,
+    limits: &CatalogLimits,
     now_s: u64,
 ) -> Result<Vec<Thing>, Refused> {
     let by_handle: BTreeMap<Handle, Uuid> =
@@ -90,7 +102,7 @@ pub(super) fn things(
     let mut things = Vec::with_capacity(found.len());
     for ((handle, object), id) in found.iter().zip(ids) {
         let children = found.iter().filter(|(_, child)| child.parent == *handle);
-        let (label, gallery, props) = uncarry(object)?;
+        let (label, gallery, props) = uncarry(object, limits.max_gallery)?;
         let own = Object {
             kind: object.kind,
             parent: by_handle.get(&object.parent).copied(),
@@ -107,7 +119,7 @@ pub(super) fn things(
 
 /// What else there is, out of the properties. What cannot be any of it was
 /// written by somebody else, and stays a property.
-fn uncarry(object: &Placed) -> Result<(Label, Vec<Uuid>, Props), Refused> {
+fn uncarry(object: &Placed, max_gallery: usize) -> Result<(Label, Vec<Uuid>, Props), Refused> {
     let text = |key: &str| object.props.get(key).and_then(|value| read_text(&value));
     let mut label = Label { name: object.kind.name().to_owned(), ..Label::default() };
     let mut taken = Vec::new();
@@ -127,7 +139,7 @@ fn uncarry(object: &Placed) -> Result<(Label, Vec<Uuid>, Props), Refused> {
     let ids = text("gallery")
         .map(|text| text.split(' ').map(|id| Uuid::try_parse(id).ok()).collect::<Option<Vec<_>>>());
     let gallery = match (object.kind, ids.flatten()) {
-        (avvy_model::Kind::Group, Some(ids)) if ids.len() <= 1_000 => {
+        (avvy_model::Kind::Group, Some(ids)) if is_gallery(&ids, max_gallery) => {
             taken.push("gallery");
             ids
         }
@@ -137,6 +149,11 @@ fn uncarry(object: &Placed) -> Result<(Label, Vec<Uuid>, Props), Refused> {
     let entries = taken.into_iter().map(entry).collect::<Result<Vec<_>, Refused>>()?;
     let (props, _) = object.props.patched(&PropsPatch::new(entries)?, &ValueLimits::NONE)?;
     Ok((label, gallery, props))
+}
+
+/// Whether a gallery can be this: none twice.
+fn is_gallery(ids: &[Uuid], max: usize) -> bool {
+    ids.len() <= max && ids.iter().collect::<BTreeSet<_>>().len() == ids.len()
 }
 
 /// The text that a value is.
