@@ -11,6 +11,7 @@ mod log;
 mod part;
 mod places;
 mod prototypes;
+mod reach;
 mod rights;
 mod world;
 
@@ -170,10 +171,10 @@ impl Reference {
             self.rights = self.rights.anew();
             for entry in &self.line {
                 // Every event was followed once.
-                let _ = self.world.follow(&entry.event);
                 if let Some(intent) = self.intents.get(&entry.event.edit) {
-                    let _ = self.rights.follow(&entry.event, intent);
+                    let _ = self.rights.follow(&entry.event, intent, &self.world);
                 }
+                let _ = self.world.follow(&entry.event);
             }
         }
         self.superseded = false;
@@ -266,6 +267,17 @@ impl Reference {
         self.world.differences(replica)
     }
 
+    /// The indexes of a brane that is open, if the log has all that it has
+    /// accepted.
+    pub(crate) fn judge_indexes(&self, env: &mut Env, world: &World) {
+        if world.seq() != self.head() {
+            return;
+        }
+        if let Err(why) = self.world.compare_indexes(world) {
+            env.fail(|| format!("at {}: {why}", self.head()));
+        }
+    }
+
     /// A recovered world is what the line makes of an empty one.
     pub(crate) fn judge_world(&self, world: &mut World) -> Result<(), String> {
         self.world.compare(world)
@@ -350,7 +362,7 @@ impl Reference {
         }
         let banned = self.rights.check_ban(&event).err().filter(|_| env.setup.weights.clock == 0);
         env.check(banned.is_none(), || format!("event {seq} was not allowed: {banned:?}"));
-        match intent.and_then(|intent| self.rights.follow(&event, intent)) {
+        match intent.and_then(|intent| self.rights.follow(&event, intent, &self.world)) {
             Ok(how) => env.count(how),
             Err(why) => env.fail(|| format!("event {seq} was not allowed: {why}")),
         }

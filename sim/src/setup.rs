@@ -56,6 +56,8 @@ pub struct Setup {
     pub store_late_ppm: u64,
     /// How often the power goes at a store operation, in millionths.
     pub store_cut_ppm: u64,
+    /// Whether people do what they were granted, and little else.
+    pub by_grants: bool,
     /// Whether newest snapshots are spoiled while the process is down.
     pub spoils: bool,
     /// How often a packet takes a hundred times as long, in millionths.
@@ -114,7 +116,7 @@ impl Setup {
         let some = |rng: &mut Rng, weight: u64| if rng.below(4) == 0 { 0 } else { weight };
         let weights = Weights {
             edit: 600,
-            rule: if rng.below(2) == 0 { 0 } else { 300 },
+            rule: *rng.pick(&[0, 0, 0, 300, 300, 1_000]).unwrap_or(&300),
             follow: if rng.below(2) == 0 { 0 } else { 100 },
             furnish: if rng.below(2) == 0 { 0 } else { 300 },
             cut: some(rng, 20),
@@ -164,6 +166,7 @@ impl Setup {
             store_cut_ppm: some(rng, 4_000),
             spike_ppm: some(rng, 5_000),
             slow_store_ppm: some(rng, 20_000),
+            by_grants: weights.rule == 1_000,
             spoils: rng.below(4) == 0,
         }
     }

@@ -58,7 +58,7 @@ pub(super) fn draw_named(rng: &mut Rng) -> Option<(PropKey, Option<Value>)> {
     key.ok().map(|key| (key, value))
 }
 
-fn draw_prototype(rng: &mut Rng) -> PrototypeId {
+pub(super) fn draw_prototype(rng: &mut Rng) -> PrototypeId {
     PrototypeId::from_bytes([0xa0 + rng.below(PROTOTYPES) as u8; 16])
 }
 

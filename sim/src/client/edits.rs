@@ -115,13 +115,18 @@ impl Person {
 
     /// Mostly a group, sometimes nothing that can be a parent.
     fn draw_parent(&self, rng: &mut Rng, brane: BraneId) -> Target {
-        let Some(replica) = self.machine.replica(brane).filter(|_| rng.below(10) > 0) else {
-            return self.draw_target(rng, brane);
-        };
+        match rng.below(10) {
+            0 => self.draw_target(rng, brane),
+            _ => Target::Handle(self.draw_group(rng, brane)),
+        }
+    }
+
+    pub(super) fn draw_group(&self, rng: &mut Rng, brane: BraneId) -> Handle {
+        let Some(replica) = self.machine.replica(brane) else { return Handle::ROOT };
         let is_group =
             |handle: &Handle| replica.get(*handle).is_some_and(|object| object.kind == Kind::Group);
         let groups: Vec<Handle> = replica.handles().into_iter().filter(is_group).collect();
-        Target::Handle(rng.pick(&groups).copied().unwrap_or(Handle::ROOT))
+        rng.pick(&groups).copied().unwrap_or(Handle::ROOT)
     }
 
     pub(super) fn draw_target(&self, rng: &mut Rng, brane: BraneId) -> Target {

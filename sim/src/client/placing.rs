@@ -32,10 +32,13 @@ impl Person {
             6 => {
                 let to = [brane.to_string(), "nowhere".to_owned()];
                 let to = rng.pick(&to).map(|to| Value::text(to)).filter(|_| rng.below(4) > 0);
-                update(self.draw_target(rng, brane), Object::PORTAL_KEY, to)
+                let portals = self.that_say(brane, Object::PORTAL_KEY);
+                let portal = rng.pick(&portals).copied().filter(|_| rng.below(2) == 0);
+                let target = self.draw_target(rng, brane);
+                update(portal.map_or(target, Target::Handle), Object::PORTAL_KEY, to)
             }
             _ => {
-                let carriers = self.carriers(brane);
+                let carriers = self.that_say(brane, Object::SLOTS_KEY);
                 let carrier = rng.pick(&carriers).copied().filter(|_| rng.below(2) == 0);
                 let on = self.draw_attachment(rng, brane, &carriers);
                 let on = on.filter(|_| rng.below(6) > 0);
@@ -46,13 +49,13 @@ impl Person {
         self.submit(outside, brane, edit);
     }
 
-    /// What offers slots.
-    fn carriers(&self, brane: BraneId) -> Vec<Handle> {
+    /// What has this property.
+    fn that_say(&self, brane: BraneId, key: &str) -> Vec<Handle> {
         let Some(replica) = self.machine.replica(brane) else { return Vec::new() };
-        let offers = |handle: &Handle| {
-            replica.get(*handle).is_some_and(|object| object.props.get(Object::SLOTS_KEY).is_some())
+        let says = |handle: &Handle| {
+            replica.get(*handle).is_some_and(|object| object.props.get(key).is_some())
         };
-        replica.handles().into_iter().filter(offers).collect()
+        replica.handles().into_iter().filter(says).collect()
     }
 
     /// Mostly to something that offers slots.

@@ -1,10 +1,11 @@
 //! What those do who govern: mostly small things to others, for a while.
 
 use avvy_model::{
-    BraneId, Code, Edit, PropKey, Reach, Role, RoleName, Ruling, Sanction, UserId, ValueLimits,
-    Verb, Verbs,
+    BraneId, Code, Cuboid, Edit, PropKey, Reach, Role, RoleName, Ruling, Sanction, UserId,
+    ValueLimits, Verb, Verbs,
 };
 
+use super::catalogue::draw_prototype;
 use super::{Outside, Person};
 use crate::rng::Rng;
 
@@ -21,13 +22,31 @@ impl Person {
         if !rights.governs(self.user) && outside.env.rng.below(10) > 0 {
             return;
         }
+        let many = if outside.env.setup.by_grants { outside.env.rng.range(2, 5) } else { 1 };
+        for _ in 0..many {
+            let Some(ruling) = self.draw_ruling(outside, brane) else { return };
+            self.submit(outside, brane, Edit::Rule(Box::new(ruling)));
+        }
+    }
+
+    fn draw_ruling(&self, outside: &mut Outside<'_>, brane: BraneId) -> Option<Ruling> {
+        let rights = outside.references.get(&brane)?.rights();
         let users: Vec<UserId> = rights.users().collect();
         let grants: Vec<_> = rights.grants().collect();
+        let is_open = !rights.of_everybody().is_empty();
         let now_ms = outside.env.unix_ms();
+        let (spread, by_grants) = (outside.env.setup.spread, outside.env.setup.by_grants);
         let rng = &mut outside.env.rng;
-        let Some(user) = rng.pick(&users).copied() else { return };
+        let reach = self.draw_reach(rng, brane, spread);
+        let user = rng.pick(&users).copied()?;
         let until_ms = Some(now_ms + rng.range(50, 3_000));
-        let ruling = match rng.below(16) {
+        let kind = match rng.below(16) {
+            _ if by_grants && is_open => 0,
+            2.. if by_grants => 15,
+            kind => kind,
+        };
+        Some(match kind {
+            0 if by_grants => Ruling::Everybody { role: Role::Visitor.into() },
             0 => Ruling::Everybody { role: draw_role(rng) },
             1 | 2 => define(rng),
             3..=5 => {
@@ -46,11 +65,34 @@ impl Person {
                 id: rng.grant_id(),
                 to: user,
                 verbs: draw_verbs(rng).and(Verbs::OF_OBJECTS),
-                reach: draw_reach(rng),
+                reach,
                 until_ms: until_ms.filter(|_| rng.below(2) == 0),
             },
-        };
-        self.submit(outside, brane, Edit::Rule(Box::new(ruling)));
+        })
+    }
+
+    /// Mostly all objects, or those with one thing in common.
+    fn draw_reach(&self, rng: &mut Rng, brane: BraneId, spread: u64) -> Reach {
+        let mut reach = Reach::default();
+        match rng.below(8) {
+            0 | 1 => {
+                let key = PropKey::new("colour", &ValueLimits::default());
+                reach.keys = key.ok().map(|key| [key].into());
+            }
+            2 => reach.prototype = Some(draw_prototype(rng)),
+            3 | 4 => {
+                // Half of the brane.
+                let far = 40 * spread as i32;
+                let (mut min, mut max) = ([-far; 3], [far; 3]);
+                let (axis, at) = (2 * rng.below(2) as usize, rng.below(2 * spread) as i32);
+                let side = if rng.below(2) == 0 { &mut min } else { &mut max };
+                side[axis] = at - spread as i32;
+                reach.region = Some(Cuboid { min, max });
+            }
+            5 => reach.within = Some(self.draw_group(rng, brane)),
+            _ => {}
+        }
+        reach
     }
 
     /// The brane does not want this person any more, or not yet again.
@@ -91,10 +133,4 @@ fn define(rng: &mut Rng) -> Ruling {
 
 fn draw_verbs(rng: &mut Rng) -> Verbs {
     Verb::ALL.into_iter().filter(|_| rng.below(2) == 0).collect()
-}
-
-fn draw_reach(rng: &mut Rng) -> Reach {
-    let key = PropKey::new("colour", &ValueLimits::default());
-    let keys = key.ok().filter(|_| rng.below(3) == 0).map(|key| [key].into());
-    Reach { keys, ..Reach::default() }
 }

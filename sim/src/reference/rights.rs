@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 
 use avvy_model::{
-    Edit, Event, FollowStep, Grant, GrantId, Handle, ObjectId, Operation, Role, RoleName, Ruled,
-    Ruling, Sanction, Seq, Target, UserId, Verb, Verbs,
+    Edit, Event, FollowStep, Grant, GrantId, Handle, ObjectId, Operation, Reach, Role, RoleName,
+    Ruled, Ruling, Sanction, Seq, Target, UserId, Verb, Verbs,
 };
+
+use super::reach;
+use super::world::NaiveWorld;
 
 /// The model of a brane's rights.
 #[derive(Clone)]
@@ -50,6 +53,11 @@ impl NaiveRights {
         self.grants.keys().copied()
     }
 
+    /// What everybody may do who has no role of their own.
+    pub(crate) fn of_everybody(&self) -> Verbs {
+        self.verbs_of(&self.everybody)
+    }
+
     /// Whether somebody may rule.
     pub(crate) fn governs(&self, user: UserId) -> bool {
         self.verbs(user).contains(Verb::Govern)
@@ -68,9 +76,14 @@ impl NaiveRights {
         self.banned.get(&user).copied()
     }
 
-    /// Takes an event of the log, which is the outcome of `edit`. Says how it
-    /// was allowed.
-    pub(crate) fn follow(&mut self, event: &Event, edit: &Edit) -> Result<&'static str, String> {
+    /// Takes an event of the log, which is the outcome of `edit` in this world.
+    /// Says how it was allowed.
+    pub(crate) fn follow(
+        &mut self,
+        event: &Event,
+        edit: &Edit,
+        world: &NaiveWorld,
+    ) -> Result<&'static str, String> {
         match edit {
             Edit::Rule(ruling) => {
                 self.check_ruling(event.by, event.at_ms, ruling)?;
@@ -80,13 +93,18 @@ impl NaiveRights {
             }
             Edit::One(_) | Edit::Batch(_) | Edit::Follow(_) => {
                 let mut how = "edit allowed by a role";
-                let mut operations = edit.operations();
+                let mut vouched = 0;
                 if let Edit::Follow(follow) = edit {
                     self.check_follow(event.by, follow.step())?;
-                    operations = &operations[1..];
+                    vouched = 1;
                 }
-                for operation in operations {
-                    how = self.check_operation(event, operation, how)?;
+                // Each sees the ones before it.
+                let (mut world, mut changes) = (world.clone(), event.changes.iter());
+                for (nth, operation) in edit.operations().iter().enumerate() {
+                    if nth >= vouched {
+                        how = self.check_operation(event, operation, &world, how)?;
+                    }
+                    world.follow_operation(operation, &mut changes)?;
                 }
                 Ok(how)
             }
@@ -106,6 +124,7 @@ impl NaiveRights {
         &self,
         event: &Event,
         operation: &Operation,
+        world: &NaiveWorld,
         how: &'static str,
     ) -> Result<&'static str, String> {
         let verb = self.verb_of(operation);
@@ -113,19 +132,14 @@ impl NaiveRights {
             return Ok(how);
         }
         let fits = |grant: &&Grant| {
-            let keys = match operation {
-                Operation::Update { patch, .. } => {
-                    let named = |key| grant.reach.keys.as_ref().is_none_or(|k| k.contains(key));
-                    patch.entries().iter().all(|(key, _)| named(key))
-                }
-                _ => true,
-            };
             let is_theirs = grant.to == event.by && grant.counts(event.at_ms);
-            is_theirs && grant.verbs.contains(verb) && keys
+            is_theirs
+                && grant.verbs.contains(verb)
+                && reach::holds(&grant.reach, world.objects(), operation)
         };
         let token = self.tokens.get(&event.by).map_or(Verbs::NONE, |token| token.verbs());
         match self.grants.values().find(fits).filter(|_| token.contains(verb)) {
-            Some(_) => Ok("edit allowed by a grant"),
+            Some(grant) => Ok(allowed_by(&grant.reach, operation)),
             None => Err(format!("{} might not {}: {operation:?}", event.by, verb.name())),
         }
     }
@@ -227,5 +241,17 @@ impl NaiveRights {
             RoleName::Known(role) => role.verbs(),
             RoleName::Custom(name) => self.roles.get(name.as_str()).copied().unwrap_or_default(),
         }
+    }
+}
+
+fn allowed_by(reach: &Reach, operation: &Operation) -> &'static str {
+    let Reach { prototype, region, within, .. } = reach;
+    let is_narrow = prototype.is_some() || region.is_some() || within.is_some();
+    match operation {
+        Operation::Delete { .. } if is_narrow => "deletion allowed by a narrow grant",
+        _ if prototype.is_some() => "edit allowed by a grant for a prototype",
+        _ if region.is_some() => "edit allowed by a grant for a region",
+        _ if within.is_some() => "edit allowed by a grant within a group",
+        _ => "edit allowed by a grant",
     }
 }

@@ -7,13 +7,14 @@ use std::rc::Rc;
 use avvy_brane::World;
 use avvy_client::replica::Replica;
 use avvy_model::{
-    BraneId, Change, Event, Handle, Kind, Object, ObjectAt, ObjectId, Props, StateHash, Transform,
-    UserId, ValueLimits, object_digest,
+    BraneId, Change, Event, Handle, Kind, Object, ObjectAt, ObjectId, Operation, Props, StateHash,
+    Transform, UserId, ValueLimits, object_digest,
 };
 
-use super::{Objects, places, prototypes};
+use super::{Objects, places, prototypes, reach};
 
 /// The map.
+#[derive(Clone)]
 pub(crate) struct NaiveWorld {
     objects: Objects,
     hash: StateHash,
@@ -74,13 +75,7 @@ impl NaiveWorld {
         }
         let (next, due) = (world.next_handle(), self.next);
         expect(next == due, || format!("{next} comes next, {due} was due"))?;
-        for (prototype, due) in prototypes::counts(&self.objects) {
-            let found = world.instances(prototype);
-            expect(found == due, || format!("{found} instances of {prototype}, not {due}"))?;
-        }
-        let (found, due) =
-            (world.portals(None).collect::<Vec<_>>(), places::portals(&self.objects));
-        expect(found == due, || format!("its portals are {found:?}, not {due:?}"))?;
+        self.compare_indexes(world)?;
         let (hash, due) = (world.state_hash(), self.hash);
         expect(hash == due, || format!("its hash is {hash}, not {due}"))
     }
@@ -92,6 +87,51 @@ impl NaiveWorld {
             return Err("it changes nothing".to_owned());
         }
         event.changes.iter().try_for_each(|change| self.change(change))
+    }
+
+    /// Does what an operation did, by the next of its event's changes. What
+    /// lets go of something that is deleted may be left.
+    pub(super) fn follow_operation<'a>(
+        &mut self,
+        operation: &Operation,
+        changes: &mut impl Iterator<Item = &'a Change>,
+    ) -> Result<(), String> {
+        let target = match operation {
+            Operation::Create { parent, .. } => *parent,
+            Operation::Update { target, .. }
+            | Operation::Move { target, .. }
+            | Operation::Reparent { target, .. }
+            | Operation::Delete { target, .. } => *target,
+        };
+        let target = reach::find(&self.objects, target).ok_or("it names what is not there")?;
+        let is_done = |change: &Change| match (operation, change) {
+            (Operation::Create { id, .. }, Change::Created(new)) => new.object.id == *id,
+            (Operation::Update { .. }, Change::Updated { handle, .. })
+            | (Operation::Move { .. }, Change::Moved { handle, .. })
+            | (Operation::Reparent { .. }, Change::Reparented { handle, .. }) => *handle == target,
+            (Operation::Delete { .. }, Change::Deleted { removed }) => {
+                removed.iter().any(|at| at.handle == target)
+            }
+            _ => false,
+        };
+        for change in changes {
+            self.change(change)?;
+            if is_done(change) {
+                return Ok(());
+            }
+        }
+        Err(format!("nothing came of {operation:?}"))
+    }
+
+    /// Whether a world's indexes say what these objects do.
+    pub(crate) fn compare_indexes(&self, world: &World) -> Result<(), String> {
+        for (prototype, due) in prototypes::counts(&self.objects) {
+            let found = world.instances(prototype);
+            expect(found == due, || format!("{found} instances of {prototype}, not {due}"))?;
+        }
+        let (found, due) =
+            (world.portals(None).collect::<Vec<_>>(), places::portals(&self.objects));
+        expect(found == due, || format!("its portals are {found:?}, not {due:?}"))
     }
 
     fn change(&mut self, change: &Change) -> Result<(), String> {

@@ -191,6 +191,9 @@ impl Process {
         match effect {
             BraneEffect::Journal(chunk) => {
                 observe_chunk(ctx, id, &chunk);
+                if let Some((env, reference)) = ctx.reference(id) {
+                    reference.judge_indexes(env, brane.core.world());
+                }
                 self.send(ctx, ActorId::Persistence, Msg::Append { brane: id, chunk });
             }
             BraneEffect::Publish(window) => {
