@@ -1,12 +1,12 @@
-//! Programs and libraries out of Debian's own packages, unpacked beside the
-//! build rather than installed: nothing of the system's starts, and no rights
+//! Programs and libraries out of Debian's own packages. Most are unpacked beside
+//! the build rather than installed: nothing of the system's starts, and no rights
 //! are needed.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::shell;
 
@@ -38,4 +38,33 @@ pub fn fetch(
     }
     check(&new)?;
     fs::rename(&new, folder).with_context(|| format!("cannot put {} there", folder.display()))
+}
+
+/// Sees to what cannot be unpacked: installs these packages unless it is there,
+/// where this user may.
+///
+/// # Errors
+/// If it is not there then, with the packages' names.
+pub fn need(what: &str, packages: &[&str], is_there: impl Fn() -> bool) -> Result<()> {
+    if is_there() {
+        return Ok(());
+    }
+    let names = packages.join(" ");
+    if !shell::may_install() {
+        bail!("{what} is needed (Debian: apt-get install {names})");
+    }
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive");
+        apt
+    };
+    shell::call(apt().args(["update", "--quiet"]))?;
+    let install = ["install", "--quiet", "--yes", "--no-install-recommends"];
+    shell::call(apt().args(install).args(packages))?;
+    if is_there() { Ok(()) } else { bail!("{names} is installed and there still is no {what}") }
+}
+
+/// What builds the allocator, besides the C compiler that Rust itself needs.
+pub fn need_make() -> Result<()> {
+    need("make", &["make"], || shell::works(Command::new("make").arg("--version")))
 }

@@ -62,6 +62,9 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     };
     std::env::set_current_dir(shell::root())?;
+    if !["down", "help", "--help", "-h"].contains(&command.as_str()) {
+        debian::need_make()?;
+    }
     match command.as_str() {
         "run" => serve::run(rest),
         "up" => fleet::up(rest),

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::shell;
+use crate::{debian, shell};
 
 const PROVIDER: &str = "server/tests/provider";
 
@@ -35,16 +35,9 @@ pub fn set_up() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Node and its package manager, installed on Debian by who may.
+/// Node and its package manager.
 fn need_node() -> Result<()> {
-    let has_it =
-        || ["node", "npm"].iter().all(|it| shell::works(Command::new(it).arg("--version")));
-    if has_it() {
-        return Ok(());
-    }
-    if !shell::may_install() {
-        bail!("Node 20 or later with npm is needed");
-    }
-    shell::call(Command::new("apt-get").args(["install", "--yes", "nodejs", "npm"]))?;
-    if has_it() { Ok(()) } else { bail!("Node is installed and still does not run") }
+    debian::need("Node 20 or later with npm", &["nodejs", "npm"], || {
+        ["node", "npm"].iter().all(|it| shell::works(Command::new(it).arg("--version")))
+    })
 }

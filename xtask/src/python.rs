@@ -5,9 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::shell;
+use crate::{debian, shell};
 
 const CLIENT: &str = "client/python";
 const REQUIREMENTS: [&str; 2] =
@@ -58,25 +58,10 @@ pub fn set_up() -> Result<PathBuf> {
 
 /// Debian has `venv` in a package of its own.
 fn need_venv_module() -> Result<()> {
-    let has_it = || shell::works(Command::new("python3").args(["-c", "import venv, ensurepip"]));
-    if has_it() {
-        return Ok(());
-    }
-    if !shell::may_install() {
-        bail!("Python 3 with its venv module is needed (Debian: apt-get install python3-venv)");
-    }
-    let apt = || {
-        let mut apt = Command::new("apt-get");
-        apt.env("DEBIAN_FRONTEND", "noninteractive");
-        apt
-    };
-    shell::call(apt().args(["update", "--quiet"]))?;
-    shell::call(apt().args(["install", "--quiet", "--yes", "--no-install-recommends"]).args([
-        "python3",
-        "python3-venv",
-        "python3-pip",
-    ]))?;
-    if has_it() { Ok(()) } else { bail!("Python 3 is installed and still has no venv module") }
+    let packages = ["python3", "python3-venv", "python3-pip"];
+    debian::need("Python 3 with its venv module", &packages, || {
+        shell::works(Command::new("python3").args(["-c", "import venv, ensurepip"]))
+    })
 }
 
 /// Runs the Python client's own tests. Its scenario against a real server is
