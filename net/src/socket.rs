@@ -23,6 +23,11 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 /// Buffers handed to the kernel in one call.
 const MAX_SLICES: usize = 16;
 
+/// Bytes up to which several frames are copied together rather than handed to
+/// the kernel one by one: a call with one buffer takes 4.7 us where one with two
+/// takes 6.4, with thousands of sockets (`cargo xtask bench stadium`).
+const MAX_JOINED_BYTES: usize = 2_048;
+
 /// The first byte of a close frame (RFC 6455, section 5.2).
 const CLOSE: u8 = 0x88;
 
@@ -291,23 +296,32 @@ impl Outbox {
 /// then waits in the runtime's way.
 fn try_write<'a>(
     socket: &OwnedWriteHalf,
-    mut frames: impl ExactSizeIterator<Item = &'a Bytes>,
+    mut frames: impl ExactSizeIterator<Item = &'a Bytes> + Clone,
 ) -> io::Result<usize> {
     let socket: &TcpStream = socket.as_ref();
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    let count = frames.len().min(MAX_SLICES);
-    let written = match (count, frames.next()) {
-        (1, Some(one)) => net::send(socket, one, flags),
-        (_, None) => Ok(0),
-        (_, Some(first)) => {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            for (slice, frame) in slices.iter_mut().zip(std::iter::once(first).chain(frames)) {
-                *slice = IoSlice::new(frame);
-            }
-            net::sendmsg(socket, &slices[..count], &mut SendAncillaryBuffer::default(), flags)
+    if frames.len() == 1
+        && let Some(one) = frames.next()
+    {
+        return Ok(net::send(socket, one, flags)?);
+    }
+    let bytes: usize = frames.clone().map(Bytes::len).sum();
+    if bytes <= MAX_JOINED_BYTES {
+        let mut joined = [0; MAX_JOINED_BYTES];
+        let mut free = &mut joined[..bytes];
+        for frame in frames {
+            let (place, rest) = free.split_at_mut(frame.len());
+            place.copy_from_slice(frame);
+            free = rest;
         }
-    };
-    Ok(written?)
+        return Ok(net::send(socket, &joined[..bytes], flags)?);
+    }
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    let count = frames.len().min(MAX_SLICES);
+    for (slice, frame) in slices.iter_mut().zip(frames) {
+        *slice = IoSlice::new(frame);
+    }
+    Ok(net::sendmsg(socket, &slices[..count], &mut SendAncillaryBuffer::default(), flags)?)
 }
 
 #[cfg(test)]
