@@ -30,7 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
 /// The longest that a test waits for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct TestServer {
     pub address: SocketAddr,
