@@ -15,7 +15,9 @@ pub fn bearer(value: &[u8]) -> Result<&str, TokenError> {
         return Err(TokenError::NotBearer);
     }
     let token = rest.trim_ascii();
-    if token.is_empty() || !token.iter().all(|byte| is_token68(*byte)) {
+    // Of all bytes, whatever was found: so several are looked at in one step.
+    let is_token = token.iter().fold(true, |is_token, byte| is_token & is_token68(*byte));
+    if token.is_empty() || !is_token {
         return Err(TokenError::NotBearer);
     }
     std::str::from_utf8(token).map_err(|_| TokenError::NotBearer)

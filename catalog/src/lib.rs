@@ -46,7 +46,7 @@ pub use label::{
     Label, LabelPatch, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, MAX_TAG_BYTES, MAX_TAGS,
 };
 pub use limits::{CatalogLimits, MAX_TREE_OBJECTS};
-pub use listing::{MAX_PAGE_THINGS, ThingPage};
+pub use listing::{MAX_PAGE_THINGS, Sight, ThingPage};
 pub use objects::{Changed, NewObject, ObjectPatch};
 pub use prototypes::PrototypePatch;
 pub use refused::Refused;

@@ -1,11 +1,13 @@
 //! Reading what somebody has, and the versions of one thing.
 
+use std::sync::Arc;
+
 use avvy_model::{Code, UserId};
-use avvy_persistence::records::{Cursor, IndexKey, KeyRange, Query, RecordPage};
+use avvy_persistence::records::{Cursor, IndexKey, KeyRange, Query, Record, RecordPage};
 use uuid::Uuid;
 
 use crate::account::{ACCOUNTS, Account, Usage};
-use crate::thing::{Kind, THINGS, Thing};
+use crate::thing::{Kind, THINGS, Thing, outline};
 use crate::work::{Stored, stored};
 use crate::{Catalog, Refused};
 
@@ -19,6 +21,34 @@ pub struct ThingPage {
     pub things: Vec<Stored>,
     /// Where the next page begins; `None`: nothing follows.
     pub next: Option<Cursor>,
+}
+
+/// A thing that somebody may see. What they see of it is the same for all who
+/// do not own it, as long as its version is.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    /// The thing's id.
+    pub id: Uuid,
+    /// What it is.
+    pub kind: Kind,
+    /// Whether it is the one's who sees it.
+    pub is_own: bool,
+    record: Arc<Record>,
+}
+
+impl Sight {
+    /// Fit for an entity tag.
+    pub fn version(&self) -> u64 {
+        self.record.version
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// `damaged` if the record cannot be read.
+    pub fn stored(&self) -> Result<Stored, Refused> {
+        stored(Arc::clone(&self.record))
+    }
 }
 
 impl Catalog {
@@ -90,12 +120,18 @@ impl Catalog {
 
     /// A thing that a user may see, perhaps as it was a moment ago.
     pub async fn thing(&self, id: Uuid, user: UserId, now_s: u64) -> Result<Stored, Refused> {
+        self.sight(id, user, now_s).await?.stored()
+    }
+
+    /// The same, before anything of it is read but who may see it.
+    pub async fn sight(&self, id: Uuid, user: UserId, now_s: u64) -> Result<Sight, Refused> {
         let record = self.records().get(&THINGS, id.into(), now_s).await?;
-        let found = stored(record.ok_or(Code::NotFound)?)?;
-        if !found.thing.is_seen_by(user) {
+        let record = record.ok_or(Code::NotFound)?;
+        let outline = outline(&record)?;
+        if !outline.is_seen_by(user) {
             return Err(Code::NotFound.into());
         }
-        Ok(found)
+        Ok(Sight { id, kind: outline.kind, is_own: outline.owner == user, record })
     }
 
     /// What was written or, if nothing was, what is there.

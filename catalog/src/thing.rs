@@ -85,6 +85,25 @@ pub struct Thing {
     pub what: What,
 }
 
+/// What decides who sees a thing, and as what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Outline {
+    pub(crate) kind: Kind,
+    pub(crate) owner: UserId,
+    visibility: Visibility,
+    is_deleted: bool,
+    moving: Option<Moving>,
+}
+
+impl Outline {
+    /// Whether this user may see it.
+    pub(crate) fn is_seen_by(&self, user: UserId) -> bool {
+        let is_published = self.visibility != Visibility::Private;
+        let is_there = !matches!(self.moving, Some(Moving::In(_)));
+        is_there && (self.owner == user || (is_published && !self.is_deleted))
+    }
+}
+
 /// A thing on its way, by the id of the transfer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Moving {
@@ -187,8 +206,8 @@ impl Thing {
 
     /// Whether this user may see it.
     pub(crate) fn is_seen_by(&self, user: UserId) -> bool {
-        let is_there = !matches!(self.moving, Some(Moving::In(_)));
-        is_there && (self.owner == user || (self.is_published() && !self.is_deleted))
+        let Self { owner, visibility, is_deleted, moving, .. } = *self;
+        Outline { kind: self.kind(), owner, visibility, is_deleted, moving }.is_seen_by(user)
     }
 
     /// The object that it is.
@@ -271,7 +290,7 @@ pub(crate) fn chain_key(origin: Uuid, number: u32) -> IndexKey {
     IndexKey::new().uuid(origin).number(number.into())
 }
 
-pub(crate) use codec::read;
+pub(crate) use codec::{outline, read};
 
 #[cfg(test)]
 mod tests;

@@ -64,9 +64,9 @@ pub async fn serve(
 ) {
     let config = Arc::new(config);
     let app = rest::App::new(services, Arc::clone(&config), stop.clone());
-    let router = rest::router(app.clone());
+    let edge = Arc::new(rest::edge(app.clone()));
     let door = listener::Door::new(tls, Arc::clone(&config), app.clone());
-    listener::accept(listener, router, door, stop).await;
+    listener::accept(listener, edge, door, stop).await;
     if timeout(config.request_timeout, app.answered()).await.is_err() {
         warn!("requests were still under way when the server stopped");
     }

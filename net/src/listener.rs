@@ -1,12 +1,12 @@
 //! Accepts connections and serves HTTP on them, until told to stop.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use avvy_actors::Limit;
-use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -16,14 +16,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use crate::addresses::Address;
 use crate::config::NetConfig;
 use crate::connection::Transport;
 use crate::http_stream::{HttpStream, Place};
-use crate::rest::App;
+use crate::rest::{App, Edge};
 use crate::time::monotonic_ms;
 
 /// How long to wait before accepting again when the process is out of file
@@ -49,20 +48,20 @@ impl Door {
     ///
     /// # Errors
     /// The bound that it is beyond.
-    fn admit(&self, peer: SocketAddr) -> Result<(Place, Peer), Limit> {
+    fn admit(&self, peer: SocketAddr) -> Result<(Place, Arc<Address>), Limit> {
         let now_ms = monotonic_ms();
         let address = self.app.addresses.of(peer.ip(), now_ms);
         let of_address = address.connect(now_ms)?;
         let of_all = Arc::clone(&self.places).try_acquire_owned();
         let of_all = of_all.map_err(|_| Limit::Connections)?;
-        Ok((Place::new(of_all, of_address), Peer(address)))
+        Ok((Place::new(of_all, of_address), address))
     }
 }
 
 /// Accepts until `stop` turns true.
 pub(crate) async fn accept(
     listener: TcpListener,
-    router: Router,
+    edge: Arc<Edge>,
     door: Door,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -71,7 +70,7 @@ pub(crate) async fn accept(
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => return,
         };
-        let (stream, address) = match accepted {
+        let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "accepting a connection failed");
@@ -79,19 +78,19 @@ pub(crate) async fn accept(
                 continue;
             }
         };
-        let (place, peer) = match door.admit(address) {
+        let (place, address) = match door.admit(from) {
             Ok(admitted) => admitted,
             // It is dropped unanswered: an answer would need a place, too.
             Err(limit) => {
                 door.app.met(limit);
-                debug!(peer = %address, limit = limit.setting(), "a connection was not let in");
+                debug!(peer = %from, limit = limit.setting(), "a connection was not let in");
                 continue;
             }
         };
-        let (router, door) = (router.clone(), door.clone());
+        let (edge, door) = (Arc::clone(&edge), door.clone());
         tokio::spawn(async move {
-            if let Err(error) = serve(stream, peer, place, router, &door).await {
-                debug!(peer = %address, %error, "connection ended");
+            if let Err(error) = serve(stream, address, place, edge, &door).await {
+                debug!(peer = %from, %error, "connection ended");
             }
         });
     }
@@ -99,9 +98,9 @@ pub(crate) async fn accept(
 
 async fn serve(
     stream: TcpStream,
-    peer: Peer,
+    address: Arc<Address>,
     place: Place,
-    router: Router,
+    edge: Arc<Edge>,
     Door { tls, config, .. }: &Door,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
@@ -114,9 +113,9 @@ async fn serve(
     };
     // An upgrade takes it over, and the place with it.
     let stream = HttpStream::new(transport, place, config.write_timeout);
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        router.clone().oneshot(request.map(Body::new))
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (edge, address) = (Arc::clone(&edge), Arc::clone(&address));
+        async move { Ok::<_, Infallible>(edge.answer(address, request.map(Body::new)).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -127,14 +126,4 @@ async fn serve(
         .with_upgrades()
         .await
         .map_err(io::Error::other)
-}
-
-/// The other end of a connection.
-#[derive(Clone)]
-pub(crate) struct Peer(Arc<Address>);
-
-impl Peer {
-    pub(crate) fn address(&self) -> Arc<Address> {
-        Arc::clone(&self.0)
-    }
 }

@@ -100,6 +100,37 @@ async fn an_object_is_made_changed_published_and_drafted_anew() {
     server.end().await;
 }
 
+/// What was answered before is answered again only to whom it is the answer.
+#[tokio::test]
+async fn reading_again_shows_each_what_is_theirs_to_see_now() {
+    let server = TestServer::start().await;
+    let (mut ada, mut bob) = two(&server).await;
+    let made = change(&mut ada, "POST", "/object", json!({"kind": "block", "name": "Oak"})).await;
+    let path = format!("/object/{}", id(&made));
+    let in_cbor = format!("/api/v1{path}");
+    for _ in 0..2 {
+        assert_eq!(get(&mut ada, &path).await, (200, made.as_json()));
+        assert_eq!(get(&mut bob, &path).await.0, 404);
+        assert_eq!(get(&mut ada, &path.replace("object", "prototype")).await.0, 404);
+        let cbor = ada.ask("GET", &in_cbor, &[("accept", "application/cbor")], b"").await;
+        assert_eq!(cbor.header("content-type"), Some("application/cbor"));
+        assert_ne!(cbor.header("etag"), made.header("etag"));
+    }
+    let changed = patch(&mut ada, &path, json!({"name": "Elm"})).await;
+    assert_eq!(get(&mut ada, &path).await, (200, changed.as_json()));
+    change(&mut ada, "POST", &format!("{path}/publish"), Json::Null).await;
+    let draft = patch(&mut ada, &path, json!({"name": "Ash"})).await;
+    for _ in 0..2 {
+        // The draft after it is its owner's alone.
+        assert_eq!(get(&mut ada, &path).await.1["next_id"], json!(id(&draft)));
+        let (status, seen) = get(&mut bob, &path).await;
+        assert_eq!((status, &seen["name"], &seen["next_id"]), (200, &json!("Elm"), &Json::Null));
+    }
+    change(&mut ada, "DELETE", &path, Json::Null).await;
+    assert_eq!(get(&mut bob, &path).await.0, 404);
+    server.end().await;
+}
+
 #[tokio::test]
 async fn a_prototype_has_versions_and_a_gallery_offers_it() {
     let server = TestServer::start().await;

@@ -6,7 +6,7 @@ use avvy_persistence::records::{Fields, Record, Value};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{Kind, Moving, Object, Prototype, Thing, What};
+use super::{Kind, Moving, Object, Outline, Prototype, Thing, What};
 use crate::Refused;
 use crate::chain::Chain;
 use crate::label::Label;
@@ -74,17 +74,41 @@ fn ids(ids: &[Uuid]) -> Vec<Value> {
 /// # Errors
 /// `damaged` if it is none.
 pub(crate) fn read(record: &Record) -> Result<Thing, Refused> {
-    parse(record).ok_or_else(|| {
-        tracing::error!(key = %record.key, "the record of a thing is none");
-        Code::Damaged.into()
+    parse(record).ok_or_else(|| damaged(record))
+}
+
+/// What decides who sees the thing of a record.
+///
+/// # Errors
+/// `damaged` if it is none.
+pub(crate) fn outline(record: &Record) -> Result<Outline, Refused> {
+    parse_outline(&record.body).ok_or_else(|| damaged(record))
+}
+
+fn damaged(record: &Record) -> Refused {
+    tracing::error!(key = %record.key, "the record of a thing is none");
+    Code::Damaged.into()
+}
+
+fn id(body: &Fields, name: &str) -> Option<Uuid> {
+    Uuid::try_parse(body.text(name)?).ok()
+}
+
+fn parse_outline(body: &Fields) -> Option<Outline> {
+    Some(Outline {
+        kind: Kind::from_name(body.text("kind")?)?,
+        owner: UserId::new(id(body, "owner")?),
+        visibility: Visibility::from_name(body.text("visibility")?)?,
+        is_deleted: body.bool("is_deleted").unwrap_or(false),
+        moving: id(body, "moving_out").map(Moving::Out).or(id(body, "moving_in").map(Moving::In)),
     })
 }
 
 fn parse(record: &Record) -> Option<Thing> {
     let body = &record.body;
-    let id = |name: &str| body.text(name).and_then(|text| Uuid::try_parse(text).ok());
+    let Outline { kind, owner, visibility, is_deleted, moving } = parse_outline(body)?;
+    let id = |name: &str| id(body, name);
     let number = |name: &str| body.int(name).and_then(|number| u32::try_from(number).ok());
-    let kind = Kind::from_name(body.text("kind")?)?;
     let own_id = Uuid::try_parse(record.key.as_str()).ok()?;
     let text = |value: &Value| match value {
         Value::Text(text) => Some(text.clone()),
@@ -102,7 +126,6 @@ fn parse(record: &Record) -> Option<Thing> {
         previous: id("previous"),
         next: id("next"),
     };
-    let moving = id("moving_out").map(Moving::Out).or(id("moving_in").map(Moving::In));
     let what = match kind {
         Kind::Prototype => What::Prototype(prototype(body)?),
         Kind::Group => What::Object(object(body, Shape::Group, id("parent"))?),
@@ -110,12 +133,12 @@ fn parse(record: &Record) -> Option<Thing> {
     };
     Some(Thing {
         id: own_id,
-        owner: UserId::new(id("owner")?),
+        owner,
         label,
-        visibility: Visibility::from_name(body.text("visibility")?)?,
+        visibility,
         is_deprecated: body.bool("is_deprecated").unwrap_or(false),
         is_outdated: body.bool("is_outdated").unwrap_or(false),
-        is_deleted: body.bool("is_deleted").unwrap_or(false),
+        is_deleted,
         chain,
         created_s: body.time("created")?,
         changed_s: body.time("changed")?,

@@ -6,6 +6,8 @@
 //! each form of an answer is another. A change asks for the version alone, so
 //! the tag of either form will do for it.
 
+use std::fmt::Write;
+
 use avvy_model::Code;
 use avvy_protocol::rest::Format;
 use axum::extract::FromRequestParts;
@@ -13,6 +15,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{App, Failure};
+
+/// The longest tag: sixteen digits, a dot, the longer form, and quotes.
+const MAX_TAG_BYTES: usize = 23;
 
 /// The most tags of one header.
 const MAX_TAGS: usize = 16;
@@ -39,7 +44,9 @@ pub(super) fn entity_tag(version: u64, format: Format) -> HeaderValue {
         Format::Cbor => "cbor",
         Format::Json => "json",
     };
-    let tag = format!("\"{version:x}.{form}\"");
+    let mut tag = String::with_capacity(MAX_TAG_BYTES);
+    // Writing to a String cannot fail.
+    let _ = write!(tag, "\"{version:x}.{form}\"");
     HeaderValue::try_from(tag).expect("hexadecimal digits and letters are a header's value")
 }
 

@@ -1,39 +1,43 @@
 //! What every request goes through, whatever its path: it is counted, has to
 //! be within its address's rate, gets its ids and a time by which it is
-//! answered, and an error gets its form.
+//! answered, an error gets its form, and what is long is packed.
+//!
+//! All of it is one function around the router. As layers of the router each of
+//! these costs every request boxes and copies of its own, more than what it does.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use avvy_actors::Limit;
 use avvy_identity::repeats::draw;
 use avvy_model::{Code, TraceId, UserId};
 use avvy_protocol::rest::{Format, encode};
-use axum::body::HttpBody;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::Router;
+use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{self, HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
-use tower_http::compression::predicate::Predicate;
+use tower::Service;
 use tracing::{debug, error};
 use uuid::Uuid;
 
-use super::conditional::{entity_tag, is_known, packed};
+use super::conditional::{entity_tag, is_known};
 use super::negotiate::answer_format;
+use super::packing::Packing;
 use super::trace::trace_of;
 use super::{App, Failure};
 use crate::addresses::Address;
-use crate::listener::Peer;
 use crate::time::{monotonic_ms, unix_ms};
 
-const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
 /// What is known of a request when it comes in.
 #[derive(Clone)]
@@ -79,10 +83,20 @@ impl Arrival {
         version: u64,
         body: &T,
     ) -> Response {
+        self.tagged(status, version, || encode(body, self.format).into())
+    }
+
+    /// The same with a body that is in the right form.
+    pub(super) fn tagged(
+        &self,
+        status: StatusCode,
+        version: u64,
+        body: impl FnOnce() -> Bytes,
+    ) -> Response {
         let is_known = |known: &Arc<HeaderMap>| is_known(known, version, self.format);
         let mut response = match self.known.as_ref().is_some_and(is_known) {
             true => StatusCode::NOT_MODIFIED.into_response(),
-            false => self.reply(status, body),
+            false => self.encoded(status, body()),
         };
         response.headers_mut().insert(header::ETAG, entity_tag(version, self.format));
         response
@@ -102,65 +116,91 @@ impl<S: Sync> FromRequestParts<S> for Arrival {
     }
 }
 
-/// Around everything but the packing of answers.
-pub(super) async fn edge(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let _under_way = app.enter();
-    let started = Instant::now();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let allowed = app.cors.allowed(request.headers());
-    let preflight = app.cors.preflight(&method, request.headers());
-    let format = answer_format(request.headers());
-    let arrival = arrival(&app, &request, started, format.as_ref().copied().unwrap_or_default());
-    let request_id = request_id(request.headers());
-    request.extensions_mut().insert(arrival.clone());
-
-    let is_plain = is_plain(request.headers());
-    let admitted = take_requests(&app, &arrival, 1).and_then(|()| match format {
-        Err(failure) if !app.own_forms.contains(&path) && preflight.is_none() => Err(failure),
-        _ if !is_plain => Err(Failure::new(Code::Malformed)
-            .status(StatusCode::NOT_IMPLEMENTED)
-            .details("transfer-encoding: chunked, and no other")),
-        _ => Ok(preflight),
-    });
-    let response = match admitted {
-        Ok(Some(preflight)) => preflight,
-        Ok(None) => timeout_at(arrival.deadline, next.run(request))
-            .await
-            .unwrap_or_else(|_| Failure::new(Code::Timeout).into_response()),
-        Err(failure) => failure.into_response(),
-    };
-
-    let mut response = formed(&app, response, &arrival);
-    let status = response.status();
-    app.metrics.count(status);
-    debug!(trace_id = %arrival.trace, request_id = request_id.as_ref().map(tracing::field::debug),
-        %method, path, status = status.as_u16(),
-        elapsed_us = started.elapsed().as_micros() as u64, "request");
-    let headers = response.headers_mut();
-    // A UUID's text is a header's value; it cannot fail.
-    if let Ok(trace) = HeaderValue::try_from(arrival.trace.to_string()) {
-        headers.insert("x-request-id", request_id.unwrap_or_else(|| trace.clone()));
-        headers.insert("x-trace-id", trace);
-    }
-    app.cors.mark(allowed, headers);
-    if status != StatusCode::SWITCHING_PROTOCOLS && (app.is_stopping() || !is_plain) {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
+/// All routes, and what is around them.
+pub(crate) struct Edge {
+    app: App,
+    router: Router,
+    packing: Packing,
 }
 
-fn arrival(app: &App, request: &Request, started: Instant, format: Format) -> Arrival {
-    let headers = request.headers();
-    let peer = request.extensions().get::<Peer>();
-    let known = headers.contains_key(header::IF_NONE_MATCH) && request.method().is_safe();
-    Arrival {
-        trace: trace_of(headers),
-        format,
-        deadline: started + app.config.request_timeout,
-        // Every connection has one.
-        address: peer.map_or_else(|| app.addresses.of(NOWHERE, monotonic_ms()), Peer::address),
-        known: known.then(|| Arc::new(headers.clone())),
-        key: None,
+impl Edge {
+    pub(super) fn new(app: App, router: Router) -> Self {
+        let packing = Packing { above_bytes: app.config.pack_above_bytes };
+        Self { app, router, packing }
+    }
+
+    /// Answers a request from this address.
+    pub(crate) async fn answer(&self, address: Arc<Address>, mut request: Request) -> Response {
+        let app = &self.app;
+        let _under_way = app.enter();
+        let started = Instant::now();
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let headers = request.headers();
+        let allowed = app.cors.allowed(headers);
+        let preflight = app.cors.preflight(&method, headers);
+        let request_id = request_id(headers);
+        let codings = Packing::codings(headers);
+        let is_plain = is_plain(headers);
+        let format = answer_format(headers);
+        let arrival = Arrival {
+            trace: trace_of(headers),
+            format: format.as_ref().copied().unwrap_or_default(),
+            deadline: started + app.config.request_timeout,
+            address,
+            known: (headers.contains_key(header::IF_NONE_MATCH) && method.is_safe())
+                .then(|| Arc::new(headers.clone())),
+            key: None,
+        };
+        request.extensions_mut().insert(arrival.clone());
+
+        let admitted = take_requests(app, &arrival, 1).and_then(|()| match format {
+            Err(failure) if preflight.is_none() && !app.own_forms.contains(uri.path()) => {
+                Err(failure)
+            }
+            _ if !is_plain => Err(Failure::new(Code::Malformed)
+                .status(StatusCode::NOT_IMPLEMENTED)
+                .details("transfer-encoding: chunked, and no other")),
+            _ => Ok(preflight),
+        });
+        let response = match admitted {
+            Ok(Some(preflight)) => preflight,
+            Ok(None) => self.route(arrival.deadline, request).await,
+            Err(failure) => failure.into_response(),
+        };
+
+        let mut response = formed(app, response, &arrival);
+        let status = response.status();
+        app.metrics.count(status);
+        debug!(trace_id = %arrival.trace, request_id = request_id.as_ref().map(tracing::field::debug),
+            %method, path = uri.path(), status = status.as_u16(),
+            elapsed_us = started.elapsed().as_micros() as u64, "request");
+        let headers = response.headers_mut();
+        let mut text = Uuid::encode_buffer();
+        // A UUID's text is a header's value; it cannot fail.
+        if let Ok(trace) =
+            HeaderValue::from_str(arrival.trace.uuid().hyphenated().encode_lower(&mut text))
+        {
+            headers.insert(X_REQUEST_ID, request_id.unwrap_or_else(|| trace.clone()));
+            headers.insert(X_TRACE_ID, trace);
+        }
+        app.cors.mark(allowed, headers);
+        if status != StatusCode::SWITCHING_PROTOCOLS && (app.is_stopping() || !is_plain) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.packing.pack(response, codings).await
+    }
+
+    /// What the route answers, in time. A panic costs the request, not the
+    /// connection.
+    async fn route(&self, deadline: Instant, request: Request) -> Response {
+        // Nothing of the request is looked at again after a panic.
+        let answer = AssertUnwindSafe(self.router.clone().call(request)).catch_unwind();
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(Ok(response))) => response,
+            Ok(Ok(Err(never))) => match never {},
+            Ok(Err(_)) => Failure::new(Code::Internal).into_response(),
+            Err(_) => Failure::new(Code::Timeout).into_response(),
+        }
     }
 }
 
@@ -169,35 +209,9 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 
 /// What the client calls its request; visible ASCII, or it is passed over.
 fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
-    let id = headers.get("x-request-id")?;
+    let id = headers.get(X_REQUEST_ID)?;
     let is_visible = |id: &&HeaderValue| id.as_bytes().iter().all(u8::is_ascii_graphic);
     Some(id).filter(|id| (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())).filter(is_visible).cloned()
-}
-
-/// Which answers are packed for those who can take it: not the short ones, and
-/// none that holds a secret, whose length would tell of it.
-#[derive(Clone, Copy)]
-pub(super) struct Packed {
-    pub(super) above_bytes: u64,
-}
-
-impl Predicate for Packed {
-    fn should_compress<B: HttpBody>(&self, response: &http::Response<B>) -> bool {
-        let is_secret = |value: &HeaderValue| value == "no-store";
-        response.body().size_hint().lower() > self.above_bytes
-            && !response.headers().get(header::CACHE_CONTROL).is_some_and(is_secret)
-    }
-}
-
-/// A packed answer is other bytes, so it has another tag.
-pub(super) async fn tag_packed(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    if headers.contains_key(header::CONTENT_ENCODING)
-        && let Some(tag) = headers.get(header::ETAG).and_then(packed)
-    {
-        headers.insert(header::ETAG, tag);
-    }
-    response
 }
 
 /// Takes so many requests of the address's rate.
@@ -231,37 +245,44 @@ pub(super) fn formed(app: &App, mut response: Response, arrival: &Arrival) -> Re
     answer
 }
 
-/// Turns a panic into `internal`: it costs one request, not the connection.
-pub(super) async fn catch_panic(request: Request, next: Next) -> Response {
-    // Nothing of the request is looked at again after a panic.
-    AssertUnwindSafe(next.run(request))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| Failure::new(Code::Internal).into_response())
-}
-
 /// How many requests are under way.
-#[derive(Clone, Default)]
-pub(super) struct Requests(Arc<watch::Sender<usize>>);
+#[derive(Default)]
+pub(super) struct Requests(Arc<Counted>);
+
+#[derive(Default)]
+struct Counted {
+    count: AtomicUsize,
+    /// Told when there are none.
+    none: Notify,
+}
 
 impl Requests {
     pub(super) fn enter(&self) -> UnderWay {
-        self.0.send_modify(|count| *count += 1);
+        self.0.count.fetch_add(1, Ordering::AcqRel);
         UnderWay(Arc::clone(&self.0))
     }
 
     /// Ready when there are none.
     pub(super) async fn none(&self) {
-        // The sender is in `self`, so waiting cannot fail.
-        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
+        loop {
+            let mut told = pin!(self.0.none.notified());
+            // From here on it is told, so the last one cannot be missed.
+            told.as_mut().enable();
+            if self.0.count.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            told.await;
+        }
     }
 }
 
 /// Counts while it is there.
-pub(super) struct UnderWay(Arc<watch::Sender<usize>>);
+pub(super) struct UnderWay(Arc<Counted>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.none.notify_waiters();
+        }
     }
 }

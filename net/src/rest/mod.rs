@@ -56,12 +56,14 @@ mod metrics;
 mod negotiate;
 mod objects;
 mod oidc;
+mod packing;
 mod portals;
 mod prototypes;
 mod repeat;
 mod rights;
 #[allow(dead_code, reason = "families of routes take what they need")]
 mod route;
+mod shown;
 mod sign_in;
 mod things;
 mod tokens;
@@ -80,10 +82,7 @@ use avvy_identity::repeats::Repeats;
 use avvy_model::Code;
 use axum::Router;
 use axum::http::Uri;
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use tokio::sync::{Semaphore, watch};
-use tower_http::CompressionLevel;
-use tower_http::compression::CompressionLayer;
 
 use crate::Services;
 use crate::addresses::Addresses;
@@ -91,6 +90,7 @@ use crate::config::NetConfig;
 use crate::websocket;
 
 pub(crate) use auth::bearer;
+pub(crate) use edge::Edge;
 pub(crate) use failure::Failure;
 
 use admin::AdminToken;
@@ -101,6 +101,7 @@ use edge::{Requests, UnderWay};
 use health::Health;
 use metrics::HttpMetrics;
 use route::{API, Route};
+use shown::Shown;
 
 /// What every route can reach. Cloning shares it.
 #[derive(Clone)]
@@ -122,6 +123,7 @@ pub(crate) struct Shared {
     health: Arc<Health>,
     metrics: Arc<HttpMetrics>,
     repeats: Repeats,
+    shown: Shown,
     cors: Cors,
     /// `None`: nothing is for operators.
     admin_token: Option<AdminToken>,
@@ -156,6 +158,7 @@ impl App {
             bodies: Arc::new(Semaphore::new(config.max_bodies_bytes)),
             health: Arc::default(),
             metrics: Arc::default(),
+            shown: Shown::default(),
             repeats: Repeats::new(Arc::clone(identity.records()), config.repeats),
             cors: Cors::new(&config.cors_origins),
             admin_token: config.admin_token.as_deref().map(AdminToken::new),
@@ -235,22 +238,16 @@ fn websocket_routes() -> Vec<Route> {
 }
 
 /// All of them, and what is around them.
-pub(crate) fn router(app: App) -> Router {
+pub(crate) fn edge(app: App) -> Edge {
     let mut router = Router::new();
     for route in all_routes() {
         router = route.mount(router, &app);
     }
-    let packing = CompressionLayer::new()
-        .quality(CompressionLevel::Fastest)
-        .compress_when(edge::Packed { above_bytes: app.config.pack_above_bytes });
-    router
+    let router = router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn(edge::catch_panic))
-        .layer(from_fn_with_state(app.clone(), edge::edge))
-        .layer(packing)
-        .layer(map_response(edge::tag_packed))
-        .with_state(app)
+        .with_state(app.clone());
+    Edge::new(app, router)
 }
 
 /// Also what is not there is only told to who has a token.

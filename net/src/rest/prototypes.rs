@@ -1,6 +1,6 @@
 //! `/api/v1/prototype`: templates with versions.
 
-use avvy_catalog::{Label, LabelPatch, Prototype, PrototypePatch, Stored, Thing, What};
+use avvy_catalog::{Kind, Label, LabelPatch, Prototype, PrototypePatch, Stored, Thing, What};
 use avvy_model::{Code, PrototypeId, UserId, Visibility};
 use avvy_protocol::rest::{
     CreatePrototype, Deprecate, PatchPrototype, PrototypeBody, Publish, ThingPage,
@@ -96,8 +96,11 @@ async fn read(
     arrival: Arrival,
     IdOf(id): IdOf,
 ) -> Result<Response, Failure> {
-    let stored = app.catalog.prototype(id, claims.user, unix_s()).await?;
-    show(&arrival, StatusCode::OK, &stored, claims.user)
+    let sight = app.catalog.sight(id, claims.user, unix_s()).await?;
+    if sight.kind != Kind::Prototype {
+        return Err(Code::NotFound.into());
+    }
+    app.shown.answer(&arrival, &sight, |stored| prototype_body(stored, claims.user))
 }
 
 async fn update(
@@ -195,11 +198,15 @@ fn show(
     stored: &Stored,
     user: UserId,
 ) -> Result<Response, Failure> {
+    Ok(arrival.versioned(status, stored.version, &prototype_body(stored, user)?))
+}
+
+fn prototype_body(stored: &Stored, user: UserId) -> Result<PrototypeBody, Failure> {
     let Thing { label, chain, .. } = &stored.thing;
     let What::Prototype(prototype) = &stored.thing.what else {
         return Err(Code::NotFound.into());
     };
-    let body = PrototypeBody {
+    Ok(PrototypeBody {
         id: PrototypeId::new(stored.thing.id),
         owner: stored.thing.owner,
         name: label.name.clone(),
@@ -217,6 +224,5 @@ fn show(
         models: prototype.models.clone(),
         created: stored.thing.created_s,
         timestamp: stored.thing.changed_s,
-    };
-    Ok(arrival.versioned(status, stored.version, &body))
+    })
 }

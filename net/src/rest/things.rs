@@ -226,8 +226,11 @@ async fn read(
     arrival: Arrival,
     IdOf(id): IdOf,
 ) -> Result<Response, Failure> {
-    let stored = app.catalog.object(id, claims.user, unix_s()).await?;
-    show(&arrival, StatusCode::OK, &stored, claims.user)
+    let sight = app.catalog.sight(id, claims.user, unix_s()).await?;
+    if sight.kind == avvy_catalog::Kind::Prototype {
+        return Err(Code::NotFound.into());
+    }
+    app.shown.answer(&arrival, &sight, |stored| object_body(stored, claims.user))
 }
 
 async fn update(
@@ -352,9 +355,13 @@ fn show(
     stored: &Stored,
     user: UserId,
 ) -> Result<Response, Failure> {
+    Ok(arrival.versioned(status, stored.version, &object_body(stored, user)?))
+}
+
+fn object_body(stored: &Stored, user: UserId) -> Result<OwnObjectBody, Failure> {
     let Thing { label, chain, .. } = &stored.thing;
     let What::Object(object) = &stored.thing.what else { return Err(Code::NotFound.into()) };
-    let body = OwnObjectBody {
+    Ok(OwnObjectBody {
         id: ObjectId::new(stored.thing.id),
         kind: object.kind,
         owner: stored.thing.owner,
@@ -372,8 +379,7 @@ fn show(
         props: object.props.clone(),
         created: stored.thing.created_s,
         timestamp: stored.thing.changed_s,
-    };
-    Ok(arrival.versioned(status, stored.version, &body))
+    })
 }
 
 /// A page of the versions of a thing.

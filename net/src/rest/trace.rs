@@ -1,14 +1,16 @@
 //! The id under which a request is found in the log.
 
 use avvy_model::TraceId;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 use uuid::Uuid;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The trace id of the `traceparent` header (W3C Trace Context, level 1,
 /// section 3.2) if it is well-formed, else a new one.
 pub(super) fn trace_of(headers: &HeaderMap) -> TraceId {
     headers
-        .get("traceparent")
+        .get(TRACEPARENT)
         .and_then(|value| traceparent(value.as_bytes()))
         .unwrap_or_else(|| TraceId::new(Uuid::new_v4()))
 }

@@ -1,0 +1,71 @@
+//! Packing of answers (gzip), for those who can take it.
+
+use std::convert::Infallible;
+use std::future::ready;
+
+use axum::body::{Body, HttpBody};
+use axum::http::{self, HeaderMap, HeaderValue, Request, header};
+use axum::response::Response;
+use tower::{ServiceExt, service_fn};
+use tower_http::CompressionLevel;
+use tower_http::compression::Compression;
+use tower_http::compression::predicate::Predicate;
+
+use super::conditional::packed;
+
+/// Which answers are packed: not the short ones, and none that holds a secret,
+/// whose length would tell of it.
+#[derive(Clone, Copy)]
+pub(super) struct Packing {
+    pub(super) above_bytes: u64,
+}
+
+impl Predicate for Packing {
+    fn should_compress<B: HttpBody>(&self, response: &http::Response<B>) -> bool {
+        let is_secret = |value: &HeaderValue| value == "no-store";
+        response.body().size_hint().lower() > self.above_bytes
+            && !response.headers().get(header::CACHE_CONTROL).is_some_and(is_secret)
+    }
+}
+
+impl Packing {
+    /// What a request says that can be taken.
+    pub(super) fn codings(headers: &HeaderMap) -> Vec<HeaderValue> {
+        headers.get_all(header::ACCEPT_ENCODING).iter().cloned().collect()
+    }
+
+    /// Packs an answer if that is worth it and can be taken. Who says that
+    /// nothing can be is sent it as it is.
+    pub(super) async fn pack(self, response: Response, codings: Vec<HeaderValue>) -> Response {
+        if !self.should_compress(&response) {
+            return response;
+        }
+        let status = response.status();
+        let mut request = Request::new(Body::empty());
+        for coding in codings {
+            request.headers_mut().append(header::ACCEPT_ENCODING, coding);
+        }
+        let mut response = Some(response);
+        let answer = service_fn(move |_: Request<Body>| {
+            ready(Ok::<_, Infallible>(response.take().unwrap_or_default()))
+        });
+        let packer =
+            Compression::new(answer).quality(CompressionLevel::Fastest).compress_when(self);
+        let mut response = match packer.oneshot(request).await {
+            Ok(response) => response.map(Body::new),
+            Err(never) => match never {},
+        };
+        *response.status_mut() = status;
+        tag_packed(response.headers_mut());
+        response
+    }
+}
+
+/// A packed answer is other bytes, so it has another tag.
+fn tag_packed(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONTENT_ENCODING)
+        && let Some(tag) = headers.get(header::ETAG).and_then(packed)
+    {
+        headers.insert(header::ETAG, tag);
+    }
+}
