@@ -192,6 +192,7 @@ async fn watch_and_note(mut news: mpsc::Receiver<WorldChange>, clerk: Clerk, wro
             | WorldChange::Changed(_)
             | WorldChange::People(_)
             | WorldChange::Downgrade { .. }
+            | WorldChange::Down(_)
             | WorldChange::Closed { code: None } => {}
         }
     }

@@ -148,6 +148,9 @@ pub enum WorldChange {
         /// Why, if it was not asked for.
         code: Option<Code>,
     },
+    /// The connection is gone, or was not made. The next attempt comes by
+    /// itself, unless the server said not to come back: then nothing follows.
+    Down(Ended),
 }
 
 /// The state hashes of server and copy at one position.
@@ -215,6 +218,20 @@ impl Client {
     pub async fn join_area(&self, brane: BraneId, area: Area) -> Result<Brane, ClientError> {
         self.command(Command::Look { brane, area: Some(area) }).await?;
         self.join(brane).await
+    }
+
+    /// Every change of a brane's copy from now on, as [`Brane::subscribe`];
+    /// also before it is joined, so that nothing is missed.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn subscribe(
+        &self,
+        brane: BraneId,
+    ) -> Result<mpsc::Receiver<WorldChange>, ClientError> {
+        let (sender, receiver) = mpsc::channel(self.options.subscriber_backlog.max(1));
+        self.command(Command::Subscribe { brane, sender }).await?;
+        Ok(receiver)
     }
 
     /// Goes on with another token of the same user.
@@ -319,9 +336,7 @@ impl Brane {
     /// # Errors
     /// When the client is closed.
     pub async fn subscribe(&self) -> Result<mpsc::Receiver<WorldChange>, ClientError> {
-        let (sender, receiver) = mpsc::channel(self.client.options.subscriber_backlog.max(1));
-        self.client.command(Command::Subscribe { brane: self.brane, sender }).await?;
-        Ok(receiver)
+        self.client.subscribe(self.brane).await
     }
 
     /// Follows who is there, over cuts, too: [`Self::people`], and each change

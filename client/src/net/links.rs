@@ -68,6 +68,11 @@ impl Links {
         self.links.iter().all(Session::has_tried_all)
     }
 
+    /// Whether there is a connection to the node of a brane.
+    pub(super) fn is_up(&self, brane: BraneId) -> bool {
+        self.links[self.at(brane)].is_up()
+    }
+
     /// Waits until there is news. Dropping the future loses nothing.
     ///
     /// # Errors

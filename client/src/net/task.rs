@@ -83,6 +83,7 @@ pub(super) async fn run(
                 let flow = events.drain(..).try_for_each(|event| task.on_event(event));
                 task.forget_hashes();
                 if let Err(ended) = turned {
+                    task.publish_down(&ended, |_| true);
                     task.refuse_connection(ended);
                     break;
                 }
@@ -177,6 +178,7 @@ impl Task {
             }
             Event::Moving | Event::Part { .. } => ControlFlow::Continue(()),
             Event::Down(ended) => {
+                self.publish_down(&ended, |is_up| !is_up);
                 if self.ready.is_none() || !(ended.code.is_some() || self.links.has_tried_all()) {
                     return ControlFlow::Continue(());
                 }
@@ -299,6 +301,15 @@ impl Task {
     /// Tells the subscribers of a brane; the ones that are full are dropped.
     fn publish(&mut self, brane: BraneId, change: impl Fn() -> WorldChange) {
         self.subscribers.retain(|(of, sender)| *of != brane || sender.try_send(change()).is_ok());
+    }
+
+    /// Tells those of whose brane the connection is, or is not, up.
+    fn publish_down(&mut self, ended: &Ended, concerns: impl Fn(bool) -> bool) {
+        let Self { links, subscribers, .. } = self;
+        subscribers.retain(|(brane, sender)| {
+            !concerns(links.is_up(*brane))
+                || sender.try_send(WorldChange::Down(ended.clone())).is_ok()
+        });
     }
 
     fn refuse_connection(&mut self, ended: Ended) {
