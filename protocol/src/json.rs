@@ -11,8 +11,10 @@
 
 use std::fmt;
 
-use avvy_model::Value as PropValue;
+use crate::codec::to_cbor_value;
+use avvy_model::{Props, Value as PropValue};
 use ciborium::Value as Cbor;
+use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value as Json};
 
@@ -114,6 +116,26 @@ pub fn from_cbor(value: &Cbor) -> Json {
         },
         _ => Json::Null,
     }
+}
+
+/// The JSON of a body.
+pub fn of_body<T: Serialize>(body: &T) -> Json {
+    from_cbor(&to_cbor_value(body))
+}
+
+/// The JSON of a value of a property or a signal.
+pub fn of_value(value: &PropValue) -> Json {
+    of_item(value.as_bytes())
+}
+
+/// The JSON of properties.
+pub fn of_props(props: &Props) -> Json {
+    of_item(props.as_bytes())
+}
+
+/// Values are CBOR by their type.
+fn of_item(bytes: &[u8]) -> Json {
+    ciborium::from_reader(bytes).map_or(Json::Null, |item| from_cbor(&item))
 }
 
 /// The CBOR item that a JSON value stands for.

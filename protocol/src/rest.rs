@@ -75,10 +75,9 @@ impl Format {
 
 /// Writes a body.
 pub fn encode<T: Serialize>(body: &T, format: Format) -> Vec<u8> {
-    let value = to_cbor_value(body);
     match format {
-        Format::Cbor => codec::to_deterministic(value),
-        Format::Json => json::from_cbor(&value).to_string().into_bytes(),
+        Format::Cbor => codec::to_deterministic(to_cbor_value(body)),
+        Format::Json => json::of_body(body).to_string().into_bytes(),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::config::Argument;
 Examples:
   avvyland serve                            serve on 127.0.0.1:7878, data in ./data
   avvyland demo --users 200                 200 simulated builders against it
+  avvyland watch                            what happens in the demo brane, as JSON
   avvyland token --role visitor --hours 1   a token that only lets its bearer look
   avvyland inspect                          what the data directory holds, verified
   avvyland migrate --from data --to mongodb move it into MongoDB"
@@ -37,6 +38,9 @@ pub enum Command {
     /// Simulate builders against a running server
     #[command(long_about = DEMO_ABOUT)]
     Demo(Demo),
+    /// Show what happens in a brane
+    #[command(long_about = WATCH_ABOUT)]
+    Watch(Watch),
     /// Make a token that lets its bearer in
     #[command(long_about = TOKEN_ABOUT)]
     Token(Token),
@@ -106,24 +110,52 @@ pub struct Demo {
     /// How many of the users see an area only, and walk; fewer than there are users
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub walkers: u32,
+    /// Where to.
+    #[command(flatten)]
+    pub place: Whereabouts,
+    /// Print the summary as one JSON object, and no live line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Show what happens in a brane.
+#[derive(Args, Debug, PartialEq)]
+#[command(after_help = "\
+Examples:
+  avvyland watch
+  avvyland watch --events 1 --seconds 60
+  AVVYLAND_TOKEN=\"$(cat token.jwt)\" avvyland watch --url http://192.0.2.7:7878 --brane \"$BRANE\"")]
+pub struct Watch {
+    /// End after so many lines, from 1
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub events: Option<u64>,
+    /// End after so long, from 1
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub seconds: Option<u64>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Whereabouts,
+}
+
+/// A brane of a running server, and how to come in.
+#[derive(Args, Debug, PartialEq)]
+pub struct Whereabouts {
     /// Address of the server, http or ws [default: the one that runs on --data]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
     /// Another node of its fleet, for when the server cannot be reached; again for each
     #[arg(long, value_name = "URL")]
     pub also: Vec<String>,
-    /// Token to come in with [default: the one in --data, for the server that runs on it]
+    /// Token to come in with [default: AVVYLAND_TOKEN in the environment, else the one in --data, for
+    /// the server that runs on it]
     #[arg(long, value_name = "JWT")]
     pub token: Option<String>,
-    /// Brane to build in, a UUID [default: the demo brane, else the first public one]
+    /// The brane, a UUID [default: the demo brane, else the first public one]
     #[arg(long, value_name = "UUID", value_parser = brane)]
     pub brane: Option<BraneId>,
     /// Data directory in which to look for the server's address and token
     #[arg(long, value_name = "DIR", default_value = "data")]
     pub data: PathBuf,
-    /// Print the summary as one JSON object, and no live line
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Make a token that lets its bearer in.
@@ -273,6 +305,34 @@ serve` left in the data directory. The builders speak no TLS. To the server
 they are one user: more of them than limits.max_sessions_per_user allows wait
 until others have gone.";
 
+const WATCH_ABOUT: &str = "\
+Show what happens in a brane, as a client that joins it by the WebSocket is
+told: one JSON object a line.
+
+  created, updated, moved, reparented, deleted
+              a change of the world: `seq` is its place in the log, `by` who
+              did it (most moves come without), `handle` which object; what
+              is new about it is as in an edit
+  skipped     so many edits, up to `seq`, that show nothing, such as rulings
+  live        the copy follows the log from `at` on; `resynced`: it was
+              replaced on the way, so changes may be missing in between
+  rewound     what came after `at` is lost with the server's last opening
+  rights      what you may do, after each join and when it changes, as in
+              GET /api/v1/brane/{id}/rights
+  changed     what the brane is called and who may see it, when it changes
+  here, came, left
+              a person, as `person`, and whose session it is, as `user`
+  signal      what somebody said: `from`, `user`, `kind`, `body`
+  level       how much is sent, where the connection is too slow for all
+  down        the connection is gone, with the close `code` and its `name`, if
+              there was one, and the `reason`; it is made anew
+  closed      the brane is left for good, `code` says why
+
+Where people stand is left out. It ends with exit code 0 by Ctrl-C, by --events
+or --seconds, or when nobody reads what it prints any more; with 1 when the
+brane or the server lets it in no longer. Without --url and --token it finds
+what `avvyland serve` left in the data directory. It speaks no TLS.";
+
 const TOKEN_ABOUT: &str = "\
 Make a token that lets its bearer in, signed by the key in the data directory,
 and print it. Whoever can read that key can make any token.
@@ -386,7 +446,7 @@ mod tests {
     fn demo_has_defaults() {
         let Ok(Command::Demo(demo)) = parse("demo") else { panic!("is not demo") };
         assert_eq!((demo.users, demo.edits_per_second, demo.seconds), (50, 5.0, 20));
-        assert_eq!((demo.url, demo.token, demo.json), (None, None, false));
+        assert_eq!((demo.place.url, demo.place.token, demo.json), (None, None, false));
         assert_eq!(demo.walkers, 0);
     }
 
@@ -422,6 +482,9 @@ mod tests {
             "demo --edits-per-second -1",
             "demo --edits-per-second NaN",
             "demo --seconds 0",
+            "watch --events 0",
+            "watch --seconds 0",
+            "watch --brane town",
             "token --user me",
             "token --user 00000000-0000-0000-0000-000000000000",
             "token --role admin",

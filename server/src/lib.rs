@@ -27,3 +27,5 @@ pub mod serve;
 mod settings;
 pub mod token;
 mod upkeep;
+pub mod watch;
+mod whereabouts;

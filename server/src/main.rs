@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use avvy_server::cli::{Cli, Command};
-use avvy_server::{demo, inspect, migrate, revoke, serve, token};
+use avvy_server::{demo, inspect, migrate, revoke, serve, token, watch};
 use clap::Parser;
 
 /// A request and a delivery each make some tens of small allocations, on all
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(arguments) => serve::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Watch(arguments) => watch::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Token(arguments) => token::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Revoke(arguments) => revoke::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Inspect(arguments) => inspect::run(&arguments),

@@ -53,6 +53,11 @@ impl Server {
         Self::start_by(Command::new(binary()), data, settings)
     }
 
+    /// Starts where another one was.
+    pub fn start_at(address: &str, data: &Path) -> Self {
+        Self::start_bound(Command::new(binary()), address, data, &[])
+    }
+
     /// Starts this program rather than the one that is tested otherwise.
     pub fn start_program(program: &Path, data: &Path, settings: &[(&str, &str)]) -> Self {
         Self::start_by(Command::new(program), data, settings)
@@ -65,9 +70,18 @@ impl Server {
         Self::start_by(shell, data, &[])
     }
 
-    fn start_by(mut command: Command, data: &Path, settings: &[(&str, &str)]) -> Self {
+    fn start_by(command: Command, data: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::start_bound(command, "127.0.0.1:0", data, settings)
+    }
+
+    fn start_bound(
+        mut command: Command,
+        address: &str,
+        data: &Path,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let mut child = command
-            .args(["serve", "--bind", "127.0.0.1:0", "--data"])
+            .args(["serve", "--bind", address, "--data"])
             .arg(data)
             .envs(settings.iter().copied())
             .current_dir(data.parent().unwrap())
