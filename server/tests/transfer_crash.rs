@@ -5,7 +5,7 @@
 mod common;
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::Server;
 use serde_json::{Value, json};
@@ -81,8 +81,8 @@ fn killed_on_the_way_it_is_here_or_there() {
         let was_placed = is_placed;
         is_placed = are_placed(&server, &brane, &all);
         *if was_placed == is_placed { &mut undone } else { &mut done } += 1;
-        assert_eq!(are_placed(&server, &brane, &[other.clone()]), is_other_placed);
+        assert_eq!(are_placed(&server, &brane, std::slice::from_ref(&other)), is_other_placed);
     }
-    eprintln!("{done} were done and {undone} were not; one takes {:?}", Duration::from(took));
+    eprintln!("{done} were done and {undone} were not; one takes {took:?}");
     assert!(server.drain().success());
 }
