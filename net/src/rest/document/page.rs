@@ -56,7 +56,7 @@ fn operation(page: &mut String, path: &str, method: &str, told: &Json) {
     *page += "</b> <code>";
     escape(page, path);
     *page += "</code> ";
-    escape(page, text(&told["summary"]));
+    prose(page, text(&told["summary"]));
     *page += "</summary>\n<table>\n";
     for parameter in told["parameters"].as_array().into_iter().flatten() {
         let name = format!("{} {}", text(&parameter["in"]), text(&parameter["name"]));
@@ -93,7 +93,7 @@ fn row(page: &mut String, name: &str, told: &str) {
     *page += "<tr><td><code>";
     escape(page, name);
     *page += "</code><td>";
-    escape(page, told);
+    prose(page, told);
     *page += "\n";
 }
 
@@ -106,7 +106,9 @@ fn tag(page: &mut String, name: &str, content: &str) {
 
 fn paragraph(page: &mut String, content: &Json) {
     if content.is_string() {
-        tag(page, "p", text(content));
+        *page += "<p>";
+        prose(page, text(content));
+        *page += "</p>\n";
     }
 }
 
@@ -116,6 +118,25 @@ fn code(page: &mut String, json: &Json) {
 
 fn text(json: &Json) -> &str {
     json.as_str().unwrap_or_default()
+}
+
+/// Text with `words` in backticks.
+fn prose(page: &mut String, content: &str) {
+    let mut rest = content;
+    while let Some((before, word, after)) = next_word(rest) {
+        escape(page, before);
+        *page += "<code>";
+        escape(page, word);
+        *page += "</code>";
+        rest = after;
+    }
+    escape(page, rest);
+}
+
+fn next_word(text: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = text.split_once('`')?;
+    let (word, after) = rest.split_once('`')?;
+    Some((before, word, after))
 }
 
 fn escape(page: &mut String, content: &str) {
@@ -142,5 +163,11 @@ mod tests {
         let page = of(&json!({"paths": {"/<i>": {"get": told}}}));
         assert!(page.contains("&quot;&amp;&lt;script&gt;") && page.contains("/&lt;i&gt;"));
         assert!(!page.contains("<script>") && !page.contains("<i>"));
+    }
+
+    #[test]
+    fn words_in_backticks_are_code() {
+        let page = of(&json!({"info": {"description": "`a<b` and `c`, but ` alone"}}));
+        assert!(page.contains("<p><code>a&lt;b</code> and <code>c</code>, but ` alone</p>"));
     }
 }
