@@ -270,7 +270,8 @@ fn every_route_that_changes_a_named_brane_is_a_deed() {
         }
     }
     let mut rows = DEEDS.map(|(route, _)| route.to_owned()).to_vec();
-    (rows.sort(), deeds.sort());
+    rows.sort();
+    deeds.sort();
     assert_eq!(deeds, rows);
 }
 
