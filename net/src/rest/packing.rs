@@ -22,9 +22,13 @@ pub(super) struct Packing {
 
 impl Predicate for Packing {
     fn should_compress<B: HttpBody>(&self, response: &http::Response<B>) -> bool {
+        let headers = response.headers();
+        // To `HEAD` the body's length is told without the body.
+        let stated = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        let stated = stated.and_then(|length| length.parse().ok()).unwrap_or(0);
         let is_secret = |value: &HeaderValue| value == "no-store";
-        response.body().size_hint().lower() > self.above_bytes
-            && !response.headers().get(header::CACHE_CONTROL).is_some_and(is_secret)
+        response.body().size_hint().lower().max(stated) > self.above_bytes
+            && !headers.get(header::CACHE_CONTROL).is_some_and(is_secret)
     }
 }
 
