@@ -9,6 +9,8 @@ mod load;
 mod place;
 mod revoked;
 #[cfg(feature = "redis")]
+mod rights;
+#[cfg(feature = "redis")]
 #[path = "../common/session.rs"]
 mod session;
 #[cfg(feature = "redis")]
