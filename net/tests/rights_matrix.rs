@@ -137,6 +137,23 @@ impl Person {
     }
 }
 
+/// Somebody of this role; the owner is there already.
+async fn appointed(
+    server: &TestServer,
+    owner: &mut Person,
+    nth: u128,
+    role: Role,
+    brane: BraneId,
+) -> Person {
+    let id = if role == Role::Owner { OWNER } else { 10 + nth };
+    let who = joined_as(server, id, 100 + nth, brane).await;
+    if role != Role::Owner {
+        let appointed = Ruling::Appoint { user: user(id), role: Some(role.into()) };
+        assert_eq!(owner.say(Edit::Rule(Box::new(appointed))).await, None);
+    }
+    who
+}
+
 #[tokio::test]
 async fn every_role_may_what_its_verbs_say_by_every_way() {
     let server = TestServer::start().await;
@@ -145,12 +162,7 @@ async fn every_role_may_what_its_verbs_say_by_every_way() {
     let mut created = 0;
     let mut judged = 0;
     for (nth, role) in Role::ALL.into_iter().enumerate() {
-        let id = if role == Role::Owner { OWNER } else { 10 + nth as u128 };
-        let mut who = joined_as(&server, id, 100 + nth as u128, brane).await;
-        if role != Role::Owner {
-            let appointed = Ruling::Appoint { user: user(id), role: Some(role.into()) };
-            assert_eq!(owner.say(Edit::Rule(Box::new(appointed))).await, None);
-        }
+        let mut who = appointed(&server, &mut owner, nth as u128, role, brane).await;
         for way in WAYS {
             for verb in Verb::ALL.into_iter().filter(|verb| way.takes(*verb)) {
                 // What it does it to is there and everybody's.
@@ -216,12 +228,7 @@ async fn every_role_may_what_its_verbs_say_by_every_other_route() {
     let (status, told) = owner.change(&format!("/prototype/{lamp}/place"), to.clone()).await;
     assert_eq!(status, 201, "{told}");
     for (nth, role) in Role::ALL.into_iter().enumerate() {
-        let id = if role == Role::Owner { OWNER } else { 10 + nth as u128 };
-        let mut who = joined_as(&server, id, 100 + nth as u128, brane).await;
-        if role != Role::Owner {
-            let appointed = Ruling::Appoint { user: user(id), role: Some(role.into()) };
-            assert_eq!(owner.say(Edit::Rule(Box::new(appointed))).await, None);
-        }
+        let mut who = appointed(&server, &mut owner, nth as u128, role, brane).await;
         let own = who.make("/object", json!({"kind": "block", "name": "Chair"})).await;
         let fresh = who.make("/prototype", json!({"name": "Stool"})).await;
         who.publish(&fresh).await;

@@ -163,6 +163,31 @@ pub struct Cut {
     power: Arc<Power>,
 }
 
+/// What branes that fail in one way do as those of the system do.
+macro_rules! as_the_system {
+    (enter) => {
+        fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()> {
+            Branes::enter(&self.system, brane, claims)
+        }
+    };
+    (tree) => {
+        fn tree<'a>(
+            &'a self,
+            brane: BraneId,
+            claims: &'a Claims,
+            root: ObjectId,
+            max: usize,
+        ) -> Answer<'a, Vec<(Handle, Object)>> {
+            Branes::tree(&self.system, brane, claims, root, max)
+        }
+    };
+    (settle) => {
+        fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Answer<'_, bool> {
+            Branes::settle(&self.system, brane, by, of)
+        }
+    };
+}
+
 impl Branes for Cut {
     fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()> {
         let enter = Branes::enter(&self.system, brane, claims);
@@ -204,9 +229,7 @@ pub struct Changing {
 }
 
 impl Branes for Changing {
-    fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()> {
-        Branes::enter(&self.system, brane, claims)
-    }
+    as_the_system!(enter);
 
     fn tree<'a>(
         &'a self,
@@ -235,9 +258,7 @@ impl Branes for Changing {
         Box::pin(self.system.write_if(brane, claims, request, only_if))
     }
 
-    fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Answer<'_, bool> {
-        Box::pin(self.system.settle(brane, by, of))
-    }
+    as_the_system!(settle);
 }
 
 /// Branes that take no edit of anybody but this user.
@@ -247,19 +268,9 @@ pub struct Down {
 }
 
 impl Branes for Down {
-    fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()> {
-        Branes::enter(&self.system, brane, claims)
-    }
+    as_the_system!(enter);
 
-    fn tree<'a>(
-        &'a self,
-        brane: BraneId,
-        claims: &'a Claims,
-        root: ObjectId,
-        max: usize,
-    ) -> Answer<'a, Vec<(Handle, Object)>> {
-        Branes::tree(&self.system, brane, claims, root, max)
-    }
+    as_the_system!(tree);
 
     fn write_if<'a>(
         &'a self,
@@ -274,9 +285,7 @@ impl Branes for Down {
         }
     }
 
-    fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Answer<'_, bool> {
-        Branes::settle(&self.system, brane, by, of)
-    }
+    as_the_system!(settle);
 }
 
 /// Branes that refuse the first edit, as one does whose journal is full.
@@ -286,19 +295,9 @@ pub struct Full {
 }
 
 impl Branes for Full {
-    fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()> {
-        Branes::enter(&self.system, brane, claims)
-    }
+    as_the_system!(enter);
 
-    fn tree<'a>(
-        &'a self,
-        brane: BraneId,
-        claims: &'a Claims,
-        root: ObjectId,
-        max: usize,
-    ) -> Answer<'a, Vec<(Handle, Object)>> {
-        Branes::tree(&self.system, brane, claims, root, max)
-    }
+    as_the_system!(tree);
 
     fn write_if<'a>(
         &'a self,
@@ -317,9 +316,7 @@ impl Branes for Full {
         Branes::write_if(&self.system, brane, claims, request, only_if)
     }
 
-    fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Answer<'_, bool> {
-        Branes::settle(&self.system, brane, by, of)
-    }
+    as_the_system!(settle);
 }
 
 /// Branes at which two are at the same transfer: `first` is refused as `change`
@@ -338,19 +335,9 @@ pub struct Race {
 }
 
 impl Branes for Race {
-    fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()> {
-        Branes::enter(&self.system, brane, claims)
-    }
+    as_the_system!(enter);
 
-    fn tree<'a>(
-        &'a self,
-        brane: BraneId,
-        claims: &'a Claims,
-        root: ObjectId,
-        max: usize,
-    ) -> Answer<'a, Vec<(Handle, Object)>> {
-        Branes::tree(&self.system, brane, claims, root, max)
-    }
+    as_the_system!(tree);
 
     fn write_if<'a>(
         &'a self,
