@@ -29,14 +29,29 @@ pub struct ThingPage {
 pub struct Sight {
     /// The thing's id.
     pub id: Uuid,
-    /// What it is.
-    pub kind: Kind,
+    kind: Kind,
     /// Whether it is the one's who sees it.
     pub is_own: bool,
     record: Arc<Record>,
 }
 
 impl Sight {
+    /// The same, if it is an object.
+    ///
+    /// # Errors
+    /// `not_found` if it is a prototype.
+    pub fn object(self) -> Result<Self, Refused> {
+        if self.kind == Kind::Prototype { Err(Code::NotFound.into()) } else { Ok(self) }
+    }
+
+    /// The same, if it is a prototype.
+    ///
+    /// # Errors
+    /// `not_found` if it is an object.
+    pub fn prototype(self) -> Result<Self, Refused> {
+        if self.kind == Kind::Prototype { Ok(self) } else { Err(Code::NotFound.into()) }
+    }
+
     /// Fit for an entity tag.
     pub fn version(&self) -> u64 {
         self.record.version

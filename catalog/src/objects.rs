@@ -101,9 +101,7 @@ impl Catalog {
     /// # Errors
     /// `not_found`.
     pub async fn object(&self, id: Uuid, user: UserId, now_s: u64) -> Result<Stored, Refused> {
-        let stored = self.thing(id, user, now_s).await?;
-        stored.thing.object()?;
-        Ok(stored)
+        self.sight(id, user, now_s).await?.object()?.stored()
     }
 
     /// Changes an object of a user's own, or makes the draft of the version

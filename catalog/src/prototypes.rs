@@ -60,9 +60,7 @@ impl Catalog {
     /// # Errors
     /// `not_found`.
     pub async fn prototype(&self, id: Uuid, user: UserId, now_s: u64) -> Result<Stored, Refused> {
-        let stored = self.thing(id, user, now_s).await?;
-        stored.thing.prototype()?;
-        Ok(stored)
+        self.sight(id, user, now_s).await?.prototype()?.stored()
     }
 
     /// Changes a draft. `version`: the only one to be changed.

@@ -1,6 +1,6 @@
 //! `/api/v1/prototype`: templates with versions.
 
-use avvy_catalog::{Kind, Label, LabelPatch, Prototype, PrototypePatch, Stored, Thing, What};
+use avvy_catalog::{Label, LabelPatch, Prototype, PrototypePatch, Stored, Thing, What};
 use avvy_model::{Code, PrototypeId, UserId, Visibility};
 use avvy_protocol::rest::{
     CreatePrototype, Deprecate, PatchPrototype, PrototypeBody, Publish, ThingPage,
@@ -96,10 +96,7 @@ async fn read(
     arrival: Arrival,
     IdOf(id): IdOf,
 ) -> Result<Response, Failure> {
-    let sight = app.catalog.sight(id, claims.user, unix_s()).await?;
-    if sight.kind != Kind::Prototype {
-        return Err(Code::NotFound.into());
-    }
+    let sight = app.catalog.sight(id, claims.user, unix_s()).await?.prototype()?;
     app.shown.answer(&arrival, &sight, |stored| prototype_body(stored, claims.user))
 }
 

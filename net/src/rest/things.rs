@@ -226,10 +226,7 @@ async fn read(
     arrival: Arrival,
     IdOf(id): IdOf,
 ) -> Result<Response, Failure> {
-    let sight = app.catalog.sight(id, claims.user, unix_s()).await?;
-    if sight.kind == avvy_catalog::Kind::Prototype {
-        return Err(Code::NotFound.into());
-    }
+    let sight = app.catalog.sight(id, claims.user, unix_s()).await?.object()?;
     app.shown.answer(&arrival, &sight, |stored| object_body(stored, claims.user))
 }
 

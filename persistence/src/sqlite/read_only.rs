@@ -23,7 +23,7 @@ use crate::error::{Place, StoreError};
 use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord};
 use crate::report::{BraneReport, CompactPolicy, Compaction, StoreReport};
 use crate::snapshot::{SnapshotId, SnapshotStart};
-use crate::store::{BoxFuture, Opened, Store, distinct};
+use crate::store::{BoxFuture, Opened, Store};
 
 /// The embedded store, for reading alone: every write, and the opening of a
 /// brane, is answered `ReadOnly`. Dropping it closes it.
@@ -101,10 +101,7 @@ impl Store for SqliteReader {
         &self,
         ids: Vec<BraneId>,
     ) -> BoxFuture<'_, Result<Vec<BraneRecord>, StoreError>> {
-        Box::pin(async move {
-            let ids = distinct(ids)?;
-            self.readers.call(Lane::Urgent, move |reader| reader.branes_by_id(&ids)).await
-        })
+        Box::pin(self.readers.call(Lane::Urgent, move |reader| reader.branes_by_id(ids)))
     }
 
     fn branes(

@@ -18,6 +18,7 @@ use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord, MAX_PAGE};
 use crate::report::Cut;
 use crate::scan::Link;
 use crate::snapshot::SnapshotId;
+use crate::store::distinct;
 
 /// How many bytes of chunks one bite of a scan reads.
 const BITE_BYTES: usize = 4 << 20;
@@ -73,11 +74,12 @@ impl Reader {
     }
 
     /// The records of these branes.
-    pub(super) fn branes_by_id(&self, ids: &[BraneId]) -> Result<Vec<BraneRecord>, StoreError> {
+    pub(super) fn branes_by_id(&self, ids: Vec<BraneId>) -> Result<Vec<BraneRecord>, StoreError> {
+        let ids = distinct(ids)?;
         self.journal(|db| {
             let mut branes = Vec::new();
             for id in ids {
-                match read_record(db, *id) {
+                match read_record(db, id) {
                     Ok(found) => branes.extend(found.map(|(_, record)| record)),
                     Err(StoreError::Damaged { place, why }) => {
                         tracing::error!(%place, why, "a brane is left out");

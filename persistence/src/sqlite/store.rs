@@ -13,7 +13,7 @@ use crate::record::{BraneCursor, BraneFilter, BranePage, BraneRecord};
 use crate::report::{BraneReport, CompactPolicy, Compaction, Damage, StoreReport};
 use crate::scan::{Scan, Verdict};
 use crate::snapshot::{MAX_PART_BYTES, SnapshotId, SnapshotStart};
-use crate::store::{BoxFuture, Opened, Store, check_meta, distinct};
+use crate::store::{BoxFuture, Opened, Store, check_meta};
 
 impl SqliteStore {
     async fn open_brane(&self, brane: BraneId, opening: Opening) -> Result<Opened, StoreError> {
@@ -92,10 +92,7 @@ impl Store for SqliteStore {
         &self,
         ids: Vec<BraneId>,
     ) -> BoxFuture<'_, Result<Vec<BraneRecord>, StoreError>> {
-        Box::pin(async move {
-            let ids = distinct(ids)?;
-            self.readers.call(Lane::Urgent, move |reader| reader.branes_by_id(&ids)).await
-        })
+        Box::pin(self.readers.call(Lane::Urgent, move |reader| reader.branes_by_id(ids)))
     }
 
     fn branes(
