@@ -118,6 +118,8 @@ codes! {
     BraneArchived = 1033, "brane_archived";
     /// The brane was deleted.
     BraneDeleted = 1034, "brane_deleted";
+    /// An operator archived the brane: only an operator opens it again.
+    ArchivedByOperator = 1035, "archived_by_operator";
 
     /// It was changed again and again meanwhile; read it and try again.
     Conflict = 1100, "conflict";

@@ -43,6 +43,7 @@ const GIVEN: &[(u16, &str)] = &[
     (1032, "precondition_required"),
     (1033, "brane_archived"),
     (1034, "brane_deleted"),
+    (1035, "archived_by_operator"),
     (1100, "conflict"),
     (1102, "published"),
     (1103, "not_published"),

@@ -279,6 +279,51 @@ async fn roles_and_tokens_say_who_changes_a_brane() {
     server.end().await;
 }
 
+/// Whatever its owner does with it.
+#[tokio::test]
+async fn what_an_operator_archived_only_an_operator_opens() {
+    let admin = "0123456789abcdef0123456789abcdef".to_owned();
+    let config = NetConfig { admin_token: Some(admin.clone()), ..NetConfig::default() };
+    let server = TestServer::with(config).await;
+    let (brane, next) =
+        (server.brane(Visibility::Public).await, server.brane(Visibility::Public).await);
+    let (mut owner, mut operator) = (server.client().await, server.client().await);
+    operator.token = None;
+    let headers = [("accept", "application/json"), ("x-admin-token", admin.as_str())];
+    let mut operate = async |what: &str| {
+        let path = format!("/api/v1/admin/brane/{brane}/{what}");
+        operator.ask("POST", &path, &headers, b"").await.as_json()
+    };
+    let path = format!("/brane/{brane}");
+    let [archive, restore] = ["archive", "restore"].map(|what| format!("{path}/{what}"));
+
+    let archived = ask(&mut owner, "POST", &archive).await.as_json();
+    assert_eq!((&archived["life"], archived.get("by_operator")), (&json!("archived"), None));
+    let closed = operate("archive").await;
+    assert_eq!((&closed["by_operator"], &closed["version"]), (&json!(true), &json!(3)));
+    assert_eq!(closed["since"], archived["since"]);
+    let refused = (403, "archived_by_operator".to_owned());
+    for path in [&archive, &restore] {
+        assert_eq!(told(&ask(&mut owner, "POST", path).await), refused);
+    }
+    let successor = json!({"successor": next.to_string()}).to_string();
+    let path_of_archive = format!("/api/v1{archive}");
+    let named = owner.ask("POST", &path_of_archive, &[JSON], successor.as_bytes()).await;
+    assert_eq!(told(&named), refused);
+    assert_eq!(ask(&mut owner, "GET", &path).await.as_json(), closed, "its owner sees by whom");
+
+    // It can be deleted, and comes back by an operator alone.
+    let deleted = ask(&mut owner, "DELETE", &path).await.as_json();
+    assert_eq!((&deleted["life"], &deleted["by_operator"]), (&json!("deleted"), &json!(true)));
+    assert_eq!(told(&ask(&mut owner, "POST", &restore).await), refused);
+    let restored = operate("restore").await;
+    assert_eq!((&restored["life"], restored.get("by_operator")), (&json!("active"), None));
+    for path in [&archive, &restore] {
+        assert_eq!(ask(&mut owner, "POST", path).await.status, 200);
+    }
+    server.end().await;
+}
+
 /// Operators see every brane, and can close one and open it again.
 #[tokio::test]
 async fn operators_close_what_is_not_theirs() {

@@ -153,9 +153,10 @@ pub(crate) enum Purge {
 /// created and has neither description nor tags, so that one from before there
 /// was any of this needs no new checksum.
 pub(crate) fn encode_later(record: &BraneRecord) -> Vec<u8> {
-    let BraneRecord { description, tags, life, version, .. } = record;
+    let BraneRecord { description, tags, life, by_operator, version, .. } = record;
     let mut bytes = Vec::new();
-    if (*life, *version) == (Life::Active, 1) && description.is_empty() && tags.is_empty() {
+    let is_new = (*life, *by_operator, *version) == (Life::Active, false, 1);
+    if is_new && description.is_empty() && tags.is_empty() {
         return bytes;
     }
     let (kind, successor) = match *life {
@@ -167,7 +168,7 @@ pub(crate) fn encode_later(record: &BraneRecord) -> Vec<u8> {
         Life::Purged { .. } => (5, None),
     };
     bytes.extend(version.to_le_bytes());
-    bytes.push(kind);
+    bytes.push(kind | if *by_operator { BY_OPERATOR } else { 0 });
     life.times().for_each(|time| bytes.extend(time.to_le_bytes()));
     successor.iter().for_each(|id| bytes.extend(id.to_bytes()));
     // The bounds of both are far below what their lengths can say.
@@ -179,6 +180,9 @@ pub(crate) fn encode_later(record: &BraneRecord) -> Vec<u8> {
     bytes.extend(description.as_bytes());
     bytes
 }
+
+/// The bit beside the kind of a life of a brane that an operator archived.
+const BY_OPERATOR: u8 = 0x80;
 
 /// Puts into a record what [`encode_later`] made of one; `None` if it did not.
 pub(crate) fn decode_later(bytes: &[u8], mut record: BraneRecord) -> Option<BraneRecord> {
@@ -195,7 +199,8 @@ pub(crate) fn decode_later(bytes: &[u8], mut record: BraneRecord) -> Option<Bran
     record.version = number(take(8)?)?;
     let kind = *take(1)?.first()?;
     let mut time = || number(take(8)?);
-    record.life = match kind {
+    record.by_operator = kind & BY_OPERATOR != 0;
+    record.life = match kind & !BY_OPERATOR {
         0 => Life::Active,
         1 => Life::Archived { since_ms: time()?, successor: None },
         2 => {
@@ -242,6 +247,20 @@ mod tests {
         let life = Life::Purging { since_ms: 9 };
         let over = StoreError::Inactive { brane: there.id, life };
         assert_eq!(record(life, 4).becomes(&record(Life::Active, 5), 4), Err(over));
+    }
+
+    #[test]
+    fn what_was_stored_before_operators_were_told_apart_is_read_as_it_was() {
+        let life = Life::Archived { since_ms: 0x0102, successor: None };
+        let stored = [&[3, 0, 0, 0, 0, 0, 0, 0, 1, 2, 1, 0, 0, 0, 0, 0, 0, 0][..], b"old"].concat();
+        let archived = BraneRecord { description: "old".to_owned(), ..record(life, 3) };
+        assert_eq!(encode_later(&archived), stored);
+        assert_eq!(decode_later(&stored, record(Life::Active, 1)), Some(archived.clone()));
+        let by_operator = encode_later(&BraneRecord { by_operator: true, ..archived });
+        assert_eq!((by_operator[8], by_operator.len()), (0x81, stored.len()));
+        // Nobody archived what is active.
+        let active = [&[3, 0, 0, 0, 0, 0, 0, 0, 0x80, 0][..], b"old"].concat();
+        assert_eq!(decode_later(&active, record(Life::Active, 1)), None);
     }
 
     #[test]

@@ -70,6 +70,9 @@ pub struct BraneRecord {
     pub tags: Vec<String>,
     /// What has become of it.
     pub life: Life,
+    /// Whether an operator archived it: then only an operator opens it again,
+    /// also after its owner has deleted it. An active one never says so.
+    pub by_operator: bool,
     /// 1 when it is created, and one more with every change.
     pub version: u64,
 }
@@ -89,6 +92,7 @@ impl BraneRecord {
             description: String::new(),
             tags: Vec::new(),
             life: Life::Active,
+            by_operator: false,
             version: 1,
         }
     }
@@ -103,6 +107,9 @@ impl BraneRecord {
         }
         if !are_tags(&self.tags) {
             return Err(StoreError::Invalid("there are too many tags, or one is none"));
+        }
+        if self.by_operator && !matches!(self.life, Life::Archived { .. } | Life::Doomed { .. }) {
+            return Err(StoreError::Invalid("operators archive what is not active then"));
         }
         let is_far = |number: u64| i64::try_from(number).is_err();
         if is_far(self.created_ms) || is_far(self.version) || self.life.times().any(is_far) {

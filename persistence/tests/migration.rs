@@ -7,7 +7,7 @@ use std::path::Path;
 
 use avvy_model::{Epoch, Seq, Visibility};
 use avvy_persistence::sqlite::{SqliteOptions, SqliteStore};
-use avvy_persistence::{BraneFilter, BraneRecord, Store, StoreError};
+use avvy_persistence::{BraneFilter, BraneRecord, Life, Store, StoreError};
 use bytes::Bytes;
 use common::{body, brane, chunk, record};
 use rusqlite::Connection;
@@ -38,8 +38,11 @@ const VERSION_4: &str = include_str!("fixtures/journal-v4.sql");
 /// The same file after its migration to version 5.
 const VERSION_5: &str = include_str!("fixtures/journal-v5.sql");
 
+/// The same file after its migration to version 6.
+const VERSION_6: &str = include_str!("fixtures/journal-v6.sql");
+
 /// The version that is written now.
-const CURRENT: u32 = 6;
+const CURRENT: u32 = 7;
 
 #[tokio::test]
 async fn version_1_becomes_the_current_one() {
@@ -67,6 +70,26 @@ async fn version_5_becomes_the_current_one() {
 }
 
 #[tokio::test]
+async fn version_6_becomes_the_current_one() {
+    becomes_the_current_one(VERSION_6).await;
+}
+
+/// Nobody knows who archived a brane before, so its owner opens it again.
+#[tokio::test]
+async fn what_was_archived_before_is_not_by_an_operator() {
+    let root = tempfile::tempdir().unwrap();
+    lay(root.path(), VERSION_6);
+    let store = SqliteStore::open(&SqliteOptions::at(root.path())).unwrap();
+    let life = Life::Archived { since_ms: 5, successor: Some(brane(1)) };
+    let archived = BraneRecord { life, version: 2, ..record(2) };
+    assert_eq!(store.brane(brane(2)).await.unwrap(), record(2));
+    store.update_brane(archived.clone(), 1).await.unwrap();
+    let theirs = BraneRecord { by_operator: true, version: 3, ..archived };
+    store.update_brane(theirs.clone(), 2).await.unwrap();
+    assert_eq!(store.brane(brane(2)).await.unwrap(), theirs);
+}
+
+#[tokio::test]
 async fn a_record_of_before_is_changed_like_any_other() {
     let root = tempfile::tempdir().unwrap();
     lay(root.path(), VERSION_5);
@@ -77,7 +100,14 @@ async fn a_record_of_before_is_changed_like_any_other() {
         assert_eq!(store.brane(brane(1)).await.unwrap(), next);
         store.close().await.unwrap();
     }
-    for spoils in ["description = ''", "tags = 'a'", "version = 1", "life = 1, since_ms = 1"] {
+    for spoils in [
+        "description = ''",
+        "tags = 'a'",
+        "version = 1",
+        "life = 1, since_ms = 1",
+        "by_operator = 1",
+        "by_operator = 2",
+    ] {
         let copy = tempfile::tempdir().unwrap();
         for file in std::fs::read_dir(root.path()).unwrap().map(Result::unwrap) {
             std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
@@ -151,7 +181,7 @@ async fn a_damaged_record_stops_the_migration_and_changes_nothing() {
 async fn newer_versions_and_foreign_files_are_refused() {
     let newer = tempfile::tempdir().unwrap();
     drop(SqliteStore::open(&SqliteOptions::at(newer.path())).unwrap());
-    lay(newer.path(), "PRAGMA user_version = 7");
+    lay(newer.path(), "PRAGMA user_version = 8");
     let answer = SqliteStore::open(&SqliteOptions::at(newer.path())).map(drop);
     assert_eq!(answer, Err(StoreError::NewerSchema { found: CURRENT + 1, known: CURRENT }));
 

@@ -33,7 +33,8 @@ pub enum BraneChange {
     /// What is said of the brane: whoever may configure it; its kind and who
     /// may see it: its owner.
     Patch(BranePatch),
-    /// It is kept, and nobody enters it: its owner.
+    /// It is kept, and nobody enters it: its owner. What an operator archived
+    /// is for operators alone to archive otherwise, or to restore.
     Archive {
         /// The brane that takes its place.
         successor: Option<BraneId>,
@@ -81,27 +82,40 @@ impl BranePatch {
 }
 
 impl BraneChange {
-    /// The record after the change; the same if nothing changes.
-    fn apply(self, was: &BraneRecord, now_ms: u64, grace_ms: u64) -> Result<BraneRecord, Code> {
+    /// The record after the change; the same if nothing changes. What an
+    /// operator archived its owner may delete, and nothing else.
+    fn apply(
+        self,
+        was: &BraneRecord,
+        is_operator: bool,
+        now_ms: u64,
+        grace_ms: u64,
+    ) -> Result<BraneRecord, Code> {
         let mut record = was.clone();
+        let is_kept_closed = was.by_operator && !is_operator;
         match (self, was.life) {
             (_, Life::Purging { .. } | Life::Purged { .. }) => return Err(Code::NotFound),
             _ if was.is_unfinished() => return Err(Code::NotFound),
             (Self::Patch(patch), Life::Active) => patch.apply(&mut record),
             (Self::Patch(_), life) => return Err(end_of(life).unwrap_or(Code::NotFound)),
+            (Self::Archive { .. }, Life::Doomed { .. }) => return Err(Code::BraneDeleted),
+            (Self::Archive { .. } | Self::Restore, _) if is_kept_closed => {
+                return Err(Code::ArchivedByOperator);
+            }
             (Self::Archive { successor }, Life::Archived { since_ms, .. }) => {
                 record.life = Life::Archived { since_ms, successor };
+                record.by_operator = is_operator;
             }
             (Self::Archive { successor }, Life::Active) => {
                 record.life = Life::Archived { since_ms: now_ms, successor };
+                record.by_operator = is_operator;
             }
-            (Self::Archive { .. }, Life::Doomed { .. }) => return Err(Code::BraneDeleted),
             (Self::Delete, Life::Doomed { .. }) => {}
             (Self::Delete, Life::Active | Life::Archived { .. }) => {
                 let purge_ms = now_ms.saturating_add(grace_ms);
                 record.life = Life::Doomed { since_ms: now_ms, purge_ms };
             }
-            (Self::Restore, _) => record.life = Life::Active,
+            (Self::Restore, _) => (record.life, record.by_operator) = (Life::Active, false),
         }
         if record != *was {
             record.version += 1;
@@ -118,7 +132,7 @@ impl System {
     /// # Errors
     /// `not_found`, `forbidden`, `banned`; `precondition_failed`; `malformed` for
     /// what no brane is called, or a successor that is none; `brane_archived`,
-    /// `brane_deleted`; `too_many_branes` where one is restored; `conflict` when
+    /// `brane_deleted`; `archived_by_operator`; `too_many_branes` where one is restored; `conflict` when
     /// others change it again and again; `moved`, `unavailable`, `timeout`,
     /// `damaged`.
     pub async fn change_brane(
@@ -133,8 +147,9 @@ impl System {
             if !is_expected(was.version) {
                 return Err(Code::PreconditionFailed.into());
             }
+            let is_operator = matches!(author, Author::Operator);
             let grace_ms = self.inner.config.restorable_ms;
-            let next = change.clone().apply(&was, clock::unix_ms(), grace_ms)?;
+            let next = change.clone().apply(&was, is_operator, clock::unix_ms(), grace_ms)?;
             if next == was {
                 // It may be asked for again because it was stored too late for
                 // whoever stored it to know, and then the brane does not.

@@ -67,12 +67,12 @@ pub(super) fn routes() -> Vec<Route> {
             .may_take::<ArchiveBrane>()
             .answers::<BraneBody>(StatusCode::OK, NOW)
             .fails(CHANGE)
-            .fails(&[Code::Banned]),
+            .fails(&[Code::Banned, Code::ArchivedByOperator]),
         Route::post("/brane/{id}/restore", restore, "Opens an archived or deleted brane again.")
             .matched(Match::Accepted)
             .answers::<BraneBody>(StatusCode::OK, NOW)
             .fails(CHANGE)
-            .fails(&[Code::Banned, Code::TooManyBranes]),
+            .fails(&[Code::Banned, Code::ArchivedByOperator, Code::TooManyBranes]),
     ]
 }
 
@@ -339,6 +339,7 @@ pub(super) fn brane_body(record: &BraneRecord) -> BraneBody {
         since: since_ms.map(|ms| ms / 1_000),
         purge_from: purge_ms.map(|ms| ms / 1_000),
         successor,
+        by_operator: record.by_operator,
         version: record.version,
     }
 }

@@ -133,6 +133,7 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
         | Code::NotPermitted
         | Code::RootProtected
         | Code::Banned
+        | Code::ArchivedByOperator
         | Code::Muted
         | Code::BeyondOwn
         | Code::ProofInvalid => StatusCode::FORBIDDEN,

@@ -45,7 +45,7 @@ impl Model for BraneRecords {
     type Value = BraneRecord;
 
     const KIND: &'static str = "brane";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     fn key_text(key: &BraneId) -> String {
         key.to_string()
@@ -131,11 +131,12 @@ mod tests {
     }
 
     fn record() -> impl Strategy<Value = BraneRecord> {
-        let later =
-            ("\\PC{0,64}", prop::collection::hash_set("[a-zö]{1,8}", 0..4), life(), 1..9_u64);
-        (first(), later).prop_map(|(record, (description, tags, life, version))| {
+        let tags = prop::collection::hash_set("[a-zö]{1,8}", 0..4);
+        let later = ("\\PC{0,64}", tags, life(), any::<bool>(), 1..9_u64);
+        (first(), later).prop_map(|(record, (description, tags, life, by_operator, version))| {
             let tags = tags.into_iter().collect();
-            BraneRecord { description, tags, life, version, ..record }
+            let by_operator = by_operator && life != Life::Active && !life.is_over();
+            BraneRecord { description, tags, life, by_operator, version, ..record }
         })
     }
 

@@ -264,7 +264,7 @@ fn changing(record: &BraneRecord) -> (Document, Option<Document>) {
         "record_checksum": long(record_checksum(record)),
     };
     let state = record.life.name();
-    let life = match record.life {
+    let mut life = match record.life {
         Life::Active => None,
         Life::Archived { since_ms, successor: Some(successor) } => Some(doc! {
             "state": state, "since": date(since_ms), "successor": successor.to_string(),
@@ -279,6 +279,11 @@ fn changing(record: &BraneRecord) -> (Document, Option<Document>) {
             Some(doc! {"state": state, "since": date(since_ms)})
         }
     };
+    if record.by_operator
+        && let Some(life) = &mut life
+    {
+        life.insert(BY_OPERATOR, true);
+    }
     (fields, life)
 }
 
@@ -296,6 +301,19 @@ fn life(from: &Document) -> Read<Life> {
         "purging" => Ok(Life::Purging { since_ms }),
         "purged" => Ok(Life::Purged { since_ms }),
         _ => Err(wrong("life")),
+    }
+}
+
+/// In what has become of a brane: that an operator archived it.
+const BY_OPERATOR: &str = "by_operator";
+
+/// Whether an operator archived a brane; what says nothing of it: no.
+fn by_operator(from: &Document) -> Read<bool> {
+    let life = from.get("life").and_then(Bson::as_document);
+    match life.and_then(|life| life.get(BY_OPERATOR)) {
+        None => Ok(false),
+        Some(Bson::Boolean(true)) => Ok(true),
+        Some(_) => Err(wrong(BY_OPERATOR)),
     }
 }
 
@@ -326,6 +344,7 @@ pub(super) fn record(from: &Document) -> Result<BraneRecord, StoreError> {
             },
             tags: tags(from)?,
             life: life(from)?,
+            by_operator: by_operator(from)?,
             version: if later("version") { number(from, "version")? } else { 1 },
             grid: u32::try_from(number(from, "cell_size")?)
                 .ok()

@@ -59,15 +59,16 @@ pub(super) fn record(row: &Row<'_>) -> Result<(i64, BraneRecord), StoreError> {
             visibility_of(row.get("visibility")?),
             u32::try_from(row.get::<_, i64>("cell_size")?).ok().and_then(Grid::new),
             life(row)?,
+            by_operator(row.get("by_operator")?),
         );
         Ok((row.get("no")?, row.get("checksum")?, record, parts))
     };
     let (no, sum, record, parts): (i64, i64, _, _) = get().map_err(fault::of(JOURNAL))?;
     let id = record.id;
-    let (Some(kind), Some(visibility), Some(grid), Some(life)) = parts else {
+    let (Some(kind), Some(visibility), Some(grid), Some(life), Some(by_operator)) = parts else {
         return Err(damaged(Place::Brane(id), "its kind, visibility, cells or life is none"));
     };
-    let record = BraneRecord { kind, visibility, grid, life, ..record };
+    let record = BraneRecord { kind, visibility, grid, life, by_operator, ..record };
     match record_checksum(no, &record) == sum {
         true => Ok((no, record)),
         false => Err(damaged(Place::Brane(id), "its record's checksum is wrong")),
@@ -89,6 +90,16 @@ fn life(row: &Row<'_>) -> rusqlite::Result<Option<Life>> {
     })
 }
 
+/// Whether an operator archived a brane, from its column; `None` if that says
+/// neither.
+const fn by_operator(number: i64) -> Option<bool> {
+    match number {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
 /// Puts a brane's record under its number.
 pub(super) fn put_record(db: &Connection, no: i64, record: &BraneRecord) -> rusqlite::Result<()> {
     let (life, since, purge, successor) = match record.life {
@@ -100,8 +111,8 @@ pub(super) fn put_record(db: &Connection, no: i64, record: &BraneRecord) -> rusq
     };
     let sql = "INSERT OR REPLACE INTO branes \
         (no, id, owner, name, kind, created_ms, checksum, visibility, cell_size, version, \
-         description, tags, life, since_ms, purge_ms, successor) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+         description, tags, life, since_ms, purge_ms, successor, by_operator) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
     let row = params![
         no,
         record.id.to_bytes(),
@@ -119,6 +130,7 @@ pub(super) fn put_record(db: &Connection, no: i64, record: &BraneRecord) -> rusq
         since.map(u64::cast_signed),
         purge.map(u64::cast_signed),
         successor.map(BraneId::to_bytes),
+        i64::from(record.by_operator),
     ];
     db.execute(sql, row).map(drop)
 }

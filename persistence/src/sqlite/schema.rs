@@ -18,7 +18,7 @@ use crate::record::{BraneKind, BraneRecord};
 const APPLICATION_ID: i32 = 0x4156_5659;
 
 /// The version of the journal's schema that this program writes.
-pub(super) const JOURNAL_VERSION: u32 = 6;
+pub(super) const JOURNAL_VERSION: u32 = 7;
 /// The version of the parts' schema that this program writes.
 const PARTS_VERSION: u32 = 1;
 
@@ -104,6 +104,12 @@ const JOURNAL_V6_SQL: &str = "
     CREATE INDEX branes_to_purge ON branes (created_ms, id) WHERE purge_ms IS NOT NULL;
 ";
 
+/// What version 7 added: whether an operator archived a brane. Of those that
+/// were archived before, nobody knows.
+const JOURNAL_V7_SQL: &str = "
+    ALTER TABLE branes ADD COLUMN by_operator INTEGER NOT NULL DEFAULT 0;
+";
+
 const PARTS_SQL: &str = "
     CREATE TABLE taken (
         snapshot INTEGER PRIMARY KEY AUTOINCREMENT, brane BLOB NOT NULL,
@@ -124,6 +130,7 @@ pub(super) fn prepare_journal(db: &mut Connection) -> Result<(), StoreError> {
                 JOURNAL_V4_SQL,
                 JOURNAL_V5_SQL,
                 JOURNAL_V6_SQL,
+                JOURNAL_V7_SQL,
             ];
             create(db, JOURNAL, &sql, JOURNAL_VERSION)
         }
@@ -133,7 +140,8 @@ pub(super) fn prepare_journal(db: &mut Connection) -> Result<(), StoreError> {
                 3 => add(db, JOURNAL_V3_SQL, to),
                 4 => add(db, JOURNAL_V4_SQL, to),
                 5 => add(db, JOURNAL_V5_SQL, to),
-                _ => add(db, JOURNAL_V6_SQL, to),
+                6 => add(db, JOURNAL_V6_SQL, to),
+                _ => add(db, JOURNAL_V7_SQL, to),
             })
         }
         Some(found) => Err(StoreError::NewerSchema { found, known: JOURNAL_VERSION }),

@@ -129,9 +129,9 @@ async fn a_newer_database_is_left_alone() {
     store(&options).await.close().await.unwrap();
     assert_eq!(MongoStore::open_existing(&options).await.map(drop), Ok(()));
     let db = database(&options).await;
-    let newer = doc! {"$set": {"version": 5_i64}};
+    let newer = doc! {"$set": {"version": 6_i64}};
     db.collection::<Document>("schema").update_one(doc! {}, newer).await.unwrap();
-    let newer = Err(StoreError::NewerSchema { found: 5, known: 4 });
+    let newer = Err(StoreError::NewerSchema { found: 6, known: 5 });
     assert_eq!(MongoStore::open(&options).await.map(drop), newer);
     assert_eq!(MongoStore::open_existing(&options).await.map(drop), newer);
 }
@@ -174,7 +174,7 @@ async fn a_database_without_a_fleet_becomes_one_with_it() {
     let commits = db.collection::<Document>("record_commits");
     assert!(commits.list_index_names().await.unwrap().contains(&"by_age".to_owned()));
     let found = schema.find_one(doc! {}).await.unwrap().unwrap();
-    assert_eq!(found.get_i64("version").unwrap(), 4);
+    assert_eq!(found.get_i64("version").unwrap(), 5);
 }
 
 #[tokio::test]
@@ -183,7 +183,7 @@ async fn a_record_that_is_not_what_was_written_is_damage() {
     let store = store(&options).await;
     let deleted = Life::Doomed { since_ms: 1, purge_ms: 2 };
     let tags = vec!["a".to_owned()];
-    let next = BraneRecord { life: deleted, tags, version: 2, ..record(1) };
+    let next = BraneRecord { life: deleted, by_operator: true, tags, version: 2, ..record(1) };
     let branes = database(&options).await.collection::<Document>("branes");
     store.create_brane(record(1)).await.unwrap();
     store.update_brane(next.clone(), 1).await.unwrap();
@@ -195,6 +195,8 @@ async fn a_record_that_is_not_what_was_written_is_damage() {
         doc! {"$set": {"description": "other"}},
         doc! {"$set": {"life.state": "gone"}},
         doc! {"$set": {"life.purge": 7}},
+        doc! {"$unset": {"life.by_operator": ""}},
+        doc! {"$set": {"life.by_operator": false}},
         doc! {"$set": {"tags": [1]}},
     ] {
         branes.update_one(key.clone(), change.clone()).await.unwrap();

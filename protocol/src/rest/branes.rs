@@ -56,6 +56,10 @@ pub struct BraneBody {
     #[serde(default, with = "text_option", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(schema_with = schema::id, required = false))]
     pub successor: Option<BraneId>,
+    /// Whether an operator archived it; then only an operator opens it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "openapi", schema(required = false))]
+    pub by_operator: bool,
     /// Counts the changes of all this, from 1. It is the version of `ETag`.
     #[serde(default = "one", with = "whole")]
     pub version: u64,

@@ -37,6 +37,7 @@ fn bodies() {
         since: None,
         purge_from: None,
         successor: None,
+        by_operator: false,
         version: 3,
     };
     let archived = BraneBody {

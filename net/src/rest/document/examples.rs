@@ -150,6 +150,7 @@ fn brane() -> BraneBody {
         since: None,
         purge_from: None,
         successor: None,
+        by_operator: false,
         version: 3,
     }
 }

@@ -89,6 +89,8 @@ pub enum Bug {
     ChangesNothing,
     /// Gives a brane to another owner.
     ChangesOwners,
+    /// Forgets that an operator archived a brane.
+    ForgetsOperators,
     /// Opens what is archived or deleted.
     OpensTheInactive,
     /// Does not hand out what is archived for a copy.
@@ -218,7 +220,7 @@ impl Bug {
     ];
 
     /// Every bug of a store.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 58] = [
         Self::AcknowledgesWithoutStoring,
         Self::LosesTheLastChunkInACrash,
         Self::DropsTheEndOfAGroup,
@@ -262,6 +264,7 @@ impl Bug {
         Self::RefusesRepeatedChanges,
         Self::ChangesNothing,
         Self::ChangesOwners,
+        Self::ForgetsOperators,
         Self::OpensTheInactive,
         Self::CopiesTheActiveAlone,
         Self::ListsTheInactive,

@@ -31,6 +31,11 @@ impl Broken {
                 self.inner.update_brane(forced, version).await
             }
             (Bug::ChangesOwners, Err(StoreError::Invalid(_))) => Ok(()),
+            (Bug::ForgetsOperators, Ok(())) if record.by_operator => {
+                let (version, by_operator) = (record.version, false);
+                let forgotten = BraneRecord { by_operator, version: version + 1, ..record };
+                self.inner.update_brane(forgotten, version).await
+            }
             (Bug::ChangesWhatOthersHold, Err(StoreError::Held { .. })) => {
                 self.lapse_holder(record.id).await?;
                 self.inner.update_brane(record, was).await

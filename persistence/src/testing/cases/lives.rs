@@ -59,14 +59,17 @@ async fn listed(store: &Arc<dyn Store>, filter: BraneFilter) -> Result<Vec<Brane
 async fn changes_a_record(fixture: &mut dyn Fixture) -> Verdict {
     let mut was = record(1);
     fixture.store().create_brane(was.clone()).await?;
-    let changes: [fn(&mut BraneRecord); 8] = [
+    let changes: [fn(&mut BraneRecord); 11] = [
         |record| record.name = "Überall \u{1f30d}".to_owned(),
         |record| record.description = "two\nlines, and \"quotes\"".to_owned(),
         |record| record.tags = ["a", "Stühle", "c"].map(str::to_owned).to_vec(),
         |record| (record.kind, record.visibility) = (BraneKind::Rental, Visibility::Public),
         |record| record.life = ARCHIVED,
         |record| record.life = Life::Archived { since_ms: 6, successor: Some(brane(9)) },
+        |record| record.by_operator = true,
+        |record| record.life = ARCHIVED,
         |record| record.life = DELETED,
+        |record| record.by_operator = false,
         |record| (record.life, record.tags) = (Life::Active, Vec::new()),
     ];
     for (nth, change) in changes.into_iter().enumerate() {
@@ -84,7 +87,7 @@ async fn changes_a_record(fixture: &mut dyn Fixture) -> Verdict {
         }
         was = next;
     }
-    ensure_eq!(was.version, 9, "the version after 8 changes");
+    ensure_eq!(was.version, 12, "the version after 11 changes");
     let unknown = fixture.store().update_brane(with(2, ARCHIVED), 1).await;
     ensure_eq!(unknown, Err(StoreError::UnknownBrane(brane(2))), "a change of what is not there");
     let report = fixture.store().verify_brane(brane(1)).await?;
@@ -160,6 +163,7 @@ async fn bounds_what_is_changed(fixture: &mut dyn Fixture) -> Verdict {
         BraneRecord { tags: vec![String::new()], ..record(2) },
         BraneRecord { version: u64::MAX, ..record(2) },
         BraneRecord { life: Life::Doomed { since_ms: 1, purge_ms: u64::MAX }, ..record(2) },
+        BraneRecord { by_operator: true, ..record(2) },
     ];
     store.create_brane(longest.clone()).await?;
     ensure_eq!(store.brane(brane(1)).await?, longest, "the longest record");
@@ -290,7 +294,7 @@ async fn furnished(store: &Arc<dyn Store>, nth: u8) -> Verdict {
     snapshot(store, nth, epoch, 10, 3).await?;
     snapshot(store, nth, epoch, 20, 20).await?;
     store.begin_snapshot(start(nth, epoch, 20)).await?;
-    Ok(store.update_brane(with(nth, DELETED), 1).await?)
+    Ok(store.update_brane(BraneRecord { by_operator: true, ..with(nth, DELETED) }, 1).await?)
 }
 
 async fn purges_what_is_due(fixture: &mut dyn Fixture) -> Verdict {
