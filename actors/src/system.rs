@@ -285,17 +285,16 @@ impl System {
         }
     }
 
-    /// A page of the branes that this user finds in listings.
+    /// A page of the branes that such a listing shows.
     ///
     /// # Errors
     /// What the store's failure amounts to.
     pub async fn branes(
         &self,
-        claims: &Claims,
+        filter: BraneFilter,
         after: Option<BraneCursor>,
         limit: u32,
     ) -> Result<BranePage, Code> {
-        let filter = BraneFilter::VisibleTo(claims.user);
         self.inner.store.branes(filter, after, limit).await.map_err(store_code)
     }
 

@@ -221,6 +221,69 @@ async fn a_deleted_brane_is_there_for_its_owner_until_it_is_purged() {
     server.end().await;
 }
 
+/// Nobody needs to have kept the ids of what is to be restored.
+#[tokio::test]
+async fn owners_find_what_they_archived_and_deleted() {
+    let server = TestServer::start().await;
+    let (mut owner, mut other) = (server.client().await, client(&server, 2, Role::Owner).await);
+    let mut expected = [Vec::new(), Vec::new(), Vec::new()];
+    for nth in 0..9 {
+        let brane = server.brane(Visibility::Public).await.to_string();
+        let (method, end) = [("GET", ""), ("POST", "/archive"), ("DELETE", "")][nth % 3];
+        let answer = ask(&mut owner, method, &format!("/brane/{brane}{end}")).await;
+        assert_eq!(answer.status, 200);
+        expected[nth % 3].push(brane);
+    }
+    expected.iter_mut().for_each(|ids| ids.sort());
+    let [active, archived, deleted] = expected;
+    for (query, expected) in [
+        ("", &active),
+        ("&state=active", &active),
+        ("&state=archived", &archived),
+        ("&state=deleted", &deleted),
+    ] {
+        let (found, pages) = listed(&mut owner, query).await;
+        assert_eq!((&found, pages), (expected, 2), "{query}");
+        let (found, _) = listed(&mut other, query).await;
+        assert_eq!(found.len(), if expected == &active { 3 } else { 0 }, "{query}");
+    }
+    let refused = ask(&mut owner, "GET", "/brane?state=purged").await;
+    assert_eq!(told(&refused), (400, "malformed".to_owned()));
+
+    // What is listed is what can be restored; who has read a page goes on from there.
+    let page = ask(&mut owner, "GET", "/brane?state=deleted&limit=1").await.as_json();
+    let first = &page["branes"][0];
+    assert_eq!((&first["id"], &first["life"]), (&json!(deleted[0]), &json!("deleted")));
+    assert!(first["purge_from"].is_u64(), "{first}");
+    let restore = format!("/brane/{}/restore", deleted[0]);
+    assert_eq!(ask(&mut owner, "POST", &restore).await.status, 200);
+    let next = page["next"].as_str().unwrap();
+    let path = format!("/brane?state=deleted&after={next}");
+    let rest = ask(&mut owner, "GET", &path).await.as_json();
+    assert_eq!(ids(&rest), deleted[1..], "nothing is passed over");
+    server.end().await;
+}
+
+fn ids(page: &Json) -> Vec<String> {
+    let branes = page["branes"].as_array().unwrap().iter();
+    branes.map(|brane| brane["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The ids of a listing, and in how many pages they came.
+async fn listed(client: &mut Client, query: &str) -> (Vec<String>, usize) {
+    let (mut found, mut pages, mut after) = (Vec::new(), 0, String::new());
+    loop {
+        let path = format!("/brane?limit=2{query}{after}");
+        let page = ask(client, "GET", &path).await.as_json();
+        found.extend(ids(&page));
+        pages += 1;
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => return (found, pages),
+        }
+    }
+}
+
 /// Whoever is shown what has become of a brane is told why it does not change.
 #[tokio::test]
 async fn a_change_of_what_is_closed_is_answered_as_it_is_shown() {

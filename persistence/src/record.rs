@@ -141,6 +141,10 @@ pub enum BraneFilter {
     VisibleTo(UserId),
     /// Those of this owner that are not purged.
     OwnedBy(UserId),
+    /// Those of this owner that are archived.
+    ArchivedOf(UserId),
+    /// Those of this owner that are deleted and can be restored.
+    DeletedOf(UserId),
     /// Those whose purge is due at this time, in Unix milliseconds, or has
     /// begun.
     Due(u64),
@@ -157,6 +161,13 @@ impl BraneFilter {
                 record.life == Life::Active && (is_public || record.owner == user)
             }
             Self::OwnedBy(user) => record.owner == user && !record.life.is_over(),
+            Self::ArchivedOf(user) => {
+                record.owner == user && matches!(record.life, Life::Archived { .. })
+            }
+            Self::DeletedOf(user) => {
+                let is_deleted = matches!(record.life, Life::Doomed { .. });
+                record.owner == user && is_deleted && !record.is_unfinished()
+            }
             Self::Due(now_ms) => record.life.is_due(now_ms),
         }
     }

@@ -6,11 +6,13 @@ use avvy_actors::{
 };
 use avvy_auth::Claims;
 use avvy_model::label::is_name;
-use avvy_model::{BraneId, Code, Grid, Role};
+use avvy_model::{BraneId, Code, Grid, Role, UserId};
 use avvy_protocol::rest::{ArchiveBrane, BraneBody, BranePage, CreateBrane, PatchBrane};
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use serde::Deserialize;
 use uuid::{Uuid, Variant};
 
 use super::auth::Caller;
@@ -18,7 +20,7 @@ use super::body::{BraneOf, Page, Payload, body, body_or_default};
 use super::conditional::{IfMatch, MustMatch};
 use super::edge::Arrival;
 use super::entities::list_brane;
-use super::route::{AFTER, ASKING_A_BRANE, LIMIT, Match, Route};
+use super::route::{AFTER, ASKING_A_BRANE, Kind, LIMIT, Match, Param, Route};
 use super::{App, Failure};
 use crate::time::unix_ms;
 
@@ -32,6 +34,13 @@ pub(super) const CHANGE: &[Code] = &[
     Code::Moved,
 ];
 
+/// Which branes a listing shows.
+const STATE: Param = Param {
+    name: "state",
+    meaning: "What has become of them; `active` if left out. The others are the caller's own.",
+    kind: Kind::OneOf(&["active", "archived", "deleted"]),
+};
+
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get(
@@ -39,7 +48,7 @@ pub(super) fn routes() -> Vec<Route> {
             list,
             "The public branes, the caller's own, and those that gave them a role, oldest first.",
         )
-        .reads(&[AFTER, LIMIT])
+        .reads(&[STATE, AFTER, LIMIT])
         .answers::<BranePage>(StatusCode::OK, "A page; without `next` the last one."),
         Route::post("/brane", create, "Makes a brane that belongs to the token's user.")
             .takes::<CreateBrane>()
@@ -207,24 +216,44 @@ pub(super) async fn made(
     Ok(response)
 }
 
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    state: Option<String>,
+}
+
 /// `GET /api/v1/brane`.
 pub(super) async fn list(
     State(app): State<App>,
     Caller(claims): Caller,
     arrival: Arrival,
     page: Page<String>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Response, Failure> {
+    let malformed = |details: String| Failure::new(Code::Malformed).details(details);
+    let Query(wanted) = wanted.map_err(|error| malformed(error.body_text()))?;
+    let filter = filter_of(wanted.state.as_deref(), claims.user)?;
     let after = page.after.as_deref().map(read_cursor).transpose()?;
     let limit = page.limit(app.config.max_page_items)?;
     app.system.account(&claims).take(Verb::Page)?;
-    let visible = app.system.branes(&claims, after, limit).await?;
-    let invited = invited(&app, &claims, after, limit).await?;
-    let found = merge(visible, invited, limit);
+    let mut found = app.system.branes(filter, after, limit).await?;
+    if filter == BraneFilter::VisibleTo(claims.user) {
+        found = merge(found, invited(&app, &claims, after, limit).await?, limit);
+    }
     let body = BranePage {
         branes: found.branes.iter().map(brane_body).collect(),
         next: found.next.map(write_cursor),
     };
     Ok(arrival.reply(StatusCode::OK, &body))
+}
+
+/// The listing of what is in this state, for this user.
+fn filter_of(state: Option<&str>, user: UserId) -> Result<BraneFilter, Failure> {
+    match state {
+        None | Some("active") => Ok(BraneFilter::VisibleTo(user)),
+        Some("archived") => Ok(BraneFilter::ArchivedOf(user)),
+        Some("deleted") => Ok(BraneFilter::DeletedOf(user)),
+        Some(_) => Err(Failure::new(Code::Malformed).details("state: active, archived or deleted")),
+    }
 }
 
 /// Of the branes in which the caller has a role those that listings do not show

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use avvy_actors::{ProbeReport, System};
-use avvy_auth::Claims;
-use avvy_model::{Code, Role, UserId};
+use avvy_actors::{BraneFilter, ProbeReport, System};
+use avvy_model::{Code, UserId};
 use avvy_protocol::rest::HealthBody;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -77,17 +76,8 @@ pub(super) async fn probe(State(app): State<App>, arrival: Arrival) -> Result<Re
 
 /// Any question to the store does; this one is of somebody who owns nothing.
 async fn store_answers(system: &System) -> Result<(), Code> {
-    let nobody = Claims {
-        user: UserId::new(Uuid::nil()),
-        role: Role::Visitor,
-        name: None,
-        branes: Vec::new(),
-        session: None,
-        token: Uuid::nil(),
-        issued_s: 0,
-        expires_s: 0,
-    };
-    system.branes(&nobody, None, 1).await.map(drop)
+    let of_nobody = BraneFilter::VisibleTo(UserId::new(Uuid::nil()));
+    system.branes(of_nobody, None, 1).await.map(drop)
 }
 
 async fn within<T>(

@@ -220,6 +220,13 @@ fn listing(filter: BraneFilter, after: Option<BraneCursor>) -> Document {
             let is_over = doc! {"$in": ["purging", "purged"]};
             doc! {"owner": user.to_string(), "life.state": {"$not": is_over}}
         }
+        BraneFilter::ArchivedOf(user) => {
+            doc! {"owner": user.to_string(), "life.state": "archived"}
+        }
+        BraneFilter::DeletedOf(user) => {
+            let (owner, later) = (user.to_string(), doc! {"$gt": 1_i64});
+            doc! {"owner": owner, "life.state": "deleted", "version": later}
+        }
         BraneFilter::Due(now_ms) => {
             doc! {"life.purge": {"$lte": date(now_ms.min(i64::MAX.cast_unsigned()))}}
         }

@@ -293,6 +293,14 @@ fn listing(filter: BraneFilter, after: Option<BraneCursor>) -> (String, Vec<Valu
             values.push(owner(user));
             "AND life < 3 AND owner = ?3".to_owned()
         }
+        BraneFilter::ArchivedOf(user) => {
+            values.push(owner(user));
+            "AND life = 1 AND owner = ?3".to_owned()
+        }
+        BraneFilter::DeletedOf(user) => {
+            values.push(owner(user));
+            "AND life = 2 AND version > 1 AND owner = ?3".to_owned()
+        }
         BraneFilter::Due(now_ms) => {
             values.push(Value::Integer(i64::try_from(now_ms).unwrap_or(i64::MAX)));
             "AND purge_ms IS NOT NULL AND purge_ms <= ?3".to_owned()

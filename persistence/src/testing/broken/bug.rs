@@ -99,6 +99,8 @@ pub enum Bug {
     ListsTheInactive,
     /// Does not show owners what they deleted.
     HidesTheDeleted,
+    /// Shows owners copies that are being written as deleted branes.
+    ListsTheUnfinished,
     /// Shows owners what is purged.
     ListsThePurged,
     /// Says that nothing is due.
@@ -220,7 +222,7 @@ impl Bug {
     ];
 
     /// Every bug of a store.
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 59] = [
         Self::AcknowledgesWithoutStoring,
         Self::LosesTheLastChunkInACrash,
         Self::DropsTheEndOfAGroup,
@@ -269,6 +271,7 @@ impl Bug {
         Self::CopiesTheActiveAlone,
         Self::ListsTheInactive,
         Self::HidesTheDeleted,
+        Self::ListsTheUnfinished,
         Self::ListsThePurged,
         Self::NothingIsDue,
         Self::DueAtOnce,

@@ -108,6 +108,10 @@ impl Broken {
                 let is_own = matches!(filter, BraneFilter::OwnedBy(_));
                 filter.shows(record) && !(is_own && is_deleted)
             },
+            Bug::ListsTheUnfinished => |filter, record| {
+                let is_asked = filter == BraneFilter::DeletedOf(record.owner);
+                filter.shows(record) || is_asked && record.is_unfinished()
+            },
             Bug::ListsThePurged => |filter, record| {
                 let is_own = filter == BraneFilter::OwnedBy(record.owner);
                 filter.shows(record) || is_own

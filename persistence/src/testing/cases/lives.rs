@@ -226,15 +226,23 @@ async fn lists_by_what_has_become_of_it(fixture: &mut dyn Fixture) -> Verdict {
     }
     make(&store, 5, DELETED).await?;
     store.purge_brane(brane(5), 20).await?;
-    let filters: [(_, &[u8]); 8] = [
-        (BraneFilter::All, &[1, 2, 3, 4, 5]),
+    // A copy that is being written is no deleted brane.
+    let unfinished = Life::Doomed { since_ms: 10, purge_ms: 30 };
+    store.create_brane(BraneRecord { life: unfinished, ..record(6) }).await?;
+    store.create_brane(BraneRecord { owner: user(2), life: ARCHIVED, ..record(7) }).await?;
+    let filters: [(_, &[u8]); 12] = [
+        (BraneFilter::All, &[1, 2, 3, 4, 5, 6, 7]),
         (BraneFilter::Listed, &[1]),
         (BraneFilter::VisibleTo(user(1)), &[1]),
         (BraneFilter::VisibleTo(user(2)), &[1]),
-        (BraneFilter::OwnedBy(user(1)), &[1, 2, 3, 4]),
+        (BraneFilter::OwnedBy(user(1)), &[1, 2, 3, 4, 6]),
+        (BraneFilter::ArchivedOf(user(1)), &[2]),
+        (BraneFilter::ArchivedOf(user(2)), &[7]),
+        (BraneFilter::DeletedOf(user(1)), &[3, 4]),
+        (BraneFilter::DeletedOf(user(2)), &[]),
         (BraneFilter::Due(19), &[]),
         (BraneFilter::Due(20), &[3]),
-        (BraneFilter::Due(u64::MAX), &[3, 4]),
+        (BraneFilter::Due(u64::MAX), &[3, 4, 6]),
     ];
     for (filter, expected) in filters {
         let expected: Vec<BraneId> = expected.iter().copied().map(brane).collect();
