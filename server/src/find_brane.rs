@@ -1,10 +1,13 @@
 //! Finds a brane to build in, at a server of which only the address is known.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use avvy_model::{BraneId, Visibility};
 use avvy_protocol::rest::BranePage;
 
 use crate::http;
+
+/// Pages that are read, at most: a million branes.
+const MAX_PAGES: usize = 1_000;
 
 /// The oldest public brane of the server whose REST API is below this address,
 /// such as `http://127.0.0.1:7878`.
@@ -13,7 +16,7 @@ use crate::http;
 /// When the server does not answer, refuses the token, or has no public brane.
 pub fn first_public(server: &str, token: &str) -> Result<BraneId> {
     let mut after = String::new();
-    loop {
+    for _ in 0..MAX_PAGES {
         let path = format!("/api/v1/brane?limit=1000{after}");
         let page: Result<BranePage> = http::ask(server, &path, token, None);
         let page = page.context("no brane was found: give one with --brane")?;
@@ -21,9 +24,10 @@ pub fn first_public(server: &str, token: &str) -> Result<BraneId> {
         if let Some(brane) = found {
             return Ok(brane.id);
         }
-        after = match page.next {
-            Some(next) => format!("&after={next}"),
-            None => bail!("the server has no public brane: give one with --brane"),
-        };
+        let Some(next) = page.next else { break };
+        // It becomes part of a request.
+        ensure!(next.bytes().all(|byte| byte.is_ascii_graphic()), "the server's pages have no end");
+        after = format!("&after={next}");
     }
+    bail!("the server has no public brane: give one with --brane")
 }

@@ -16,7 +16,7 @@ pub mod inspect;
 mod key_file;
 mod logging;
 pub mod migrate;
-mod output;
+pub mod output;
 mod place;
 #[cfg(feature = "powercut")]
 mod powercut;

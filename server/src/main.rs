@@ -1,10 +1,9 @@
 //! The `avvyland` command.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use avvy_server::cli::{Cli, Command};
-use avvy_server::{demo, inspect, migrate, revoke, serve, token, watch};
+use avvy_server::{demo, inspect, migrate, output, revoke, serve, token, watch};
 use clap::Parser;
 
 /// A request and a delivery each make some tens of small allocations, on all
@@ -25,8 +24,7 @@ fn main() -> ExitCode {
         Command::Migrate(arguments) => migrate::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
-        // `eprintln!` panics where nobody reads.
-        let _ = writeln!(std::io::stderr(), "avvyland: {error:#}");
+        output::complain(&error);
         ExitCode::FAILURE
     })
 }

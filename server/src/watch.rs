@@ -4,6 +4,7 @@ mod lines;
 
 use std::future::pending;
 use std::io::{self, ErrorKind};
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
@@ -17,6 +18,8 @@ use lines::Lines;
 
 /// Changes that may wait to be printed. Beyond, the command fails.
 const BACKLOG: usize = 16_384;
+
+const NO_SIGNALS: &str = "signals cannot be caught";
 
 /// Prints what happens until it is to end.
 ///
@@ -32,32 +35,41 @@ pub fn run(arguments: &cli::Watch) -> Result<()> {
 }
 
 async fn watch(target: Target, arguments: &cli::Watch) -> Result<()> {
-    let options = ClientOptions { subscriber_backlog: BACKLOG, ..target.client() };
-    let client = Client::connect(&target.address(), &target.token, options).await;
-    let client = client.map_err(|error| match error {
-        ConnectError::Closed(ended) => anyhow!(meaning(&ended)),
-        error => error.into(),
-    })?;
+    let mut over = pin!(async {
+        match arguments.seconds {
+            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+            None => pending().await,
+        }
+    });
+    let mut interrupted = pin!(tokio::signal::ctrl_c());
+    let client = tokio::select! {
+        client = connect(&target) => client?,
+        () = &mut over => bail!("no connection by the end of --seconds"),
+        interrupted = &mut interrupted => return interrupted.context(NO_SIGNALS),
+    };
     let news = client.subscribe(target.brane).await?;
     let showing = tokio::spawn(show(news, arguments.events));
     let joining = async {
         client.join(target.brane).await?.follow().await?;
         pending::<Result<(), ClientError>>().await
     };
-    let over = async {
-        match arguments.seconds {
-            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
-            None => pending().await,
-        }
-    };
     let ended = tokio::select! {
         shown = showing => shown?,
         joined = joining => joined.map_err(Error::from),
         () = over => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("signals cannot be caught"),
+        interrupted = interrupted => interrupted.context(NO_SIGNALS),
     };
     client.close().await;
     ended
+}
+
+async fn connect(target: &Target) -> Result<Client> {
+    let options = ClientOptions { subscriber_backlog: BACKLOG, ..target.client() };
+    let client = Client::connect(&target.address(), &target.token, options).await;
+    client.map_err(|error| match error {
+        ConnectError::Closed(ended) => anyhow!(meaning(&ended)),
+        error => error.into(),
+    })
 }
 
 /// Prints the news, so many lines of it at most.

@@ -4,11 +4,15 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use avvy_model::{Code, TraceId};
+use avvy_protocol::ErrorMessage;
+use avvy_protocol::rest::{BranePage, ErrorMessageResponse, Format, encode};
 use common::{Server, avvyland, binary};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -178,6 +182,64 @@ fn who_is_not_let_in_is_told_why() {
         assert!(code == Some(1) && told.contains(why), "{code:?} {told}");
     }
     assert_eq!(server.drain().code(), Some(0));
+}
+
+/// A server of which each connection is answered so.
+fn impostor(answer: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            // Whoever has heard enough hangs up.
+            let _ = stream.write_all(&answer);
+        }
+    });
+    url
+}
+
+/// What watching such a server ends with.
+fn watching(url: &str, more: &[&str]) -> (Option<i32>, String) {
+    let line = ["watch", "--url", url, "--token", "a.b.c"];
+    let output = Command::new(binary()).args(line).args(more).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_server_that_is_none_of_ours_neither_steers_the_terminal_nor_holds_it_up() {
+    let hostile = "\u{1b}]0;mine\u{7}\u{9b}2J\u{202e}";
+    let refusal = ErrorMessage {
+        code: Code::Forbidden,
+        message: String::new(),
+        details: Some(hostile.to_owned()),
+        trace: TraceId::new(Uuid::nil()),
+        retry_after_ms: None,
+        operation: None,
+        channel: None,
+        address: None,
+    };
+    let body = encode(&ErrorMessageResponse::new(&refusal, 0), Format::Cbor);
+    let refused = [b"HTTP/1.0 403 No\r\n\r\n", body.as_slice()].concat();
+    let (code, told) = watching(&impostor(refused), &[]);
+    assert!(code == Some(1) && told.contains("forbidden: \\u001b]0;mine"), "{code:?} {told}");
+    assert!(told.trim_end().chars().all(|c| c.is_ascii_graphic() || c == ' '), "{told}");
+
+    // Pages without end, and one that would ask for something else.
+    for next in ["again", "a HTTP/1.0\r\nx: y"] {
+        let page = BranePage { branes: Vec::new(), next: Some(next.to_owned()) };
+        let page = encode(&page, Format::Cbor);
+        let endless = [b"HTTP/1.0 200 OK\r\n\r\n", page.as_slice()].concat();
+        let (code, told) = watching(&impostor(endless), &[]);
+        assert!(code == Some(1) && told.starts_with("avvyland: the server"), "{code:?} {told}");
+    }
+
+    // One that takes connections and says nothing.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", mute.local_addr().unwrap());
+    let brane = Uuid::new_v4().to_string();
+    let (code, told) = watching(&url, &["--brane", &brane, "--seconds", "1"]);
+    assert!(code == Some(1) && told.contains("--seconds"), "{code:?} {told}");
 }
 
 #[test]

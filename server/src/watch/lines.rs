@@ -14,6 +14,8 @@ use avvy_protocol::{
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
+use crate::output::Escaped;
+
 /// One thing that happened.
 #[derive(Serialize)]
 pub(super) struct Line {
@@ -25,7 +27,8 @@ pub(super) struct Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+        let json = serde_json::to_string(self).map_err(|_| fmt::Error)?;
+        Escaped(&json).fmt(f)
     }
 }
 
@@ -227,4 +230,31 @@ fn with(mut more: Json, about: Json) -> Json {
         fields.extend(about);
     }
     more
+}
+
+#[cfg(test)]
+mod tests {
+    use avvy_model::Visibility;
+    use avvy_protocol::Channel;
+
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_steers_no_terminal() {
+        let name = "\u{1b}]0;mine\u{7}\u{9b}2J\u{7f}\u{202e}Hall".to_owned();
+        let changed = BraneChanged {
+            channel: Channel(1),
+            description: "two\nlines".to_owned(),
+            tags: vec!["\u{9d}".to_owned()],
+            kind: "public".to_owned(),
+            visibility: Visibility::Public,
+            version: 2,
+            name: name.clone(),
+        };
+        let lines = Lines::default().of(&WorldChange::Changed(Box::new(changed)));
+        let line: String = lines.iter().map(Line::to_string).collect();
+        assert!(line.chars().all(|c| c.is_ascii_graphic() || c == ' '), "{line}");
+        let read: Json = serde_json::from_str(&line).unwrap_or_default();
+        assert_eq!(read["name"], name, "it means the same");
+    }
 }
