@@ -29,9 +29,9 @@ impl Hints<'_> {
     pub fn text(&self) -> String {
         let Self { url, .. } = self;
         let mut text = "Try next, in another terminal:\n".to_owned();
-        // The builders speak no TLS.
+        // Neither speaks TLS.
         if self.demo_brane.is_some() && url.starts_with("http://") {
-            text += &format!("  {}\n", self.demo());
+            text += &format!("  {}\n  {}\n", self.demo(), self.watch());
         }
         text += &format!("  curl -s {url}/healthz -H 'Accept: application/json'\n");
         if let Some(brane) = self.demo_brane {
@@ -47,12 +47,20 @@ impl Hints<'_> {
     }
 
     fn demo(&self) -> String {
-        let token = if self.has_token {
-            String::new()
-        } else {
-            format!(" --token \"$({})\"", self.token("builder"))
-        };
-        format!("{}{} --users 200{token}", self.command("demo"), self.data())
+        let (command, data) = (self.command("demo"), self.data());
+        format!("{command}{data} --users 200{}", self.token_flag("builder"))
+    }
+
+    fn watch(&self) -> String {
+        format!("{}{}{}", self.command("watch"), self.data(), self.token_flag("visitor"))
+    }
+
+    /// The flag for a token, unless one is found in the data directory.
+    fn token_flag(&self, role: &str) -> String {
+        if self.has_token {
+            return String::new();
+        }
+        format!(" --token \"$({})\"", self.token(role))
     }
 
     fn token(&self, role: &str) -> String {
@@ -118,6 +126,7 @@ mod tests {
         let expected = "\
 Try next, in another terminal:
   target/release/avvyland demo --users 200
+  target/release/avvyland watch
   curl -s http://127.0.0.1:7878/healthz -H 'Accept: application/json'
   curl -s 'http://127.0.0.1:7878/api/v1/brane/00000000-0000-0000-0000-000000000007/objects?limit=3' \\
     -H 'Accept: application/json' -H \"Authorization: Bearer $(target/release/avvyland token --role visitor)\"
@@ -134,6 +143,9 @@ Try next, in another terminal:
         let demo = "/usr/bin/avvyland demo --data '/var/my data' --users 200";
         let demo = format!("  {demo} --token \"$({token} --role builder)\"\n");
         assert!(hints.text().contains(&demo), "{}", hints.text());
+        let watch = "/usr/bin/avvyland watch --data '/var/my data'";
+        let watch = format!("  {watch} --token \"$({token} --role visitor)\"\n");
+        assert!(hints.text().contains(&watch), "{}", hints.text());
     }
 
     #[test]
@@ -150,5 +162,6 @@ Try next, in another terminal:
         assert_eq!(bare.text().lines().count(), 2);
         let tls = Hints { url: "https://127.0.0.1:7878", ..hints("/a", "data") };
         assert!(!tls.text().contains("demo --users"), "{}", tls.text());
+        assert!(!tls.text().contains(" watch"), "{}", tls.text());
     }
 }

@@ -75,6 +75,9 @@ fn the_hints_can_be_pasted() {
     let demo = demo.replace("--users 200", "--users 2 --seconds 1 --json");
     let summary: Value = serde_json::from_str(&paste(&demo)).unwrap();
     assert_eq!(summary["lost"], 0, "{summary}");
+    let watch = greeting.lines().find(|line| line.contains(" watch")).unwrap();
+    let seen = paste(&format!("{watch} --events 1"));
+    assert!(serde_json::from_str::<Value>(&seen).unwrap()["event"].is_string(), "{seen}");
     let (_, token) = greeting.split_once("Bearer $(").unwrap();
     let token = paste(token.split_once(')').unwrap().0);
     assert_eq!(token.trim().split('.').count(), 3, "{token}");
