@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use avvy_brane::RulingRecord;
-use avvy_model::{Code, Seq};
+use avvy_model::{BraneId, Code, Seq, UserId};
 use avvy_persistence::{BoxFuture, BraneRecord};
 use ractor::ActorRef;
 use tokio::time::timeout;
@@ -33,7 +33,7 @@ pub struct Rulings {
     pub made: Vec<RulingRecord>,
 }
 
-/// Keeps rulings.
+/// Keeps rulings, and knows from them who is at home in which branes.
 pub trait Chronicle: Send + Sync + 'static {
     /// Keeps these. Those that it has are no error, in whatever order calls of
     /// one brane end.
@@ -42,6 +42,18 @@ pub trait Chronicle: Send + Sync + 'static {
     /// What the failure of where it keeps them amounts to; then it has some of
     /// them or none.
     fn keep(&self, rulings: Rulings) -> BoxFuture<'_, Result<(), Code>>;
+
+    /// Whether a user has a role in a brane and is not banned from it at this
+    /// time, in Unix milliseconds, as far as it was told: a moment ago.
+    ///
+    /// # Errors
+    /// What the failure of where it keeps that amounts to.
+    fn is_member(
+        &self,
+        user: UserId,
+        brane: BraneId,
+        now_ms: u64,
+    ) -> BoxFuture<'_, Result<bool, Code>>;
 }
 
 /// The chronicle of a system, once it has one.
@@ -110,7 +122,7 @@ impl Chronicled {
 
 #[cfg(test)]
 mod tests {
-    use avvy_model::{Ruled, UserId};
+    use avvy_model::Ruled;
     use uuid::Uuid;
 
     use super::*;

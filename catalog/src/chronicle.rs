@@ -183,6 +183,18 @@ impl Catalog {
         Ok(Followed { version: record.version, seq: Seq(seq), count })
     }
 
+    /// As the store has it: who was let go is told nothing more.
+    async fn member(
+        &self,
+        user: UserId,
+        brane: BraneId,
+        now_s: u64,
+    ) -> Result<Option<Member>, Refused> {
+        let keys = vec![member_key(user, brane)];
+        let there = self.records().get_many(&MEMBERS, keys, now_s).await?.pop();
+        there.transpose()?.flatten().map(|record| Member::read(&record)).transpose()
+    }
+
     /// Drops the first of a brane's records, so many at most.
     async fn oldest(
         &self,
@@ -202,6 +214,19 @@ impl Catalog {
 impl Chronicle for Catalog {
     fn keep(&self, rulings: Rulings) -> BoxFuture<'_, Result<(), Code>> {
         Box::pin(async move { self.keep_rulings(rulings).await.map_err(|refused| refused.code) })
+    }
+
+    fn is_member(
+        &self,
+        user: UserId,
+        brane: BraneId,
+        now_ms: u64,
+    ) -> BoxFuture<'_, Result<bool, Code>> {
+        Box::pin(async move {
+            let member = self.member(user, brane, now_ms / 1_000).await;
+            let member = member.map_err(|refused| refused.code)?;
+            Ok(member.is_some_and(|member| member.banned_until_ms <= now_ms))
+        })
     }
 }
 
@@ -267,9 +292,13 @@ impl Followed {
     }
 }
 
+fn member_key(user: UserId, brane: BraneId) -> RecordKey {
+    pair(user.uuid(), brane.uuid().as_bytes())
+}
+
 impl Member {
     fn key(&self) -> RecordKey {
-        pair(self.user.uuid(), self.brane.id.uuid().as_bytes())
+        member_key(self.user, self.brane.id)
     }
 
     fn draft(&self) -> Draft {

@@ -5,8 +5,8 @@ use avvy_model::{BraneId, Code, Handle, Object, ObjectId, Portal, Transform};
 use avvy_persistence::{BraneRecord, Life};
 
 use super::{System, principal, store_code};
-use crate::Denied;
 use crate::brane::{BraneMsg, Locate, Portals, Question};
+use crate::{Denied, clock};
 
 /// Archived branes that are passed on the way to where a portal leads.
 const MAX_SUCCESSIONS: usize = 4;
@@ -37,8 +37,8 @@ pub enum Way {
     },
     /// To a brane that was archived, and that nothing has succeeded.
     Archived(BraneId),
-    /// Into a brane of another node of the fleet, at this URL: only that can
-    /// say more.
+    /// Into a brane of another node of the fleet, at this URL, of which this
+    /// user may know: only that node can say more.
     Elsewhere {
         /// The brane.
         brane: BraneId,
@@ -148,7 +148,10 @@ impl System {
                 Code::NotFound | Code::Banned => return Ok(Way::Closed(portal.to)),
                 Code::Moved => {
                     let address = denied.address.unwrap_or_default();
-                    return Ok(Way::Elsewhere { brane: record.id, address });
+                    return Ok(match self.may_know_of(record, claims).await? {
+                        true => Way::Elsewhere { brane: record.id, address },
+                        false => Way::Closed(portal.to),
+                    });
                 }
                 _ => return Err(denied),
             },
@@ -156,5 +159,15 @@ impl System {
         let back = exit.as_ref().and_then(|exit| Portal::of(&exit.object.props));
         let is_two_way = back.is_some_and(|back| back.leads_back(from, through));
         Ok(Way::Open { brane: record.id, exit, is_two_way })
+    }
+
+    /// Whether somebody may know of a brane that another node has open. Its
+    /// rights are there; here is what the chronicle was told of them.
+    async fn may_know_of(&self, record: &BraneRecord, claims: &Claims) -> Result<bool, Code> {
+        if principal(record, claims).invited {
+            return Ok(true);
+        }
+        let Some(chronicle) = self.inner.chronicle.get() else { return Ok(false) };
+        chronicle.is_member(claims.user, record.id, clock::unix_ms()).await
     }
 }

@@ -1,13 +1,13 @@
 //! Several systems that share a store.
 
 use avvy_flow::LeaseConfig;
-use avvy_model::NodeId;
-use avvy_persistence::Node;
+use avvy_model::{NodeId, Portal, PropsPatch, TraceId, ValueLimits, Visibility};
 use avvy_persistence::memory::{MemoryFleet, MemoryStore};
+use avvy_persistence::{BoxFuture, Life, Node};
 use avvy_protocol::ErrorMessage;
 
 use super::*;
-use crate::FleetConfig;
+use crate::{Chronicle, FleetConfig, Rulings, Way, WriteRequest};
 
 /// A lease that is renewed often: the time of the fleet goes on only as told.
 const LEASE: LeaseConfig = LeaseConfig { lease_ms: 500 };
@@ -91,6 +91,59 @@ async fn a_join_at_the_wrong_node_says_where() {
     fleet.disk().heal();
     assert!(two.system.probe().await.is_ok(), "each node's probe is its own");
     assert!(one.system.probe().await.is_ok());
+}
+
+/// A chronicle to which it was told that one user is at home in one brane.
+struct Told(UserId, BraneId);
+
+impl Chronicle for Told {
+    fn keep(&self, _: Rulings) -> BoxFuture<'_, Result<(), Code>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn is_member(&self, user: UserId, brane: BraneId, _: u64) -> BoxFuture<'_, Result<bool, Code>> {
+        let is_told = (user, brane) == (self.0, self.1);
+        Box::pin(async move { Ok(is_told) })
+    }
+}
+
+/// The node that is asked knows no rights of what another one has open.
+#[tokio::test]
+async fn a_portal_names_no_private_brane_of_another_node_to_strangers() {
+    let Pair { one, two, .. } = Pair::new(config()).await;
+    one.system.view(one.brane, &one.claims).await.unwrap();
+    let [friend, stranger] =
+        [1, 2].map(|nth| Claims { user: UserId::new(Uuid::from_u128(nth)), ..two.claims.clone() });
+    two.system.chronicle(Arc::new(Told(friend.user, two.brane)));
+    // The brane that the portal names was archived, and a private one succeeds it.
+    let [hall, old] = [(); 2].map(|()| BraneId::new(Uuid::new_v4()));
+    let visibility = Visibility::Public;
+    let life = Life::Archived { since_ms: 1, successor: Some(two.brane) };
+    for record in [
+        BraneRecord { visibility, ..two.record(hall) },
+        BraneRecord { visibility, life, ..two.record(old) },
+    ] {
+        two.store.create_brane(record).await.unwrap();
+    }
+    for to in [old, two.brane] {
+        let entries = Portal { to, exit: None }.entries();
+        let entries = entries.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        let patch = PropsPatch::new(entries).unwrap();
+        let (props, _) = Props::default().patched(&patch, &ValueLimits::NONE).unwrap();
+        let made = create(Kind::Block, props);
+        let Operation::Create { id: portal, .. } = made else { unreachable!() };
+        let edits = vec![NumberedEdit { counter: Counter(1), edit: Edit::One(made) }];
+        let trace = TraceId::new(Uuid::new_v4());
+        let request = WriteRequest { client: client(), known: false, edits, trace };
+        two.system.write(hall, &two.claims, request).await.unwrap();
+        for claims in [&two.claims, &friend] {
+            let way = two.system.way(hall, claims, portal).await.unwrap();
+            let Way::Elsewhere { brane, address } = way else { panic!("{way:?}") };
+            assert_eq!((brane, address.as_str()), (two.brane, "http://one"));
+        }
+        let way = two.system.way(hall, &stranger, portal).await.unwrap();
+        assert!(matches!(way, Way::Closed(named) if named == to), "{way:?}");
+    }
 }
 
 #[tokio::test]

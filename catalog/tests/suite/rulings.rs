@@ -91,6 +91,13 @@ pub async fn who_is_banned_finds_the_brane_when_that_is_over(records: &Arc<dyn R
     assert_eq!(branes_of(&catalog, BOB).await, []);
     let later = catalog.memberships(BOB, None, 100, NOW_MS + 1).await.unwrap();
     assert_eq!(later, [for_a_while.cursor()]);
+    let is_member = async |user, record: &Arc<BraneRecord>, now_ms| {
+        catalog.is_member(user, record.id, now_ms).await.unwrap()
+    };
+    assert!(!is_member(BOB, &for_a_while, NOW_MS).await);
+    assert!(is_member(BOB, &for_a_while, NOW_MS + 1).await);
+    assert!(!is_member(BOB, &for_ever, NOW_MS + 1).await);
+    assert!(!is_member(ADA, &for_a_while, NOW_MS + 1).await);
 }
 
 pub async fn an_older_ruling_takes_nothing_back(records: &Arc<dyn Records>) {

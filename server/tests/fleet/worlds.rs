@@ -64,6 +64,42 @@ fn a_portal_to_a_brane_elsewhere_names_the_node() {
     assert_eq!(listed["portals"].as_array().unwrap().len(), 1);
 }
 
+/// Whether a private brane is there is told to those who have a role in it alone,
+/// also where the portal named another one that it has succeeded.
+#[test]
+fn a_portal_to_a_private_brane_elsewhere_is_closed_to_strangers() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = fresh_database();
+    let settings = [("AVVY_AUTH_DEVELOPMENT_SIGN_IN", "true")];
+    let start = |name| node_with(directory.path(), name, &database, 1, &settings);
+    let (one, two) = (start("one"), start("two"));
+    let (hall, old) = (brane(&one), brane(&one));
+    let (status, made) = two.post_own("/api/v1/brane", &json!({"name": "Study"}));
+    assert_eq!(status, 201, "{made}");
+    let study = made["id"].as_str().unwrap();
+    assert_eq!(objects(&two, study).0, 200);
+    changed(&one, "POST", &format!("{old}/archive"), &json!({"successor": study}));
+    let path = format!("/api/v1/brane/{hall}/portals");
+    let (status, made) = one.post_own(&path, &json!({"to": {"brane": old}}));
+    assert_eq!(status, 201, "{made}");
+    let portal = format!("{path}/{}", made["id"].as_str().unwrap());
+
+    let (status, bob) = one.post("/api/v1/auth/dev", &json!({"name": "bob"}));
+    assert_eq!(status, 200, "{bob}");
+    let way = || -> Value {
+        let (_, body) = one.request("GET", &portal, bob["access_token"].as_str().unwrap());
+        serde_json::from_str(&body).unwrap()
+    };
+    assert_eq!(way(), json!({"state": "closed", "brane": old}));
+    let elsewhere = json!({"state": "elsewhere", "brane": study, "node": two.url});
+    assert_eq!(one.get(&portal), (200, elsewhere.clone()));
+    let appoint = json!({"n": 1, "op": "appoint", "user": bob["user"], "role": "visitor"});
+    let edits = json!({"client": Uuid::new_v4().to_string(), "edits": [appoint]});
+    let (status, ruled) = two.post_own(&format!("/api/v1/brane/{study}/edits"), &edits);
+    assert!(status == 200 && ruled["outcomes"][0]["seq"].is_u64(), "{ruled}");
+    until("it is told where that is", || way() == elsewhere);
+}
+
 /// Whoever changes a brane, all nodes know it a moment later.
 #[test]
 fn what_one_node_changes_counts_at_the_other() {
