@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 
 use avvy_model::{BraneId, Code, UserId, Visibility};
 use avvy_persistence::records::{
-    Collection, Cursor, Draft, Expect, Fields, Index, IndexKey, KeyRange, Query, RecordKey,
-    RecordWrite, Value,
+    Change, Collection, Cursor, Draft, Expect, Fields, Index, IndexKey, KeyRange, Query, Record,
+    RecordKey, RecordWrite, Value,
 };
 use avvy_persistence::{BraneRecord, Life};
 use uuid::Uuid;
@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::fold::{cut, fold, words};
 use crate::label::{Label, MAX_TAG_BYTES, MAX_TAGS};
 use crate::thing::{Kind, Thing};
+use crate::work::Attempts;
 use crate::{Catalog, Refused};
 
 /// What searches find. Key: the kind, a point, and the id.
@@ -140,6 +141,8 @@ pub struct ListedBrane {
     pub label: Label,
     /// Whether it is public and there to be entered.
     pub is_listed: bool,
+    /// The version of its record, which all this is of.
+    pub version: u64,
 }
 
 impl From<&BraneRecord> for ListedBrane {
@@ -153,6 +156,7 @@ impl From<&BraneRecord> for ListedBrane {
                 tags: record.tags.clone(),
             },
             is_listed: record.visibility == Visibility::Public && record.life == Life::Active,
+            version: record.version,
         }
     }
 }
@@ -202,41 +206,72 @@ impl Catalog {
         }
     }
 
-    /// Has searches find a brane as it is now, or not any more.
+    /// Has searches find a brane as it is now, or not any more. Of what was
+    /// listed of a later version of it nothing is changed: of two who changed
+    /// it, the one who was first may come last.
     ///
     /// # Errors
-    /// What a store's failure amounts to.
+    /// `conflict` when others list it again and again; what a store's failure
+    /// amounts to.
     pub async fn list_brane(&self, brane: ListedBrane, now_s: u64) -> Result<(), Refused> {
-        let ListedBrane { id, owner, label, is_listed } = brane;
-        let key = key(FoundKind::Brane, id.uuid());
-        let there = self.records().get_many(&FOUND, vec![key.clone()], now_s).await?.pop();
-        let there = there.transpose()?.flatten();
-        let write = if is_listed {
-            let (kind, id) = (FoundKind::Brane, id.uuid());
-            let found = Found { kind, id, owner, label, changed_s: now_s };
-            let draft = draft(found);
-            // The time alone is no change.
-            if there.is_some_and(|there| is_same(&there.body, &draft.body)) {
+        let key = key(FoundKind::Brane, brane.id.uuid());
+        let mut attempts = Attempts::new();
+        loop {
+            let there = self.records().get_many(&FOUND, vec![key.clone()], now_s).await?.pop();
+            let there = there.transpose()?.flatten();
+            let Some(write) = listing(&brane, &key, there.as_deref(), now_s) else {
+                return Ok(());
+            };
+            if self.commit(vec![write], now_s).await?.is_some() {
                 return Ok(());
             }
-            RecordWrite::put(&FOUND, key, draft)
-        } else if there.is_some() {
-            RecordWrite::delete(&FOUND, key, Expect::Any)
-        } else {
-            return Ok(());
-        };
-        self.commit(vec![write], now_s).await?;
-        Ok(())
+            attempts.again()?;
+        }
     }
 }
 
-fn is_same(one: &Fields, other: &Fields) -> bool {
-    let timeless = |fields: &Fields| {
+/// What has a brane be found as it is, if something is to be written for that.
+fn listing(
+    brane: &ListedBrane,
+    key: &RecordKey,
+    there: Option<&Record>,
+    now_s: u64,
+) -> Option<RecordWrite> {
+    // What was listed before there were versions in it is older than any.
+    let version_of = |there: &Record| there.body.int("version").map_or(0, i64::cast_unsigned);
+    if there.is_some_and(|there| version_of(there) > brane.version) {
+        return None;
+    }
+    let expected = there.map_or(Expect::Absent, |there| Expect::Version(there.version));
+    if !brane.is_listed {
+        return there.map(|_| RecordWrite::delete(&FOUND, key.clone(), expected));
+    }
+    let ListedBrane { id, owner, ref label, version, .. } = *brane;
+    let listed = |changed_s| {
+        let (kind, id, label) = (FoundKind::Brane, id.uuid(), label.clone());
+        let mut draft = draft(Found { kind, id, owner, label, changed_s });
+        draft.body = draft.body.with("version", version.cast_signed());
+        draft
+    };
+    // Another version of which the same is found keeps its place.
+    let kept_s = there.and_then(|there| {
+        let was_s = there.body.time("changed")?;
+        finds_the_same(&there.body, &listed(was_s).body).then_some(was_s)
+    });
+    let draft = listed(kept_s.unwrap_or(now_s));
+    let is_there = there.is_some_and(|there| there.body == draft.body);
+    let (key, expect, change) = (key.clone(), expected, Change::Put(draft));
+    (!is_there).then_some(RecordWrite { of: &FOUND, key, expect, change })
+}
+
+/// Whether both say the same, of whatever version.
+fn finds_the_same(one: &Fields, other: &Fields) -> bool {
+    let of_any = |fields: &Fields| {
         let mut fields = fields.clone();
-        fields.remove("changed");
+        fields.remove("version");
         fields
     };
-    timeless(one) == timeless(other)
+    of_any(one) == of_any(other)
 }
 
 /// The key of something that is found.

@@ -88,6 +88,7 @@ fn thing(draw: &mut Draw) -> ListedBrane {
         owner: UserId::new(draw.uuid()),
         label,
         is_listed: true,
+        version: 1,
     }
 }
 

@@ -74,6 +74,7 @@ pub async fn run_all<T>(fresh: impl AsyncFn() -> (Arc<dyn Records>, T)) {
         search::pages_hold_everything_once,
         search::a_question_is_bounded,
         search::finds_branes,
+        search::finds_the_last_version_of_a_brane,
     );
 }
 

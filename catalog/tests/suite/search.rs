@@ -162,23 +162,40 @@ pub async fn a_question_is_bounded(on: On<'_>) {
 
 pub async fn finds_branes(on: On<'_>) {
     let catalog = &catalog(on);
-    let brane = |name: &str, is_listed| ListedBrane {
-        id: BraneId::new(Uuid::from_u128(5)),
-        owner: ADA,
-        label: label(name, "", &[]),
-        is_listed,
-    };
     let list = async |brane, now_s| catalog.list_brane(brane, now_s).await.unwrap();
-    list(brane("Harbour", false), NOW_S).await;
+    list(brane("Harbour", false, 1), NOW_S).await;
     assert!(names(catalog, &asked("harbour")).await.is_empty());
-    list(brane("Harbour", true), NOW_S).await;
-    list(brane("Harbour", true), NOW_S + 1).await;
+    list(brane("Harbour", true, 2), NOW_S).await;
+    list(brane("Harbour", true, 2), NOW_S + 1).await;
+    list(brane("Harbour", true, 3), NOW_S + 1).await;
     let question = Question { kind: Some(FoundKind::Brane), ..asked("harb") };
     let found = catalog.search(&question, None, 9, NOW_S).await.unwrap().found;
     assert_eq!((found.len(), found[0].changed_s), (1, NOW_S), "nothing had changed");
-    list(brane("Port", true), NOW_S + 2).await;
+    list(brane("Port", true, 4), NOW_S + 2).await;
     assert!(names(catalog, &asked("harbour")).await.is_empty());
     assert_eq!(names(catalog, &asked("port")).await, ["Port"]);
-    list(brane("Port", false), NOW_S + 3).await;
+    list(brane("Port", false, 5), NOW_S + 3).await;
     assert!(names(catalog, &asked("")).await.is_empty());
+}
+
+/// Of several who change a brane at once each lists what it made of it, in
+/// whatever order.
+pub async fn finds_the_last_version_of_a_brane(on: On<'_>) {
+    let catalog = &catalog(on);
+    let list = async |brane| catalog.list_brane(brane, NOW_S).await.unwrap();
+    // A version of which the same is found counts, too.
+    for (name, is_listed, version) in
+        [("Port", true, 2), ("Port", true, 4), ("Harbour", true, 3), ("Harbour", false, 3)]
+    {
+        list(brane(name, is_listed, version)).await;
+        assert_eq!(names(catalog, &asked("")).await, ["Port"], "after version {version}");
+    }
+    let all = (5..15).map(|version| list(brane(&format!("Port {version}"), true, version)));
+    futures_util::future::join_all(all).await;
+    assert_eq!(names(catalog, &asked("")).await, ["Port 14"]);
+}
+
+fn brane(name: &str, is_listed: bool, version: u64) -> ListedBrane {
+    let (id, label) = (BraneId::new(Uuid::from_u128(5)), label(name, "", &[]));
+    ListedBrane { id, owner: ADA, label, is_listed, version }
 }
