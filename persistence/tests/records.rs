@@ -11,7 +11,7 @@ use avvy_persistence::import::copy_records;
 use avvy_persistence::powercut::{self, Keep};
 use avvy_persistence::records::{
     Collection, Commit, CommitId, CommitOutcome, Draft, Expect, Fields, Index, IndexKey, KeyRange,
-    Query, RecordKey, RecordWrite, Records, digest,
+    Query, RecordKey, RecordWrite, Records, SweepPlace, digest,
 };
 use avvy_persistence::sqlite::{SqliteOptions, SqliteStore, Synchronous};
 use avvy_persistence::{Place, Store, StoreError};
@@ -295,4 +295,34 @@ async fn a_device_without_room_refuses_what_makes_more() {
     assert!(matches!(answer, Err(StoreError::Full(_))), "{answer:?}");
     let gone = RecordWrite::delete(&USERS, key(1), Expect::Present);
     assert!(store.commit(commit(3, vec![gone]), NOW_S).await.unwrap().is_ok());
+}
+
+/// However much is damaged before it, what has ended goes.
+#[tokio::test]
+async fn a_round_of_sweeps_passes_all_that_is_damaged() {
+    const DAMAGED: u64 = 1_150;
+    let root = tempfile::tempdir().unwrap();
+    let open = || SqliteStore::open(&SqliteOptions::at(root.path())).unwrap();
+    let store = open();
+    for nth in 0..12 {
+        let ended = |nth| RecordWrite::create(&USERS, key(nth), draft(nth).until(NOW_S));
+        let writes = (nth * 100..(nth + 1) * 100).map(ended).collect();
+        store.commit(commit(nth, writes), NOW_S - 9).await.unwrap().unwrap();
+    }
+    store.close().await.unwrap();
+    let db = Connection::open(root.path().join("avvyland.sqlite")).unwrap();
+    let spoil = "UPDATE records SET checksum = checksum + 1 WHERE no IN \
+        (SELECT no FROM records ORDER BY no LIMIT ?1)";
+    assert_eq!(db.execute(spoil, [DAMAGED.cast_signed()]).unwrap() as u64, DAMAGED);
+    drop(db);
+    let store = open();
+    let (mut records, mut damaged, mut from) = (0, 0, Some(SweepPlace::default()));
+    while let Some(place) = from {
+        let swept = store.sweep(NOW_S, place, 10).await.unwrap();
+        assert!(swept.records <= 10 && swept.damaged <= 10, "{swept:?}");
+        records += swept.records;
+        damaged += swept.damaged;
+        from = swept.next;
+    }
+    assert_eq!((records, damaged), (1_200 - DAMAGED, DAMAGED));
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use avvy_actors::System;
 use avvy_catalog::Catalog;
-use avvy_model::{BraneId, UserId};
-use avvy_persistence::records::Records;
+use avvy_model::{BraneId, Code, UserId};
+use avvy_persistence::records::{Records, SweepPlace};
 use avvy_persistence::{BraneFilter, CompactPolicy, Store, StoreError};
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
@@ -69,7 +69,7 @@ pub async fn run(kept: Kept, upkeep: Upkeep) {
 /// were searches, or just before the server was killed.
 async fn list_branes(store: &dyn Store, catalog: &Catalog) {
     // Of nobody's, all that are left are public.
-    let (nobody, mut after) = (UserId::new(Uuid::nil()), None);
+    let (nobody, mut after, mut damaged) = (UserId::new(Uuid::nil()), None, 0);
     loop {
         let page = store.branes(BraneFilter::VisibleTo(nobody), after, BRANES).await;
         let page = match page {
@@ -77,15 +77,22 @@ async fn list_branes(store: &dyn Store, catalog: &Catalog) {
             Err(error) => return warn!(%error, "public branes could not be listed"),
         };
         for record in &page.branes {
-            let listed = catalog.list_brane(record.into(), clock::unix_s()).await;
-            if let Err(refused) = listed {
-                return warn!(code = %refused.code, "a public brane could not be listed");
+            match catalog.list_brane(record.into(), clock::unix_s()).await {
+                Ok(()) => {}
+                // The others are found all the same.
+                Err(refused) if refused.code == Code::Damaged => damaged += 1,
+                Err(refused) => {
+                    return warn!(code = %refused.code, "public branes could not be listed");
+                }
             }
         }
         after = page.next;
         if after.is_none() {
-            return;
+            break;
         }
+    }
+    if damaged > 0 {
+        warn!(damaged, "public branes are not found: what searches find of them is damaged");
     }
 }
 
@@ -146,23 +153,24 @@ async fn purge_one(
     store.purge_brane(brane, clock::unix_ms()).await.map(|()| true)
 }
 
-/// Removes the records that have expired, batch by batch.
+/// Removes the records that have expired, batch by batch, past those that are
+/// damaged.
 async fn sweep(records: &dyn Records, batch: u32) {
-    let (mut removed, mut commits) = (0, 0);
-    loop {
-        match records.sweep(clock::unix_s(), batch).await {
+    let (mut removed, mut commits, mut damaged) = (0, 0, 0);
+    let mut from = Some(SweepPlace::default());
+    while let Some(place) = from.take() {
+        match records.sweep(clock::unix_s(), place, batch).await {
             Ok(swept) => {
                 removed += swept.records;
                 commits += swept.commits;
-                if !swept.more {
-                    break;
-                }
+                damaged += swept.damaged;
+                from = swept.next;
             }
-            Err(error) => {
-                warn!(%error, "expired records could not be removed");
-                break;
-            }
+            Err(error) => warn!(%error, "expired records could not be removed"),
         }
+    }
+    if damaged > 0 {
+        warn!(damaged, "expired records that are damaged are still there");
     }
     if removed + commits > 0 {
         info!(records = removed, commits, "removed expired records and old commits");
@@ -200,7 +208,7 @@ mod tests {
     use avvy_persistence::records::{
         Collection, Commit, CommitId, Draft, Fields, RecordKey, RecordWrite,
     };
-    use avvy_persistence::{BraneKind, BraneRecord, Fleet, Life, Node};
+    use avvy_persistence::{BraneKind, BraneRecord, Fleet, Life, Node, Place};
 
     use super::*;
 
@@ -218,8 +226,13 @@ mod tests {
         let commit =
             Commit { id: CommitId(Uuid::from_u128(1)), writes: (0..9).map(nonce).collect() };
         records.commit(commit, now_s).await.unwrap().unwrap();
+        for nth in 0..5 {
+            let key = RecordKey::from(Uuid::from_u128(nth)).to_string();
+            assert!(records.disk().damage(&Place::Record { of: NONCES.name.into(), key }));
+        }
         sweep(&records, 2).await;
-        assert_eq!(records.scan(None).await.unwrap().len(), 2);
+        let report = records.verify_store().await.unwrap();
+        assert_eq!((report.records, report.damages.len()), (2, 5));
     }
 
     #[tokio::test]
@@ -325,11 +338,23 @@ mod tests {
             };
             store.create_brane(record).await.unwrap();
         }
-        for _ in 0..2 {
-            list_branes(store.as_ref(), &catalog).await;
+        let names = async || {
             let found = catalog.search(&Question::default(), None, 9, clock::unix_s()).await;
             let names = found.unwrap().found.into_iter().map(|found| found.label.name);
-            assert_eq!(names.collect::<Vec<_>>(), ["Hall 1"]);
+            names.collect::<Vec<_>>()
+        };
+        for _ in 0..2 {
+            list_branes(store.as_ref(), &catalog).await;
+            assert_eq!(names().await, ["Hall 1"]);
         }
+        // What is damaged of one hides no other.
+        let key = format!("brane.{}", Uuid::from_u128(1));
+        assert!(store.disk().damage(&Place::Record { of: "found".into(), key }));
+        let id = BraneId::new(Uuid::from_u128(3));
+        let record = BraneRecord::new(id, UserId::new(Uuid::from_u128(9)), 1);
+        let (name, visibility) = ("Hall 3".to_owned(), Visibility::Public);
+        store.create_brane(BraneRecord { name, visibility, ..record }).await.unwrap();
+        list_branes(store.as_ref(), &catalog).await;
+        assert_eq!(names().await, ["Hall 3"]);
     }
 }

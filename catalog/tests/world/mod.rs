@@ -16,7 +16,7 @@ use avvy_model::{
 use avvy_persistence::memory::MemoryStore;
 use avvy_persistence::records::{
     Collection, Commit, CommitOutcome, Query, Record, RecordKey, RecordPage, Records, StoredRecord,
-    Swept,
+    SweepPlace, Swept,
 };
 use avvy_persistence::{BoxFuture, StoreError};
 use tokio::sync::Notify;
@@ -441,8 +441,13 @@ impl Records for CutRecords {
         Box::pin(self.power.step(done, gone()))
     }
 
-    fn sweep(&self, now_s: u64, limit: u32) -> BoxFuture<'_, Result<Swept, StoreError>> {
-        self.store.sweep(now_s, limit)
+    fn sweep(
+        &self,
+        now_s: u64,
+        from: SweepPlace,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Swept, StoreError>> {
+        self.store.sweep(now_s, from, limit)
     }
 
     fn scan(

@@ -10,7 +10,7 @@ use avvy_persistence::BoxFuture;
 use avvy_persistence::StoreError;
 use avvy_persistence::records::{
     Collection, Commit, CommitOutcome, Query, Record, RecordKey, RecordPage, Records, StoredRecord,
-    Swept,
+    SweepPlace, Swept,
 };
 
 use super::{Case, Kit, NOW_S, Wallet, at};
@@ -98,8 +98,13 @@ impl Records for Interrupted {
         })
     }
 
-    fn sweep(&self, now_s: u64, limit: u32) -> BoxFuture<'_, Result<Swept, StoreError>> {
-        self.records.sweep(now_s, limit)
+    fn sweep(
+        &self,
+        now_s: u64,
+        from: SweepPlace,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Swept, StoreError>> {
+        self.records.sweep(now_s, from, limit)
     }
 
     fn scan(

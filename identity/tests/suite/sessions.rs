@@ -4,6 +4,7 @@ use avvy_auth::Revocation;
 use avvy_auth::family::RefreshError;
 use avvy_identity::IdentityError;
 use avvy_model::Code;
+use avvy_persistence::records::SweepPlace;
 use uuid::Uuid;
 
 use super::{Case, Kit, NOW_S, at};
@@ -184,7 +185,7 @@ async fn sign_ins_are_bounded_and_end(kit: Kit) {
     assert_eq!(listed.iter().map(|one| one.id).collect::<Vec<_>>(), last);
     assert!(kit.identity.refresh(&all[0].refresh.text(), &at(NOW_S + 6)).await.is_err());
     // What has ended is swept.
-    let swept = kit.records.sweep(NOW_S + 91 * 86_400, 1_000).await.unwrap();
+    let swept = kit.records.sweep(NOW_S + 91 * 86_400, SweepPlace::default(), 1_000).await.unwrap();
     assert_eq!(swept.records, 4);
 }
 

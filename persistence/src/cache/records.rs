@@ -9,7 +9,7 @@ use super::model::Model;
 use crate::error::StoreError;
 use crate::records::{
     Change, Collection, Commit, CommitOutcome, Fields, Query, Record, RecordKey, RecordPage,
-    Records, StoredRecord, Swept, Value, decode_record, encode_record, is_name,
+    Records, StoredRecord, SweepPlace, Swept, Value, decode_record, encode_record, is_name,
 };
 use crate::store::BoxFuture;
 
@@ -96,8 +96,13 @@ impl Records for CachedRecords {
     }
 
     /// What is removed has ended, and is served by no cache.
-    fn sweep(&self, now_s: u64, limit: u32) -> BoxFuture<'_, Result<Swept, StoreError>> {
-        self.records.sweep(now_s, limit)
+    fn sweep(
+        &self,
+        now_s: u64,
+        from: SweepPlace,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Swept, StoreError>> {
+        self.records.sweep(now_s, from, limit)
     }
 
     fn scan(

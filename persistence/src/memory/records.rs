@@ -10,8 +10,8 @@ use crate::error::StoreError;
 use crate::records::{
     COMMIT_MEMORY_S, Collection, Commit, CommitId, CommitOutcome, Entry, Id, IndexKey, MAX_SWEPT,
     Marker, ORPHAN, Order, PageBuilder, Plan, Prepared, Query, Record, RecordKey, RecordPage,
-    Records, SCAN_BYTES, SCAN_RECORDS, Sealed, StoredRecord, Swept, Tables, Then, Unique, Weighed,
-    carry_out, check_keys, check_query, left_out, live, record_place, weigh,
+    Records, SCAN_BYTES, SCAN_RECORDS, Sealed, StoredRecord, SweepPlace, Swept, Tables, Then,
+    Unique, Weighed, carry_out, check_keys, check_query, left_out, live, record_place, weigh,
 };
 use crate::report::StoreReport;
 use crate::store::BoxFuture;
@@ -89,12 +89,20 @@ impl RecordTables {
         }
     }
 
-    fn sweep(&mut self, now_s: u64, limit: u32) -> Result<Swept, StoreError> {
+    fn sweep(&mut self, now_s: u64, from: SweepPlace, limit: u32) -> Result<Swept, StoreError> {
         let limit = limit.clamp(1, MAX_SWEPT) as usize;
         let is_over = |sealed: &Sealed| sealed.expires_s.is_some_and(|end_s| end_s <= now_s);
-        let over = self.records.iter().filter(|(_, sealed)| is_over(sealed));
-        let over = over.filter_map(|(id, sealed)| sealed.open(&id.0, &id.1).ok());
-        let over: Vec<StoredRecord> = over.take(limit).collect();
+        let ended = self.records.iter().filter(|(_, sealed)| is_over(sealed));
+        let (mut over, mut damaged) = (Vec::<StoredRecord>::new(), 0);
+        for (id, sealed) in ended.skip(from.passed as usize) {
+            match sealed.open(&id.0, &id.1) {
+                Ok(old) => over.push(old),
+                Err(_) => damaged += 1,
+            }
+            if over.len() == limit || damaged == limit {
+                break;
+            }
+        }
         over.iter().for_each(|old| self.remove(old));
         let is_old = |marker: &Marker| marker.at_s + COMMIT_MEMORY_S <= now_s;
         let old = self.commits.iter().filter(|(_, marker)| is_old(marker)).map(|(id, _)| *id);
@@ -102,8 +110,10 @@ impl RecordTables {
         old.iter().for_each(|id| {
             self.commits.remove(id);
         });
-        let more = over.len() == limit || old.len() == limit;
-        Ok(Swept { records: over.len() as u64, commits: old.len() as u64, more })
+        let is_full = [over.len(), damaged, old.len()].contains(&limit);
+        let (records, commits, damaged) = (over.len() as u64, old.len() as u64, damaged as u64);
+        let next = is_full.then(|| SweepPlace { passed: from.passed + damaged, ..from });
+        Ok(Swept { records, commits, damaged, next })
     }
 
     fn scan(&self, after: Option<Id>) -> Result<Vec<StoredRecord>, StoreError> {
@@ -233,8 +243,13 @@ impl Records for MemoryStore {
         })
     }
 
-    fn sweep(&self, now_s: u64, limit: u32) -> BoxFuture<'_, Result<Swept, StoreError>> {
-        self.run(Operation::WriteRecords, move |state, _| state.records.sweep(now_s, limit))
+    fn sweep(
+        &self,
+        now_s: u64,
+        from: SweepPlace,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Swept, StoreError>> {
+        self.run(Operation::WriteRecords, move |state, _| state.records.sweep(now_s, from, limit))
     }
 
     fn scan(

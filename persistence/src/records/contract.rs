@@ -11,14 +11,27 @@ use crate::error::StoreError;
 use crate::store::BoxFuture;
 
 /// What a sweep removed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Swept {
     /// Records that had expired.
     pub records: u64,
     /// Outcomes of commits that are not kept any more.
     pub commits: u64,
-    /// Whether there may be more to remove.
-    pub more: bool,
+    /// Records that have expired and are damaged: they stay, and it went on
+    /// past them.
+    pub damaged: u64,
+    /// Where the next sweep goes on; `None`: there is no more to remove.
+    pub next: Option<SweepPlace>,
+}
+
+/// How far sweeps have come: past the damaged records that they met. The default
+/// is the beginning.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SweepPlace {
+    /// The collection, where each is swept alone.
+    pub(crate) of: String,
+    /// Damaged records that were passed there.
+    pub(crate) passed: u64,
 }
 
 /// Keeps records; see [the module](super) for what holds.
@@ -81,8 +94,14 @@ pub trait Records: Send + Sync + 'static {
 
     /// Removes what has expired, `limit` of each kind at most, which is cut to
     /// 1..=[`super::MAX_SWEPT`], in one transaction. Of the nodes of a fleet
-    /// one does so. Damaged records stay.
-    fn sweep(&self, now_s: u64, limit: u32) -> BoxFuture<'_, Result<Swept, StoreError>>;
+    /// one does so. Damaged records stay; it passes as many at most, and goes on
+    /// behind those that sweeps of this round, up to `from`, have passed.
+    fn sweep(
+        &self,
+        now_s: u64,
+        from: SweepPlace,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Swept, StoreError>>;
 
     /// Some records after one, by collection and key, expired ones included;
     /// empty when there are no more. For copies.

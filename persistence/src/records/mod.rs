@@ -40,7 +40,7 @@ mod value;
 mod write;
 
 pub use collection::{Collection, Index};
-pub use contract::{Records, Swept};
+pub use contract::{Records, SweepPlace, Swept};
 pub use digest::{RecordsDigest, digest};
 pub use entry::{IndexKey, MAX_INDEX_KEY_BYTES};
 pub use key::{MAX_KEY_BYTES, RecordKey};

@@ -10,7 +10,7 @@ use avvy_model::{BraneId, Seq};
 use avvy_persistence::powercut::{self, Failure};
 use avvy_persistence::records::{
     Collection, Commit, CommitOutcome, Query, Record, RecordKey, RecordPage, Records, StoredRecord,
-    Swept,
+    SweepPlace, Swept,
 };
 use avvy_persistence::testing::{Fixture, RecordsFixture, SqliteFixture, Verdict};
 use avvy_persistence::{
@@ -293,8 +293,13 @@ impl Records for Failing {
     }
 
     /// Not repeated: what a sweep removed is not counted by the next.
-    fn sweep(&self, now_s: u64, limit: u32) -> BoxFuture<'_, Result<Swept, StoreError>> {
-        self.records.sweep(now_s, limit)
+    fn sweep(
+        &self,
+        now_s: u64,
+        from: SweepPlace,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Swept, StoreError>> {
+        self.records.sweep(now_s, from, limit)
     }
 
     fn scan(

@@ -28,7 +28,7 @@ use super::schema;
 use crate::error::StoreError;
 use crate::records::{
     Collection, Commit, CommitOutcome, Prepared, Query, Record, RecordKey, RecordPage, Records,
-    StoredRecord, Swept, check_keys, check_query, live,
+    StoredRecord, SweepPlace, Swept, check_keys, check_query, live,
 };
 use crate::share::Share;
 use crate::store::BoxFuture;
@@ -135,14 +135,19 @@ impl Records for MongoStore {
         })
     }
 
-    fn sweep(&self, now_s: u64, limit: u32) -> BoxFuture<'_, Result<Swept, StoreError>> {
+    fn sweep(
+        &self,
+        now_s: u64,
+        from: SweepPlace,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Swept, StoreError>> {
         Box::pin(async move {
             let share = self.share().await?;
             if !share.as_ref().is_none_or(Share::has_the_whole) {
                 return Ok(Swept::default());
             }
             let collections = list::collections(&self.link).await?;
-            self.link.transact(&sweep::Sweep { collections, now_s, limit }).await
+            self.link.transact(&sweep::Sweep { collections, now_s, from, limit }).await
         })
     }
 

@@ -7,14 +7,13 @@ use super::super::fault::Failure;
 use super::super::link::{Link, Query, Work};
 use super::commit::delete_entries;
 use super::rows::{self, COMMITS};
-use crate::records::{COMMIT_MEMORY_S, MAX_SWEPT, Swept};
-
-/// Damaged records that one sweep passes over, at most.
-const MAX_PASSED: u32 = 1_000;
+use crate::records::{COMMIT_MEMORY_S, MAX_SWEPT, SweepPlace, Swept};
 
 pub(super) struct Sweep {
+    /// In the order of their names.
     pub(super) collections: Vec<String>,
     pub(super) now_s: u64,
+    pub(super) from: SweepPlace,
     pub(super) limit: u32,
 }
 
@@ -23,51 +22,63 @@ impl Work for Sweep {
 
     async fn run(&self, link: &Link, session: &mut ClientSession) -> Result<Swept, Failure> {
         let limit = u64::from(self.limit.clamp(1, MAX_SWEPT));
-        let mut swept = Swept::default();
-        for of in &self.collections {
-            let left = limit - swept.records;
-            if left > 0 {
-                swept.records += self.remove(link, session, of, left).await?;
+        let (mut swept, mut at) = (Swept::default(), self.from.clone());
+        for of in self.collections.iter().filter(|of| **of >= self.from.of) {
+            if *of != at.of {
+                at = SweepPlace { of: of.clone(), passed: 0 };
+            }
+            let left = (limit - swept.records, limit - swept.damaged);
+            let (gone, damaged) = self.remove(link, session, &at, left).await?;
+            swept.records += gone;
+            swept.damaged += damaged;
+            at.passed += damaged;
+            if [swept.records, swept.damaged].contains(&limit) {
+                break;
             }
         }
         swept.commits = self.forget(link, session, limit as u32).await?;
-        swept.more = swept.records == limit || swept.commits == limit;
+        let is_full = [swept.records, swept.damaged, swept.commits].contains(&limit);
+        swept.next = is_full.then_some(at);
         Ok(swept)
     }
 }
 
 impl Sweep {
-    /// Removes so many of one kind at most, but for damaged ones.
+    /// Removes so many of one kind at most, and passes so many damaged ones.
     async fn remove(
         &self,
         link: &Link,
         session: &mut ClientSession,
-        of: &str,
-        limit: u64,
-    ) -> Result<u64, Failure> {
+        SweepPlace { of, passed }: &SweepPlace,
+        (limit, may_pass): (u64, u64),
+    ) -> Result<(u64, u64), Failure> {
         let collection = link.collection(&rows::collection(of));
         let over = collection.find(doc! {"expires": {"$lte": rows::date(self.now_s)}});
-        let over = over.sort(doc! {"expires": 1}).limit(limit as i64 + i64::from(MAX_PASSED));
+        let over = over.sort(doc! {"expires": 1}).skip(*passed).limit((limit + may_pass) as i64);
         let mut over = over.session(&mut *session).await?;
-        let (mut gone, mut entries) = (Vec::new(), Vec::<Document>::new());
+        let (mut gone, mut damaged, mut entries) = (Vec::new(), 0, Vec::<Document>::new());
         while (gone.len() as u64) < limit
+            && damaged < may_pass
             && let Some(found) = over.next(session).await
         {
             // What is damaged was named when it was read or verified.
-            let Ok(found) = rows::stored(of, found?) else { continue };
+            let Ok(found) = rows::stored(of, found?) else {
+                damaged += 1;
+                continue;
+            };
             let id = (found.of.clone(), found.record.key.clone());
             entries.extend(found.entries.iter().map(|entry| rows::key_of_entry(&id, entry)));
             gone.push(id.1.to_string());
         }
         if gone.is_empty() {
-            return Ok(0);
+            return Ok((0, damaged));
         }
         delete_entries(link, session, &entries).await?;
         link.writes().command(gone.len(), 0);
         let count = gone.len() as u64;
         let delete = collection.delete_many(doc! {"_id": {"$in": gone}});
         match delete.session(session).await?.deleted_count == count {
-            true => Ok(count),
+            true => Ok((count, damaged)),
             false => Err(Failure::Again),
         }
     }

@@ -22,7 +22,7 @@ use super::worker::Lane;
 use crate::error::StoreError;
 use crate::records::{
     Collection, Commit, CommitOutcome, Query, Record, RecordKey, RecordPage, Records, StoredRecord,
-    Swept, check_keys, check_query, live,
+    SweepPlace, Swept, check_keys, check_query, live,
 };
 use crate::store::BoxFuture;
 
@@ -78,9 +78,14 @@ impl Records for SqliteStore {
         })
     }
 
-    fn sweep(&self, now_s: u64, limit: u32) -> BoxFuture<'_, Result<Swept, StoreError>> {
+    fn sweep(
+        &self,
+        now_s: u64,
+        from: SweepPlace,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Swept, StoreError>> {
         Box::pin(self.journal.call(Lane::Patient, 0, move |journal| {
-            journal.write(|write| sweep::sweep(&write.transaction, now_s, limit))
+            journal.write(|write| sweep::sweep(&write.transaction, now_s, from, limit))
         }))
     }
 

@@ -11,7 +11,7 @@ use crate::error::{Place, StoreError};
 use crate::records::{
     Change, Collection, Commit, CommitId, CommitOutcome, Committed, Draft, Expect, Fields,
     IndexKey, KeyRange, Order, Query, Record, RecordKey, RecordPage, RecordWrite, Records, Refusal,
-    RefusalReason, StoredRecord, Swept, Value,
+    RefusalReason, StoredRecord, SweepPlace, Swept, Value,
 };
 use crate::store::{BoxFuture, Store};
 use crate::testing::broken::{Broken, Bug as StoreBug};
@@ -309,12 +309,21 @@ impl Records for BrokenRecords {
         Box::pin(self.commit_wrongly(commit, now_s))
     }
 
-    fn sweep(&self, now_s: u64, limit: u32) -> BoxFuture<'_, Result<Swept, StoreError>> {
+    fn sweep(
+        &self,
+        now_s: u64,
+        from: SweepPlace,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Swept, StoreError>> {
         match self.bug {
             Bug::NeverSweeps => Box::pin(async { Ok(Swept::default()) }),
-            Bug::SweepsTooEarly => self.inner.sweep(now_s + 1, limit),
-            Bug::SweepsWithoutLimit => self.inner.sweep(now_s, u32::MAX),
-            _ => self.inner.sweep(now_s, limit),
+            Bug::SweepsTooEarly => self.inner.sweep(now_s + 1, from, limit),
+            Bug::SweepsWithoutLimit => self.inner.sweep(now_s, from, u32::MAX),
+            Bug::SweepsNoFurther => {
+                let swept = self.inner.sweep(now_s, from, limit);
+                Box::pin(async { swept.await.map(|swept| Swept { next: None, ..swept }) })
+            }
+            _ => self.inner.sweep(now_s, from, limit),
         }
     }
 

@@ -47,6 +47,8 @@ pub enum RecordsBug {
     SweepsTooEarly,
     /// Removes all at once.
     SweepsWithoutLimit,
+    /// Says after a sweep that nothing is left.
+    SweepsNoFurther,
     /// Gives many in the order of their keys.
     SortsMany,
     /// Lists ascending always.
@@ -75,7 +77,7 @@ pub enum RecordsBug {
 
 impl RecordsBug {
     /// Every bug.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::IgnoresExpectations,
         Self::IgnoresChecks,
         Self::CommitsInPart,
@@ -98,6 +100,7 @@ impl RecordsBug {
         Self::NeverSweeps,
         Self::SweepsTooEarly,
         Self::SweepsWithoutLimit,
+        Self::SweepsNoFurther,
         Self::SortsMany,
         Self::IgnoresTheOrder,
         Self::IgnoresRanges,

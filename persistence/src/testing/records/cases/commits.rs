@@ -6,7 +6,7 @@ use super::super::samples::{
 };
 use super::list;
 use crate::error::StoreError;
-use crate::records::{COMMIT_MEMORY_S, Commit, Expect, RecordWrite};
+use crate::records::{COMMIT_MEMORY_S, Commit, Expect, RecordWrite, SweepPlace};
 use crate::testing::fixture::Verdict;
 use crate::testing::records::RecordsCase;
 use crate::testing::samples::{ensure, ensure_eq};
@@ -183,7 +183,7 @@ async fn does_a_commit_once(fixture: &mut dyn RecordsFixture) -> Verdict {
         ensure!(desk.user(2).await?.is_some(), "the record that was made again, in life {life}");
         ensure_eq!(desk.user(3).await?, None, "the one that was deleted, in life {life}");
         // Ids that are not old stay.
-        desk.records.sweep(NOW_S + COMMIT_MEMORY_S - 1, 1_000).await?;
+        desk.records.sweep(NOW_S + COMMIT_MEMORY_S - 1, SweepPlace::default(), 1_000).await?;
         if life % 2 == 0 {
             fixture.crash().await?;
         } else {

@@ -1,10 +1,10 @@
 //! A record that is not what was written.
 
 use super::super::RecordsFixture;
-use super::super::samples::{Desk, NOW_S, USERS, check, create, delete, draft, key, text};
+use super::super::samples::{Desk, GRANTS, NOW_S, USERS, check, create, delete, draft, key, text};
 use super::list;
 use crate::error::{Place, StoreError};
-use crate::records::{Expect, RecordWrite, Swept};
+use crate::records::{Expect, RecordWrite, SweepPlace, Swept};
 use crate::testing::fixture::Verdict;
 use crate::testing::records::RecordsCase;
 use crate::testing::samples::{ensure, ensure_eq};
@@ -13,6 +13,7 @@ pub(super) const CASES: &[RecordsCase] = list![
     tells_of_a_damaged_record,
     goes_on_beside_a_damaged_record,
     sweeps_past_a_damaged_record,
+    sweeps_past_many_damaged_records,
 ];
 
 fn place() -> Place {
@@ -70,9 +71,33 @@ async fn goes_on_beside_a_damaged_record(fixture: &mut dyn RecordsFixture) -> Ve
 
 async fn sweeps_past_a_damaged_record(fixture: &mut dyn RecordsFixture) -> Verdict {
     let desk = spoiled(fixture).await?;
-    let swept = desk.records.sweep(NOW_S + 100, 100).await?;
-    ensure_eq!(swept, Swept { records: 2, commits: 0, more: false }, "what was swept");
+    let swept = desk.records.sweep(NOW_S + 100, SweepPlace::default(), 100).await?;
+    ensure_eq!(swept, Swept { records: 2, damaged: 1, ..Swept::default() }, "what was swept");
     let report = fixture.store().verify_store().await?;
     ensure_eq!((report.records, report.damages.len()), (0, 1), "the report");
+    Ok(())
+}
+
+/// However many there are, and in more collections than one.
+async fn sweeps_past_many_damaged_records(fixture: &mut dyn RecordsFixture) -> Verdict {
+    let desk = Desk::at(fixture.records());
+    let ends = |of, nth| RecordWrite::create(of, key(nth), draft(nth).until(NOW_S + nth));
+    desk.done((1..=7).flat_map(|nth| [ends(&USERS, nth), ends(&GRANTS, nth)]).collect()).await?;
+    for (of, nth) in [(&USERS, 1), (&USERS, 2), (&USERS, 3), (&USERS, 4), (&GRANTS, 6)] {
+        fixture.damage(Place::Record { of: of.name.into(), key: key(nth).to_string() }).await?;
+    }
+    let records = fixture.records();
+    let (mut total, mut steps, mut from) = (Swept::default(), 0, Some(SweepPlace::default()));
+    while let Some(place) = from {
+        let swept = records.sweep(NOW_S + 100, place, 2).await?;
+        total.records += swept.records;
+        total.damaged += swept.damaged;
+        from = swept.next;
+        steps += 1;
+        ensure!(steps < 20, "sweeps without end");
+    }
+    ensure_eq!((total.records, total.damaged), (9, 5), "what was swept and passed");
+    let report = fixture.store().verify_store().await?;
+    ensure_eq!((report.records, report.damages.len()), (0, 5), "the report");
     Ok(())
 }

@@ -5,7 +5,9 @@ use super::super::samples::{
     Desk, NOW_S, USERS, check, conflict, create, delete, draft, id, key, named, taken, text,
 };
 use super::list;
-use crate::records::{COMMIT_MEMORY_S, Commit, Expect, KeyRange, Query, RecordWrite, Swept};
+use crate::records::{
+    COMMIT_MEMORY_S, Commit, Expect, KeyRange, Query, RecordWrite, SweepPlace, Swept,
+};
 use crate::testing::fixture::Verdict;
 use crate::testing::records::RecordsCase;
 use crate::testing::samples::{ensure, ensure_eq};
@@ -107,9 +109,10 @@ async fn sweeps_what_has_ended_alone(fixture: &mut dyn RecordsFixture) -> Verdic
     let mut desk = Desk::at(fixture.records());
     let writes = vec![until(1, NOW_S + 10), until(2, NOW_S + 10), until(3, NOW_S + 11), create(4)];
     desk.done(writes).await?;
-    let swept = desk.records.sweep(NOW_S + 9, 100).await?;
+    let sweep = async |now_s| desk.records.sweep(now_s, SweepPlace::default(), 100).await;
+    let swept = sweep(NOW_S + 9).await?;
     ensure_eq!(swept, Swept::default(), "before anything has ended");
-    let swept = desk.records.sweep(NOW_S + 10, 100).await?;
+    let swept = sweep(NOW_S + 10).await?;
     ensure_eq!(swept, Swept { records: 2, ..Swept::default() }, "when two have");
     let left = desk.records.scan(None).await?;
     let left: Vec<_> = left.into_iter().map(|found| found.record.key).collect();
@@ -125,19 +128,17 @@ async fn sweeps_what_has_ended_alone(fixture: &mut dyn RecordsFixture) -> Verdic
 async fn sweeps_step_by_step(fixture: &mut dyn RecordsFixture) -> Verdict {
     let desk = Desk::at(fixture.records());
     desk.done((1..=5).map(|nth| until(nth, NOW_S + nth)).collect()).await?;
-    let (mut total, mut steps) = (0, 0);
-    loop {
-        let swept = desk.records.sweep(NOW_S + 100, 2).await?;
+    let (mut total, mut steps, mut from) = (0, 0, Some(SweepPlace::default()));
+    while let Some(place) = from {
+        let swept = desk.records.sweep(NOW_S + 100, place, 2).await?;
         ensure!(swept.records <= 2, "{swept:?} with a limit of 2");
         total += swept.records;
         steps += 1;
-        if !swept.more {
-            break;
-        }
+        from = swept.next;
         ensure!(steps < 10, "sweeps without end");
     }
     ensure_eq!((total, steps), (5, 3), "records and steps");
-    let swept = desk.records.sweep(NOW_S + 100, 0).await?;
+    let swept = desk.records.sweep(NOW_S + 100, SweepPlace::default(), 0).await?;
     ensure_eq!(swept, Swept::default(), "when nothing is left");
     Ok(())
 }
@@ -147,9 +148,10 @@ async fn forgets_commits_in_time(fixture: &mut dyn RecordsFixture) -> Verdict {
     let commit = || Commit { id: id(1), writes: vec![create(1)] };
     let answer = desk.records.commit(commit(), NOW_S).await?;
     ensure!(answer.is_ok(), "a good commit: {answer:?}");
-    let swept = desk.records.sweep(NOW_S + COMMIT_MEMORY_S - 1, 100).await?;
+    let sweep = async |now_s| desk.records.sweep(now_s, SweepPlace::default(), 100).await;
+    let swept = sweep(NOW_S + COMMIT_MEMORY_S - 1).await?;
     ensure_eq!(swept, Swept::default(), "while it is remembered");
-    let swept = desk.records.sweep(NOW_S + COMMIT_MEMORY_S, 100).await?;
+    let swept = sweep(NOW_S + COMMIT_MEMORY_S).await?;
     ensure_eq!(swept, Swept { commits: 1, ..Swept::default() }, "from then on");
     // Now it is a commit like any other, and its record is there.
     let version = desk.version(1).await?;

@@ -7,7 +7,7 @@ use super::super::samples::{NOW_S, USERS, body, id, key};
 use super::list;
 use crate::records::{
     Change, Commit, CommitOutcome, Draft, Expect, IndexKey, KeyRange, Query, RecordWrite,
-    RefusalReason,
+    RefusalReason, SweepPlace,
 };
 use crate::testing::fixture::{Failure, Verdict};
 use crate::testing::records::RecordsCase;
@@ -84,7 +84,10 @@ async fn clear(fixture: &dyn RecordsFixture, seed: u64) -> Verdict {
 }
 
 async fn sweep(fixture: &dyn RecordsFixture, model: &Model) -> Verdict {
-    while fixture.records().sweep(model.now_s, 3).await?.more {}
+    let mut from = Some(SweepPlace::default());
+    while let Some(place) = from {
+        from = fixture.records().sweep(model.now_s, place, 3).await?.next;
+    }
     Ok(())
 }
 
