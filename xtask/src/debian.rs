@@ -50,9 +50,15 @@ pub fn need(what: &str, packages: &[&str], is_there: impl Fn() -> bool) -> Resul
         return Ok(());
     }
     let names = packages.join(" ");
+    let needed = format!("{what} is needed (Debian: apt-get install {names})");
     if !shell::may_install() {
-        bail!("{what} is needed (Debian: apt-get install {names})");
+        bail!(needed);
     }
+    install(packages).context(needed)?;
+    if is_there() { Ok(()) } else { bail!("{names} is installed and there still is no {what}") }
+}
+
+fn install(packages: &[&str]) -> Result<()> {
     let apt = || {
         let mut apt = Command::new("apt-get");
         apt.env("DEBIAN_FRONTEND", "noninteractive");
@@ -60,11 +66,14 @@ pub fn need(what: &str, packages: &[&str], is_there: impl Fn() -> bool) -> Resul
     };
     shell::call(apt().args(["update", "--quiet"]))?;
     let install = ["install", "--quiet", "--yes", "--no-install-recommends"];
-    shell::call(apt().args(install).args(packages))?;
-    if is_there() { Ok(()) } else { bail!("{names} is installed and there still is no {what}") }
+    shell::call(apt().args(install).args(packages))
 }
 
 /// What builds the allocator, besides the C compiler that Rust itself needs.
+/// Only on Linux there is one to build.
 pub fn need_make() -> Result<()> {
+    if cfg!(not(target_os = "linux")) {
+        return Ok(());
+    }
     need("make", &["make"], || shell::works(Command::new("make").arg("--version")))
 }

@@ -62,24 +62,23 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     };
     std::env::set_current_dir(shell::root())?;
-    if !["down", "help", "--help", "-h"].contains(&command.as_str()) {
-        debian::need_make()?;
-    }
-    match command.as_str() {
-        "run" => serve::run(rest),
-        "up" => fleet::up(rest),
-        "down" => fleet::down(rest),
-        "test" => suite::run(rest),
-        "lint" => lint::run(rest),
-        "bench" => bench::bench(rest),
-        "fuzz" => fuzz::run(rest),
-        "mutants" => mutants::run(rest),
-        "crash" => bench::crash(rest),
-        "chaos" => bench::chaos(rest),
+    let builds: fn(&[String]) -> Result<ExitCode> = match command.as_str() {
+        "run" => serve::run,
+        "up" => fleet::up,
+        "down" => return fleet::down(rest),
+        "test" => suite::run,
+        "lint" => lint::run,
+        "bench" => bench::bench,
+        "fuzz" => fuzz::run,
+        "mutants" => mutants::run,
+        "crash" => bench::crash,
+        "chaos" => bench::chaos,
         "help" | "--help" | "-h" => {
             print!("{HELP}");
-            Ok(ExitCode::SUCCESS)
+            return Ok(ExitCode::SUCCESS);
         }
         other => bail!("there is no command {other:?}\n\n{HELP}"),
-    }
+    };
+    debian::need_make()?;
+    builds(rest)
 }
