@@ -168,6 +168,27 @@ async fn bodies_under_a_coding_are_not_taken_as_they_are() {
     server.end().await;
 }
 
+/// Whoever stands before the server may go by the last where the server goes by
+/// the first.
+#[tokio::test]
+async fn of_two_tokens_none_counts() {
+    let admin = "0123456789abcdef0123456789abcdef";
+    let config = NetConfig { admin_token: Some(admin.to_owned()), ..NetConfig::default() };
+    let server = TestServer::with(config).await;
+    let mut client = server.client().await;
+    for other in ["Bearer nonsense".to_owned(), format!("Bearer {}", server.token())] {
+        let both = [("authorization", other.as_str())];
+        let answer = client.ask("GET", "/api/v1/brane", &both, b"").await;
+        assert_eq!((answer.status, answer.code().as_str()), (401, "not_authenticated"));
+    }
+    let status = "/api/v1/admin/status";
+    assert_eq!(client.ask("GET", status, &[("x-admin-token", admin)], b"").await.status, 200);
+    let both = [("x-admin-token", admin), ("x-admin-token", "x")];
+    let answer = client.ask("GET", status, &both, b"").await;
+    assert_eq!((answer.status, answer.code().as_str()), (401, "not_authenticated"));
+    server.end().await;
+}
+
 #[tokio::test]
 async fn who_asks_too_often_is_told_when_to_come_back() {
     let config = NetConfig { requests_per_second: 1, requests_burst: 5, ..NetConfig::default() };

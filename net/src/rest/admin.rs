@@ -10,6 +10,7 @@ use axum::response::Response;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::auth::only_one;
 use super::body::{BraneOf, Named, Payload, body_or_default};
 use super::branes::{CHANGE, brane_body, change_brane};
 use super::conditional::IfMatch;
@@ -146,7 +147,7 @@ pub(super) async fn only(
     let Some(expected) = &app.admin_token else {
         return Err(Failure::new(Code::NotFound).details("there is no such path"));
     };
-    let Some(given) = request.headers().get(HEADER) else {
+    let Some(given) = only_one(request.headers(), HEADER) else {
         return Err(Failure::new(Code::NotAuthenticated).details("X-Admin-Token is needed"));
     };
     if !expected.is(given.as_bytes()) {

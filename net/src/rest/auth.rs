@@ -6,8 +6,9 @@ use std::sync::Arc;
 use avvy_auth::Claims;
 use avvy_model::Code;
 use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header::AsHeaderName;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -15,8 +16,15 @@ use super::{App, Failure};
 
 /// The token of the `Authorization` header, if it holds one.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?;
+    let value = only_one(headers, header::AUTHORIZATION)?;
     avvy_auth::bearer(value.as_bytes()).ok()
+}
+
+/// The value of a header that comes once. Of several, who has passed the request
+/// on may have looked at another one.
+pub(super) fn only_one(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// Lets through who has a token that counts, and says to the route who it is.
