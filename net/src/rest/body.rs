@@ -7,7 +7,7 @@ use avvy_protocol::rest::{self, Format};
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde::Deserialize;
@@ -43,7 +43,8 @@ impl FromRequest<App> for Payload {
         }
         let arrival = Arrival::from_request_parts(&mut parts, app).await?;
         let format = body_format(&parts.headers)?;
-        if parts.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        let is_coded = |coding: &HeaderValue| !coding.as_bytes().eq_ignore_ascii_case(b"identity");
+        if parts.headers.get_all(header::CONTENT_ENCODING).iter().any(is_coded) {
             let failure = Failure::new(Code::UnsupportedMediaType);
             return Err(failure.details("Content-Encoding: none is undone"));
         }
