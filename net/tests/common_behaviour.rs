@@ -159,6 +159,30 @@ async fn what_is_known_is_not_sent_again() {
     server.end().await;
 }
 
+/// Who was sent a packed answer is spared that one, and told as much of it as
+/// with the answer itself.
+#[tokio::test]
+async fn what_is_known_packed_is_not_sent_again() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let made = post(&mut client, &Uuid::new_v4().to_string(), &json!({"name": "Hall"})).await;
+    let path = made.header("location").unwrap().to_owned();
+    let long = json!({"description": "x".repeat(2_000)}).to_string();
+    let json = [("content-type", "application/json"), ("if-match", "*")];
+    assert_eq!(client.ask("PATCH", &path, &json, long.as_bytes()).await.status, 200);
+    let takes = [("accept", "application/json"), ("accept-encoding", "gzip")];
+    let packed = client.ask("HEAD", &path, &takes, b"").await;
+    let tag = packed.header("etag").unwrap().to_owned();
+    assert!(tag.ends_with(".gz\""), "{tag}");
+    let weak = format!("W/{tag}");
+    for named in [&tag, &weak] {
+        let known = [takes[0], takes[1], ("if-none-match", named)];
+        let known = client.ask("GET", &path, &known, b"").await;
+        assert_eq!((known.status, known.header("etag")), (304, Some(&*tag)));
+    }
+    server.end().await;
+}
+
 #[tokio::test]
 async fn a_request_keeps_its_name() {
     let server = TestServer::start().await;

@@ -131,6 +131,45 @@ async fn reading_again_shows_each_what_is_theirs_to_see_now() {
     server.end().await;
 }
 
+/// The owner sees more of a thing than others, so a tag of one is none of the
+/// other: a cache that both read through would give one what is the other's.
+#[tokio::test]
+async fn a_tag_is_good_for_those_who_see_the_same() {
+    let server = TestServer::start().await;
+    let (mut ada, mut bob) = two(&server).await;
+    let objects =
+        change(&mut ada, "POST", "/object", json!({"kind": "block", "name": "Oak"})).await;
+    let lamps = change(&mut ada, "POST", "/prototype", json!({"name": "Lamp"})).await;
+    let paths = [format!("/object/{}", id(&objects)), format!("/prototype/{}", id(&lamps))];
+    for path in paths {
+        let public = change(&mut ada, "POST", &format!("{path}/publish"), Json::Null).await;
+        // The draft of the next version is the owner's alone to know.
+        match path.starts_with("/object") {
+            true => patch(&mut ada, &path, json!({"name": "Ash"})).await,
+            false => change(&mut ada, "POST", &format!("{path}/versions"), Json::Null).await,
+        };
+        let path = format!("/api/v1{path}");
+        let json = ("accept", "application/json");
+        let own = ada.ask("GET", &path, &[json], b"").await;
+        let others = bob.ask("GET", &path, &[json], b"").await;
+        assert_ne!(own.body, others.body);
+        let [own, others, public] = [&own, &others, &public].map(|it| it.header("etag").unwrap());
+        assert!(own != others && own != public, "{own} {others} {public}");
+        for (is_adas, known, expected) in
+            [(true, own, 304), (true, others, 200), (false, others, 304), (false, own, 200)]
+        {
+            let client = if is_adas { &mut ada } else { &mut bob };
+            let answer = client.ask("GET", &path, &[json, ("if-none-match", known)], b"").await;
+            assert_eq!(answer.status, expected, "{known}");
+        }
+        // A change asks for the version alone.
+        let key = Uuid::new_v4().to_string();
+        let gone = [("idempotency-key", key.as_str()), ("if-match", own)];
+        assert_eq!(ada.ask("DELETE", &path, &gone, b"").await.status, 204);
+    }
+    server.end().await;
+}
+
 #[tokio::test]
 async fn a_prototype_has_versions_and_a_gallery_offers_it() {
     let server = TestServer::start().await;

@@ -3,8 +3,9 @@
 //!
 //! A tag is `"<version>.<form>"`, the version in hexadecimal, and ends in `.gz`
 //! where the answer is packed: a strong tag names one sequence of bytes, and
-//! each form of an answer is another. A change asks for the version alone, so
-//! the tag of either form will do for it.
+//! each form of an answer is another. So is what an owner sees and others do
+//! not: `"<version>.own.<form>"`. A change asks for the version alone, so any
+//! tag of it will do.
 
 use std::fmt::Write;
 
@@ -16,8 +17,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{App, Failure};
 
-/// The longest tag: sixteen digits, a dot, the longer form, and quotes.
-const MAX_TAG_BYTES: usize = 23;
+/// The longest tag: sixteen digits, a dot, the longest form, and quotes.
+const MAX_TAG_BYTES: usize = 27;
 
 /// The most tags of one header.
 const MAX_TAGS: usize = 16;
@@ -38,11 +39,22 @@ enum Weak {
     NameNothing,
 }
 
-/// The tag of a version in a form.
-pub(super) fn entity_tag(version: u64, format: Format) -> HeaderValue {
-    let form = match format {
-        Format::Cbor => "cbor",
-        Format::Json => "json",
+/// What an answer shows. Of each thing, every one is other bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Seen {
+    pub(super) version: u64,
+    /// Whether it is what the owner alone sees.
+    pub(super) is_own: bool,
+    pub(super) format: Format,
+}
+
+/// The tag of an answer.
+pub(super) fn entity_tag(Seen { version, is_own, format }: Seen) -> HeaderValue {
+    let form = match (is_own, format) {
+        (false, Format::Cbor) => "cbor",
+        (false, Format::Json) => "json",
+        (true, Format::Cbor) => "own.cbor",
+        (true, Format::Json) => "own.json",
     };
     let mut tag = String::with_capacity(MAX_TAG_BYTES);
     // Writing to a String cannot fail.
@@ -56,19 +68,22 @@ pub(super) fn packed(tag: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("{tag}.gz\"")).ok()
 }
 
-/// Whether `If-None-Match` names this version in this form, packed or not.
-pub(super) fn is_known(headers: &HeaderMap, version: u64, format: Format) -> bool {
-    let tag = entity_tag(version, format);
-    let tag = tag.to_str().unwrap_or_default().trim_matches('"');
+/// The tag of an answer that `If-None-Match` names, packed or not: a cache goes
+/// by it to what it has. `None`: it has to be sent.
+pub(super) fn known(headers: &HeaderMap, seen: Seen) -> Option<HeaderValue> {
+    let tag = entity_tag(seen);
+    let plain = tag.to_str().unwrap_or_default().trim_matches('"');
     match named(headers, header::IF_NONE_MATCH, Weak::Count) {
-        Ok(Some(Named::Any)) => true,
+        Ok(Some(Named::Any)) => Some(tag),
         // Packing changes no meaning, and neither does a proxy that packs and
         // says so by a weak tag.
+        Ok(Some(Named::Tags(tags))) if tags.iter().any(|known| known == plain) => Some(tag),
         Ok(Some(Named::Tags(tags))) => {
-            tags.iter().any(|known| known.strip_suffix(".gz").unwrap_or(known) == tag)
+            let is_packed = |known: &String| known.strip_suffix(".gz") == Some(plain);
+            if tags.iter().any(is_packed) { packed(&tag) } else { None }
         }
         // A condition that cannot be read spares nothing.
-        Ok(None) | Err(_) => false,
+        Ok(None) | Err(_) => None,
     }
 }
 
@@ -183,6 +198,7 @@ mod tests {
             ("\"2a.cbor\"", true),
             ("\"2a.json\"", true),
             ("\"2a.json.gz\"", true),
+            ("\"2a.own.json\"", true),
             ("\"2b.json\", \"2a.cbor\"", true),
             ("\"2b.json\"", false),
             ("W/\"2a.json\"", false),
@@ -199,20 +215,34 @@ mod tests {
         }
     }
 
+    const JSON: Seen = Seen { version: 42, is_own: false, format: Format::Json };
+
     #[test]
-    fn who_knows_a_form_is_spared_that_form() {
-        let known =
-            |value: &str, format| is_known(&headers(header::IF_NONE_MATCH, value), 42, format);
-        assert!(known("\"2a.json\"", Format::Json) && known("\"2a.json.gz\"", Format::Json));
-        assert!(known("*", Format::Cbor) && !known("\"2a.json\"", Format::Cbor));
-        assert!(known("W/\"2a.json\"", Format::Json));
-        assert!(!known("\"2b.json\"", Format::Json) && !known("nonsense", Format::Json));
-        assert!(!is_known(&HeaderMap::new(), 42, Format::Json));
+    fn who_knows_an_answer_is_spared_that_one() {
+        let (cbor, own) = (Seen { format: Format::Cbor, ..JSON }, Seen { is_own: true, ..JSON });
+        let cases = [
+            (JSON, "\"2a.json\"", Some("\"2a.json\"")),
+            (JSON, "\"2a.json.gz\"", Some("\"2a.json.gz\"")),
+            (JSON, "\"2a.json.gz\", \"2a.json\"", Some("\"2a.json\"")),
+            (JSON, "W/\"2a.json\"", Some("\"2a.json\"")),
+            (JSON, "\"2b.json\"", None),
+            (JSON, "\"2a.own.json\"", None),
+            (JSON, "nonsense", None),
+            (cbor, "*", Some("\"2a.cbor\"")),
+            (cbor, "\"2a.json\"", None),
+            (own, "\"2a.own.json\"", Some("\"2a.own.json\"")),
+            (own, "\"2a.json\"", None),
+        ];
+        for (seen, value, expected) in cases {
+            let known = known(&headers(header::IF_NONE_MATCH, value), seen);
+            assert_eq!(known.as_ref().map(HeaderValue::as_bytes), expected.map(str::as_bytes));
+        }
+        assert_eq!(known(&HeaderMap::new(), JSON), None);
     }
 
     #[test]
     fn a_packed_answer_has_a_tag_of_its_own() {
-        let tag = entity_tag(42, Format::Json);
+        let tag = entity_tag(JSON);
         assert_eq!(tag, "\"2a.json\"");
         assert_eq!(packed(&tag).unwrap(), "\"2a.json.gz\"");
     }

@@ -5,6 +5,7 @@
 //! All of it is one function around the router. As layers of the router each of
 //! these costs every request boxes and copies of its own, more than what it does.
 
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use tower::Service;
 use tracing::{debug, error};
 use uuid::Uuid;
 
-use super::conditional::{entity_tag, is_known};
+use super::conditional::{Seen, entity_tag, known};
 use super::negotiate::answer_format;
 use super::packing::Packing;
 use super::trace::trace_of;
@@ -83,28 +84,61 @@ impl Arrival {
         version: u64,
         body: &T,
     ) -> Response {
-        self.tagged(status, version, || encode(body, self.format).into())
+        self.seen(status, version, false, body)
     }
 
-    /// The same with a body that is in the right form.
-    pub(super) fn tagged(
+    /// The same of what its owner may see more of than others.
+    pub(super) fn seen<T: Serialize>(
         &self,
         status: StatusCode,
         version: u64,
-        body: impl FnOnce() -> Bytes,
+        is_own: bool,
+        body: &T,
     ) -> Response {
-        let is_known = |known: &Arc<HeaderMap>| is_known(known, version, self.format);
-        let mut response = match self.known.as_ref().is_some_and(is_known) {
-            true => StatusCode::NOT_MODIFIED.into_response(),
-            false => self.encoded(status, body()),
-        };
-        response.headers_mut().insert(header::ETAG, entity_tag(version, self.format));
+        let seen = Seen { version, is_own, format: self.format };
+        let Ok(response) =
+            self.tagged(status, seen, || Ok::<_, Infallible>(encode(body, self.format).into()));
         response
+    }
+
+    /// The same with a body that is in the right form, and is made only if it
+    /// has to be sent.
+    ///
+    /// # Errors
+    /// That of `body`.
+    pub(super) fn tagged<E>(
+        &self,
+        status: StatusCode,
+        seen: Seen,
+        body: impl FnOnce() -> Result<Bytes, E>,
+    ) -> Result<Response, E> {
+        let (mut response, tag) = match self.known.as_ref().and_then(|told| known(told, seen)) {
+            Some(tag) => (StatusCode::NOT_MODIFIED.into_response(), tag),
+            None => (self.encoded(status, body()?), entity_tag(seen)),
+        };
+        response.headers_mut().insert(header::ETAG, tag);
+        Ok(response)
     }
 
     /// An answer whose body is in the right form already.
     pub(super) fn encoded(&self, status: StatusCode, body: Bytes) -> Response {
         (status, [(header::CONTENT_TYPE, self.format.media_type())], body).into_response()
+    }
+}
+
+#[cfg(test)]
+impl Arrival {
+    /// That of a request for JSON with these headers.
+    pub(super) fn with(headers: HeaderMap) -> Self {
+        let addresses = crate::addresses::Addresses::new(Arc::default());
+        Self {
+            trace: TraceId::new(Uuid::nil()),
+            format: Format::Json,
+            deadline: Instant::now(),
+            address: addresses.of(std::net::Ipv4Addr::LOCALHOST.into(), 0),
+            known: Some(Arc::new(headers)),
+            key: None,
+        }
     }
 }
 

@@ -195,7 +195,8 @@ fn show(
     stored: &Stored,
     user: UserId,
 ) -> Result<Response, Failure> {
-    Ok(arrival.versioned(status, stored.version, &prototype_body(stored, user)?))
+    let is_own = stored.thing.owner == user;
+    Ok(arrival.seen(status, stored.version, is_own, &prototype_body(stored, user)?))
 }
 
 fn prototype_body(stored: &Stored, user: UserId) -> Result<PrototypeBody, Failure> {

@@ -2,7 +2,8 @@
 //!
 //! What a version of a thing looks like to its owner never changes, nor what it
 //! looks like to all others. So whoever asks for it again is given the same
-//! bytes; who may see it, and which version it has, was asked anew.
+//! bytes; who may see it, and which version it has, was asked anew. Nothing is
+//! to be invalidated: no version of a thing comes twice.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::Failure;
+use super::conditional::Seen;
 use super::edge::Arrival;
 
 /// How many are kept at most.
@@ -27,14 +29,13 @@ const MAX_BYTES: usize = 4_096;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Name {
     id: Uuid,
-    version: u64,
-    is_own: bool,
-    format: Format,
+    seen: Seen,
 }
 
 impl Name {
     fn place(self) -> usize {
-        let variant = u64::from(self.is_own) << 1 | u64::from(self.format == Format::Json);
+        let Seen { is_own, format, .. } = self.seen;
+        let variant = u64::from(is_own) << 1 | u64::from(format == Format::Json);
         let (_, drawn) = self.id.as_u64_pair();
         // The remainder is below the number of places.
         ((drawn << 2 | variant) % PLACES as u64) as usize
@@ -64,17 +65,17 @@ impl Shown {
         sight: &Sight,
         body: impl FnOnce(&Stored) -> Result<T, Failure>,
     ) -> Result<Response, Failure> {
-        let (version, format) = (sight.version(), arrival.format);
-        let name = Name { id: sight.id, version, is_own: sight.is_own, format };
-        let bytes = match self.get(name) {
-            Some(bytes) => bytes,
-            None => {
-                let bytes = Bytes::from(encode(&body(&sight.stored()?)?, format));
-                self.keep(name, &bytes);
-                bytes
+        let format = arrival.format;
+        let seen = Seen { version: sight.version(), is_own: sight.is_own, format };
+        let name = Name { id: sight.id, seen };
+        arrival.tagged(StatusCode::OK, seen, || {
+            if let Some(bytes) = self.get(name) {
+                return Ok(bytes);
             }
-        };
-        Ok(arrival.tagged(StatusCode::OK, version, || bytes))
+            let bytes = Bytes::from(encode(&body(&sight.stored()?)?, format));
+            self.keep(name, &bytes);
+            Ok(bytes)
+        })
     }
 
     fn get(&self, name: Name) -> Option<Bytes> {
@@ -96,10 +97,18 @@ fn lock(place: &Place) -> MutexGuard<'_, Option<(Name, Bytes)>> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use avvy_catalog::{Catalog, CatalogLimits, Label, Prototype};
+    use avvy_model::UserId;
+    use avvy_persistence::memory::MemoryStore;
+    use axum::http::{HeaderMap, header};
+
     use super::*;
 
-    const NAME: Name =
-        Name { id: Uuid::from_u128(7), version: 1, is_own: true, format: Format::Cbor };
+    const SEEN: Seen = Seen { version: 1, is_own: true, format: Format::Cbor };
+    const NAME: Name = Name { id: Uuid::from_u128(7), seen: SEEN };
 
     #[test]
     fn only_the_very_answer_is_given_again() {
@@ -110,11 +119,25 @@ mod tests {
         let others = [
             Name { id: Uuid::from_u128(8), ..NAME },
             Name { id: Uuid::from_u128(7 + PLACES as u128), ..NAME },
-            Name { version: 2, ..NAME },
-            Name { is_own: false, ..NAME },
-            Name { format: Format::Json, ..NAME },
+            Name { seen: Seen { version: 2, ..SEEN }, ..NAME },
+            Name { seen: Seen { is_own: false, ..SEEN }, ..NAME },
+            Name { seen: Seen { format: Format::Json, ..SEEN }, ..NAME },
         ];
         assert!(others.into_iter().all(|name| shown.get(name).is_none()));
+    }
+
+    #[tokio::test]
+    async fn what_is_known_is_not_encoded() {
+        let catalog = Catalog::new(Arc::new(MemoryStore::new()), CatalogLimits::default());
+        let user = UserId::new(Uuid::from_u128(1));
+        let (label, what) =
+            (Label { name: "Lamp".to_owned(), ..Label::default() }, Prototype::default());
+        let made = catalog.create_prototype(user, NAME.id, label, what, 1).await.unwrap();
+        let sight = catalog.sight(made.thing.id, user, 1).await.unwrap();
+        let any = HeaderMap::from_iter([(header::IF_NONE_MATCH, "*".parse().unwrap())]);
+        let never = |_: &Stored| -> Result<u8, Failure> { panic!("it is encoded") };
+        let answer = Shown::default().answer(&Arrival::with(any), &sight, never).unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_MODIFIED);
     }
 
     #[test]

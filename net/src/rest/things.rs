@@ -344,15 +344,15 @@ fn show_changed(arrival: &Arrival, changed: &Changed, user: UserId) -> Result<Re
     show(arrival, StatusCode::OK, &changed.stored, user)
 }
 
-/// An object as this user may see it. The tag names the record, and only its
-/// owner is shown all of that; but others see it change with its tag.
+/// An object as this user may see it.
 fn show(
     arrival: &Arrival,
     status: StatusCode,
     stored: &Stored,
     user: UserId,
 ) -> Result<Response, Failure> {
-    Ok(arrival.versioned(status, stored.version, &object_body(stored, user)?))
+    let is_own = stored.thing.owner == user;
+    Ok(arrival.seen(status, stored.version, is_own, &object_body(stored, user)?))
 }
 
 fn object_body(stored: &Stored, user: UserId) -> Result<OwnObjectBody, Failure> {
