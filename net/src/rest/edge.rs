@@ -30,7 +30,7 @@ use tracing::{debug, error};
 use uuid::Uuid;
 
 use super::conditional::{Seen, entity_tag, known};
-use super::negotiate::answer_format;
+use super::negotiate::{VARY, answer_format};
 use super::packing::Packing;
 use super::trace::trace_of;
 use super::{App, Failure};
@@ -113,7 +113,7 @@ impl Arrival {
         body: impl FnOnce() -> Result<Bytes, E>,
     ) -> Result<Response, E> {
         let (mut response, tag) = match self.known.as_ref().and_then(|told| known(told, seen)) {
-            Some(tag) => (StatusCode::NOT_MODIFIED.into_response(), tag),
+            Some(tag) => ((StatusCode::NOT_MODIFIED, [(header::VARY, VARY)]).into_response(), tag),
             None => (self.encoded(status, body()?), entity_tag(seen)),
         };
         response.headers_mut().insert(header::ETAG, tag);
@@ -122,7 +122,8 @@ impl Arrival {
 
     /// An answer whose body is in the right form already.
     pub(super) fn encoded(&self, status: StatusCode, body: Bytes) -> Response {
-        (status, [(header::CONTENT_TYPE, self.format.media_type())], body).into_response()
+        let form = HeaderValue::from_static(self.format.media_type());
+        (status, [(header::CONTENT_TYPE, form), (header::VARY, VARY)], body).into_response()
     }
 }
 

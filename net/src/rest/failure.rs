@@ -8,6 +8,8 @@ use avvy_protocol::{DecodeError, ErrorMessage};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::negotiate::VARY;
+
 /// When to ask again where nothing better is known.
 const PAUSE_MS: u64 = 1_000;
 
@@ -68,8 +70,9 @@ impl Failure {
             address: self.address.clone(),
         };
         let body = encode(&ErrorMessageResponse::new(&message, now_ms), format);
-        let content_type = [(header::CONTENT_TYPE, format.media_type())];
-        let mut response = (self.http_status(), content_type, body).into_response();
+        let form = HeaderValue::from_static(format.media_type());
+        let told = [(header::CONTENT_TYPE, form), (header::VARY, VARY)];
+        let mut response = (self.http_status(), told, body).into_response();
         let headers = response.headers_mut();
         if let Some(ms) = self.retry_after_ms {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000).max(1)));

@@ -4,9 +4,14 @@ use std::cmp::Reverse;
 
 use avvy_model::Code;
 use avvy_protocol::rest::Format;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::Failure;
+
+/// What the form of an answer goes by, and whether it is packed, for those who
+/// keep answers (RFC 9110, section 12.5.5).
+pub(super) const VARY: HeaderValue =
+    HeaderValue::from_static("accept, content-type, accept-encoding");
 
 /// The form of the request's body. CBOR when nothing is said.
 ///

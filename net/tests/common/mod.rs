@@ -279,6 +279,12 @@ impl Answer {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
+    /// Whether one of the lines of a header, each a list, names this.
+    pub fn lists(&self, name: &str, wanted: &str) -> bool {
+        let lines = self.headers.iter().filter(|(n, _)| n == name);
+        lines.flat_map(|(_, line)| line.split(',')).any(|item| item.trim() == wanted)
+    }
+
     pub fn as_json(&self) -> Json {
         assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         serde_json::from_slice(&self.body).unwrap()
