@@ -86,7 +86,8 @@ impl Shown {
 
     fn keep(&self, name: Name, bytes: &Bytes) {
         if bytes.len() <= MAX_BYTES {
-            *lock(&self.0[name.place()]) = Some((name, bytes.clone()));
+            // A copy: what was encoded may have room for twice as much.
+            *lock(&self.0[name.place()]) = Some((name, Bytes::copy_from_slice(bytes)));
         }
     }
 }
@@ -138,6 +139,17 @@ mod tests {
         let never = |_: &Stored| -> Result<u8, Failure> { panic!("it is encoded") };
         let answer = Shown::default().answer(&Arrival::with(any), &sight, never).unwrap();
         assert_eq!(answer.status(), StatusCode::NOT_MODIFIED);
+    }
+
+    #[test]
+    fn keeps_no_more_than_the_bytes() {
+        let shown = Shown::default();
+        let mut roomy = Vec::with_capacity(1 << 20);
+        roomy.push(7);
+        shown.keep(NAME, &Bytes::from(roomy));
+        let kept = shown.get(NAME).unwrap();
+        drop(shown);
+        assert!(kept.try_into_mut().unwrap().capacity() <= MAX_BYTES);
     }
 
     #[test]
