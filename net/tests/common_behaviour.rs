@@ -259,6 +259,11 @@ async fn long_answers_are_packed_for_who_takes_that() {
     let packed = client.ask("HEAD", path, &[gzip], b"").await;
     assert_eq!(packed.header("content-encoding"), Some("gzip"));
     assert_eq!(packed.header("vary"), Some("accept-encoding"));
+    // It is packed once for all who take it so.
+    let [first, again] =
+        [client.ask("GET", path, &[gzip], b"").await, client.ask("GET", path, &[gzip], b"").await];
+    assert!(first.body.starts_with(b"\x1f\x8b") && first.body.len() < plain.body.len() / 4);
+    assert_eq!((first.header("content-encoding"), &first.body), (Some("gzip"), &again.body));
     for encoding in ["identity", "br", "gzip;q=0"] {
         let answer = client.ask("HEAD", path, &[("accept-encoding", encoding)], b"").await;
         assert_eq!(answer.header("content-encoding"), None, "{encoding}");

@@ -2,10 +2,13 @@
 
 use std::convert::Infallible;
 use std::future::ready;
+use std::sync::Arc;
 
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::http::{self, HeaderMap, HeaderValue, Request, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use tokio::sync::OnceCell;
 use tower::{ServiceExt, service_fn};
 use tower_http::CompressionLevel;
 use tower_http::compression::Compression;
@@ -40,10 +43,13 @@ impl Packing {
 
     /// Packs an answer if that is worth it and can be taken. Who says that
     /// nothing can be is sent it as it is.
-    pub(super) async fn pack(self, response: Response, codings: Vec<HeaderValue>) -> Response {
+    pub(super) async fn pack(self, mut response: Response, codings: Vec<HeaderValue>) -> Response {
         if !self.should_compress(&response) {
             return response;
         }
+        let page = response.extensions_mut().remove::<Page>();
+        // To `HEAD`, nothing is.
+        let page = page.filter(|_| !response.body().is_end_stream());
         let status = response.status();
         let mut request = Request::new(Body::empty());
         for coding in codings {
@@ -61,6 +67,42 @@ impl Packing {
         };
         *response.status_mut() = status;
         tag_packed(response.headers_mut());
+        match page {
+            Some(page) if response.headers().contains_key(header::CONTENT_ENCODING) => {
+                let (parts, body) = response.into_parts();
+                Response::from_parts(parts, page.packed(body).await.into())
+            }
+            _ => response,
+        }
+    }
+}
+
+/// A long text that is the same for everybody, and packed once.
+#[derive(Clone)]
+pub(super) struct Page(Arc<Text>);
+
+struct Text {
+    plain: Bytes,
+    packed: OnceCell<Bytes>,
+}
+
+impl Page {
+    pub(super) fn new(text: String) -> Self {
+        Self(Arc::new(Text { plain: text.into(), packed: OnceCell::new() }))
+    }
+
+    /// What it is packed; `packing` packs it, if nothing has.
+    async fn packed(&self, packing: Body) -> Bytes {
+        // It is in memory, so it can be read.
+        let pack = || async { to_bytes(packing, usize::MAX).await.unwrap_or_default() };
+        self.0.packed.get_or_init(pack).await.clone()
+    }
+}
+
+impl IntoResponse for Page {
+    fn into_response(self) -> Response {
+        let mut response = self.0.plain.clone().into_response();
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -13,22 +13,22 @@ use avvy_protocol::rest::schema::drawn_id;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use bytes::Bytes;
 use serde_json::{Map, Value as Json, json};
 
 use super::App;
+use super::packing::Page;
 use super::route::{Access, Answer, Form, Kind, Match, Param, Repeat, Route};
 
 /// Both forms of the document, made once.
 pub(super) struct Document {
-    json: Bytes,
-    page: Bytes,
+    json: Page,
+    page: Page,
 }
 
 impl Document {
     pub(super) fn of(routes: &[Route]) -> Self {
         let document = openapi(routes);
-        Self { page: page::of(&document).into(), json: document.to_string().into() }
+        Self { page: Page::new(page::of(&document)), json: Page::new(document.to_string()) }
     }
 }
 
