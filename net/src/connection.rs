@@ -200,6 +200,8 @@ impl Connection {
             let mut dropped = ReadBuf::new(&mut dropped);
             match ready!(self.reader.poll_read(cx, &mut dropped)) {
                 Ok(()) if !dropped.filled().is_empty() => {}
+                // Who says nothing more may still listen.
+                Ok(()) if !self.is_shut_down => return Poll::Pending,
                 Ok(()) | Err(_) => return Poll::Ready(()),
             }
         }
@@ -398,5 +400,43 @@ impl AsyncWrite for Transport {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use avvy_protocol::frame::Frame;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// More than the kernel takes for one connection.
+    const MUCH: usize = 64 << 20;
+
+    #[tokio::test]
+    async fn who_says_no_more_is_still_sent_what_waits() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let stream = Transport::Plain(listener.accept().await.unwrap().0);
+        let permit = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let place = Place::new(permit(), permit());
+        let outbox =
+            OutboxLimits { high_water_bytes: MUCH, low_water_bytes: 0, max_bytes: 2 * MUCH };
+        let connection = Connection::new(stream, place, Bytes::new(), 1 << 10, outbox);
+        let (socket, frame) = (connection.socket(), Frame::binary(&vec![7; MUCH]));
+        socket.send(std::slice::from_ref(&frame));
+        assert!(socket.held_bytes() > 0, "the kernel has taken all");
+        drop(socket);
+        peer.shutdown().await.unwrap();
+        connection.refuse(Code::Internal, PATIENCE);
+        let mut read = Vec::new();
+        timeout(PATIENCE, peer.read_to_end(&mut read)).await.unwrap().unwrap();
+        let close = Frame::close(CloseCode::Internal, CloseCode::Internal.name());
+        assert_eq!(read.len(), frame.as_wire().len() + close.as_wire().len());
     }
 }
