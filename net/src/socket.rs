@@ -327,10 +327,11 @@ fn try_write<'a>(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::future::poll_fn;
     use std::sync::Arc;
 
     use tokio::io::AsyncReadExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
 
@@ -362,6 +363,47 @@ mod tests {
         })
         .await;
         assert_eq!(held.load(Ordering::Relaxed), 207);
+    }
+
+    /// However little of several frames the kernel takes at once.
+    #[tokio::test]
+    async fn frames_arrive_in_their_order_and_are_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let narrow = TcpSocket::new_v4().unwrap();
+        narrow.set_recv_buffer_size(2_048).unwrap();
+        let mut peer = narrow.connect(listener.local_addr().unwrap()).await.unwrap();
+        let stream = listener.accept().await.unwrap().0;
+        net::sockopt::set_socket_send_buffer_size(&stream, 2_048).unwrap();
+        let (reader, writer) = stream.into_split();
+        let socket = Arc::new(Socket::new(Some(writer), LIMITS));
+        // Alone, joined, and more than are joined or handed over in one call.
+        let frames: Vec<Vec<Frame>> = (0..2_000_usize)
+            .map(|n| {
+                (0..n % 21).map(|m| Frame::binary(&vec![n as u8; (n * 7 + m) % 300])).collect()
+            })
+            .collect();
+        let expected: Vec<u8> =
+            frames.iter().flatten().flat_map(|frame| frame.as_wire().to_vec()).collect();
+        let sender = {
+            let socket = Arc::clone(&socket);
+            std::thread::spawn(move || {
+                for frames in frames {
+                    assert_ne!(socket.send(&frames), Backlog::Gone);
+                }
+            })
+        };
+        let pumping = poll_fn(|cx| {
+            socket.task.register(cx.waker());
+            socket.pump_direct(cx, &reader).map_or_else(Poll::Ready, |_| Poll::Pending)
+        });
+        let mut read = vec![0; expected.len()];
+        tokio::select! {
+            error = pumping => panic!("{error}"),
+            done = peer.read_exact(&mut read) => assert_eq!(done.unwrap(), expected.len()),
+        }
+        assert!(read == expected, "other bytes");
+        assert_eq!(socket.held_bytes(), 0);
+        sender.join().unwrap();
     }
 
     #[tokio::test]
