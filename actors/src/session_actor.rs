@@ -255,7 +255,7 @@ impl Session {
         if !self.is_within(Verb::Join, "brane.join", None) {
             return;
         }
-        let joined = match self.may_join(join.brane) {
+        let joined = match self.may_join(&join) {
             Ok(joined) => joined,
             Err(code) => return self.shared.refuse(code, Some("brane.join"), None, None),
         };
@@ -274,7 +274,11 @@ impl Session {
     }
 
     /// Counts a brane as joined, if it may be.
-    fn may_join(&self, brane: BraneId) -> Result<Held, Code> {
+    fn may_join(&self, join: &Join) -> Result<Held, Code> {
+        let brane = join.brane;
+        if join.client.is_of_transfers() {
+            return Err(Code::ClientTaken);
+        }
         let routes = self.shared.routes();
         let is_opening = self.opening.iter().any(|(opening, _)| *opening == brane);
         if is_opening || routes.iter().any(|route| route.brane == brane) {

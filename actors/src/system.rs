@@ -322,6 +322,9 @@ impl System {
         claims: &Claims,
         request: WriteRequest,
     ) -> Result<Written, Denied> {
+        if request.client.is_of_transfers() {
+            return Err(Code::ClientTaken.into());
+        }
         self.write_if(brane, claims, request, Vec::new()).await
     }
 

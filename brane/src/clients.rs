@@ -7,6 +7,12 @@
 //! crash, of the clients of a user who has too many another one may be
 //! forgotten than before. It is answered so, and nothing is applied twice.
 //!
+//! Those under which the server makes transfers ([`ClientId::of_transfers`]) are
+//! others: what became of a transfer has to be known until its end, whenever that
+//! is. There is one for each user, which is forgotten neither for its silence nor
+//! for what else the user does, but only when 65,536 other users
+//! have had a transfer since.
+//!
 //! Clients come and go by the clock that the caller passes in. Nothing that a
 //! snapshot or a comparison sees depends on it otherwise.
 
@@ -22,6 +28,12 @@ use crate::recency::Recency;
 /// through the clients in order. A copy shares all shards, and copies one when
 /// somebody in it writes.
 const SHARDS: usize = 256;
+
+/// Users of whose transfers it is remembered what became.
+const MAX_TRANSFERRING: usize = 65_536;
+
+/// In whose queue the clients of transfers are.
+const TRANSFERS: UserId = UserId::from_bytes([0xff; 16]);
 
 /// What became of an edit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -116,7 +128,7 @@ impl Clients {
                 let entry = self.entry(client, user, now_ms);
                 entry.here += 1;
                 if entry.here == 1 && entry.highest > Counter(0) {
-                    self.recency.remove(user, client);
+                    self.recency.remove(queue(user, client), client);
                 }
                 Ok(())
             }
@@ -134,8 +146,8 @@ impl Clients {
             return;
         }
         if entry.highest > Counter(0) {
-            self.recency.push(user, client, now_ms);
-            self.forget_surplus(user);
+            self.recency.push(queue(user, client), client, now_ms);
+            self.forget_surplus(queue(user, client));
         } else {
             Arc::make_mut(&mut self.shards[shard(client)]).remove(&client);
         }
@@ -174,17 +186,19 @@ impl Clients {
             client.outcomes.pop_front();
         }
         if was_silent && client.highest > Counter(0) && client.here == 0 {
-            let user = client.user;
-            self.recency.push(user, id.client, now_ms);
-            self.forget_surplus(user);
+            let queue = queue(client.user, id.client);
+            self.recency.push(queue, id.client, now_ms);
+            self.forget_surplus(queue);
         }
     }
 
     /// Forgets those who were silent for longer than their outcomes are kept.
     pub fn forget(&mut self, now_ms: u64) {
         let oldest = now_ms.saturating_sub(self.memory_ms);
+        let is_silent =
+            |id: &ClientId, client: &Client| client.seen_ms < oldest && !id.is_of_transfers();
         for shard in &mut self.shards {
-            if !shard.values().any(|client| client.here > 0 || client.seen_ms < oldest) {
+            if !shard.iter().any(|(id, client)| client.here > 0 || is_silent(id, client)) {
                 continue;
             }
             Arc::make_mut(shard).retain(|id, client| {
@@ -193,20 +207,21 @@ impl Clients {
                     let client = Arc::make_mut(client);
                     client.seen_ms = client.seen_ms.max(now_ms);
                 }
-                let is_remembered = client.seen_ms >= oldest;
-                if !is_remembered {
+                let is_forgotten = is_silent(id, client);
+                if is_forgotten {
                     self.recency.remove(client.user, *id);
                 }
-                is_remembered
+                !is_forgotten
             });
         }
     }
 
     /// Forgets those of a user's clients that are too many.
     fn forget_surplus(&mut self, user: UserId) {
+        let max = if user == TRANSFERS { MAX_TRANSFERRING } else { self.max_per_user };
         let shards = &self.shards;
         let heard_ms = |id: ClientId| shards[shard(id)].get(&id).map_or(0, |client| client.seen_ms);
-        for id in self.recency.take_surplus(user, self.max_per_user, heard_ms) {
+        for id in self.recency.take_surplus(user, max, heard_ms) {
             Arc::make_mut(&mut self.shards[shard(id)]).remove(&id);
         }
     }
@@ -241,8 +256,8 @@ impl Clients {
         let outcomes = kept.map(|(counter, outcome)| (counter, Packed::new(outcome))).collect();
         let client = Client { user, seen_ms, here: 0, highest, outcomes };
         Arc::make_mut(&mut self.shards[shard(id)]).insert(id, Arc::new(client));
-        self.recency.insert(user, id, seen_ms);
-        self.forget_surplus(user);
+        self.recency.insert(queue(user, id), id, seen_ms);
+        self.forget_surplus(queue(user, id));
     }
 
     fn get(&self, id: ClientId) -> Option<&Client> {
@@ -306,6 +321,11 @@ impl Packed {
         let operation = (self.0 & Self::IN_BATCH != 0).then_some(self.0 as u32);
         Outcome::Refused(Refusal { code, operation })
     }
+}
+
+/// In whose queue a client waits to be forgotten.
+fn queue(user: UserId, client: ClientId) -> UserId {
+    if client.is_of_transfers() { TRANSFERS } else { user }
 }
 
 fn shard(id: ClientId) -> usize {

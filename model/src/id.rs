@@ -99,6 +99,22 @@ uuid_id!(
     TraceId
 );
 
+impl ClientId {
+    /// Under which the server makes the transfers between branes and the
+    /// inventory of this user: the user's id as a UUID of version 8, under which
+    /// nobody else may write. The numbers are those of the user's transfers.
+    pub const fn of_transfers(user: UserId) -> Self {
+        let mut bytes = user.to_bytes();
+        bytes[6] = 0x80 | bytes[6] & 0x0f;
+        Self::from_bytes(bytes)
+    }
+
+    /// Whether it is one of [`Self::of_transfers`].
+    pub const fn is_of_transfers(self) -> bool {
+        self.to_bytes()[6] >> 4 == 8
+    }
+}
+
 /// An object's durable creation ordinal in its brane.
 ///
 /// Dense over creations, never used twice for durable objects. The brane's

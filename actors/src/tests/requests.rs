@@ -37,6 +37,26 @@ async fn a_request_writes_as_a_session_does() {
     session.until(seen).await;
 }
 
+fn request(client: ClientId, counter: u64) -> WriteRequest {
+    let edit = Edit::One(create(Kind::Block, Props::default()));
+    let edits = vec![NumberedEdit { counter: Counter(counter), edit }];
+    WriteRequest { client, known: false, edits, trace: TraceId::new(Uuid::new_v4()) }
+}
+
+/// What would be taken for a user's own transfer.
+#[tokio::test]
+async fn nobody_writes_as_the_server_does() {
+    let world = World::new(SystemConfig::default()).await;
+    let me = ClientId::of_transfers(world.claims.user);
+    let mut session = world.connect().await;
+    let join = Join { brane: world.brane, client: me, known: false, resume: None, area: None };
+    session.say(&ClientMessage::Join(join));
+    assert_eq!(session.error().await, Code::ClientTaken);
+    let refused = world.system.write(world.brane, &world.claims, request(me, 1)).await;
+    assert_eq!(refused.unwrap_err().code, Code::ClientTaken);
+    session.join(world.brane, client(), None).await;
+}
+
 /// A wire that, once it is shut, keeps the fan-out in its next send until it
 /// is told to go on.
 struct Gate {

@@ -171,6 +171,56 @@ fn of_a_users_clients_the_silent_ones_make_room() {
     assert!([2, 4, 5, 9].into_iter().all(|n| known(&clients, n)));
 }
 
+/// A transfer of a user, by its number.
+fn transfer(n: u32, counter: u64) -> (EditId, UserId) {
+    let mut bytes = [0x41; 16];
+    bytes[12..].copy_from_slice(&n.to_be_bytes());
+    let user = UserId::from_bytes(bytes);
+    (EditId { client: ClientId::of_transfers(user), counter: Counter(counter) }, user)
+}
+
+/// As long as it has not ended, somebody has to be told what became of it.
+#[test]
+fn neither_silence_nor_other_clients_have_a_transfer_forgotten() {
+    let mut clients = few();
+    let (id, by) = transfer(1, 7);
+    clients.admit(id.client, by, false, 0).unwrap();
+    clients.record(id, by, applied(1), 0);
+    clients.release(id.client, 0);
+    for n in 1..=9 {
+        let other = edit(n, 1);
+        clients.admit(other.client, by, false, n.into()).unwrap();
+        clients.record(other, by, applied(1 + u64::from(n)), n.into());
+        clients.release(other.client, n.into());
+    }
+    assert_eq!(clients.len(), 4);
+    clients.forget(100 * DAY);
+    assert_eq!(clients.len(), 1);
+    assert_eq!(clients.check(id), Admission::Known(applied(1)));
+    // The user's next one is under the same id.
+    let (next, _) = transfer(1, 8);
+    assert_eq!(clients.check(next), Admission::New);
+    clients.admit(next.client, by, false, 100 * DAY).unwrap();
+    clients.record(next, by, applied(20), 100 * DAY);
+    clients.release(next.client, 100 * DAY);
+    assert_eq!(clients.check(next), Admission::Known(applied(20)));
+    assert_eq!(clients.len(), 1);
+}
+
+#[test]
+fn of_transfers_those_of_the_last_65536_users_are_known() {
+    let mut clients = few();
+    for n in 0..65_538_u32 {
+        let (id, by) = transfer(n, 1);
+        clients.record(id, by, applied(u64::from(n) + 1), n.into());
+    }
+    assert_eq!(clients.len(), 65_536);
+    let known = |n: u32| clients.check(transfer(n, 1).0);
+    assert_eq!(known(1), Admission::Refused(Code::ClientUnknown));
+    assert_eq!(known(2), Admission::Known(applied(3)));
+    assert_eq!(known(65_537), Admission::Known(applied(65_538)));
+}
+
 proptest! {
     /// Requests of two users under six ids each: remembered are those that
     /// wrote last, and the same when the log is read again.
