@@ -38,7 +38,7 @@ use crate::persistence::PersistenceMsg;
 use crate::snapshots::{self, Pace};
 use crate::system::View;
 use crate::wire::Wire;
-pub(crate) use asked::{Locate, Portals, Question, Tree};
+pub(crate) use asked::{Branch, Locate, Portals, Question};
 pub(crate) use change::{closed_to_all, end_of};
 use entry::Knock;
 pub(crate) use writers::Write;

@@ -65,7 +65,7 @@ pub use revocations::REVOKED;
 pub use session::SessionPort;
 pub use status::{OpenBrane, RevocationStatus, SystemStatus};
 pub use system::{
-    Author, BraneChange, BranePatch, Duplicate, Located, Parts, StartError, System, View, Way,
-    WriteRequest, Written,
+    Author, BraneChange, BranePatch, Duplicate, Located, OnlyIf, Parts, StartError, System, Tree,
+    View, Way, WriteRequest, Written,
 };
 pub use wire::{Backlog, Wire};

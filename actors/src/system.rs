@@ -58,6 +58,7 @@ pub use change::{Author, BraneChange, BranePatch};
 pub use duplicate::Duplicate;
 pub use portals::{Located, Way};
 pub use start::{Parts, StartError};
+pub use things::{OnlyIf, Tree};
 
 /// What asking for what is left, leaving the fleet and closing the store may
 /// take, each, when the time for draining is over.
@@ -325,7 +326,7 @@ impl System {
         if request.client.is_of_transfers() {
             return Err(Code::ClientTaken.into());
         }
-        self.write_if(brane, claims, request, Vec::new()).await
+        self.write_if(brane, claims, request, OnlyIf::default()).await
     }
 
     /// Makes an edit in the private probe brane and waits until it has come

@@ -6,27 +6,26 @@
 //! 1. One commit marks the things as on their way and keeps what is to be done,
 //!    with the number of the edit that does it.
 //! 2. The brane takes that edit. However often it is sent, under its number it
-//!    is applied once or never.
+//!    is applied once or never, and only as long as the brane is open under the
+//!    epoch of the first step.
 //! 3. One commit ends it by what became of the edit: the things are where it
 //!    took them, or where they were.
 //!
 //! Whoever finds a transfer that was left between does steps 2 and 3: its user's
-//! next one, and the server's upkeep. Several may be at it at once: the brane
-//! gives all of them one answer, and the first commit ends it. A user has one at
-//! a time. What comes out of a brane has to be there as it was read, or the edit
-//! is refused.
+//! next one, and the server's upkeep. Several may be at it at once, on several
+//! nodes: under one epoch the brane gives all of them one answer, a later one has
+//! the answer in its log, and the first commit ends it. A user has one at a time.
+//! What comes out of a brane has to be there as it was read, or the edit is
+//! refused.
 
+mod branes;
 mod edits;
 mod record;
 
-use std::future::Future;
-use std::pin::Pin;
-
-use avvy_actors::{Denied, System, WriteRequest, Written};
+use avvy_actors::{Denied, OnlyIf, WriteRequest};
 use avvy_auth::Claims;
 use avvy_model::{
-    BraneId, Code, Counter, Edit, EditId, Handle, NumberedEdit, Object, ObjectId, TraceId, UserId,
-    object_digest,
+    BraneId, Code, Edit, EditId, NumberedEdit, ObjectId, TraceId, UserId, object_digest,
 };
 use avvy_persistence::records::{Expect, IndexKey, KeyRange, MAX_WRITES, Query, RecordWrite};
 use uuid::Uuid;
@@ -37,6 +36,7 @@ use crate::work::{Attempts, Stored, Work};
 use crate::{Catalog, Refused};
 use record::{State, TRANSFERS, Transfer, Way};
 
+pub use branes::{Answer, Branes};
 pub use record::Place;
 
 /// How long it is known what became of a transfer, in seconds.
@@ -44,66 +44,6 @@ const KEPT_S: u64 = 24 * 3_600;
 
 /// Transfers that are read at a time.
 const PAGE: u32 = 100;
-
-/// A future that can be boxed.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Denied>> + Send + 'a>>;
-
-/// What transfers need of the branes; a [`System`] has it.
-pub trait Branes: Send + Sync {
-    /// Whether the user may be in a brane now; see [`System::view`].
-    fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()>;
-
-    /// See [`System::tree`].
-    fn tree<'a>(
-        &'a self,
-        brane: BraneId,
-        claims: &'a Claims,
-        root: ObjectId,
-        max: usize,
-    ) -> Answer<'a, Vec<(Handle, Object)>>;
-
-    /// See [`System::write_if`].
-    fn write_if<'a>(
-        &'a self,
-        brane: BraneId,
-        claims: &'a Claims,
-        request: WriteRequest,
-        only_if: Vec<(Handle, [u8; 16])>,
-    ) -> Answer<'a, Written>;
-
-    /// See [`System::settle`].
-    fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Answer<'_, bool>;
-}
-
-impl Branes for System {
-    fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()> {
-        Box::pin(async move { self.view(brane, claims).await.map(drop) })
-    }
-
-    fn tree<'a>(
-        &'a self,
-        brane: BraneId,
-        claims: &'a Claims,
-        root: ObjectId,
-        max: usize,
-    ) -> Answer<'a, Vec<(Handle, Object)>> {
-        Box::pin(Self::tree(self, brane, claims, root, max))
-    }
-
-    fn write_if<'a>(
-        &'a self,
-        brane: BraneId,
-        claims: &'a Claims,
-        request: WriteRequest,
-        only_if: Vec<(Handle, [u8; 16])>,
-    ) -> Answer<'a, Written> {
-        Box::pin(Self::write_if(self, brane, claims, request, only_if))
-    }
-
-    fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Answer<'_, bool> {
-        Box::pin(Self::settle(self, brane, by, of))
-    }
-}
 
 /// What was moved.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -114,6 +54,9 @@ pub struct Moved {
     /// what is in it.
     pub objects: Vec<Uuid>,
 }
+
+/// What came of a transfer; a code: the things are where they were.
+type Ended = Result<Moved, Code>;
 
 impl Catalog {
     /// Moves an object of a user's inventory, with all that is in it, into a
@@ -135,8 +78,8 @@ impl Catalog {
     ) -> Result<Moved, Denied> {
         let mut attempts = Attempts::new();
         loop {
-            if let Some(begun) = self.begun(claims.user, transfer, now_s).await? {
-                return self.go_on(branes, begun, now_s).await;
+            if let Some(ended) = self.resume(branes, claims.user, transfer, now_s).await? {
+                return Ok(ended?);
             }
             let mut work = self.begin_transfer(branes, claims.user, now_s).await?;
             let root = self.own(&work, object).await?;
@@ -160,12 +103,13 @@ impl Catalog {
                 return Err(Code::TreeTooLarge.into());
             }
             // Or it would be begun to be told that it cannot be done here.
-            branes.enter(place.brane, claims).await?;
+            let at = (place.brane, branes.enter(place.brane, claims).await?);
             scene.save(&mut work);
             let way = Way::Out { parent: place.parent, transform: place.transform };
-            let begun = Transfer::new(transfer, claims, place.brane, way, objects, now_s);
+            let number = work.account.transfers + 1;
+            let begun = Transfer::new(transfer, claims, at, number, way, objects, now_s);
             if self.keep(work, &begun).await? {
-                return self.go_on(branes, begun, now_s).await;
+                return Ok(self.go_on(branes, begun, now_s).await??);
             }
             attempts.again()?;
         }
@@ -189,12 +133,12 @@ impl Catalog {
     ) -> Result<Moved, Denied> {
         let mut attempts = Attempts::new();
         loop {
-            if let Some(begun) = self.begun(claims.user, transfer, now_s).await? {
-                return self.go_on(branes, begun, now_s).await;
+            if let Some(ended) = self.resume(branes, claims.user, transfer, now_s).await? {
+                return Ok(ended?);
             }
             let mut work = self.begin_transfer(branes, claims.user, now_s).await?;
             let max = self.limits.max_tree_objects;
-            let found = branes.tree(brane, claims, object, max).await?;
+            let (epoch, found) = branes.tree(brane, claims, object, max).await?;
             if edits::depth(&found) > self.limits.max_tree_depth {
                 return Err(Code::TooDeep.into());
             }
@@ -213,10 +157,11 @@ impl Catalog {
             let from = found
                 .iter()
                 .map(|(handle, object)| (object.id, *handle, object_digest(*handle, object)));
+            let (at, number) = ((brane, epoch), work.account.transfers + 1);
             let way = Way::In { from: from.collect() };
-            let begun = Transfer::new(transfer, claims, brane, way, ids, now_s);
+            let begun = Transfer::new(transfer, claims, at, number, way, ids, now_s);
             if self.keep(work, &begun).await? {
-                return self.go_on(branes, begun, now_s).await;
+                return Ok(self.go_on(branes, begun, now_s).await??);
             }
             attempts.again()?;
         }
@@ -247,11 +192,9 @@ impl Catalog {
                 let id = transfer.id;
                 match self.go_on(branes, transfer, now_s).await {
                     Ok(_) => ended += 1,
-                    Err(Denied { code, .. }) if is_passing(code) => {
+                    Err(Denied { code, .. }) => {
                         tracing::info!(transfer = %id, %code, "a transfer has to wait");
                     }
-                    // It has ended, too: as it was.
-                    Err(_) => ended += 1,
                 }
             }
             after = page.next;
@@ -259,6 +202,24 @@ impl Catalog {
                 return Ok(ended);
             }
         }
+    }
+
+    /// Goes on with a transfer that has begun; `None` if it has not, or was undone
+    /// for what may have passed, so that it can be begun anew.
+    async fn resume(
+        &self,
+        branes: &dyn Branes,
+        user: UserId,
+        transfer: Uuid,
+        now_s: u64,
+    ) -> Result<Option<Ended>, Denied> {
+        let begun = match self.transfer(transfer, now_s).await? {
+            Some(transfer) if transfer.user != user => return Err(Code::Exists.into()),
+            Some(transfer) => transfer,
+            None => return Ok(None),
+        };
+        let ended = self.go_on(branes, begun, now_s).await?;
+        Ok(Some(ended).filter(|ended| !ended.as_ref().is_err_and(|code| is_passing(*code))))
     }
 
     /// Begins a change, after the transfer that was left has ended.
@@ -272,7 +233,7 @@ impl Catalog {
         let Some(left) = work.account.transfer else { return Ok(work) };
         if let Some(transfer) = self.transfer(left, now_s).await? {
             match self.go_on(branes, transfer, now_s).await {
-                Err(denied) if is_passing(denied.code) => return Err(denied),
+                Err(denied) if says_nothing(denied.code) => return Err(denied),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -293,27 +254,31 @@ impl Catalog {
     }
 
     /// Steps 2 and 3.
+    ///
+    /// # Errors
+    /// Why it cannot be ended now.
     async fn go_on(
         &self,
         branes: &dyn Branes,
         transfer: Transfer,
         now_s: u64,
-    ) -> Result<Moved, Denied> {
+    ) -> Result<Ended, Denied> {
         if let State::Ended(ended) = transfer.state {
-            return transfer.moved(ended);
+            return Ok(transfer.moved(ended));
         }
         let things = self.load(&transfer.objects, now_s).await?;
         let refused = match edits::edit(&transfer, &things, &self.limits.values) {
             Ok(edit) => send(branes, &transfer, edit).await?,
             // It cannot be said; it may have been sent when it could.
-            Err(refused) if !is_passing(refused.code) => Some(refused.code),
+            Err(refused) if !says_nothing(refused.code) => Some(refused.code),
             Err(refused) => return Err(refused.into()),
         };
         // Who may not write any more may have written.
         let refused = match refused {
             None => None,
             Some(code) => {
-                match branes.settle(transfer.brane, transfer.user, transfer.edit()).await {
+                let Transfer { brane, user, edit, epoch, .. } = transfer;
+                match branes.settle(brane, user, edit, epoch).await {
                     Ok(true) => None,
                     Ok(false) => Some(code),
                     // There is no such brane, or it is purged, and nothing is in it.
@@ -322,7 +287,7 @@ impl Catalog {
                 }
             }
         };
-        self.close(transfer, refused, now_s).await
+        Ok(self.close(transfer, refused, now_s).await?)
     }
 
     /// Step 3.
@@ -331,16 +296,18 @@ impl Catalog {
         transfer: Transfer,
         refused: Option<Code>,
         now_s: u64,
-    ) -> Result<Moved, Denied> {
+    ) -> Result<Ended, Refused> {
         let mut attempts = Attempts::new();
         loop {
             let mut work = self.begin(transfer.user, now_s).await?;
-            if work.account.transfer != Some(transfer.id) {
-                // Somebody else has ended it.
-                return match self.transfer(transfer.id, now_s).await? {
-                    Some(Transfer { state: State::Ended(ended), .. }) => transfer.moved(ended),
-                    Some(_) | None => Err(Code::Unavailable.into()),
-                };
+            match self.transfer(transfer.id, now_s).await? {
+                Some(found) if found.edit == transfer.edit => {
+                    if let State::Ended(ended) = found.state {
+                        return Ok(transfer.moved(ended));
+                    }
+                }
+                // Somebody else has undone it, and perhaps begun it anew.
+                Some(_) | None => return Err(Code::Unavailable.into()),
             }
             let mut scene = Scene::default();
             let things = self.load(&transfer.objects, now_s).await?;
@@ -369,22 +336,9 @@ impl Catalog {
                 }
             });
             if self.finish(work).await?.is_some() {
-                return transfer.moved(refused);
+                return Ok(transfer.moved(refused));
             }
             attempts.again()?;
-        }
-    }
-
-    /// A user's transfer that has begun, and perhaps ended.
-    async fn begun(
-        &self,
-        user: UserId,
-        transfer: Uuid,
-        now_s: u64,
-    ) -> Result<Option<Transfer>, Refused> {
-        match self.transfer(transfer, now_s).await? {
-            Some(transfer) if transfer.user != user => Err(Code::Exists.into()),
-            transfer => Ok(transfer),
         }
     }
 
@@ -401,7 +355,7 @@ async fn send(
     transfer: &Transfer,
     edit: Edit,
 ) -> Result<Option<Code>, Denied> {
-    let EditId { client, counter } = transfer.edit();
+    let EditId { client, counter } = transfer.edit;
     let edits = vec![NumberedEdit { counter, edit }];
     let request = WriteRequest { client, known: false, edits, trace: TraceId::new(transfer.id) };
     let (claims, only_if) = (transfer.claims(), transfer.only_if());
@@ -411,30 +365,26 @@ async fn send(
             Some((_, Err(refusal))) => Ok(Some(refusal.code)),
             None => Err(Code::Unavailable.into()),
         },
-        Err(denied) if is_passing(denied.code) => Err(denied),
+        Err(denied) if says_nothing(denied.code) => Err(denied),
         Err(denied) => Ok(Some(denied.code)),
     }
 }
 
 impl Transfer {
-    /// The edit that does it.
-    const fn edit(&self) -> EditId {
-        EditId { client: self.client, counter: Counter(1) }
-    }
-
     /// What came of it.
-    fn moved(&self, refused: Option<Code>) -> Result<Moved, Denied> {
+    fn moved(&self, refused: Option<Code>) -> Ended {
         match refused {
             None => Ok(Moved { brane: self.brane, objects: self.objects.clone() }),
-            Some(code) => Err(code.into()),
+            Some(code) => Err(code),
         }
     }
 
-    fn only_if(&self) -> Vec<(Handle, [u8; 16])> {
-        match &self.way {
+    fn only_if(&self) -> OnlyIf {
+        let objects = match &self.way {
             Way::Out { .. } => Vec::new(),
             Way::In { from } => from.iter().map(|(_, handle, digest)| (*handle, *digest)).collect(),
-        }
+        };
+        OnlyIf { epoch: self.epoch, objects }
     }
 
     const fn is_out(&self) -> bool {
@@ -444,15 +394,14 @@ impl Transfer {
 
 /// Whether a failure says nothing of what became of an edit, or only that it has
 /// to be asked for elsewhere or later.
+const fn says_nothing(code: Code) -> bool {
+    use Code::{Damaged, Internal, Moved, Timeout, Unavailable};
+    matches!(code, Moved | Unavailable | Timeout | Internal | Damaged)
+}
+
+/// Whether what is refused for this may be taken a moment later, under another
+/// number.
 const fn is_passing(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Moved
-            | Code::Unavailable
-            | Code::Timeout
-            | Code::Internal
-            | Code::Damaged
-            | Code::BraneFull
-            | Code::RateLimited
-    )
+    use Code::{BraneFull, OutcomeUnknown, RateLimited};
+    says_nothing(code) || matches!(code, BraneFull | RateLimited | OutcomeUnknown)
 }

@@ -10,13 +10,13 @@ use crate::system::{Located, View};
 
 /// What is asked of a brane's objects.
 pub(crate) enum Question {
-    Tree(Tree),
+    Tree(Branch),
     Portals(Portals),
     Locate(Locate),
 }
 
 /// Asks for an object and what is under it.
-pub(crate) struct Tree {
+pub(crate) struct Branch {
     pub(crate) principal: Principal,
     pub(crate) root: ObjectId,
     /// So many objects at most.
@@ -56,7 +56,7 @@ impl Brane {
     /// Answers; whoever asked may have stopped waiting.
     pub(super) fn on_question(&self, question: Question) {
         match question {
-            Question::Tree(Tree { principal, root, max, reply }) => {
+            Question::Tree(Branch { principal, root, max, reply }) => {
                 let _ = reply.send(self.tree(&principal, root, max));
             }
             Question::Portals(Portals { principal, after, max, reply }) => {

@@ -8,14 +8,14 @@ use avvy_brane::Admission;
 use avvy_flow::SessionKey;
 use avvy_flow::brane_core::{BraneInput, BraneStatus, Window};
 use avvy_model::{
-    Code, Counter, EditId, Epoch, Handle, NumberedEdit, Position, Principal, Refusal, Seq, UserId,
+    Code, Counter, EditId, Epoch, NumberedEdit, Position, Principal, Refusal, Seq, UserId,
 };
 use avvy_protocol::{Join, Resume, ServerMessage, Update};
 use ractor::ActorRef;
 use ractor::concurrency::OneshotSender;
 
 use super::{Brane, BraneMsg, closed_to_all, now};
-use crate::system::{WriteRequest, Written};
+use crate::system::{OnlyIf, WriteRequest, Written};
 
 /// Edits that come by HTTP.
 pub(crate) struct Write {
@@ -23,8 +23,7 @@ pub(crate) struct Write {
     pub(crate) session: SessionKey,
     pub(crate) principal: Principal,
     pub(crate) request: WriteRequest,
-    /// What has to have these digests for an edit to be taken that is new.
-    pub(crate) only_if: Vec<(Handle, [u8; 16])>,
+    pub(crate) only_if: OnlyIf,
     pub(crate) reply: Reply,
 }
 
@@ -161,15 +160,23 @@ impl Brane {
             let _ = reply.send(Err(code));
             return;
         }
-        if !edits.iter().all(is_known) && !self.are_there(&only_if) {
-            // Whoever asked may have stopped waiting.
+        let is_new = !edits.iter().all(is_known);
+        let status = self.core.status();
+        // Whoever asked may have stopped waiting.
+        if is_new && only_if.epoch.is_some_and(|epoch| epoch != status.epoch) {
+            let refused = |edit: NumberedEdit| (edit.counter, Err(Code::Unavailable.into()));
+            let outcomes = edits.into_iter().map(refused).collect();
+            let BraneStatus { epoch, durable, .. } = status;
+            let _ = reply.send(Ok(Written { epoch, outcomes, durable }));
+            return;
+        }
+        if is_new && !self.are_there(&only_if.objects) {
             let _ = reply.send(Err(Code::Conflict));
             return;
         }
         let waiting = edits.iter().map(|edit| edit.counter).collect();
         self.writers.insert(session, waiting, reply);
         // It stands at the head, so it is let in at once.
-        let status = self.core.status();
         let version = Position { epoch: status.epoch, seq: status.published };
         let resume = Some(Resume { version, touched: None, scope: None });
         let join = Join { brane: self.record.id, client, known, resume, area: None };

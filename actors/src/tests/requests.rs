@@ -4,13 +4,13 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender};
 
-use avvy_model::{DeleteMode, TraceId};
+use avvy_model::{DeleteMode, EditId, TraceId};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::frame::Frame;
 
 use super::*;
 use crate::wire::Backlog;
-use crate::{WriteRequest, Written};
+use crate::{OnlyIf, WriteRequest, Written};
 
 #[tokio::test]
 async fn a_request_writes_as_a_session_does() {
@@ -55,6 +55,39 @@ async fn nobody_writes_as_the_server_does() {
     let refused = world.system.write(world.brane, &world.claims, request(me, 1)).await;
     assert_eq!(refused.unwrap_err().code, Code::ClientTaken);
     session.join(world.brane, client(), None).await;
+}
+
+#[tokio::test]
+async fn what_is_for_one_epoch_is_taken_under_no_other() {
+    let world = World::new(SystemConfig::default()).await;
+    let me = ClientId::of_transfers(world.claims.user);
+    let epoch = world.system.view(world.brane, &world.claims).await.unwrap().at.epoch;
+    let only_if = OnlyIf { epoch: Some(epoch), objects: Vec::new() };
+    let write = async |nth| {
+        let request = request(me, nth);
+        let written =
+            world.system.write_if(world.brane, &world.claims, request, only_if.clone()).await;
+        written.unwrap().outcomes[0].1.map_err(|refusal| refusal.code)
+    };
+    let settle = async |nth| {
+        let of = EditId { client: me, counter: Counter(nth) };
+        let settled = world.system.settle(world.brane, world.claims.user, of, Some(epoch)).await;
+        settled.map_err(|denied| denied.code)
+    };
+    assert_eq!(write(1).await, Ok(Seq(1)));
+    assert_eq!(settle(2).await, Ok(false));
+    assert_eq!(write(2).await, Err(Code::OutcomeUnknown), "it was settled");
+    world.fail_brane().await;
+    let now = async || world.system.view(world.brane, &world.claims).await;
+    while now().await.map_or(true, |view| view.at.epoch == epoch) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(write(1).await, Ok(Seq(1)), "it is known");
+    assert_eq!(write(2).await, Err(Code::Unavailable));
+    assert_eq!(write(3).await, Err(Code::Unavailable));
+    for (nth, is_applied) in [(1, true), (2, false), (3, false)] {
+        assert_eq!(settle(nth).await, Ok(is_applied), "{nth}");
+    }
 }
 
 /// A wire that, once it is shut, keeps the fan-out in its next send until it

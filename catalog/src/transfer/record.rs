@@ -1,7 +1,9 @@
 //! A transfer as a record.
 
 use avvy_auth::Claims;
-use avvy_model::{BraneId, ClientId, Code, Handle, ObjectId, Role, Transform, UserId};
+use avvy_model::{
+    BraneId, ClientId, Code, Counter, EditId, Epoch, Handle, ObjectId, Role, Transform, UserId,
+};
 use avvy_persistence::records::{Collection, Draft, Fields, Index, IndexKey, Record, Value};
 use bytes::Bytes;
 use uuid::Uuid;
@@ -36,8 +38,11 @@ pub(super) struct Transfer {
     /// Whether it names this brane, so that its bearer is let in.
     is_let_in: bool,
     pub(super) brane: BraneId,
-    /// Under which the edit is number 1.
-    pub(super) client: ClientId,
+    /// That does it.
+    pub(super) edit: EditId,
+    /// Under which the edit is taken. `None`, under any, is for transfers of
+    /// before, each of which had a client of its own.
+    pub(super) epoch: Option<Epoch>,
     pub(super) way: Way,
     /// The things, a group before what is in it.
     pub(super) objects: Vec<Uuid>,
@@ -66,7 +71,8 @@ impl Transfer {
     pub(super) fn new(
         id: Uuid,
         claims: &Claims,
-        brane: BraneId,
+        (brane, epoch): (BraneId, Epoch),
+        number: u64,
         way: Way,
         objects: Vec<Uuid>,
         begun_s: u64,
@@ -77,7 +83,8 @@ impl Transfer {
             role: claims.role,
             is_let_in: claims.branes.contains(&brane),
             brane,
-            client: ClientId::new(Uuid::new_v4()),
+            edit: EditId { client: ClientId::of_transfers(claims.user), counter: Counter(number) },
+            epoch: Some(epoch),
             way,
             objects,
             begun_s,
@@ -111,9 +118,16 @@ impl Transfer {
             .with("role", self.role.name())
             .with("is_let_in", self.is_let_in)
             .with("brane", self.brane.uuid())
-            .with("client", self.client.uuid())
             .with("objects", ids(&mut self.objects.iter().copied()))
             .with("begun", Value::time(self.begun_s));
+        let EditId { client, counter } = self.edit;
+        match self.epoch {
+            Some(epoch) => {
+                body.set("number", counter.0.cast_signed());
+                body.set("epoch", epoch.0.cast_signed());
+            }
+            None => body.set("client", client.uuid()),
+        }
         match &self.way {
             Way::Out { parent, transform } => {
                 body.set("way", "out");
@@ -184,13 +198,21 @@ fn parse(record: &Record) -> Option<Transfer> {
         Some("done") => State::Ended(None),
         Some(code) => State::Ended(Some(Code::from_name(code)?)),
     };
+    let user = UserId::new(id("user")?);
+    let number = |name: &str| body.int(name).map(i64::cast_unsigned);
+    let epoch = number("epoch").map(Epoch);
+    let (client, counter) = match epoch {
+        Some(_) => (ClientId::of_transfers(user), number("number")?),
+        None => (ClientId::new(id("client")?), 1),
+    };
     Some(Transfer {
         id: Uuid::try_parse(record.key.as_str()).ok()?,
-        user: UserId::new(id("user")?),
+        user,
         role: Role::from_name(body.text("role")?)?,
         is_let_in: body.bool("is_let_in")?,
         brane: BraneId::new(id("brane")?),
-        client: ClientId::new(id("client")?),
+        edit: EditId { client, counter: Counter(counter) },
+        epoch,
         way,
         objects: ids(body, "objects")?,
         begun_s: body.time("begun")?,

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use avvy_actors::{
-    Author, BraneChange, BraneKind, BraneRecord, System, SystemConfig, WriteRequest, Written,
+    Author, BraneChange, BraneKind, BraneRecord, Denied, OnlyIf, System, SystemConfig, Tree,
+    WriteRequest, Written,
 };
 use avvy_auth::{Claims, Issuer, Keys, Policy};
 use avvy_catalog::{Answer, Branes, Catalog, CatalogLimits, Label, NewObject, Prototype, Stored};
@@ -13,7 +14,7 @@ use avvy_model::{
     ObjectId, Operation, PropKey, Props, Role, Seq, TraceId, Transform, UserId, Value, ValueLimits,
     Visibility,
 };
-use avvy_persistence::memory::MemoryStore;
+use avvy_persistence::memory::{Fault, MemoryStore, Operation as StoreOperation};
 use avvy_persistence::records::{
     Collection, Commit, CommitOutcome, Query, Record, RecordKey, RecordPage, Records, StoredRecord,
     SweepPlace, Swept,
@@ -35,10 +36,14 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Self {
+        Self::with_config(SystemConfig::default()).await
+    }
+
+    pub async fn with_config(config: SystemConfig) -> Self {
         let store = Arc::new(MemoryStore::new());
         let policy = Policy { issuer: "t".to_owned(), audience: "t".to_owned(), leeway_s: 0 };
         let verifier = Issuer::new(Keys::generate([7; 32]), policy).verifier();
-        let system = System::start(store.clone(), verifier, SystemConfig::default()).await;
+        let system = System::start(store.clone(), verifier, config).await;
         let system = system.unwrap();
         let brane = BraneId::new(Uuid::from_u128(0x4000_8000_0000_0000_0001));
         let record = BraneRecord {
@@ -56,6 +61,11 @@ impl World {
         Catalog::new(self.store.clone(), CatalogLimits::default())
     }
 
+    /// What there is beside the branes.
+    pub fn records(&self) -> Arc<MemoryStore> {
+        self.store.clone()
+    }
+
     /// Where everything fails once the power is cut.
     pub fn with(&self, power: &Arc<Power>) -> (Catalog, Cut) {
         let records = CutRecords { store: self.store.clone(), power: power.clone() };
@@ -70,17 +80,20 @@ impl World {
 
     /// Changes what becomes of the brane.
     pub async fn change(&self, change: BraneChange) {
-        let changed = self.system.change_brane(self.brane, Author::Operator, change, |_| true);
-        changed.await.unwrap();
+        change_brane(&self.system, self.brane, change).await;
     }
 
     /// Waits until a brane that is not active any more has closed.
     pub async fn is_closed(&self) {
-        let of = EditId { client: ClientId::new(Uuid::new_v4()), counter: Counter(1) };
-        let still = async || self.system.settle(self.brane, ADA, of).await;
-        while still().await.is_err_and(|denied| denied.code == Code::Unavailable) {
-            tokio::task::yield_now().await;
-        }
+        is_closed(&self.system, self.brane).await;
+    }
+
+    /// Has branes end as in a crash: all that they leave is their log.
+    pub fn store_no_snapshots(&self) {
+        self.store.plan(|operation, _| match operation {
+            StoreOperation::BeginSnapshot => Fault::FailBefore,
+            _ => Fault::None,
+        });
     }
 
     /// An object of the brane.
@@ -89,6 +102,25 @@ impl World {
         let found = view.world.iter_from(Handle::ROOT).find(|(_, object)| object.id.uuid() == id);
         found.map(|(handle, object)| (handle, object.clone()))
     }
+}
+
+async fn change_brane(system: &System, brane: BraneId, change: BraneChange) {
+    system.change_brane(brane, Author::Operator, change, |_| true).await.unwrap();
+}
+
+async fn is_closed(system: &System, brane: BraneId) {
+    let of = EditId { client: ClientId::new(Uuid::new_v4()), counter: Counter(1) };
+    let still = async || system.settle(brane, ADA, of, None).await;
+    while still().await.is_err_and(|denied| denied.code == Code::Unavailable) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Closes a brane and has it opened under another epoch.
+pub async fn reopen(system: &System, brane: BraneId) {
+    change_brane(system, brane, BraneChange::Archive { successor: None }).await;
+    is_closed(system, brane).await;
+    change_brane(system, brane, BraneChange::Restore).await;
 }
 
 /// Makes an edit that is taken.
@@ -166,7 +198,7 @@ pub struct Cut {
 /// What branes that fail in one way do as those of the system do.
 macro_rules! as_the_system {
     (enter) => {
-        fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()> {
+        fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, Epoch> {
             Branes::enter(&self.system, brane, claims)
         }
     };
@@ -177,19 +209,25 @@ macro_rules! as_the_system {
             claims: &'a Claims,
             root: ObjectId,
             max: usize,
-        ) -> Answer<'a, Vec<(Handle, Object)>> {
+        ) -> Answer<'a, Tree> {
             Branes::tree(&self.system, brane, claims, root, max)
         }
     };
     (settle) => {
-        fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Answer<'_, bool> {
-            Branes::settle(&self.system, brane, by, of)
+        fn settle(
+            &self,
+            brane: BraneId,
+            by: UserId,
+            of: EditId,
+            epoch: Option<Epoch>,
+        ) -> Answer<'_, bool> {
+            Branes::settle(&self.system, brane, by, of, epoch)
         }
     };
 }
 
 impl Branes for Cut {
-    fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, ()> {
+    fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, Epoch> {
         let enter = Branes::enter(&self.system, brane, claims);
         Box::pin(self.power.step(enter, Code::Unavailable.into()))
     }
@@ -200,7 +238,7 @@ impl Branes for Cut {
         claims: &'a Claims,
         root: ObjectId,
         max: usize,
-    ) -> Answer<'a, Vec<(Handle, Object)>> {
+    ) -> Answer<'a, Tree> {
         let tree = self.system.tree(brane, claims, root, max);
         Box::pin(self.power.step(tree, Code::Unavailable.into()))
     }
@@ -210,14 +248,20 @@ impl Branes for Cut {
         brane: BraneId,
         claims: &'a Claims,
         request: WriteRequest,
-        only_if: Vec<(Handle, [u8; 16])>,
+        only_if: OnlyIf,
     ) -> Answer<'a, Written> {
         let write = self.system.write_if(brane, claims, request, only_if);
         Box::pin(self.power.step(write, Code::Timeout.into()))
     }
 
-    fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Answer<'_, bool> {
-        let applied = self.system.settle(brane, by, of);
+    fn settle(
+        &self,
+        brane: BraneId,
+        by: UserId,
+        of: EditId,
+        epoch: Option<Epoch>,
+    ) -> Answer<'_, bool> {
+        let applied = self.system.settle(brane, by, of, epoch);
         Box::pin(self.power.step(applied, Code::Unavailable.into()))
     }
 }
@@ -237,7 +281,7 @@ impl Branes for Changing {
         claims: &'a Claims,
         root: ObjectId,
         max: usize,
-    ) -> Answer<'a, Vec<(Handle, Object)>> {
+    ) -> Answer<'a, Tree> {
         Box::pin(async move {
             let tree = self.system.tree(brane, claims, root, max).await?;
             let change = self.change.lock().unwrap().take();
@@ -253,7 +297,7 @@ impl Branes for Changing {
         brane: BraneId,
         claims: &'a Claims,
         request: WriteRequest,
-        only_if: Vec<(Handle, [u8; 16])>,
+        only_if: OnlyIf,
     ) -> Answer<'a, Written> {
         Box::pin(self.system.write_if(brane, claims, request, only_if))
     }
@@ -277,7 +321,7 @@ impl Branes for Down {
         brane: BraneId,
         claims: &'a Claims,
         request: WriteRequest,
-        only_if: Vec<(Handle, [u8; 16])>,
+        only_if: OnlyIf,
     ) -> Answer<'a, Written> {
         match self.but == Some(claims.user) {
             true => Branes::write_if(&self.system, brane, claims, request, only_if),
@@ -286,6 +330,46 @@ impl Branes for Down {
     }
 
     as_the_system!(settle);
+}
+
+/// A brane with no room for one more session, whose first one who asks what
+/// became of an edit is slow to hear it.
+pub struct Crowded {
+    pub system: System,
+    pub code: Code,
+    pub settled: Notify,
+    pub heard: Notify,
+}
+
+impl Branes for Crowded {
+    as_the_system!(enter);
+
+    as_the_system!(tree);
+
+    fn write_if<'a>(
+        &'a self,
+        _: BraneId,
+        _: &'a Claims,
+        _: WriteRequest,
+        _: OnlyIf,
+    ) -> Answer<'a, Written> {
+        Box::pin(std::future::ready(Err(Denied::from(self.code))))
+    }
+
+    fn settle(
+        &self,
+        brane: BraneId,
+        by: UserId,
+        of: EditId,
+        epoch: Option<Epoch>,
+    ) -> Answer<'_, bool> {
+        Box::pin(async move {
+            let settled = self.system.settle(brane, by, of, epoch).await;
+            self.settled.notify_one();
+            self.heard.notified().await;
+            settled
+        })
+    }
 }
 
 /// Branes that refuse the first edit, as one does whose journal is full.
@@ -304,7 +388,7 @@ impl Branes for Full {
         brane: BraneId,
         claims: &'a Claims,
         request: WriteRequest,
-        only_if: Vec<(Handle, [u8; 16])>,
+        only_if: OnlyIf,
     ) -> Answer<'a, Written> {
         if self.is_full.swap(false, Ordering::SeqCst) {
             let refused = (Counter(1), Err(Code::Unavailable.into()));
@@ -326,6 +410,8 @@ pub struct Race {
     pub system: System,
     pub change: [Operation; 2],
     pub is_first: bool,
+    /// The brane is opened anew after the first has been told.
+    pub is_reopened: bool,
     /// The first has been told that nothing was done.
     pub first_settled: Arc<Notify>,
     /// The other has written.
@@ -344,7 +430,7 @@ impl Branes for Race {
         brane: BraneId,
         claims: &'a Claims,
         request: WriteRequest,
-        only_if: Vec<(Handle, [u8; 16])>,
+        only_if: OnlyIf,
     ) -> Answer<'a, Written> {
         Box::pin(async move {
             let [change, back] = &self.change;
@@ -362,10 +448,19 @@ impl Branes for Race {
         })
     }
 
-    fn settle(&self, brane: BraneId, by: UserId, of: EditId) -> Answer<'_, bool> {
+    fn settle(
+        &self,
+        brane: BraneId,
+        by: UserId,
+        of: EditId,
+        epoch: Option<Epoch>,
+    ) -> Answer<'_, bool> {
         Box::pin(async move {
-            let settled = self.system.settle(brane, by, of).await;
+            let settled = self.system.settle(brane, by, of, epoch).await;
             if self.is_first {
+                if self.is_reopened {
+                    reopen(&self.system, brane).await;
+                }
                 self.first_settled.notify_one();
                 self.other_wrote.notified().await;
             }

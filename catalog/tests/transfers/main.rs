@@ -2,6 +2,8 @@
 //! step.
 #![allow(clippy::unwrap_used)]
 
+mod left;
+#[path = "../world/mod.rs"]
 mod world;
 
 use std::future::Future;
@@ -332,9 +334,9 @@ async fn what_could_not_be_taken_now_is_tried_again_under_its_name() {
 
 /// Two are at one transfer at once, and between them what it was refused for
 /// has passed.
-#[tokio::test]
-async fn what_was_refused_to_one_is_refused_to_all() {
+async fn is_refused_to_all(is_reopened: bool) {
     let world = World::new().await;
+    world.store_no_snapshots();
     let tree = tree(&world).await;
     let (catalog, id, leaf) = (world.catalog(), tree.0.thing.id, tree.1.thing.id);
     let transfer = left(&world, false, id, false).await;
@@ -347,6 +349,7 @@ async fn what_was_refused_to_one_is_refused_to_all() {
         system: world.system.clone(),
         change: [says("changed"), says("hello")],
         is_first,
+        is_reopened,
         first_settled: first_settled.clone(),
         other_wrote: other_wrote.clone(),
         first_ended: first_ended.clone(),
@@ -361,6 +364,18 @@ async fn what_was_refused_to_one_is_refused_to_all() {
     let (taken, ended) = join(first, other).await;
     assert_eq!((taken, ended), (Err(Code::Conflict), Ok(1)));
     assert!(is_placed(&world, &tree).await);
+}
+
+#[tokio::test]
+async fn what_was_refused_to_one_is_refused_to_all() {
+    is_refused_to_all(false).await;
+}
+
+/// As after a crash or at another node: of what was refused nothing is known
+/// there.
+#[tokio::test]
+async fn what_was_refused_before_the_brane_was_opened_anew_is_refused() {
+    is_refused_to_all(true).await;
 }
 
 #[tokio::test]
