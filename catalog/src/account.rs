@@ -7,7 +7,7 @@
 //! when the commit is done.
 
 use avvy_model::{Code, UserId};
-use avvy_persistence::records::{Collection, Draft, Fields, Record};
+use avvy_persistence::records::{Collection, Draft, Fields, Record, Value};
 use uuid::Uuid;
 
 use crate::limits::CatalogLimits;
@@ -35,8 +35,9 @@ pub struct Usage {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Account {
     pub(crate) usage: Usage,
-    /// The transfer that has begun and not ended.
-    pub(crate) transfer: Option<Uuid>,
+    /// The transfers that have begun and not ended: one that a brane keeps from
+    /// its end is in the way of no other brane's.
+    pub(crate) under_way: Vec<Uuid>,
     /// How many have begun.
     pub(crate) transfers: u64,
 }
@@ -108,8 +109,11 @@ impl Account {
             .with("prototypes", prototypes.cast_signed())
             .with("drafts", drafts.cast_signed())
             .with("transfers", self.transfers.cast_signed());
-        if let Some(transfer) = self.transfer {
-            body.set("transfer", transfer);
+        // Programs from when there was one at a time know of the last.
+        if let Some((last, others)) = self.under_way.split_last() {
+            body.set("transfer", *last);
+            let others: Vec<Value> = others.iter().copied().map(Value::from).collect();
+            body.set("transfers_before", others);
         }
         Draft::new(body)
     }
@@ -122,8 +126,14 @@ impl Account {
             prototypes: number("prototypes"),
             drafts: number("drafts"),
         };
-        let transfer = record.body.text("transfer").and_then(|id| id.parse().ok());
-        Self { usage, transfer, transfers: number("transfers") }
+        let id = |value: &Value| match value {
+            Value::Text(text) => text.parse().ok(),
+            _ => None,
+        };
+        let others = record.body.array("transfers_before").unwrap_or_default();
+        let last = record.body.text("transfer").and_then(|id| id.parse().ok());
+        let under_way = others.iter().filter_map(id).chain(last).collect();
+        Self { usage, under_way, transfers: number("transfers") }
     }
 }
 

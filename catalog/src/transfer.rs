@@ -14,9 +14,9 @@
 //! Whoever finds a transfer that was left between does steps 2 and 3: its user's
 //! next one, and the server's upkeep. Several may be at it at once, on several
 //! nodes: under one epoch the brane gives all of them one answer, a later one has
-//! the answer in its log, and the first commit ends it. A user has one at a time.
-//! What comes out of a brane has to be there as it was read, or the edit is
-//! refused.
+//! the answer in its log, and the first commit ends it. In a brane a user has one
+//! at a time. What comes out of a brane has to be there as it was read, or the
+//! edit is refused.
 
 mod branes;
 mod edits;
@@ -27,6 +27,7 @@ use avvy_auth::Claims;
 use avvy_model::{
     BraneId, Code, Edit, EditId, NumberedEdit, ObjectId, TraceId, UserId, object_digest,
 };
+use avvy_persistence::StoreError;
 use avvy_persistence::records::{Expect, IndexKey, KeyRange, MAX_WRITES, Query, RecordWrite};
 use uuid::Uuid;
 
@@ -44,6 +45,9 @@ const KEPT_S: u64 = 24 * 3_600;
 
 /// Transfers that are read at a time.
 const PAGE: u32 = 100;
+
+/// Branes in which a user may have a transfer under way at once.
+const MAX_UNDER_WAY: usize = 8;
 
 /// What was moved.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -81,7 +85,7 @@ impl Catalog {
             if let Some(ended) = self.resume(branes, claims.user, transfer, now_s).await? {
                 return Ok(ended?);
             }
-            let mut work = self.begin_transfer(branes, claims.user, now_s).await?;
+            let mut work = self.begin_transfer(branes, claims.user, place.brane, now_s).await?;
             let root = self.own(&work, object).await?;
             if root.thing.object()?.parent.is_some() {
                 return Err(Code::InGroup.into());
@@ -136,7 +140,7 @@ impl Catalog {
             if let Some(ended) = self.resume(branes, claims.user, transfer, now_s).await? {
                 return Ok(ended?);
             }
-            let mut work = self.begin_transfer(branes, claims.user, now_s).await?;
+            let mut work = self.begin_transfer(branes, claims.user, brane, now_s).await?;
             let max = self.limits.max_tree_objects;
             let (epoch, found) = branes.tree(brane, claims, object, max).await?;
             if edits::depth(&found) > self.limits.max_tree_depth {
@@ -222,31 +226,55 @@ impl Catalog {
         Ok(Some(ended).filter(|ended| !ended.as_ref().is_err_and(|code| is_passing(*code))))
     }
 
-    /// Begins a change, after the transfer that was left has ended.
+    /// Begins a change, after the transfer that was left in this brane has ended.
+    /// One that another brane keeps from its end goes on to be on its way.
     async fn begin_transfer(
         &self,
         branes: &dyn Branes,
         owner: UserId,
+        brane: BraneId,
         now_s: u64,
     ) -> Result<Work, Denied> {
         let work = self.begin(owner, now_s).await?;
-        let Some(left) = work.account.transfer else { return Ok(work) };
-        if let Some(transfer) = self.transfer(left, now_s).await? {
-            match self.go_on(branes, transfer, now_s).await {
-                Err(denied) if says_nothing(denied.code) => return Err(denied),
-                Ok(_) | Err(_) => {}
-            }
+        let Some(left) = self.under_way(&work, brane).await? else { return Ok(work) };
+        match self.go_on(branes, left, now_s).await {
+            Err(denied) if says_nothing(denied.code) => return Err(denied),
+            Ok(_) | Err(_) => {}
         }
         let work = self.begin(owner, now_s).await?;
-        match work.account.transfer {
+        match self.under_way(&work, brane).await? {
             None => Ok(work),
             Some(_) => Err(Code::InTransfer.into()),
         }
     }
 
+    /// A user's transfer that is under way in a brane.
+    ///
+    /// # Errors
+    /// `in_transfer` if there is none, but there are enough in others.
+    async fn under_way(&self, work: &Work, brane: BraneId) -> Result<Option<Transfer>, Refused> {
+        let keys = work.account.under_way.iter().map(|id| (*id).into()).collect();
+        for found in self.records().get_many(&TRANSFERS, keys, work.now_s).await? {
+            let transfer = match found {
+                // Nobody can end what cannot be read, nor has to wait for that.
+                Err(StoreError::Damaged { .. }) => continue,
+                found => found?.map(|record| record::read(&record)),
+            };
+            if let Some(Ok(transfer)) = transfer
+                && (transfer.brane, transfer.state) == (brane, State::Begun)
+            {
+                return Ok(Some(transfer));
+            }
+        }
+        match work.account.under_way.len() < MAX_UNDER_WAY {
+            true => Ok(None),
+            false => Err(Code::InTransfer.into()),
+        }
+    }
+
     /// Step 1; false if another change came between.
     async fn keep(&self, mut work: Work, transfer: &Transfer) -> Result<bool, Refused> {
-        work.account.transfer = Some(transfer.id);
+        work.account.under_way.push(transfer.id);
         work.account.transfers += 1;
         let draft = transfer.draft();
         work.write(RecordWrite::create(&TRANSFERS, transfer.id.into(), draft));
@@ -281,8 +309,11 @@ impl Catalog {
                 match branes.settle(brane, user, edit, epoch).await {
                     Ok(true) => None,
                     Ok(false) => Some(code),
-                    // There is no such brane, or it is purged, and nothing is in it.
-                    Err(denied) if denied.code == Code::NotFound => Some(code),
+                    // There is no such brane, or it is purged, and nothing is in
+                    // it: so the things are with their user.
+                    Err(denied) if denied.code == Code::NotFound => {
+                        transfer.is_out().then_some(code)
+                    }
                     Err(denied) => return Err(denied),
                 }
             }
@@ -324,7 +355,7 @@ impl Catalog {
                 transfer.objects.iter().for_each(|id| scene.remove(*id));
             }
             scene.save(&mut work);
-            work.account.transfer = None;
+            work.account.under_way.retain(|id| *id != transfer.id);
             work.write(match refused {
                 // Asked for again, it is tried again.
                 Some(code) if is_passing(code) => {

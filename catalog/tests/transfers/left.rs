@@ -1,6 +1,7 @@
-//! What is known of a transfer that was left.
+//! What is known of a transfer that was left, and what it keeps others from.
 
 use avvy_actors::SystemConfig;
+use avvy_catalog::Place;
 use avvy_model::{
     ClientId, Code, Counter, Edit, EditId, Handle, Kind, ObjectId, Operation, Target, Transform,
 };
@@ -12,8 +13,10 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::world::{self, ADA, Crowded, NOW_S, Power, When, World, claims, props};
-use crate::{LATER_S, PATIENCE, is_placed, left, start, tree};
+use crate::world::{
+    self, ADA, Broken, Crowded, Down, NOW_S, Power, When, World, block, claims, props,
+};
+use crate::{LATER_S, PATIENCE, is_placed, left, place, start, tree};
 
 /// What came of the edit is known until the transfer has ended, whatever else its
 /// user does, and however long nobody came to it.
@@ -138,4 +141,74 @@ async fn what_a_full_brane_cannot_take_is_not_on_its_way() {
     assert!(!is_placed(&world, &tree).await);
     start(&catalog, system, &world, true, transfer, id).await.unwrap();
     assert!(is_placed(&world, &tree).await);
+}
+
+/// A brane that cannot be opened keeps what is on its way there, and nothing else
+/// that its user has.
+#[tokio::test]
+async fn a_damaged_brane_is_in_the_way_of_no_other() {
+    let world = World::new().await;
+    let tree = tree(&world).await;
+    let (catalog, system, id) = (world.catalog(), &world.system, tree.0.thing.id);
+    left(&world, true, id, true).await;
+    let (brane, code) = (world.brane, Code::Damaged);
+    let broken = Broken { system: system.clone(), brane, code };
+    let elsewhere = world.another_brane().await;
+    let other = catalog.create_object(ADA, Uuid::new_v4(), block("other"), NOW_S).await.unwrap();
+    let other = other.thing.id;
+    let placed = start(&catalog, &broken, &world, true, Uuid::new_v4(), other).await;
+    assert_eq!(placed, Err(Code::Damaged), "into the same");
+    for _ in 0..3 {
+        let to = Place { brane: elsewhere, ..place(&world) };
+        let moved = catalog.place(&broken, &claims(ADA), Uuid::new_v4(), other, to, NOW_S).await;
+        assert_eq!(moved.map(|moved| moved.objects), Ok(vec![other]));
+        let (transfer, object) = (Uuid::new_v4(), ObjectId::new(other));
+        let taken = catalog.take(&broken, &claims(ADA), transfer, elsewhere, object, NOW_S).await;
+        assert_eq!(taken.map(|moved| moved.objects), Ok(vec![other]));
+    }
+    let own = catalog.object(id, ADA, NOW_S).await.unwrap();
+    assert!(own.thing.moving.is_some(), "it is on its way still");
+    assert_eq!(catalog.end_transfers(system, LATER_S, LATER_S).await, Ok(1));
+    catalog.delete_object(ADA, other, None, LATER_S).await.unwrap();
+    assert!(is_placed(&world, &tree).await);
+}
+
+/// Not in so many that all of an inventory is on its way.
+#[tokio::test]
+async fn transfers_under_way_have_a_bound() {
+    let world = World::new().await;
+    let (catalog, system) = (world.catalog(), &world.system);
+    let down = Down { system: system.clone(), but: None };
+    let mut places = Vec::new();
+    for nth in 0..9 {
+        let brane = world.another_brane().await;
+        let block = catalog.create_object(ADA, Uuid::new_v4(), block("one"), NOW_S).await;
+        let (id, to) = (block.unwrap().thing.id, Place { brane, ..place(&world) });
+        let placed = catalog.place(&down, &claims(ADA), Uuid::new_v4(), id, to, NOW_S).await;
+        let code = if nth < 8 { Code::Unavailable } else { Code::InTransfer };
+        assert_eq!(placed.map_err(|denied| denied.code), Err(code), "{nth}");
+        places.push((id, to));
+    }
+    assert_eq!(catalog.end_transfers(system, LATER_S, LATER_S).await, Ok(8));
+    let (id, to) = places[8];
+    catalog.place(system, &claims(ADA), Uuid::new_v4(), id, to, NOW_S).await.unwrap();
+    assert_eq!(catalog.usage(ADA, NOW_S).await.unwrap().objects, 0);
+}
+
+/// Whatever the brane had taken before: what is in no brane is with its user.
+#[tokio::test]
+async fn of_what_a_purged_brane_had_on_its_way_nothing_is_lost() {
+    for (goes_out, is_written) in [(true, false), (true, true), (false, false), (false, true)] {
+        let world = World::new().await;
+        let tree = tree(&world).await;
+        left(&world, goes_out, tree.0.thing.id, is_written).await;
+        let (brane, code) = (world.brane, Code::NotFound);
+        let purged = Broken { system: world.system.clone(), brane, code };
+        let catalog = world.catalog();
+        assert_eq!(catalog.end_transfers(&purged, LATER_S, LATER_S).await, Ok(1));
+        for id in [tree.0.thing.id, tree.1.thing.id] {
+            assert_eq!(catalog.object(id, ADA, LATER_S).await.unwrap().thing.moving, None);
+        }
+        assert_eq!(catalog.usage(ADA, LATER_S).await, catalog.recount(ADA, LATER_S).await);
+    }
 }

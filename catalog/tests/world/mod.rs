@@ -56,6 +56,16 @@ impl World {
         Self { system, brane, store }
     }
 
+    /// Another brane like it.
+    pub async fn another_brane(&self) -> BraneId {
+        let brane = BraneId::new(Uuid::new_v4());
+        let (kind, visibility) = (BraneKind::Public, Visibility::Public);
+        let name = "Annex".to_owned();
+        let record = BraneRecord { name, kind, visibility, ..BraneRecord::new(brane, ADA, 0) };
+        self.system.create_brane(record).await.unwrap();
+        brane
+    }
+
     /// Where nothing fails.
     pub fn catalog(&self) -> Catalog {
         Catalog::new(self.store.clone(), CatalogLimits::default())
@@ -330,6 +340,59 @@ impl Branes for Down {
     }
 
     as_the_system!(settle);
+}
+
+/// Branes of which one answers everything so.
+pub struct Broken {
+    pub system: System,
+    pub brane: BraneId,
+    pub code: Code,
+}
+
+impl Broken {
+    /// Asks the system, unless it is the one.
+    fn ask<'a, T: Send + 'a>(&self, brane: BraneId, asked: Answer<'a, T>) -> Answer<'a, T> {
+        match brane == self.brane {
+            true => Box::pin(std::future::ready(Err(Denied::from(self.code)))),
+            false => asked,
+        }
+    }
+}
+
+impl Branes for Broken {
+    fn enter<'a>(&'a self, brane: BraneId, claims: &'a Claims) -> Answer<'a, Epoch> {
+        self.ask(brane, Branes::enter(&self.system, brane, claims))
+    }
+
+    fn tree<'a>(
+        &'a self,
+        brane: BraneId,
+        claims: &'a Claims,
+        root: ObjectId,
+        max: usize,
+    ) -> Answer<'a, Tree> {
+        self.ask(brane, Branes::tree(&self.system, brane, claims, root, max))
+    }
+
+    fn write_if<'a>(
+        &'a self,
+        brane: BraneId,
+        claims: &'a Claims,
+        request: WriteRequest,
+        only_if: OnlyIf,
+    ) -> Answer<'a, Written> {
+        self.ask(brane, Branes::write_if(&self.system, brane, claims, request, only_if))
+    }
+
+    fn settle(
+        &self,
+        brane: BraneId,
+        by: UserId,
+        of: EditId,
+        epoch: Option<Epoch>,
+    ) -> Answer<'_, bool> {
+        self.ask(brane, Branes::settle(&self.system, brane, by, of, epoch))
+    }
 }
 
 /// A brane with no room for one more session, whose first one who asks what
