@@ -212,9 +212,19 @@ impl Server {
     /// A request with JSON by the server's own user under this key; `None` if
     /// the server ends before it has answered.
     pub fn try_keyed(&self, path: &str, body: &Value, key: &str) -> Option<(u16, Value)> {
+        self.try_keyed_as(path, body, key, &self.token)
+    }
+
+    /// The same by whoever has this token.
+    pub fn try_keyed_as(
+        &self,
+        path: &str,
+        body: &Value,
+        key: &str,
+        token: &str,
+    ) -> Option<(u16, Value)> {
         let headers = format!(
-            "content-type: application/json\r\nauthorization: Bearer {}\r\nidempotency-key: {key}\r\n",
-            self.token
+            "content-type: application/json\r\nauthorization: Bearer {token}\r\nidempotency-key: {key}\r\n",
         );
         let (status, body) = self.try_send("POST", path, &headers, &body.to_string()).ok()?;
         Some((status, serde_json::from_str(&body).unwrap_or(Value::Null)))

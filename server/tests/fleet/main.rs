@@ -16,6 +16,7 @@ mod session;
 #[cfg(feature = "redis")]
 mod signed_out;
 mod slow;
+mod transfers;
 mod worlds;
 
 use std::collections::BTreeSet;
