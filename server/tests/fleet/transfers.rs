@@ -1,5 +1,6 @@
 //! What is on its way into a brane or out of one when the node that serves it
-//! dies or sleeps over its lease: afterwards it is in one of the two, as a whole.
+//! dies, goes, or sleeps over its lease: afterwards it is in one of the two, as a
+//! whole.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -225,8 +226,8 @@ fn wait_for(done: &AtomicUsize, more: usize) {
     }
 }
 
-#[test]
-fn what_is_on_its_way_when_its_node_is_killed_is_here_or_there() {
+/// In each round the node that serves is another one, and ends by this signal.
+fn ends(signal: &str) {
     let (directory, database) = (tempfile::tempdir().unwrap(), fresh_database());
     let mut fleet = Fleet::start(&directory, &database);
     fleet.check(0);
@@ -235,7 +236,7 @@ fn what_is_on_its_way_when_its_node_is_killed_is_here_or_there() {
         let in_vain = fleet.while_all_move(serves, |done| {
             // In the middle of another step each time.
             wait_for(done, PEOPLE + 3 * round);
-            fleet.nodes[serves].signal("-KILL");
+            fleet.nodes[serves].signal(signal);
             wait_for(done, 2 * PEOPLE);
         });
         fleet.check(1 - serves);
@@ -246,6 +247,17 @@ fn what_is_on_its_way_when_its_node_is_killed_is_here_or_there() {
     for node in fleet.nodes {
         assert_eq!(node.drain().code(), Some(0));
     }
+}
+
+#[test]
+fn what_is_on_its_way_when_its_node_is_killed_is_here_or_there() {
+    ends("-KILL");
+}
+
+/// It hands the brane over, to whoever asks there.
+#[test]
+fn what_is_on_its_way_when_its_node_goes_is_here_or_there() {
+    ends("-INT");
 }
 
 /// When it wakes, it goes on with what it was at, in a brane that another has.
