@@ -93,7 +93,7 @@ impl Brane {
         Some(Located { handle, object, place })
     }
 
-    /// The objects, a group before what is in it.
+    /// The objects, a group before what is in it, and that as it was made.
     fn tree(
         &self,
         principal: &Principal,
@@ -109,7 +109,10 @@ impl Brane {
         let mut handles = vec![root];
         let mut at = 0;
         while let Some(handle) = handles.get(at).copied() {
-            handles.extend(world.children(handle).take(max + 1 - handles.len()));
+            let mut children: Vec<_> =
+                world.children(handle).take(max + 1 - handles.len()).collect();
+            children.sort_unstable();
+            handles.extend(children);
             if handles.len() > max {
                 return Err(Code::TreeTooLarge);
             }

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use avvy_model::{
-    Code, DeleteMode, Edit, Handle, Object as Placed, ObjectId, Operation, PropKey, Props,
-    PropsPatch, Target, UserId, Value, ValueLimits,
+    Attachment, Code, DeleteMode, Edit, Handle, Object as Placed, ObjectId, Operation, PropKey,
+    Props, PropsPatch, Target, UserId, Value, ValueLimits,
 };
 use uuid::Uuid;
 
@@ -30,23 +30,38 @@ pub(super) fn edit(
 ) -> Result<Edit, Refused> {
     let operations = match &transfer.way {
         Way::Out { parent, transform } => {
-            let create = |stored: &Option<Stored>| {
+            let mut to_come: BTreeSet<Uuid> = transfer.objects.iter().copied().collect();
+            let (mut operations, mut attach) = (Vec::new(), Vec::new());
+            for stored in things {
                 let thing = &stored.as_ref().ok_or(Code::Damaged)?.thing;
-                let object = thing.object()?;
+                let (id, object) = (ObjectId::new(thing.id), thing.object()?);
                 let (parent, transform) = match object.parent {
                     // It was checked that the first alone is in no group.
                     None => (*parent, transform.unwrap_or(object.transform)),
                     Some(parent) => (Some(ObjectId::new(parent)), object.transform),
                 };
-                Ok(Operation::Create {
-                    id: ObjectId::new(thing.id),
-                    parent: parent.map_or(Target::Handle(Handle::ROOT), Target::Id),
+                let parent = parent.map_or(Target::Handle(Handle::ROOT), Target::Id);
+                let mut props = carry(&thing.label, object, limits)?;
+                to_come.remove(&thing.id);
+                // What it is attached to has to be there first.
+                if let Ok(Some(on)) = Attachment::of(&props)
+                    && to_come.contains(&on.to.uuid())
+                {
+                    let (rest, patch) = props.patched(&Attachment::end(), limits)?;
+                    let target = Target::Id(id);
+                    attach.push(Operation::Update { target, patch });
+                    props = rest;
+                }
+                operations.push(Operation::Create {
+                    id,
+                    parent,
                     kind: object.kind,
                     transform,
-                    props: carry(&thing.label, object, limits)?,
-                })
-            };
-            things.iter().map(create).collect::<Result<Vec<_>, Refused>>()?
+                    props,
+                });
+            }
+            operations.extend(attach);
+            operations
         }
         // What is deep first, and what was put in meanwhile stays behind.
         Way::In { from } => from

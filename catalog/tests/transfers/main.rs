@@ -15,8 +15,8 @@ use std::time::Duration;
 use avvy_actors::BraneChange;
 use avvy_catalog::{Catalog, GalleryEdit, Moved, ObjectPatch, Place, Stored, What};
 use avvy_model::{
-    Code, Edit, Kind, ObjectId, Operation, PropsPatch, Rotation, Target, Transform, UserId,
-    Visibility,
+    Attachment, Code, Edit, Kind, Object, ObjectId, Operation, PropKey, Props, PropsPatch,
+    Rotation, Slot, Target, Transform, UserId, Value, ValueLimits, Visibility,
 };
 use futures_util::future::join;
 use tokio::sync::Notify;
@@ -107,6 +107,41 @@ async fn goes_into_a_brane_and_comes_back_as_it_was() {
         }
         assert_eq!(after, before);
     }
+}
+
+/// Whichever of them was made first, and lists before the other.
+#[tokio::test]
+async fn what_is_attached_to_something_that_comes_along_stays_attached() {
+    let world = World::new().await;
+    let (catalog, system) = (world.catalog(), &world.system);
+    let [root, clock, wall] = [0; 3].map(|_| ObjectId::new(Uuid::new_v4()));
+    let create = |id, parent, kind, props| {
+        let (parent, transform) = (Target::Id(parent), Transform::IDENTITY);
+        Operation::Create { id, parent, kind, transform, props }
+    };
+    let value = Value::from_canonical(&[0x81, 5]).unwrap();
+    let slots = (PropKey::new(Object::SLOTS_KEY, &ValueLimits::NONE).unwrap(), value);
+    let slots = Props::from_entries(vec![slots], &ValueLimits::NONE).unwrap();
+    let on = Attachment { to: wall, slot: Slot::new(5).unwrap() };
+    let (key, value) = on.entry().unwrap();
+    let attach = Operation::Update {
+        target: Target::Id(clock),
+        patch: PropsPatch::new(vec![(key, Some(value))]).unwrap(),
+    };
+    let edit = Edit::Batch(vec![
+        create(root, ObjectId::new(world.brane.uuid()), Kind::Group, Props::default()),
+        create(clock, root, Kind::Block, Props::default()),
+        create(wall, root, Kind::Block, slots),
+        attach,
+    ]);
+    world::edit(system, world.brane, &claims(ADA), edit).await;
+    for goes_out in [false, true, false, true] {
+        let moved = start(&catalog, system, &world, goes_out, Uuid::new_v4(), root.uuid()).await;
+        let order = [root, clock, wall].map(ObjectId::uuid);
+        assert_eq!(moved.map(|moved| moved.objects), Ok(order.to_vec()));
+    }
+    let (_, clock) = world.find(clock.uuid()).await.unwrap();
+    assert_eq!(Attachment::of(&clock.props), Ok(Some(on)));
 }
 
 #[tokio::test]
