@@ -2,12 +2,15 @@
 
 use std::convert::Infallible;
 use std::future::ready;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Context, Poll};
 
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::http::{self, HeaderMap, HeaderValue, Request, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
 use tokio::sync::OnceCell;
 use tower::{ServiceExt, service_fn};
 use tower_http::CompressionLevel;
@@ -62,7 +65,7 @@ impl Packing {
         let packer =
             Compression::new(answer).quality(CompressionLevel::Fastest).compress_when(self);
         let mut response = match packer.oneshot(request).await {
-            Ok(response) => response.map(Body::new),
+            Ok(response) => response.map(Turns::of),
             Err(never) => match never {},
         };
         *response.status_mut() = status;
@@ -74,6 +77,54 @@ impl Packing {
             }
             _ => response,
         }
+    }
+}
+
+/// Frames of a packed body that come in one go, each of 4 KiB at most.
+const TURN_FRAMES: u8 = 8;
+
+/// A body that lets others have their turn: to pack a megabyte in one go keeps a
+/// thread from the branes for milliseconds.
+struct Turns {
+    body: Body,
+    /// How many more come before others have their turn.
+    frames: u8,
+}
+
+impl Turns {
+    fn of<B>(body: B) -> Body
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        Body::new(Self { body: Body::new(body), frames: TURN_FRAMES })
+    }
+}
+
+impl HttpBody for Turns {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.frames == 0 {
+            self.frames = TURN_FRAMES;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let frame = task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.frames -= 1;
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -113,5 +164,32 @@ fn tag_packed(headers: &mut HeaderMap) {
         && let Some(tag) = headers.get(header::ETAG).and_then(packed)
     {
         headers.insert(header::ETAG, tag);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::future::poll_fn;
+    use std::pin::pin;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn others_have_their_turn_while_a_long_answer_is_packed() {
+        let text: String = (0..200_000_u32).map(|n| n.to_string()).collect();
+        let gzip = vec![HeaderValue::from_static("gzip")];
+        let packed = Packing { above_bytes: 1 }.pack(text.into_response(), gzip).await;
+        let mut body = pin!(to_bytes(packed.into_body(), usize::MAX));
+        let mut turns = 0;
+        let bytes = poll_fn(|cx| {
+            let polled = body.as_mut().poll(cx);
+            turns += usize::from(polled.is_pending());
+            polled
+        });
+        let bytes = bytes.await.unwrap();
+        assert!(bytes.starts_with(b"\x1f\x8b"));
+        let due = bytes.len() / (4_096 * usize::from(TURN_FRAMES));
+        assert!(turns >= due && due > 5, "{turns} of {due}");
     }
 }
