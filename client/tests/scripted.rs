@@ -10,7 +10,7 @@ mod peer;
 use std::time::{Duration, Instant};
 
 use avvy_client::machine::MachineOptions;
-use avvy_client::net::{Brane, Client, ClientError, ClientOptions, WorldChange};
+use avvy_client::net::{Brane, Client, ClientError, ClientOptions, ConnectError, WorldChange};
 use avvy_client::replica::Replica;
 use avvy_model::{
     BraneId, Code, Counter, DeleteMode, Edit, Epoch, Handle, Operation, Target, TraceId,
@@ -131,6 +131,59 @@ async fn goes_where_the_brane_is_and_back_when_nobody_is_there() {
     }
     drop((brane, changes));
     timeout(PATIENCE, serving).await.unwrap().unwrap();
+}
+
+/// Whatever speaks WebSocket and is no server of branes.
+#[tokio::test]
+async fn who_is_cut_before_a_welcome_goes_on_to_the_others_and_is_told() {
+    let (impostor, url) = node().await;
+    let (server, other) = node().await;
+    let cutting = tokio::spawn(async move {
+        loop {
+            let (stream, _) = impostor.accept().await.unwrap();
+            drop(accept_async(stream).await.unwrap());
+        }
+    });
+    let serving = tokio::spawn(async move {
+        let (stream, _) = server.accept().await.unwrap();
+        let mut peer = Peer(accept_async(stream).await.unwrap());
+        peer.welcome().await;
+        while peer.0.next().await.is_some() {}
+    });
+    let options = ClientOptions { reconnect_first_ms: 1, ..ClientOptions::default() };
+    let alone = Client::connect(&url, "token", options.clone());
+    let refused = timeout(PATIENCE, alone).await.expect("it tries for ever");
+    assert!(matches!(refused, Err(ConnectError::Closed(_))), "{refused:?}");
+    let options = ClientOptions { other_addresses: vec![other], ..options };
+    let welcomed = timeout(PATIENCE, Client::connect(&url, "token", options)).await.unwrap();
+    drop(welcomed.unwrap());
+    timeout(PATIENCE, serving).await.unwrap().unwrap();
+    cutting.abort();
+}
+
+/// A server that fails over each join is not asked again and again at once.
+#[tokio::test]
+async fn who_is_welcomed_and_cut_comes_back_more_and_more_slowly() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        let mut began = None;
+        for _ in 0..5 {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut peer = Peer(accept_async(stream).await.unwrap());
+            peer.welcome().await;
+            assert!(matches!(peer.hear().await, ClientMessage::Join(_)));
+            began.get_or_insert_with(Instant::now);
+        }
+        began.unwrap().elapsed()
+    });
+    let options = ClientOptions { reconnect_first_ms: 100, ..ClientOptions::default() };
+    let client = timeout(PATIENCE, Client::connect(&url, "token", options)).await.unwrap();
+    let client = client.unwrap();
+    let joining = tokio::spawn(async move { client.join(BRANE).await });
+    let took = timeout(PATIENCE, serving).await.unwrap().unwrap();
+    assert!(took >= Duration::from_millis(100 + 200 + 400), "five times within {took:?}");
+    joining.abort();
 }
 
 /// A node: its listener and its address.

@@ -179,7 +179,8 @@ impl Client {
     /// without being told.
     ///
     /// # Errors
-    /// When the first connection is not made, or the server says not to come.
+    /// When no address that is known is that of a server which welcomes the
+    /// client, or the server says not to come.
     pub async fn connect(
         address: &str,
         token: &str,

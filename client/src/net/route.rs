@@ -60,7 +60,7 @@ impl Route {
         self.hops > MAX_HOPS
     }
 
-    /// Somebody is there.
+    /// Somebody is there, and welcomes.
     pub(super) fn reached(&mut self) {
         self.failures = 0;
     }

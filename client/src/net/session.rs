@@ -72,6 +72,8 @@ pub(crate) struct Session<R> {
     route: Route,
     options: ClientOptions,
     link: Link,
+    /// Whether the server has welcomed the connection.
+    is_welcomed: bool,
     backoff: Backoff,
     timer: Pin<Box<Sleep>>,
     timer_ms: u64,
@@ -94,6 +96,7 @@ impl<R: Reader> Session<R> {
             route: Route::new(address, others),
             options,
             link: Link::Waiting { until_ms: 0 },
+            is_welcomed: false,
             backoff,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_ms: 0,
@@ -222,15 +225,23 @@ impl<R: Reader> Session<R> {
     /// asked for that.
     fn perform(&mut self, events: &mut Vec<Event>) -> Option<Way> {
         let mut ended = None;
+        let is_idle = self.machine.is_idle();
         for output in self.outputs.drain(..) {
             match (output, &mut self.link) {
                 (Output::Send(message), Link::Up(socket)) => socket.send(encode_client(&message)),
                 (Output::Send(_), _) => {}
                 (Output::Notify(notify), _) => {
-                    if matches!(notify, Notify::Live { .. } | Notify::Ready { .. }) {
+                    let is_live = matches!(notify, Notify::Live { .. });
+                    let is_ready = matches!(notify, Notify::Ready { .. });
+                    // Who wants a brane has got nowhere with a welcome alone.
+                    if is_live || is_idle && is_ready {
                         self.backoff.worked();
                     }
-                    if matches!(notify, Notify::Live { .. }) {
+                    if is_ready {
+                        self.is_welcomed = true;
+                        self.route.reached();
+                    }
+                    if is_live {
                         self.route.arrived();
                     }
                     events.push(Event::Notify(notify));
@@ -269,7 +280,7 @@ impl<R: Reader> Session<R> {
     ) -> Result<(), Ended> {
         match outcome {
             Ok(socket) => {
-                self.route.reached();
+                self.is_welcomed = false;
                 self.link = Link::Up(Box::new(socket));
                 let is_secure = self.route.address().starts_with("wss://");
                 let connected = Input::Connected { is_secure };
@@ -328,9 +339,13 @@ impl<R: Reader> Session<R> {
     fn down(&mut self, ended: Ended, events: &mut Vec<Event>) -> Result<(), Ended> {
         tracing::debug!(%ended, "connection ended");
         self.machine.handle(now_ms(), Input::Disconnected, &mut self.outputs);
+        // Whoever takes a connection and welcomes nobody is as good as not there.
+        let is_in_vain = matches!(self.link, Link::Up(_)) && !self.is_welcomed;
+        let not_before_ms = if is_in_vain { self.route.failed() } else { 0 };
         match self.backoff.pause_ms(ended.code, rand::random()) {
             Some(pause_ms) => {
-                self.link = Link::Waiting { until_ms: now_ms() + pause_ms };
+                let until_ms = (now_ms() + pause_ms).max(not_before_ms);
+                self.link = Link::Waiting { until_ms };
                 events.push(Event::Down(ended));
                 Ok(())
             }
