@@ -16,7 +16,7 @@ use super::link::{Link, Query, Work};
 use super::reader;
 use super::rows::{
     BRANES, CHUNK_RESTS, CHUNKS, CUT_CHUNKS, CUTS, Head, LINEAGES, OBJECT_VIEWS, OBJECTS,
-    SNAPSHOTS, chunks_from, hold_change, record_change,
+    SNAPSHOTS, TAIL, chunks_from, hold_change, record_change,
 };
 use super::snapshots::sweep;
 use crate::error::StoreError;
@@ -158,7 +158,9 @@ impl Work for Begin {
         let (all, doomed) = (doc! {"brane": &owner}, doc! {"$set": {"state": "doomed"}});
         link.collection(SNAPSHOTS).update_many(all, doomed).session(&mut *session).await?;
         let new = Head { epoch: old.epoch.next(), ..Head::default() };
-        match link.update(session, BRANES, freed(&record, &old, &new)).await? {
+        let mut changes = freed(&record, &old, &new);
+        changes.push((new.filter(brane), doc! {"$unset": {TAIL: ""}}));
+        match link.update(session, BRANES, changes).await? {
             true => Ok(Some(new)),
             false => Err(Failure::Again),
         }

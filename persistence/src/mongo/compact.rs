@@ -13,6 +13,7 @@ use super::link::{Link, Query, Work};
 use super::reader::{self, Snapshots};
 use super::rows::{self, BRANES, CHUNK_RESTS, CHUNKS, HOLDER, Head, chunks_from};
 use super::snapshots::{delete, doom, sweep};
+use super::tail;
 use crate::error::StoreError;
 use crate::report::{CompactPolicy, Compaction};
 use crate::share::Share;
@@ -139,8 +140,15 @@ impl Work for Bite {
         let (filter, sort) = (chunks_from(self.brane, Seq(0)), doc! {"_id": 1});
         let fields = doc! {"to": 1, "at": 1, "bytes": 1, "pieces": 1};
         let query = Query { filter, sort, fields, limit: BITE_CHUNKS, ..Query::default() };
-        let found = link.find(session, CHUNKS, query).await?;
+        let mut found = link.find(session, CHUNKS, query).await?;
+        let count = found.len();
+        if count < BITE_CHUNKS as usize {
+            found.extend(tail::find(link, session, self.brane).await?);
+        }
         let (bitten, due) = due(*self, &found, covered);
+        if due.len() > count {
+            tail::settle(link, session, self.brane, &old).await?;
+        }
         let (Some(first), Some(last)) = (due.first(), due.last()) else { return Ok(bitten) };
         let range = doc! {"_id": {"$gte": first["_id"].clone(), "$lte": last["_id"].clone()}};
         link.writes().command(due.len(), 0);

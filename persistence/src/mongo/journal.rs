@@ -1,4 +1,9 @@
-//! Appends: a group of chunks in one transaction.
+//! Appends: a group of chunks in one statement for each brane, or in one
+//! transaction.
+//!
+//! A few small chunks are pushed into the documents of their branes, each with
+//! the new head and found by the old one (see [`tail`]). More, or what a push
+//! did not find as it was guessed, are a transaction.
 //!
 //! The transaction *writes* the document of each brane that it continues, and
 //! finds it by the head that it judged by. To read it alone would not do: two
@@ -18,12 +23,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use avvy_model::BraneId;
 use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
+use tokio::time::Instant;
 
 use super::fault::{self, Failure};
 use super::link::{Link, Query, Work};
 use super::rows::{
-    self, BRANES, CHUNK_RESTS, CHUNKS, Head, MAX_SEQ, PIECE_BYTES, binary, chunk_key, date, long,
+    self, BRANES, CHUNK_RESTS, CHUNKS, Head, MAX_SEQ, PIECE_BYTES, TAIL, binary, chunk_key, date,
+    long,
 };
+use super::tail;
 use super::writes::{length, length_with};
 use crate::chunk::{AppendRefusal, ChunkWrite};
 use crate::error::{Place, StoreError};
@@ -42,33 +50,41 @@ type Answers = Vec<Result<(), AppendRefusal>>;
 
 /// Where journals ended when this store last wrote to them.
 #[derive(Default)]
-pub(super) struct Ends(Mutex<HashMap<BraneId, Head>>);
+pub(super) struct Ends(Mutex<HashMap<BraneId, End>>);
+
+/// The end of a journal.
+#[derive(Clone, Copy)]
+struct End {
+    head: Head,
+    /// How long the tail is at most.
+    tail: tail::Length,
+}
 
 impl Ends {
-    fn lock(&self) -> MutexGuard<'_, HashMap<BraneId, Head>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<BraneId, End>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers where a journal ends.
-    pub(super) fn put(&self, brane: BraneId, head: Head) {
+    fn put(&self, brane: BraneId, end: End) {
         let mut ends = self.lock();
         if ends.len() >= MAX_ENDS {
             ends.clear();
         }
-        ends.insert(brane, head);
+        ends.insert(brane, end);
     }
 
     /// The ends of all these branes, if they are known. Each is handed out
     /// once: it is put back when it has proved right.
-    fn take(&self, branes: &[BraneId]) -> Option<Heads> {
+    fn take(&self, branes: &[BraneId]) -> Option<HashMap<BraneId, End>> {
         let mut ends = self.lock();
-        let found: Heads =
-            branes.iter().filter_map(|id| Some((*id, Ok(ends.remove(id)?)))).collect();
+        let found: HashMap<_, _> =
+            branes.iter().filter_map(|id| Some((*id, ends.remove(id)?))).collect();
         (found.len() == branes.len()).then_some(found)
     }
 }
 
-/// Stores a group of chunks, in as few transactions as its size allows.
+/// Stores a group of chunks, in as few commands as its size allows.
 pub(super) async fn append(
     link: &Link,
     ends: &Ends,
@@ -93,8 +109,15 @@ pub(super) async fn append(
         let guess = guess.unwrap_or_default();
         let spoiled = Mutex::default();
         let group = Group { chunks: now, branes, sums, guess, is_guessing, spoiled };
-        let plan = link.transact(&group).await?;
-        plan.heads.iter().for_each(|(brane, (_, new))| ends.put(*brane, *new));
+        let deadline = link.deadline();
+        let plan = match group.push(link).await? {
+            Some(plan) => plan,
+            None => link.transact_until(deadline, &group).await?,
+        };
+        for (brane, (_, head)) in &plan.heads {
+            let tail = plan.pushed.get(brane).copied().unwrap_or_default();
+            ends.put(*brane, End { head: *head, tail });
+        }
         let bytes = plan.new.iter().map(|nth| now[*nth].body.len() as u64).sum();
         link.writes().chunks(plan.new.len() as u64, bytes);
         answers.extend(plan.answers);
@@ -103,15 +126,15 @@ pub(super) async fn append(
     Ok(answers)
 }
 
-/// The chunks of one transaction.
+/// The chunks of one push or transaction.
 struct Group<'a> {
     chunks: &'a [ChunkWrite],
     /// Their branes, each once.
     branes: Vec<BraneId>,
     sums: Vec<u64>,
     /// Where the journals are likely to end.
-    guess: Heads,
-    /// Whether that has not been tried yet.
+    guess: HashMap<BraneId, End>,
+    /// Whether that is known of all of them, and has not been tried yet.
     is_guessing: AtomicBool,
     /// Branes behind whose heads lie chunks that no head counts.
     spoiled: Mutex<HashSet<BraneId>>,
@@ -120,11 +143,16 @@ struct Group<'a> {
 /// What is known of the branes of a group.
 type Heads = HashMap<BraneId, Result<Head, StoreError>>;
 
+/// The chunks in the tails of branes.
+type Tails = HashMap<BraneId, Vec<Document>>;
+
 impl Work for Group<'_> {
     type Answer = Plan;
 
     async fn run(&self, link: &Link, session: &mut ClientSession) -> Result<Plan, Failure> {
-        let guessed = self.guessed();
+        // A tail that is to be moved has to be read.
+        let is_short = self.guess.values().all(|end| end.tail.is_empty());
+        let guessed = if is_short { self.guessed() } else { None };
         let is_guessed = guessed.is_some();
         let plan = match guessed {
             Some(plan) => plan,
@@ -133,12 +161,15 @@ impl Work for Group<'_> {
         if plan.new.is_empty() {
             return Ok(plan);
         }
-        self.insert(link, session, &plan.new, is_guessed).await?;
+        self.insert(link, session, &plan, is_guessed).await?;
         // Last: from here to the commit nobody else can continue these branes.
-        let changes = plan
-            .heads
-            .iter()
-            .map(|(brane, (old, new))| (old.filter(*brane), doc! {"$set": new.document(*brane)}));
+        let changes = plan.heads.iter().map(|(brane, (old, new))| {
+            let mut change = doc! {"$set": new.document(*brane)};
+            if plan.tails.contains_key(brane) {
+                change.insert("$unset", doc! {TAIL: ""});
+            }
+            (old.filter(*brane), change)
+        });
         if !link.update(session, BRANES, changes.collect()).await? {
             return Err(Failure::Again);
         }
@@ -147,6 +178,7 @@ impl Work for Group<'_> {
 }
 
 /// What a group comes to.
+#[derive(Default)]
 struct Plan {
     answers: Answers,
     /// Chunks to be stored, by their places in the group.
@@ -155,16 +187,67 @@ struct Plan {
     doubtful: Vec<usize>,
     /// The heads of the branes that are continued: before and after.
     heads: HashMap<BraneId, (Head, Head)>,
+    /// The tails of branes that are continued and have one: they go among the
+    /// other chunks.
+    tails: Tails,
+    /// How long the tails are into which the chunks were pushed.
+    pushed: HashMap<BraneId, tail::Length>,
 }
 
 impl Group<'_> {
+    /// Pushes the chunks into the documents of their branes. `None` if they
+    /// are to be stored by a transaction: too many, too long, without room in a
+    /// tail, or if it is not known that all of them are stored now.
+    async fn push(&self, link: &Link) -> Result<Option<Plan>, StoreError> {
+        if !tail::takes(self.chunks) || !self.is_guessing.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let mut plan = self.judge(&self.guessed_heads(), &HashMap::new());
+        if !plan.answers.iter().all(Result::is_ok) {
+            return Ok(None);
+        }
+        let mut pushed: HashMap<BraneId, Vec<Bson>> = HashMap::new();
+        for nth in &plan.new {
+            let chunk = &self.chunks[*nth];
+            let guessed = || self.guess.get(&chunk.brane).map(|end| end.tail).unwrap_or_default();
+            if !plan.pushed.entry(chunk.brane).or_insert_with(guessed).grows_by(chunk) {
+                return Ok(None);
+            }
+            let (document, _) = documents(chunk, self.sums[*nth]);
+            pushed.entry(chunk.brane).or_default().push(document.into());
+        }
+        let statements = plan.heads.iter().map(|(brane, (old, new))| {
+            let chunks = pushed.remove(brane).unwrap_or_default();
+            let push = doc! {TAIL: {"$each": chunks}};
+            (old.filter(*brane), doc! {"$set": new.document(*brane), "$push": push})
+        });
+        let began = Instant::now();
+        // Whatever becomes of it, the guess has been tried.
+        self.is_guessing.store(false, Ordering::Relaxed);
+        match link.update_each(BRANES, statements.collect()).await {
+            Ok(true) => Ok(Some(plan)),
+            // What of it is there is seen by whoever reads.
+            Ok(false) => Ok(None),
+            // There is no time left for a transaction.
+            Err(error) if link.is_late(began) => Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "a push is followed by a transaction");
+                Ok(None)
+            }
+        }
+    }
+
+    fn guessed_heads(&self) -> Heads {
+        self.guess.iter().map(|(brane, end)| (*brane, Ok(end.head))).collect()
+    }
+
     /// What the group comes to by guesses alone: once, and only if nothing is
     /// refused by them.
     fn guessed(&self) -> Option<Plan> {
         if !self.is_guessing.swap(false, Ordering::Relaxed) {
             return None;
         }
-        let plan = self.judge(&self.guess, &HashMap::new());
+        let plan = self.judge(&self.guessed_heads(), &HashMap::new());
         plan.answers.iter().all(Result::is_ok).then_some(plan)
     }
 
@@ -173,21 +256,39 @@ impl Group<'_> {
         link: &Link,
         session: &mut ClientSession,
     ) -> Result<Plan, Failure> {
-        let before = self.heads(link, session).await?;
-        let first = self.judge(&before, &HashMap::new());
-        let stored = self.look_up(link, session, &first).await?;
-        Ok(if stored.is_empty() { first } else { self.judge(&before, &stored) })
+        let (before, mut tails) = self.ends(link, session).await?;
+        let mut plan = self.judge(&before, &HashMap::new());
+        let stored = self.look_up(link, session, &plan, &tails).await?;
+        if !stored.is_empty() {
+            plan = self.judge(&before, &stored);
+        }
+        tails.retain(|brane, tail| !tail.is_empty() && plan.heads.contains_key(brane));
+        Ok(Plan { tails, ..plan })
     }
 
-    async fn heads(&self, link: &Link, session: &mut ClientSession) -> Result<Heads, Failure> {
+    /// The heads of the branes, and their tails.
+    async fn ends(
+        &self,
+        link: &Link,
+        session: &mut ClientSession,
+    ) -> Result<(Heads, Tails), Failure> {
         let ids: Vec<String> = self.branes.iter().map(ToString::to_string).collect();
-        let filter = doc! {"_id": {"$in": ids}};
-        let query = Query { filter, fields: Head::fields(), ..Query::default() };
-        let mut heads = Heads::new();
-        for found in link.find(session, BRANES, query).await? {
+        let (filter, mut fields) = (doc! {"_id": {"$in": ids}}, Head::fields());
+        fields.insert(TAIL, 1);
+        let query = Query { filter, fields, ..Query::default() };
+        let (mut heads, mut tails) = (Heads::new(), Tails::new());
+        for mut found in link.find(session, BRANES, query).await? {
             let brane = rows::text(&found, "_id").ok().and_then(|id| id.parse().ok());
             if let Some(brane) = brane {
-                heads.insert(brane, Head::read(&found, brane));
+                let head = Head::read(&found, brane);
+                let tail = tail::read(&mut found, brane);
+                heads.insert(
+                    brane,
+                    tail.and_then(|tail| {
+                        tails.insert(brane, tail);
+                        head
+                    }),
+                );
             }
         }
         for brane in self.spoiled.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -195,14 +296,13 @@ impl Group<'_> {
             let why = "there are chunks that its head does not count";
             heads.insert(*brane, Err(rows::damaged(place, why)));
         }
-        Ok(heads)
+        Ok((heads, tails))
     }
 
     /// Judges each chunk alone, counting those before it. `stored` are chunks
     /// that do not continue a journal and are there already.
     fn judge(&self, before: &Heads, stored: &HashMap<usize, bool>) -> Plan {
-        let mut plan =
-            Plan { answers: vec![], new: vec![], doubtful: vec![], heads: HashMap::new() };
+        let mut plan = Plan::default();
         for (nth, chunk) in self.chunks.iter().enumerate() {
             let answer = self.judge_one(nth, chunk, before, stored, &mut plan);
             plan.answers.push(answer);
@@ -269,6 +369,7 @@ impl Group<'_> {
         link: &Link,
         session: &mut ClientSession,
         plan: &Plan,
+        tails: &Tails,
     ) -> Result<HashMap<usize, bool>, Failure> {
         if plan.doubtful.is_empty() {
             return Ok(HashMap::new());
@@ -282,7 +383,9 @@ impl Group<'_> {
         let is_there = |nth: &usize| {
             let (chunk, id) = (&self.chunks[*nth], Bson::from(key(nth)));
             let expected = Ok([chunk.to.0, chunk.epoch.0, self.sums[*nth]]);
-            found.iter().any(|found| found.get("_id") == Some(&id) && outline(found) == expected)
+            let tail = tails.get(&chunk.brane).into_iter().flatten();
+            let mut found = found.iter().chain(tail);
+            found.any(|found| found.get("_id") == Some(&id) && outline(found) == expected)
         };
         Ok(plan.doubtful.iter().map(|nth| (*nth, is_there(nth))).collect())
     }
@@ -291,17 +394,23 @@ impl Group<'_> {
         &self,
         link: &Link,
         session: &mut ClientSession,
-        new: &[usize],
+        plan: &Plan,
         is_guessed: bool,
     ) -> Result<(), Failure> {
-        let (mut documents, mut rests) = (Vec::new(), Vec::new());
+        let (mut documents, mut rests, mut branes) = (Vec::new(), Vec::new(), Vec::new());
         let mut bytes = 0;
-        for nth in new {
+        for (brane, tail) in &plan.tails {
+            bytes += tail.iter().map(length).sum::<u64>();
+            documents.extend_from_slice(tail);
+            branes.resize(documents.len(), *brane);
+        }
+        for nth in &plan.new {
             let chunk = &self.chunks[*nth];
             let (mut document, first, more) = outline_of(chunk, self.sums[*nth]);
             bytes += length_with(&document, first);
             document.insert("body", binary(first));
             documents.push(document);
+            branes.push(chunk.brane);
             rests.extend(more);
         }
         link.writes().command(documents.len(), bytes);
@@ -312,14 +421,14 @@ impl Group<'_> {
         }
         let inserted = link.collection(CHUNKS).insert_many(documents).session(session).await;
         let Err(error) = inserted else { return Ok(()) };
-        if let Some(at) = fault::duplicate_at(&error).and_then(|at| new.get(at)) {
+        if let Some(brane) = fault::duplicate_at(&error).and_then(|at| branes.get(at)) {
             if is_guessed {
                 return Err(Failure::Again);
             }
             // The head says that nothing is there. The brane is refused from
             // now on, and the others go on.
             let mut spoiled = self.spoiled.lock().unwrap_or_else(PoisonError::into_inner);
-            spoiled.insert(self.chunks[*at].brane);
+            spoiled.insert(*brane);
             return Err(Failure::Again);
         }
         Err(error.into())

@@ -260,13 +260,45 @@ impl Link {
         collection: &str,
         statements: Vec<(Document, Document)>,
     ) -> Result<bool, Failure> {
+        let more = doc! {"maxTimeMS": millis(self.timeout)};
+        self.run_update(session, collection, statements, more).await
+    }
+
+    /// Runs an `update` command in no transaction: each statement is done or
+    /// not, whatever becomes of the others. False if one was not, or if it is
+    /// not known that a majority has all. It does not wait for long for a
+    /// document that is in a transaction of others, who may be dead.
+    pub(super) async fn update_each(
+        &self,
+        collection: &str,
+        statements: Vec<(Document, Document)>,
+    ) -> Result<bool, StoreError> {
+        self.step(async {
+            let mut session = self.session().await?;
+            let majority = doc! {"w": "majority", "wtimeout": millis(self.timeout)};
+            let max_time = millis(LONG_IDLE.min(self.timeout / 4));
+            let more = doc! {"ordered": false, "writeConcern": majority, "maxTimeMS": max_time};
+            let is_done = self.run_update(&mut session, collection, statements, more).await?;
+            self.learn(&session);
+            Ok(is_done)
+        })
+        .await
+    }
+
+    async fn run_update(
+        &self,
+        session: &mut ClientSession,
+        collection: &str,
+        statements: Vec<(Document, Document)>,
+        more: Document,
+    ) -> Result<bool, Failure> {
         let expected = statements.len() as i64;
         let bytes = statements.iter().map(|(q, u)| length(q) + length(u)).sum();
         self.writes.command(statements.len(), bytes);
         let updates = statements.into_iter().map(|(q, u)| doc! {"q": q, "u": u});
         let updates: Vec<Document> = updates.collect();
-        let max_time = i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX);
-        let command = doc! {"update": collection, "updates": updates, "maxTimeMS": max_time};
+        let mut command = doc! {"update": collection, "updates": updates};
+        command.extend(more);
         let answer = self.db.run_command(command).session(session).await?;
         let count = match answer.get("n") {
             Some(mongodb::bson::Bson::Int32(n)) => i64::from(*n),
@@ -274,15 +306,34 @@ impl Link {
             _ => 0,
         };
         // A statement that failed is not counted.
-        Ok(count == expected && !answer.contains_key("writeErrors"))
+        let is_told = ["writeErrors", "writeConcernError"];
+        Ok(count == expected && !is_told.iter().any(|error| answer.contains_key(error)))
     }
 
     /// Does work in a transaction, again and again while it meets others, and
     /// commits it. Bounded by the time of one operation: then whether it was
     /// committed is unknown.
     pub(super) async fn transact<W: Work>(&self, work: &W) -> Result<W::Answer, StoreError> {
+        self.transact_until(self.deadline(), work).await
+    }
+
+    /// When the time of an operation is over that begins now.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
+    /// Whether of the time of an operation that began then half is over.
+    pub(super) fn is_late(&self, began: Instant) -> bool {
+        began.elapsed() > self.timeout / 2
+    }
+
+    /// Does work in a transaction as [`Link::transact`] does, until this time.
+    pub(super) async fn transact_until<W: Work>(
+        &self,
+        deadline: Instant,
+        work: &W,
+    ) -> Result<W::Answer, StoreError> {
         let _entered = self.enter().await?;
-        let deadline = Instant::now() + self.timeout;
         let mut pause = FIRST_PAUSE;
         let mut held_up = Instant::now();
         loop {
@@ -369,4 +420,8 @@ impl Link {
             }
         }
     }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

@@ -2,9 +2,10 @@
 //!
 //! Its documents can be read by others: a field per thing, ids and times as
 //! such (see `rows`); chunks and parts of snapshots are bytes here as in every
-//! store. What must agree is written in one transaction, with `majority`; one
-//! change of the brane's document is in each, so that of two writers the one
-//! with the older epoch is refused (see `journal` and `opening`).
+//! store. What must agree is written in one document (see `tail`) or in one
+//! transaction, with `majority`; one change of the brane's document is in each,
+//! so that of two writers the one with the older epoch is refused (see `journal`
+//! and `opening`).
 //!
 //! Nothing is kept in this process but which snapshots it is writing, and
 //! guesses at what the database holds, which it is asked to confirm; so any
@@ -28,6 +29,7 @@ mod rows;
 mod schema;
 mod snapshots;
 mod store;
+mod tail;
 mod values;
 mod writes;
 

@@ -16,6 +16,7 @@ use super::reader::{self, Bite, Outline, Snapshots};
 use super::rows::{
     self, BRANES, CHUNK_RESTS, CHUNKS, CUT_CHUNKS, CUTS, Head, LINEAGES, chunks_from, long,
 };
+use super::tail;
 use crate::error::StoreError;
 use crate::lineage::{self, Lineage};
 use crate::report::{Cut, Damage};
@@ -80,6 +81,7 @@ impl Work for Take {
         if let Some(holder) = hold.in_the_way_of(*node) {
             fleet::outlive(link, session, holder).await?;
         }
+        tail::settle(link, session, *brane, &old).await?;
         hold.take(*node);
         let new = Head { epoch: old.epoch.next(), ..old };
         let change = rows::hold_change(&hold, new.document(*brane));

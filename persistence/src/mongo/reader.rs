@@ -13,9 +13,10 @@ use super::fault::Failure;
 use super::link::{Link, Query};
 use super::opening::read_lineage;
 use super::rows::{
-    self, BRANES, CHUNK_RESTS, CHUNKS, CUTS, Found, Head, META, PARTS, SNAPSHOTS, chunk_key,
+    self, BRANES, CHUNK_RESTS, CHUNKS, CUTS, Found, Head, META, PARTS, SNAPSHOTS, TAIL, chunk_key,
     chunks_from, damaged, date, long, part_key,
 };
+use super::tail;
 use crate::chain::Chain;
 use crate::checksum;
 use crate::chunk::Chunk;
@@ -145,15 +146,16 @@ pub(super) async fn record_in(
     session: &mut ClientSession,
     brane: BraneId,
 ) -> Result<BraneRecord, Failure> {
-    let query = Query { filter: doc! {"_id": brane.to_string()}, limit: 1, ..Query::default() };
+    let (filter, fields) = (doc! {"_id": brane.to_string()}, doc! {TAIL: 0});
+    let query = Query { filter, fields, limit: 1, ..Query::default() };
     let found = link.find(session, BRANES, query).await?;
     Ok(rows::record(found.first().ok_or(StoreError::UnknownBrane(brane))?)?)
 }
 
 /// A brane's record.
 pub(super) async fn brane(link: &Link, brane: BraneId) -> Result<BraneRecord, StoreError> {
-    let query = Query { filter: doc! {"_id": brane.to_string()}, ..Query::default() };
-    let found = link.one(BRANES, query).await?;
+    let (filter, fields) = (doc! {"_id": brane.to_string()}, doc! {TAIL: 0});
+    let found = link.one(BRANES, Query { filter, fields, ..Query::default() }).await?;
     rows::record(&found.ok_or(StoreError::UnknownBrane(brane))?)
 }
 
@@ -163,7 +165,8 @@ pub(super) async fn branes_by_id(
     ids: Vec<BraneId>,
 ) -> Result<Vec<BraneRecord>, StoreError> {
     let keys: Vec<String> = ids.iter().map(BraneId::to_string).collect();
-    let query = Query { filter: doc! {"_id": {"$in": keys}}, ..Query::default() };
+    let (filter, fields) = (doc! {"_id": {"$in": keys}}, doc! {TAIL: 0});
+    let query = Query { filter, fields, ..Query::default() };
     let mut branes = Vec::new();
     for found in link.many(BRANES, query).await? {
         match rows::record(&found) {
@@ -188,6 +191,7 @@ pub(super) async fn branes(
         let mut session = link.session().await?;
         let find = collection.find(listing(filter, after)).sort(doc! {"created": 1, "_id": 1});
         let find = find.batch_size(u32::try_from(limit + 1).unwrap_or(u32::MAX));
+        let find = find.projection(doc! {TAIL: 0});
         let mut cursor = find.session(&mut session).await?;
         while branes.len() <= limit
             && let Some(found) = cursor.next(&mut session).await
@@ -238,16 +242,23 @@ fn listing(filter: BraneFilter, after: Option<BraneCursor>) -> Document {
 }
 
 /// The key of the chunk with which a stretch after `after` begins: the one
-/// that holds the next edit, or else the next.
+/// that holds the next edit, or else `after`.
 pub(super) async fn begin(link: &Link, brane: BraneId, after: Seq) -> Result<Seq, StoreError> {
     link.step(async {
         let mut session = link.session().await?;
-        begin_in(link, &mut session, brane, after).await
+        // The tail first: what leaves it meanwhile is found among the others.
+        let tail = tail::find(link, &mut session, brane).await?;
+        let from = |chunk: &Document| rows::from_of(chunk).ok().filter(|from| *from <= after);
+        let holds = |chunk: &Document| rows::number(chunk, "to").is_ok_and(|to| to > after.0);
+        match tail.iter().filter(|chunk| holds(chunk)).find_map(from) {
+            Some(from) => Ok(from),
+            None => begin_in(link, &mut session, brane, after).await,
+        }
     })
     .await
 }
 
-/// The same, as this session sees it.
+/// The same, as this session sees it, where nothing is in the tail.
 pub(super) async fn begin_in(
     link: &Link,
     session: &mut ClientSession,
@@ -273,11 +284,21 @@ async fn chunks(
 ) -> Result<(Vec<Found>, Option<Seq>), StoreError> {
     let (filter, sort, limit) = (chunks_from(brane, from), doc! {"_id": 1}, BITE_CHUNKS);
     let query = Query { filter, sort, limit, max_bytes, ..Query::default() };
-    let found = link.many(CHUNKS, query).await?;
-    let bodies = found.iter().map(|found| found.get_binary_generic("body").map_or(0, Vec::len));
-    let is_full = found.len() == BITE_CHUNKS as usize || bodies.sum::<usize>() >= max_bytes;
+    let body = |found: &Document| found.get_binary_generic("body").map_or(0, Vec::len);
+    let is_full = |found: &[Document]| {
+        found.len() == BITE_CHUNKS as usize || found.iter().map(body).sum::<usize>() >= max_bytes
+    };
+    let (found, tail) = tail::follow(link, brane, query).await?;
+    let is_full = is_full(&found);
+    // What has left the tail meanwhile is among the others.
+    let last = found.last().map(|last| rows::from_of(last).unwrap_or(from));
+    let follows = |found: &Document| {
+        let is_later = rows::from_of(found).map_or(true, |at| last.is_none_or(|last| at > last));
+        is_later && rows::number(found, "to").map_or(true, |to| to > from.0)
+    };
+    let tail = tail.into_iter().filter(|found| !is_full && follows(found));
     let mut chunks = Vec::new();
-    for found in found {
+    for found in found.into_iter().chain(tail) {
         let broken = |why| damaged(Place::File(format!("{CHUNKS} of brane {brane}")), why);
         let mut rest = Vec::new();
         if found.contains_key("pieces") {

@@ -21,6 +21,8 @@ use crate::store::TornTail;
 
 /// A brane's record and head.
 pub(super) const BRANES: &str = "branes";
+/// In it the newest chunks of its journal, see [`super::tail`].
+pub(super) const TAIL: &str = "tail";
 /// The nodes of the fleet.
 pub(super) const NODES: &str = "nodes";
 /// When each opening of a brane began.

@@ -39,6 +39,10 @@ impl MongoFixture {
         let (collection, filter, field) = match place {
             Place::Chunk { brane, to, .. } => {
                 let (brane, to) = (brane.to_string(), to.0.cast_signed());
+                let in_tail = doc! {"_id": &brane, "tail.to": to};
+                if self.flip("branes", in_tail, "tail.$.checksum").await? == 1 {
+                    return Ok(1);
+                }
                 ("chunks", doc! {"_id.brane": brane, "to": to}, "checksum")
             }
             Place::Part { snapshot, index, .. } => {

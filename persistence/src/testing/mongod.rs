@@ -247,8 +247,14 @@ pub fn shown(uri: &str, database: &str, brane: &str) -> (u64, i64) {
 /// # Panics
 /// When it does not answer.
 pub fn journaled(uri: &str, database: &str, brane: &str) -> u64 {
+    let find = doc! {"find": "branes", "filter": {"_id": brane}, "projection": {"tail": 1}};
+    let found = command_to(uri, database, find);
+    let batch = found.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
+    let found = batch.ok().and_then(|batch| batch.first()?.as_document());
+    let tail = found.and_then(|found| found.get_array("tail").ok()).map_or(0, Vec::len);
     let count = doc! {"count": "chunks", "query": {"_id.brane": brane}};
-    command_to(uri, database, count).get_i32("n").map_or(0, i64::from).cast_unsigned()
+    let others = command_to(uri, database, count).get_i32("n").unwrap_or(0);
+    tail as u64 + u64::from(others.unsigned_abs())
 }
 
 /// Gives one command to the database `admin`, and returns the answer.

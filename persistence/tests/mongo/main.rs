@@ -12,4 +12,5 @@ mod kit;
 mod network;
 mod objects;
 mod records;
+mod tail;
 mod writers;

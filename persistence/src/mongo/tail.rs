@@ -1,0 +1,132 @@
+//! The newest chunks of a brane, in its own document.
+//!
+//! To continue a journal is to change its head, which the brane's document
+//! holds. A small chunk is pushed into that document with it: one statement
+//! does both or neither, and waits once for the majority, where a transaction
+//! takes three round trips. What is there goes among the others with the next
+//! transaction that continues the brane, opens it or deletes some of it. So a journal is what is in [`CHUNKS`], and after it the tail.
+//!
+//! A tail is short, as the transaction that moves it takes longer for each chunk
+//! in it, 0.1 ms where it was measured, and whatever comes meanwhile waits. Many
+//! or long chunks take a transaction at once.
+
+use avvy_model::BraneId;
+use mongodb::ClientSession;
+use mongodb::bson::{Bson, Document, doc};
+
+use super::fault::{self, Failure};
+use super::link::{Link, Query};
+use super::rows::{BRANES, CHUNKS, Head, TAIL, damaged, from_of};
+use super::writes::length;
+use crate::chunk::ChunkWrite;
+use crate::error::{Place, StoreError};
+
+/// The most chunks that are pushed at once, into however many branes, and the
+/// most bytes of one.
+const MAX_PUSHED: usize = 4;
+const MAX_PUSHED_BYTES: usize = 4 << 10;
+
+/// The most chunks in a tail, and bytes of their bodies.
+const MAX_CHUNKS: usize = 32;
+const MAX_BYTES: usize = 16 << 10;
+
+/// How much is in a tail.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Length {
+    chunks: usize,
+    bytes: usize,
+}
+
+impl Length {
+    pub(super) const fn is_empty(self) -> bool {
+        self.chunks == 0
+    }
+
+    /// Counts one more chunk, and says whether there is room for it.
+    pub(super) const fn grows_by(&mut self, chunk: &ChunkWrite) -> bool {
+        self.chunks += 1;
+        self.bytes += chunk.body.len();
+        self.chunks <= MAX_CHUNKS && self.bytes <= MAX_BYTES
+    }
+}
+
+/// Whether these chunks are so few and so small that they are pushed.
+pub(super) fn takes(chunks: &[ChunkWrite]) -> bool {
+    chunks.len() <= MAX_PUSHED && chunks.iter().all(|chunk| chunk.body.len() <= MAX_PUSHED_BYTES)
+}
+
+/// Takes the tail out of a brane's document: each as it is among [`CHUNKS`].
+pub(super) fn read(from: &mut Document, brane: BraneId) -> Result<Vec<Document>, StoreError> {
+    let broken = || damaged(Place::Brane(brane), "its tail is not of chunks");
+    let owner = brane.to_string();
+    let is_ours = |chunk: &Document| {
+        let key = chunk.get_document("_id");
+        let is_of_it = key.and_then(|key| key.get_str("brane")).is_ok_and(|brane| brane == owner);
+        is_of_it && from_of(chunk).is_ok()
+    };
+    let chunk = |chunk: Bson| match chunk {
+        Bson::Document(chunk) if is_ours(&chunk) => Ok(chunk),
+        _ => Err(broken()),
+    };
+    match from.remove(TAIL) {
+        None => Ok(Vec::new()),
+        Some(Bson::Array(chunks)) => chunks.into_iter().map(chunk).collect(),
+        Some(_) => Err(broken()),
+    }
+}
+
+/// The chunks in a brane's tail, as this session sees it.
+pub(super) async fn find(
+    link: &Link,
+    session: &mut ClientSession,
+    brane: BraneId,
+) -> Result<Vec<Document>, Failure> {
+    let (filter, fields) = (doc! {"_id": brane.to_string()}, doc! {TAIL: 1});
+    let query = Query { filter, fields, limit: 1, ..Query::default() };
+    let found = link.find(session, BRANES, query).await?.into_iter().next();
+    Ok(found.map_or(Ok(Vec::new()), |mut found| read(&mut found, brane))?)
+}
+
+/// What `query` finds among a brane's other chunks, and its tail. A chunk that
+/// goes from the one to the other meanwhile is in both.
+pub(super) async fn follow(
+    link: &Link,
+    brane: BraneId,
+    query: Query,
+) -> Result<(Vec<Document>, Vec<Document>), StoreError> {
+    link.step(async {
+        let mut session = link.session().await?;
+        let tail = find(link, &mut session, brane).await?;
+        let found = link.find(&mut session, CHUNKS, query).await?;
+        link.learn(&session);
+        Ok((found, tail))
+    })
+    .await
+}
+
+/// Has a brane's tail go among the other chunks, within a transaction.
+pub(super) async fn settle(
+    link: &Link,
+    session: &mut ClientSession,
+    brane: BraneId,
+    head: &Head,
+) -> Result<(), Failure> {
+    let tail = find(link, session, brane).await?;
+    if tail.is_empty() {
+        return Ok(());
+    }
+    link.writes().command(tail.len(), tail.iter().map(length).sum());
+    let inserted = link.collection(CHUNKS).insert_many(tail).session(&mut *session).await;
+    match inserted {
+        Err(error) if fault::is_duplicate(&error) => {
+            let why = "there are chunks that its tail has as well";
+            return Err(damaged(Place::Brane(brane), why).into());
+        }
+        other => other?,
+    };
+    let gone = (head.filter(brane), doc! {"$unset": {TAIL: ""}});
+    match link.update(session, BRANES, vec![gone]).await? {
+        true => Ok(()),
+        false => Err(Failure::Again),
+    }
+}

@@ -1,0 +1,283 @@
+//! The newest chunks, in the documents of their branes.
+
+use avvy_model::{Epoch, Seq};
+use avvy_persistence::mongo::{MongoOptions, MongoStore};
+use avvy_persistence::{
+    AppendRefusal, BraneRecord, ChunkWrite, CompactPolicy, Life, Store, StoreError,
+};
+use mongodb::Collection;
+use mongodb::bson::{Document, doc};
+
+use crate::common::{brane, chunk, record, snapshot};
+use crate::help::{Faults, chunks, database, expect_journal, opened, options, store};
+
+/// Chunks are appended one by one.
+async fn append_each(store: &MongoStore, all: &[ChunkWrite]) {
+    for chunk in all {
+        assert_eq!(store.append(vec![chunk.clone()]).await, Ok(vec![Ok(())]), "{:?}", chunk.from);
+    }
+}
+
+/// The documents of a brane, and of its chunks.
+struct Found {
+    branes: Collection<Document>,
+    chunks: Collection<Document>,
+    key: Document,
+}
+
+impl Found {
+    async fn of(options: &MongoOptions, nth: u8) -> Self {
+        let db = database(options).await;
+        let key = doc! {"_id": brane(nth).to_string()};
+        Self { branes: db.collection("branes"), chunks: db.collection("chunks"), key }
+    }
+
+    /// How many chunks are in the tail, and among the others.
+    async fn counts(&self) -> (usize, u64) {
+        let found = self.branes.find_one(self.key.clone()).await.unwrap().unwrap();
+        let tail = found.get_array("tail").map_or(0, Vec::len);
+        let filter = doc! {"_id.brane": self.key.get_str("_id").unwrap()};
+        (tail, self.chunks.count_documents(filter).await.unwrap())
+    }
+
+    async fn change(&self, change: Document) {
+        let changed = self.branes.update_one(self.key.clone(), change).await.unwrap();
+        assert_eq!(changed.modified_count, 1);
+    }
+}
+
+/// A brane with one chunk among the others and so many in its tail.
+async fn with_a_tail(store: &MongoStore, nth: u8, length: u64) -> (Epoch, Vec<ChunkWrite>) {
+    let epoch = opened(store, nth).await.epoch;
+    let all = chunks(nth, epoch, 0..length + 1);
+    append_each(store, &all).await;
+    (epoch, all)
+}
+
+#[tokio::test]
+async fn small_chunks_are_pushed_and_moved_when_the_tail_is_full() {
+    let options = options();
+    let store = store(&options).await;
+    let (epoch, _) = with_a_tail(&store, 1, 3).await;
+    let found = Found::of(&options, 1).await;
+    assert_eq!(found.counts().await, (3, 1));
+    let before = store.writes().unwrap();
+    let all = chunks(1, epoch, 0..100);
+    append_each(&store, &all[4..20]).await;
+    let after = store.writes().unwrap();
+    assert_eq!((after.operations - before.operations, after.commits - before.commits), (16, 0));
+    assert_eq!(after.chunks - before.chunks, 16);
+    append_each(&store, &all[20..]).await;
+    let (tail, others) = found.counts().await;
+    assert!(tail <= 32 && others >= 68, "{tail}, {others}");
+    assert_eq!(tail as u64 + others, 100);
+    expect_journal(&store, 1, &all).await;
+    // From wherever it is read.
+    for after in [0, 3, 66, 67, 98, 99, 100] {
+        let read = store.read_chunks(brane(1), Seq(after), 1 << 20).await.unwrap();
+        assert_eq!(read.len() as u64, 100 - after, "after {after}");
+    }
+    // A bound of bytes ends in the tail as elsewhere.
+    let bodies = |range: std::ops::Range<usize>| all[range].iter().map(|chunk| chunk.body.len());
+    let read = store.read_chunks(brane(1), Seq(60), bodies(60..97).sum()).await.unwrap();
+    assert_eq!(read.len(), 37);
+}
+
+#[tokio::test]
+async fn a_chunk_of_which_several_edits_were_seen_is_found_in_the_tail() {
+    let store = store(&options()).await;
+    let epoch = opened(&store, 1).await.epoch;
+    let all = [chunk(1, epoch, 0, 5), chunk(1, epoch, 5, 10), chunk(1, epoch, 10, 12)];
+    append_each(&store, &all).await;
+    for (after, expected) in [(0, 3), (4, 3), (5, 2), (7, 2), (10, 1), (11, 1), (12, 0)] {
+        let read = store.read_chunks(brane(1), Seq(after), 1 << 20).await.unwrap();
+        assert_eq!(read.len(), expected, "after {after}");
+    }
+}
+
+#[tokio::test]
+async fn who_reads_while_a_tail_is_moved_misses_nothing() {
+    let options = options();
+    let (one, other) = (store(&options).await, store(&options).await);
+    let mut epoch = opened(&one, 1).await.epoch;
+    for round in 0..20 {
+        let from = 10 * round;
+        append_each(&one, &[chunk(1, epoch, from, from + 5), chunk(1, epoch, from + 5, from + 10)])
+            .await;
+        let reader = async {
+            for _ in 0..10 {
+                let read = one.read_chunks(brane(1), Seq(from + 7), 1 << 20).await.unwrap();
+                let ends = read.iter().map(|chunk| (chunk.from.0, chunk.to.0));
+                assert_eq!(ends.collect::<Vec<_>>(), [(from + 5, from + 10)]);
+            }
+        };
+        let ((), opened) = tokio::join!(reader, other.open(brane(1)));
+        epoch = opened.unwrap().epoch;
+    }
+}
+
+#[tokio::test]
+async fn what_is_long_or_much_is_not_pushed() {
+    let options = options();
+    let store = store(&options).await;
+    let (epoch, mut all) = with_a_tail(&store, 1, 2).await;
+    let found = Found::of(&options, 1).await;
+    let long = ChunkWrite { body: vec![7; 5_000].into(), ..chunk(1, epoch, 3, 4) };
+    append_each(&store, std::slice::from_ref(&long)).await;
+    assert_eq!(found.counts().await, (0, 4), "the tail goes along");
+    append_each(&store, &chunks(1, epoch, 4..5)).await;
+    let many = chunks(1, epoch, 5..10);
+    assert_eq!(store.append(many).await, Ok(vec![Ok(()); 5]));
+    assert_eq!(found.counts().await, (0, 10));
+    // Not many, but more than a tail has room for.
+    let big: Vec<_> = (10..20)
+        .map(|from| ChunkWrite { body: vec![7; 4_000].into(), ..chunk(1, epoch, from, from + 1) })
+        .collect();
+    append_each(&store, &big).await;
+    let (tail, others) = found.counts().await;
+    assert!(tail <= 4 && tail as u64 + others == 20, "{tail}, {others}");
+    all.push(long);
+    all.extend(chunks(1, epoch, 4..10));
+    all.extend(big);
+    expect_journal(&store, 1, &all).await;
+}
+
+#[tokio::test]
+async fn an_opening_elsewhere_takes_the_tail_along() {
+    let options = options();
+    let (old, new) = (store(&options).await, store(&options).await);
+    let (stale, mut all) = with_a_tail(&old, 1, 5).await;
+    let (other, others) = with_a_tail(&old, 2, 5).await;
+    let taken = new.open(brane(1)).await.unwrap();
+    assert_eq!((taken.head, taken.torn), (Seq(6), None));
+    assert_eq!(Found::of(&options, 1).await.counts().await, (0, 6));
+    // Of a push into two branes the one that was taken is refused.
+    let group = vec![chunk(1, stale, 6, 7), chunk(2, other, 6, 7)];
+    let refused = Err(AppendRefusal::StaleEpoch { current: taken.epoch });
+    assert_eq!(old.append(group).await, Ok(vec![refused, Ok(())]));
+    let more = chunks(1, taken.epoch, 6..9);
+    append_each(&new, &more).await;
+    all.extend(more);
+    expect_journal(&old, 1, &all).await;
+    expect_journal(&old, 2, &[others, chunks(2, other, 6..7)].concat()).await;
+}
+
+#[tokio::test]
+async fn a_push_of_which_nothing_is_known_is_done_once() {
+    let faults = Faults::own().await;
+    let app = "pushing";
+    let store = store(&MongoOptions { app_name: app.to_owned(), ..options() }).await;
+    let (epoch, mut all) = with_a_tail(&store, 1, 2).await;
+    let unknown = doc! {"code": 91, "errmsg": "planned"};
+    let planned = [
+        // It was done, and the majority may not have it.
+        doc! {"writeConcernError": unknown},
+        // It was not done.
+        doc! {"closeConnection": true},
+        doc! {"errorCode": 10_107, "errorLabels": ["RetryableWriteError"]},
+    ];
+    for (nth, fault) in (0..).zip(planned) {
+        let next = chunks(1, epoch, 3 * nth + 3..3 * nth + 5);
+        let before = faults.met();
+        faults.plan(app, &["update"], 1, fault.clone());
+        assert_eq!(store.append(next[..1].to_vec()).await, Ok(vec![Ok(())]), "{fault}");
+        assert_eq!(faults.met() - before, 1, "{fault}");
+        // Told again, it counts as done, in the tail or out of it.
+        append_each(&store, &next).await;
+        append_each(&store, &next).await;
+        all.extend(next);
+        expect_journal(&store, 1, &all).await;
+        // From here on it is known again where the journal ends.
+        let next = chunks(1, epoch, all.len() as u64..all.len() as u64 + 1);
+        append_each(&store, &next).await;
+        all.extend(next);
+    }
+}
+
+#[tokio::test]
+async fn a_push_does_not_wait_for_the_dead() {
+    let options = options();
+    let store = store(&options).await;
+    let (epoch, mut all) = with_a_tail(&store, 1, 2).await;
+    let found = Found::of(&options, 1).await;
+    let mut session = found.branes.client().start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    let held = found.branes.update_one(found.key.clone(), doc! {"$set": {"held": 1}});
+    held.session(&mut session).await.unwrap();
+    let next = chunks(1, epoch, 3..4);
+    append_each(&store, &next).await;
+    all.extend(next);
+    expect_journal(&store, 1, &all).await;
+}
+
+#[tokio::test]
+async fn what_is_no_longer_kept_goes_from_a_tail_as_well() {
+    let options = options();
+    let store = store(&options).await;
+    let (epoch, _) = with_a_tail(&store, 1, 5).await;
+    snapshot(store.as_ref(), 1, epoch, 4).await.unwrap();
+    let policy = CompactPolicy {
+        now_ms: u64::MAX,
+        retention_ms: 0,
+        max_journal_bytes: None,
+        keep_snapshots: 1,
+    };
+    assert_eq!(store.compact(policy).await.unwrap().chunks, 4);
+    assert_eq!(Found::of(&options, 1).await.counts().await, (0, 2));
+    append_each(&store, &chunks(1, epoch, 6..9)).await;
+    let report = store.verify_brane(brane(1)).await.unwrap();
+    assert_eq!((report.head, report.chunks, report.damage_count), (Seq(9), 5, 0));
+}
+
+#[tokio::test]
+async fn a_purge_takes_the_tail() {
+    let options = options();
+    let store = store(&options).await;
+    with_a_tail(&store, 1, 5).await;
+    let life = Life::Doomed { since_ms: 1, purge_ms: 2 };
+    store.update_brane(BraneRecord { life, version: 2, ..record(1) }, 1).await.unwrap();
+    assert_eq!(Found::of(&options, 1).await.counts().await, (5, 1), "it may be restored");
+    store.purge_brane(brane(1), 2).await.unwrap();
+    assert_eq!(Found::of(&options, 1).await.counts().await, (0, 0));
+}
+
+#[tokio::test]
+async fn what_others_did_to_a_tail_is_found() {
+    let options = options();
+    let store = store(&options).await;
+    // The last one vanished.
+    with_a_tail(&store, 1, 3).await;
+    let found = Found::of(&options, 1).await;
+    found.change(doc! {"$pop": {"tail": 1}}).await;
+    let torn = |torn: avvy_persistence::TornTail| (torn.kept, torn.claimed);
+    let report = store.verify_brane(brane(1)).await.unwrap();
+    assert_eq!(report.torn.map(torn), Some((Seq(3), Seq(4))), "{:?}", report.damages);
+    let again = store.open(brane(1)).await.unwrap();
+    assert_eq!(again.torn.map(torn), Some((Seq(3), Seq(4))));
+    // The last one is another.
+    with_a_tail(&store, 2, 3).await;
+    let found = Found::of(&options, 2).await;
+    found.change(doc! {"$set": {"tail.2.to": 5_i64}}).await;
+    let again = store.open(brane(2)).await.unwrap();
+    assert_eq!(again.torn.map(|torn| torn.kept), Some(Seq(3)));
+    // One in the middle vanished.
+    with_a_tail(&store, 3, 3).await;
+    let found = Found::of(&options, 3).await;
+    found.change(doc! {"$pop": {"tail": -1}}).await;
+    assert!(store.verify_brane(brane(3)).await.unwrap().damage_count > 0);
+    assert!(matches!(store.open(brane(3)).await, Err(StoreError::Damaged { .. })));
+    // It is none, or holds what is no chunk.
+    let foreign = doc! {"_id": {"brane": brane(1).to_string(), "from": 1_i64}, "to": 2_i64};
+    let tails = [doc! {"tail": 7}, doc! {"tail": [{"to": 5_i64}]}, doc! {"tail": [foreign]}];
+    for (nth, tail) in (4..).zip(tails) {
+        let (sick, _) = with_a_tail(&store, nth, 3).await;
+        Found::of(&options, nth).await.change(doc! {"$set": tail}).await;
+        assert!(store.verify_brane(brane(nth)).await.unwrap().damage_count > 0);
+        assert!(matches!(store.open(brane(nth)).await, Err(StoreError::Damaged { .. })));
+        // Others go on.
+        let whole = opened(&store, nth + 9).await.epoch;
+        let group = [chunks(nth, sick, 4..9), chunks(nth + 9, whole, 0..1)].concat();
+        let answers = store.append(group).await.unwrap();
+        assert_eq!(answers, [&[Err(AppendRefusal::Damaged); 5][..], &[Ok(())]].concat());
+    }
+}
