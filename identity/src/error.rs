@@ -30,6 +30,9 @@ pub enum IdentityError {
     /// There were too many failures.
     #[error("too many tries to sign in have failed")]
     LockedOut(RetryAfterMs),
+    /// Too many from the same address came for the first time.
+    #[error("too many have come from here for the first time")]
+    TooManyNew(RetryAfterMs),
     /// A signed message proves nothing.
     #[error(transparent)]
     Proof(#[from] ProofError),
@@ -77,7 +80,7 @@ impl IdentityError {
         match self {
             Self::UnknownUser | Self::UnknownSession | Self::NotOffered => Code::NotFound,
             Self::Malformed(_) => Code::Malformed,
-            Self::LockedOut(_) => Code::RateLimited,
+            Self::LockedOut(_) | Self::TooManyNew(_) => Code::RateLimited,
             Self::Proof(error) => error.code(),
             Self::Wallet(error) => error.code(),
             Self::WayTaken => Code::Exists,
@@ -94,7 +97,7 @@ impl IdentityError {
     /// When to ask again, where that is known.
     pub const fn retry_after(&self) -> Option<RetryAfterMs> {
         match self {
-            Self::LockedOut(after) => Some(*after),
+            Self::LockedOut(after) | Self::TooManyNew(after) => Some(*after),
             _ => None,
         }
     }

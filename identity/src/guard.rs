@@ -1,19 +1,27 @@
-//! Who has failed to sign in too often, on this node.
+//! Who has failed to sign in too often, and where too many came for the first time,
+//! on this node.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use avvy_auth::lockout::{LockOutPolicy, SignInGuard};
+use avvy_auth::lockout::{LockOut, SignInGuard};
 
-use crate::{Asker, IdentityError};
+use crate::{Asker, IdentityError, IdentityOptions};
 
-/// Counts failures by account and by address. Each node counts by itself: what
-/// somebody may try in a fleet is so much for each node.
-pub(crate) struct Guard(Mutex<SignInGuard<String, IpAddr>>);
+/// Counts failures by account and by address, and new users by address. Each node
+/// counts by itself: what somebody may try in a fleet is so much for each node.
+pub(crate) struct Guard {
+    failures: Mutex<SignInGuard<String, IpAddr>>,
+    newcomers: Mutex<LockOut<IpAddr>>,
+}
 
 impl Guard {
-    pub(crate) const fn new(accounts: LockOutPolicy, addresses: LockOutPolicy) -> Self {
-        Self(Mutex::new(SignInGuard::new(accounts, addresses)))
+    pub(crate) const fn new(options: &IdentityOptions) -> Self {
+        let IdentityOptions { account_lock_out, address_lock_out, newcomers, .. } = options;
+        Self {
+            failures: Mutex::new(SignInGuard::new(*account_lock_out, *address_lock_out)),
+            newcomers: Mutex::new(LockOut::new(*newcomers)),
+        }
     }
 
     /// Whether somebody may try to sign in to this account.
@@ -52,7 +60,20 @@ impl Guard {
         outcome
     }
 
+    /// Counts somebody who comes for the first time, unless too many have from
+    /// this address.
+    ///
+    /// # Errors
+    /// `TooManyNew`.
+    pub(crate) fn admit(&self, asker: &Asker) -> Result<(), IdentityError> {
+        let mut newcomers = self.newcomers.lock().unwrap_or_else(PoisonError::into_inner);
+        newcomers.forget(asker.now_ms);
+        newcomers.check(&asker.address, asker.now_ms).map_err(IdentityError::TooManyNew)?;
+        newcomers.failed(asker.address, asker.now_ms);
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, SignInGuard<String, IpAddr>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

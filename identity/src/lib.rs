@@ -99,6 +99,8 @@ pub struct IdentityOptions {
     pub account_lock_out: LockOutPolicy,
     /// When an address is locked out.
     pub address_lock_out: LockOutPolicy,
+    /// How many new users come from one address before more have to wait.
+    pub newcomers: LockOutPolicy,
 }
 
 impl Default for IdentityOptions {
@@ -120,6 +122,13 @@ impl Default for IdentityOptions {
             development: false,
             account_lock_out: lock_out,
             address_lock_out: LockOutPolicy { free: 30, ..lock_out },
+            newcomers: LockOutPolicy {
+                free: 300,
+                first_ms: 3_000,
+                longest_ms: 3_000,
+                decay_ms: 3_000,
+                max_subjects: 65_536,
+            },
         }
     }
 }
@@ -173,7 +182,7 @@ impl Identity {
     /// Made of these.
     pub fn new(parts: Parts) -> Self {
         let Parts { records, issuer, revocations, external, oidc, options } = parts;
-        let guard = Guard::new(options.account_lock_out, options.address_lock_out);
+        let guard = Guard::new(&options);
         let issuer = RwLock::new(Arc::new(issuer));
         let inner = Inner { issuer, revocations, external, oidc, options, guard };
         Self { stored: Stored(records), inner: Arc::new(inner) }

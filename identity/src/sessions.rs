@@ -144,7 +144,7 @@ impl Identity {
         asker: &Asker,
     ) -> Result<Tokens, IdentityError> {
         for _ in 0..TRIES {
-            let Held { user, version, is_new } = self.user_by(way, name, asker.now_s).await?;
+            let Held { user, version, is_new } = self.user_by(way, name, asker).await?;
             self.make_room(user, asker.now_s).await?;
             let id = FamilyId(uuid::Builder::from_random_bytes(random()?).into_uuid());
             // Who signed out everywhere in this second is in again in the next, also

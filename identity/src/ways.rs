@@ -21,7 +21,7 @@ use crate::accounts::ACCOUNT;
 use crate::sessions::JustNow;
 use crate::stored::{TRIES, damaged, user_key};
 use crate::users::{USERS, User};
-use crate::{Identity, IdentityError};
+use crate::{Asker, Identity, IdentityError};
 
 pub(crate) static WAYS_IN: Collection = Collection { name: "ways_in", indexes: &[] };
 pub(crate) static WAYS_OF: Collection = Collection { name: "ways_of", indexes: &[] };
@@ -181,11 +181,17 @@ impl Identity {
         &self,
         way: &Way,
         name: &str,
-        now_s: u64,
+        asker: &Asker,
     ) -> Result<Held, IdentityError> {
+        let now_s = asker.now_s;
+        let mut is_admitted = false;
         for _ in 0..TRIES {
             if let Some(held) = self.holder(way, now_s).await? {
                 return Ok(held);
+            }
+            if !is_admitted {
+                self.inner.guard.admit(asker)?;
+                is_admitted = true;
             }
             let user = User::new(UserId::new(Uuid::new_v4()), name, now_s);
             let ways = WaysOf { keys: BTreeSet::from([way.key()]), ..WaysOf::default() };

@@ -341,6 +341,7 @@ pub fn identity(config: &Config) -> IdentityOptions {
         decay_ms: auth.lock_out_decay_ms,
         max_subjects: auth.lock_out_subjects as usize,
     };
+    let newcomer_ms = 3_600_000 / u64::from(auth.new_users_per_hour.max(1));
     let site = auth.site.split_once("://").map(|(scheme, domain)| Site {
         scheme: scheme.to_owned(),
         domain: domain.to_owned(),
@@ -361,6 +362,13 @@ pub fn identity(config: &Config) -> IdentityOptions {
         development: auth.development_sign_in,
         account_lock_out: lock_out,
         address_lock_out: LockOutPolicy { free: auth.lock_out_free_per_address, ..lock_out },
+        newcomers: LockOutPolicy {
+            free: auth.new_users_burst,
+            first_ms: newcomer_ms,
+            longest_ms: newcomer_ms,
+            decay_ms: newcomer_ms,
+            ..lock_out
+        },
     }
 }
 

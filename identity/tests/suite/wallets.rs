@@ -1,8 +1,9 @@
 //! Wallets.
 
 use avvy_auth::Claims;
+use avvy_auth::rate::RetryAfterMs;
 use avvy_auth::wallet::{ProofError, WalletError};
-use avvy_identity::{IdentityError, Signed, Wanted};
+use avvy_identity::{Asker, IdentityError, Signed, Wanted};
 use avvy_model::Code;
 
 use super::{Case, Kit, NOW_S, Wallet, at, from};
@@ -17,6 +18,7 @@ pub const CASES: &[Case] = &[
     |kit| Box::pin(a_stolen_token_attaches_no_wallet(kit)),
     |kit| Box::pin(a_new_wallet_takes_no_older_one_away(kit)),
     |kit| Box::pin(failures_lock_out_an_account_and_an_address(kit)),
+    |kit| Box::pin(too_many_do_not_come_from_one_address_for_the_first_time(kit)),
 ];
 
 fn proof<T: std::fmt::Debug>(outcome: Result<T, IdentityError>) -> ProofError {
@@ -274,4 +276,33 @@ async fn failures_lock_out_an_account_and_an_address(kit: Kit) {
     }
     assert!(locked);
     assert!(kit.by_wallet(&Wallet::new(50)).await.is_ok(), "elsewhere it is let in");
+}
+
+async fn too_many_do_not_come_from_one_address_for_the_first_time(kit: Kit) {
+    let kit = Kit::with(kit.records, |options| options.newcomers.free = 3);
+    let every_ms = kit.identity.options().newcomers.decay_ms;
+    let come = async |nth: u8, at: &Asker| {
+        let signed = kit.ask(&Wallet::new(nth), Wanted::SignIn).await;
+        kit.identity.sign_in_by_wallet(&signed, at).await.map(|tokens| tokens.is_new)
+    };
+    let here = from(1, NOW_S);
+    for nth in 1..5 {
+        assert_eq!(come(nth, &here).await, Ok(true), "{nth}");
+    }
+    let refused = come(5, &here).await.err().unwrap();
+    assert_eq!(refused, IdentityError::TooManyNew(RetryAfterMs(every_ms)));
+    assert_eq!(
+        (refused.code(), refused.retry_after()),
+        (Code::RateLimited, Some(RetryAfterMs(every_ms)))
+    );
+    // Who has been here before comes in, and others come from elsewhere.
+    assert_eq!(come(1, &here).await, Ok(false));
+    assert_eq!(come(6, &from(2, NOW_S)).await, Ok(true));
+    // In the long run they come one by one, and the burst returns after a rest.
+    let later = |times: u64| Asker { now_ms: here.now_ms + times * every_ms, ..here.clone() };
+    assert_eq!(come(5, &later(1)).await, Ok(true));
+    assert!(come(7, &later(1)).await.is_err());
+    for nth in 7..10 {
+        assert_eq!(come(nth, &later(9)).await, Ok(true), "{nth}");
+    }
 }

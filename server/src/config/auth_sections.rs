@@ -72,6 +72,10 @@ section! {
         lock_out_decay_ms: u64 = 60_000,
         /// Accounts, and addresses, whose failures are remembered.
         lock_out_subjects: u32 = 65_536,
+        /// New users that come from one address at once.
+        new_users_burst: u32 = 300,
+        /// New users that come from one address in an hour, in the long run.
+        new_users_per_hour: u32 = 1_200,
         /// Other issuers whose tokens count.
         external: Vec<ExternalIssuer> = Vec::new(),
         /// Providers whose accounts sign in.

@@ -227,6 +227,8 @@ pub(super) const BOUNDS: &[Bounds] = &[
     ("auth.lock_out_longest_ms", 1, 24 * HOUR_MS),
     ("auth.lock_out_decay_ms", 1, 24 * HOUR_MS),
     ("auth.lock_out_subjects", 16, 16_777_216),
+    ("auth.new_users_burst", 1, 1_000_000),
+    ("auth.new_users_per_hour", 1, 3_600_000),
     ("auth.provider_away_s", 30, 3_600),
     ("auth.keys_refresh_s", 1, 30 * DAY_S),
     ("auth.keys_max_stale_s", 1, 30 * DAY_S),
