@@ -56,7 +56,7 @@ fn shift(handle: u32, bits: u8, to: Transform) -> Operation {
     Operation::Move { target: Target::Handle(Handle(handle)), patch: moved(bits, to) }
 }
 
-fn messages() -> Vec<(&'static str, ClientMessage)> {
+pub fn messages() -> Vec<(&'static str, ClientMessage)> {
     let mut all = sessions();
     all.extend(edits());
     all.extend(rulings());

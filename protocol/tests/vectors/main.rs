@@ -7,6 +7,7 @@
 
 mod bodies;
 mod client;
+mod every;
 mod invalid;
 mod model;
 mod people;

@@ -199,7 +199,7 @@ fn events() -> Vec<(&'static str, Event)> {
     ]
 }
 
-fn messages() -> Vec<(&'static str, ServerMessage)> {
+pub fn messages() -> Vec<(&'static str, ServerMessage)> {
     let mut all = sessions();
     all.extend(branes());
     all.extend(windows().into_iter().map(|(name, items)| (name, flush(items))));
