@@ -21,6 +21,9 @@ pub const NOW_S: u64 = 1_700_000_000;
 pub const ADA: UserId = UserId::new(Uuid::from_u128(0xada));
 pub const BOB: UserId = UserId::new(Uuid::from_u128(0xb0b));
 
+/// The id of nothing.
+pub const NONE: Uuid = Uuid::from_u128(0x404);
+
 /// A catalog over these records.
 pub fn catalog(records: &Arc<dyn Records>) -> Catalog {
     with(records, CatalogLimits::default())

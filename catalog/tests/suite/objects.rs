@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::{
-    ADA, BOB, NOW_S, block, catalog, children, code, fresh, group, label, props, says, with,
+    ADA, BOB, NONE, NOW_S, block, catalog, children, code, fresh, group, label, props, says, with,
 };
 
 type On<'a> = &'a Arc<dyn Records>;
@@ -82,8 +82,7 @@ pub async fn is_for_nobody_else_to_know(on: On<'_>) {
     let catalog = catalog(on);
     let own = catalog.create_object(ADA, fresh(), block("a"), NOW_S).await.unwrap();
     let id = own.thing.id;
-    let none = Uuid::from_u128(0x404);
-    for id in [id, none] {
+    for id in [id, NONE] {
         assert_eq!(code(catalog.object(id, BOB, NOW_S).await), Code::NotFound);
         assert_eq!(code(catalog.prototype(id, BOB, NOW_S).await), Code::NotFound);
         assert_eq!(code(catalog.versions(id, BOB, None, 9, NOW_S).await), Code::NotFound);
@@ -287,7 +286,7 @@ pub async fn a_gallery_holds_what_its_owner_sees(on: On<'_>) {
     let put = async |prototype, at| edit(GalleryEdit::Put { prototype, at }).await;
     assert_eq!(put(own, 0).await, Ok(vec![own]));
     assert_eq!(code(put(other, 0).await), Code::NotFound);
-    assert_eq!(code(put(Uuid::from_u128(0x404), 0).await), Code::NotFound);
+    assert_eq!(code(put(NONE, 0).await), Code::NotFound);
     assert_eq!(code(put(group, 0).await), Code::NotFound);
     catalog.publish_prototype(BOB, other, None, Visibility::Unlisted, NOW_S).await.unwrap();
     assert_eq!(put(other, 0).await, Ok(vec![other, own]));
