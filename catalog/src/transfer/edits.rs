@@ -81,6 +81,7 @@ fn carry(label: &Label, object: &Object, limits: &ValueLimits) -> Result<Props, 
     let gallery: Vec<String> = object.gallery.iter().map(Uuid::to_string).collect();
     let texts =
         [label.name.clone(), label.description.clone(), label.tags.join(" "), gallery.join(" ")];
+    let is_said = |(key, text): &(&str, String)| *key != "name" || text != object.kind.name();
     let entry = |(key, text): (&str, String)| {
         let value = (!text.is_empty()).then(|| Value::text(&text));
         let is_too_large = |value: &Value| value.as_bytes().len() > limits.max_value_bytes;
@@ -89,7 +90,8 @@ fn carry(label: &Label, object: &Object, limits: &ValueLimits) -> Result<Props, 
         }
         Ok((PropKey::new(key, &ValueLimits::NONE)?, value))
     };
-    let entries = CARRIED.into_iter().zip(texts).map(entry).collect::<Result<Vec<_>, Refused>>()?;
+    let entries = CARRIED.into_iter().zip(texts).filter(is_said).map(entry);
+    let entries = entries.collect::<Result<Vec<_>, Refused>>()?;
     Ok(object.props.patched(&PropsPatch::new(entries)?, limits)?.0)
 }
 
@@ -146,7 +148,8 @@ fn uncarry(object: &Placed, max_gallery: usize) -> Result<(Label, Vec<Uuid>, Pro
             "description" => Label { description: text, ..label.clone() },
             _ => Label { tags: list(text), ..label.clone() },
         };
-        if with.check().is_ok() {
+        // A name that says no more than the kind does stays as well.
+        if with.check().is_ok() && (key != "name" || with.name != object.kind.name()) {
             label = with;
             taken.push(key);
         }

@@ -2,6 +2,7 @@
 //! step.
 #![allow(clippy::unwrap_used)]
 
+mod instances;
 mod left;
 #[path = "../world/mod.rs"]
 mod world;
