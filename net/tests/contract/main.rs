@@ -4,91 +4,21 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod operation;
+mod others;
+mod people;
 
 use avvy_model::{Role, Visibility};
 use avvy_net::NetConfig;
-use common::{Answer, Client, TestServer};
-use serde_json::{Value as Json, json};
+use common::TestServer;
+use operation::Operation;
+use serde_json::json;
 use uuid::Uuid;
 
-const OPENAPI: &str = include_str!("../../docs/openapi.json");
 const JSON: (&str, &str) = ("content-type", "application/json");
 const ADMIN: &str = "0123456789abcdef0123456789abcdef";
-
-/// One method of one path.
-struct Operation {
-    method: String,
-    path: String,
-    told: Json,
-}
-
-impl Operation {
-    fn all() -> Vec<Self> {
-        let document: Json = serde_json::from_str(OPENAPI).unwrap();
-        let mut operations = Vec::new();
-        for (path, methods) in document["paths"].as_object().unwrap() {
-            for (method, told) in methods.as_object().unwrap() {
-                let method = method.to_uppercase();
-                operations.push(Self { method, path: path.clone(), told: told.clone() });
-            }
-        }
-        operations
-    }
-
-    fn needs(&self, scheme: &str) -> bool {
-        self.told["security"][0].get(scheme).is_some()
-    }
-
-    fn is_named(&self) -> bool {
-        self.path.contains('{')
-    }
-
-    /// Its path with this in place of every name.
-    fn path_of(&self, name: &str) -> String {
-        let parts = self.path.split('/');
-        let named = parts.map(|part| if part.starts_with('{') { name } else { part });
-        named.collect::<Vec<_>>().join("/")
-    }
-
-    /// The example of its body, if it takes one.
-    fn example(&self) -> Option<Json> {
-        let body = &self.told["requestBody"]["content"]["application/json"];
-        body.get("example").cloned()
-    }
-
-    async fn ask(&self, client: &mut Client, path: &str, more: &[(&str, &str)]) -> Answer {
-        let body = self.example();
-        self.say(client, path, more, body.as_ref()).await
-    }
-
-    async fn say(
-        &self,
-        client: &mut Client,
-        path: &str,
-        more: &[(&str, &str)],
-        body: Option<&Json>,
-    ) -> Answer {
-        let key = Uuid::new_v4().to_string();
-        let mut headers = vec![JSON];
-        if self.method != "GET" && !more.iter().any(|(name, _)| *name == "idempotency-key") {
-            headers.push(("idempotency-key", &key));
-        }
-        headers.extend_from_slice(more);
-        let body = body.map(Json::to_string).unwrap_or_default();
-        let answer = client.ask(&self.method, path, &headers, body.as_bytes()).await;
-        let status = answer.status.to_string();
-        let told = self.told["responses"].get(&status);
-        let name = format!("{} {path}", self.method);
-        assert!(
-            told.is_some(),
-            "{name} answers {status}: {}",
-            String::from_utf8_lossy(&answer.body)
-        );
-        assert!(answer.status < 500 || answer.status == 501, "{name} answers {status}");
-        answer
-    }
-}
 
 fn is_probe(operation: &Operation) -> bool {
     !operation.path.starts_with("/api/v1")
@@ -108,29 +38,6 @@ async fn nothing_is_told_without_a_token() {
             // There is no such token here, so there is nothing.
             assert_eq!(answer.status, 404, "{} {}", operation.method, operation.path);
         }
-    }
-    server.end().await;
-}
-
-/// What is another user's is not there, whatever is asked of it.
-#[tokio::test]
-async fn nobody_reaches_what_is_anothers() {
-    let server = TestServer::start().await;
-    let theirs = server.brane(Visibility::Private).await.to_string();
-    let nothing = Uuid::new_v4().to_string();
-    let mut client = server.client().await;
-    client.token = Some(server.token_for(2, Role::Owner, 1_000));
-    for operation in Operation::all() {
-        if !operation.needs("token") || !operation.is_named() {
-            continue;
-        }
-        let of_theirs = operation.ask(&mut client, &operation.path_of(&theirs), &[]).await;
-        let of_nothing = operation.ask(&mut client, &operation.path_of(&nothing), &[]).await;
-        let name = format!("{} {}", operation.method, operation.path);
-        assert!(of_theirs.status >= 400, "{name} answers {}", of_theirs.status);
-        // Not even whether it is there.
-        assert_eq!(of_theirs.status, of_nothing.status, "{name}");
-        assert_eq!(of_theirs.code(), of_nothing.code(), "{name}");
     }
     server.end().await;
 }
