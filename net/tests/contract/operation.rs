@@ -77,6 +77,13 @@ impl Operation {
         fields_of(&self.told["requestBody"])
     }
 
+    /// The same of what it answers when it is done.
+    pub fn answers(&self) -> Map<String, Json> {
+        let answers = self.told["responses"].as_object().unwrap();
+        let done = answers.iter().filter(|(status, _)| status.starts_with('2'));
+        done.flat_map(|(_, answer)| fields_of(answer)).collect()
+    }
+
     /// The example of its body, if it takes one.
     pub fn example(&self) -> Option<Json> {
         let body = &self.told["requestBody"]["content"]["application/json"];
