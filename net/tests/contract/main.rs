@@ -43,6 +43,32 @@ async fn nothing_is_told_without_a_token() {
     server.end().await;
 }
 
+/// Where a request has to have a key, one without does nothing.
+#[tokio::test]
+async fn changes_that_need_a_key_are_refused_without() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let id = Uuid::new_v4().to_string();
+    for operation in Operation::all() {
+        let name = operation.name();
+        let family = operation.path.split('/').nth(3).unwrap_or_default();
+        let is_keyed = ["object", "prototype", "users"].contains(&family);
+        let is_change = operation.method != "GET";
+        assert_eq!(operation.requires("Idempotency-Key"), is_keyed && is_change, "{name}");
+        if !(is_keyed && is_change) {
+            continue;
+        }
+        let headers = [JSON, ("accept", "application/json"), ("if-match", "*")];
+        let (path, body) = (operation.path_of(&id), operation.example());
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let answer = client.ask(&operation.method, &path, &headers, body.as_bytes()).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, "malformed"), "{name}");
+        let details = answer.as_json()["details"].clone();
+        assert_eq!(details, "Idempotency-Key: a UUID of version 4 is required", "{name}");
+    }
+    server.end().await;
+}
+
 /// What is no name finds nothing, and comes back in no header.
 #[tokio::test]
 async fn names_lead_nowhere_else() {
