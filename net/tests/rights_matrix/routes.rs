@@ -3,11 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use avvy_model::Verb;
+use avvy_model::{Followed, Handle, PropsPatch, UserId, Verb};
+use avvy_protocol::{FlushItem, ServerMessage, WireChange};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::{Cast, Person, Way, casts, server};
+use super::common::TestServer;
+use super::common::ws::Heard;
+use super::{Cast, Person, Way, casts, person, server};
 
 const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 
@@ -17,15 +20,31 @@ struct Deed {
     route: &'static str,
     /// What it takes.
     verb: Verb,
+    /// What whoever is there sees of it.
+    seen: fn(&WireChange) -> bool,
 }
 
 const DEEDS: [Deed; 5] = [
-    Deed { route: "/object/{id}/place", verb: Verb::Create },
-    Deed { route: "/object/take", verb: Verb::Delete },
-    Deed { route: "/prototype/{id}/place", verb: Verb::Create },
-    Deed { route: "/prototype/{id}/update", verb: Verb::Configure },
-    Deed { route: "/brane/{id}/portals", verb: Verb::Create },
+    Deed { route: "/object/{id}/place", verb: Verb::Create, seen: is_creation },
+    Deed { route: "/object/take", verb: Verb::Delete, seen: is_deletion },
+    Deed { route: "/prototype/{id}/place", verb: Verb::Create, seen: is_creation },
+    Deed { route: "/prototype/{id}/update", verb: Verb::Configure, seen: is_followed },
+    Deed { route: "/brane/{id}/portals", verb: Verb::Create, seen: is_creation },
 ];
+
+fn is_creation(change: &WireChange) -> bool {
+    matches!(change, WireChange::Created(_))
+}
+
+fn is_deletion(change: &WireChange) -> bool {
+    matches!(change, WireChange::Deleted { .. })
+}
+
+fn is_followed(change: &WireChange) -> bool {
+    let names_followed =
+        |patch: &PropsPatch| patch.entries().iter().any(|(key, _)| Followed::is_key(key.as_str()));
+    matches!(change, WireChange::Updated { handle: Handle::ROOT, patch } if names_followed(patch))
+}
 
 /// Whose it is to change a brane's record, or what becomes of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,18 +133,36 @@ impl Person {
         let (status, told) = self.change("POST", &path, &Json::Null).await;
         assert_eq!(status, 200, "{told}");
     }
+
+    /// Whether they hear of such a change, done by this user, as long as they are
+    /// served.
+    async fn sees(&mut self, by: UserId, change: fn(&WireChange) -> bool) -> bool {
+        let is_it = |item: &FlushItem| {
+            matches!(item, FlushItem::Event(event)
+                if event.by == by && event.changes.iter().any(change))
+        };
+        loop {
+            match self.ws.hear().await {
+                Heard::Message(ServerMessage::Flush(flush)) if flush.items.iter().any(is_it) => {
+                    return true;
+                }
+                Heard::Message(_) | Heard::Pong => {}
+                Heard::Closed(_) | Heard::End | Heard::Reset => return false,
+            }
+        }
+    }
 }
 
 #[tokio::test]
 async fn every_role_may_what_its_verbs_say_by_every_other_route() {
     let server = server().await;
     for cast in casts(&server).await {
-        try_every_deed(cast).await;
+        try_every_deed(&server, cast).await;
     }
     server.end().await;
 }
 
-async fn try_every_deed(cast: Cast) {
+async fn try_every_deed(server: &TestServer, cast: Cast) {
     let Cast { brane, role, verbs, mut who, mut owner } = cast;
     let to = json!({"brane": brane.to_string()});
     // What is to be placed, what is to be taken, and what the brane follows.
@@ -140,7 +177,8 @@ async fn try_every_deed(cast: Cast) {
     owner.make(&format!("/prototype/{lamp}/place"), to.clone()).await;
     let next = owner.make(&format!("/prototype/{lamp}/versions"), Json::Null).await;
     owner.publish(&next).await;
-    for Deed { route, verb } in DEEDS {
+    let mut viewer = person(server, 2, brane).await;
+    for Deed { route, verb, seen } in DEEDS {
         let (path, body) = match route {
             "/object/{id}/place" => (route.replace("{id}", &own), to.clone()),
             "/object/take" => {
@@ -153,6 +191,7 @@ async fn try_every_deed(cast: Cast) {
         let (status, told) = who.change("POST", &path, &body).await;
         if verbs.contains(verb) {
             assert!((200..300).contains(&status), "{role} {path}: {told}");
+            assert!(viewer.sees(who.user, seen).await, "nobody sees {path} by {role}");
         } else {
             let refused = (403, &json!("not_permitted"));
             assert_eq!((status, &told["code"]), refused, "{role} {path}");
