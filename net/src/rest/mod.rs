@@ -14,6 +14,8 @@
 //!   [`open`](Route::open), also one for a path that does not exist. The handler
 //!   takes [`auth::Caller`], and a rate of the caller's
 //!   [`Account`](avvy_actors::Account) for what costs more than it looks.
+//! - **Rights.** Whatever changes something has its place in
+//!   `tests/rights_matrix/routes.rs`, where every role tries it.
 //! - **Bodies** are types of `protocol/src/rest`, with `ToSchema` under its
 //!   feature `openapi` and an example in `document/examples.rs`. The handler
 //!   takes [`body::Payload`] and answers by [`edge::Arrival`].
