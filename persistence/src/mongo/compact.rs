@@ -10,6 +10,7 @@ use mongodb::bson::{Bson, Document, doc};
 
 use super::fault::Failure;
 use super::link::{Link, Query, Work};
+use super::pack::{self, PACK, end_of, unpack};
 use super::reader::{self, Snapshots};
 use super::rows::{self, BRANES, CHUNK_RESTS, CHUNKS, HOLDER, Head, chunks_from};
 use super::snapshots::{delete, doom, sweep};
@@ -21,7 +22,7 @@ use crate::upkeep::{self, Bite, Bites, Bitten, skip_damaged};
 
 /// Branes listed in one step.
 const STEP: u32 = 256;
-/// Chunks looked at in one bite.
+/// Documents of chunks looked at in one bite.
 const BITE_CHUNKS: u32 = 256;
 /// Bytes of chunks deleted in one bite.
 const BITE_BYTES: u64 = 1 << 20;
@@ -135,21 +136,14 @@ impl Work for Bite {
 
     async fn run(&self, link: &Link, session: &mut ClientSession) -> Result<Bitten, Failure> {
         let old = reader::head(link, session, self.brane).await?;
-        let all = Snapshots::read(link, session, self.brane).await?.all_whole()?;
-        let covered = all.get(self.keep.max(1) as usize - 1).map_or(Seq(0), |info| info.at);
-        let (filter, sort) = (chunks_from(self.brane, Seq(0)), doc! {"_id": 1});
-        let fields = doc! {"to": 1, "at": 1, "bytes": 1, "pieces": 1};
-        let query = Query { filter, sort, fields, limit: BITE_CHUNKS, ..Query::default() };
-        let mut found = link.find(session, CHUNKS, query).await?;
-        let count = found.len();
-        if count < BITE_CHUNKS as usize {
-            found.extend(tail::find(link, session, self.brane).await?);
-        }
-        let (bitten, due) = due(*self, &found, covered);
-        if due.len() > count {
+        let Due { bitten, chunks: due, is_in_tail } = look(link, session, *self).await?;
+        if is_in_tail {
             tail::settle(link, session, self.brane, &old).await?;
         }
         let (Some(first), Some(last)) = (due.first(), due.last()) else { return Ok(bitten) };
+        if let Some(end) = end_of(last) {
+            pack::split(link, session, self.brane, end).await?;
+        }
         let range = doc! {"_id": {"$gte": first["_id"].clone(), "$lte": last["_id"].clone()}};
         link.writes().command(due.len(), 0);
         link.collection(CHUNKS).delete_many(range).session(&mut *session).await?;
@@ -176,21 +170,55 @@ impl Work for Bite {
     }
 }
 
-/// How much from the front is due, and which chunks these are.
-fn due(bite: Bite, found: &[Document], covered: Seq) -> (Bitten, &[Document]) {
+/// What from the front of a journal is due.
+struct Due {
+    bitten: Bitten,
+    chunks: Vec<Document>,
+    /// Whether some of it is in the tail.
+    is_in_tail: bool,
+}
+
+/// Looks for what is due, as this session sees it.
+async fn look(link: &Link, session: &mut ClientSession, bite: Bite) -> Result<Due, Failure> {
+    let all = Snapshots::read(link, session, bite.brane).await?.all_whole()?;
+    let covered = all.get(bite.keep.max(1) as usize - 1).map_or(Seq(0), |info| info.at);
+    let (filter, sort) = (chunks_from(bite.brane, Seq(0)), doc! {"_id": 1});
+    let mut fields = doc! {"to": 1, "at": 1, "bytes": 1, "pieces": 1};
+    for key in ["_id", "to", "at", "bytes"] {
+        fields.insert(format!("{PACK}.{key}"), 1);
+    }
+    let query = Query { filter, sort, fields, limit: BITE_CHUNKS, ..Query::default() };
+    let found = link.find(session, CHUNKS, query).await?;
+    let is_full = found.len() == BITE_CHUNKS as usize;
+    let mut chunks: Vec<_> =
+        found.into_iter().flat_map(|found| unpack(found, bite.brane)).collect();
+    let count = chunks.len();
+    if !is_full {
+        chunks.extend(tail::find(link, session, bite.brane).await?);
+    }
+    let mut bitten = due(bite, &chunks, covered);
+    if bitten.chunks == chunks.len() as u64 {
+        bitten.more = is_full;
+    }
+    chunks.truncate(usize::try_from(bitten.chunks).unwrap_or(usize::MAX));
+    let is_in_tail = chunks.len() > count;
+    Ok(Due { bitten, chunks, is_in_tail })
+}
+
+/// How much from the front is due.
+fn due(bite: Bite, found: &[Document], covered: Seq) -> Bitten {
     let wanted = bite.wanted.min(BITE_BYTES);
     let mut bitten = Bitten::default();
-    for (nth, chunk) in found.iter().enumerate() {
+    for chunk in found {
         let at = chunk.get_datetime("at").map(|at| at.timestamp_millis().cast_unsigned());
         let to = rows::number(chunk, "to").unwrap_or(u64::MAX);
         let is_due = to <= covered.0 && at.is_ok_and(|at| at < bite.before_ms);
         if !is_due || bitten.bytes >= wanted {
             bitten.more = is_due;
-            return (bitten, &found[..nth]);
+            break;
         }
         bitten.chunks += 1;
         bitten.bytes += rows::number(chunk, "bytes").unwrap_or_default();
     }
-    bitten.more = found.len() == BITE_CHUNKS as usize;
-    (bitten, found)
+    bitten
 }

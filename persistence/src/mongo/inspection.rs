@@ -58,7 +58,7 @@ async fn chunks(
     let mut walk = Walk::new(brane, head.seq, outline.covered(), report);
     let mut at = Some(Seq(0));
     while let Some(from) = at {
-        let bite = reader::bite(link, brane, from).await?;
+        let bite = reader::bite(link, brane, from, Seq(0)).await?;
         let is_on = bite.links.into_iter().all(|(link, length)| walk.feed(link, length));
         at = bite.next.filter(|_| is_on);
     }

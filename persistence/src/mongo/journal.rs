@@ -20,13 +20,15 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use avvy_model::BraneId;
+use avvy_model::{BraneId, Seq};
 use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 use tokio::time::Instant;
 
 use super::fault::{self, Failure};
 use super::link::{Link, Query, Work};
+use super::pack::{PACK, unpack};
+use super::reader;
 use super::rows::{
     self, BRANES, CHUNK_RESTS, CHUNKS, Head, MAX_SEQ, PIECE_BYTES, TAIL, binary, chunk_key, date,
     long,
@@ -41,6 +43,9 @@ use crate::judge::{Judgement, judge};
 /// takes in the time that it gives one.
 const MAX_CHUNKS: usize = 4_096;
 const MAX_BYTES: usize = 32 << 20;
+
+/// The most branes of one transaction, as it takes along the tail of each.
+const MAX_BRANES: usize = 256;
 
 /// Branes whose ends are remembered, at most; beyond, all are forgotten.
 const MAX_ENDS: usize = 16_384;
@@ -93,10 +98,11 @@ pub(super) async fn append(
     let mut answers = Vec::with_capacity(chunks.len());
     let mut rest = chunks;
     while !rest.is_empty() {
-        let mut bytes = 0;
+        let (mut bytes, mut branes) = (0, HashSet::new());
         let fits = |chunk: &&ChunkWrite| {
             bytes += chunk.body.len();
-            bytes <= MAX_BYTES
+            branes.insert(chunk.brane);
+            bytes <= MAX_BYTES && branes.len() <= MAX_BRANES
         };
         let count = rest.iter().take(MAX_CHUNKS).take_while(fits).count().max(1);
         let (now, later) = rest.split_at(count);
@@ -374,14 +380,27 @@ impl Group<'_> {
         if plan.doubtful.is_empty() {
             return Ok(HashMap::new());
         }
-        let key = |nth: &usize| chunk_key(self.chunks[*nth].brane, self.chunks[*nth].from);
-        let keys: Vec<Document> = plan.doubtful.iter().map(key).collect();
-        let filter = doc! {"_id": {"$in": keys}};
-        let fields = doc! {"to": 1, "epoch": 1, "checksum": 1};
-        let query = Query { filter, fields, ..Query::default() };
-        let found = link.find(session, CHUNKS, query).await?;
+        let mut spans: HashMap<BraneId, (Seq, Seq)> = HashMap::new();
+        for ChunkWrite { brane, from, .. } in plan.doubtful.iter().map(|nth| &self.chunks[*nth]) {
+            let (first, last) = spans.entry(*brane).or_insert((*from, *from));
+            (*first, *last) = ((*first).min(*from), (*last).max(*from));
+        }
+        let mut found = Vec::new();
+        for (brane, (first, last)) in spans {
+            // The pack that the first of them may be in begins before it.
+            let begin = reader::begin_in(link, session, brane, first).await?;
+            let keys = doc! {"$gte": chunk_key(brane, begin), "$lte": chunk_key(brane, last)};
+            let mut fields = doc! {"to": 1, "epoch": 1, "checksum": 1};
+            for key in ["_id", "to", "epoch", "checksum"] {
+                fields.insert(format!("{PACK}.{key}"), 1);
+            }
+            let query = Query { filter: doc! {"_id": keys}, fields, ..Query::default() };
+            let some = link.find(session, CHUNKS, query).await?;
+            found.extend(some.into_iter().flat_map(|found| unpack(found, brane)));
+        }
         let is_there = |nth: &usize| {
-            let (chunk, id) = (&self.chunks[*nth], Bson::from(key(nth)));
+            let chunk = &self.chunks[*nth];
+            let id = Bson::from(chunk_key(chunk.brane, chunk.from));
             let expected = Ok([chunk.to.0, chunk.epoch.0, self.sums[*nth]]);
             let tail = tails.get(&chunk.brane).into_iter().flatten();
             let mut found = found.iter().chain(tail);
@@ -400,9 +419,10 @@ impl Group<'_> {
         let (mut documents, mut rests, mut branes) = (Vec::new(), Vec::new(), Vec::new());
         let mut bytes = 0;
         for (brane, tail) in &plan.tails {
-            bytes += tail.iter().map(length).sum::<u64>();
-            documents.extend_from_slice(tail);
-            branes.resize(documents.len(), *brane);
+            let Some(packed) = tail::packed(*brane, tail.clone()) else { continue };
+            bytes += length(&packed);
+            documents.push(packed);
+            branes.push(*brane);
         }
         for nth in &plan.new {
             let chunk = &self.chunks[*nth];

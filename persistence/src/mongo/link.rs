@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::fault::{self, Failure};
 use super::options::MongoOptions;
+use super::pack;
 use super::writes::{Writes, length};
 use crate::error::StoreError;
 
@@ -212,7 +213,7 @@ impl Link {
         let (mut found, mut bytes) = (Vec::new(), 0);
         while let Some(next) = cursor.next(session).await {
             let next = next?;
-            bytes += next.get_binary_generic("body").map_or(0, Vec::len);
+            bytes += pack::body_length(&next);
             found.push(next);
             if query.max_bytes > 0 && bytes >= query.max_bytes {
                 break;

@@ -23,6 +23,7 @@ mod link;
 mod objects;
 mod opening;
 mod options;
+mod pack;
 mod reader;
 mod records;
 mod rows;

@@ -12,6 +12,7 @@ use mongodb::bson::{Bson, Document, doc};
 use super::fault::Failure;
 use super::fleet;
 use super::link::{Link, Query, Work};
+use super::pack;
 use super::reader::{self, Bite, Outline, Snapshots};
 use super::rows::{
     self, BRANES, CHUNK_RESTS, CHUNKS, CUT_CHUNKS, CUTS, Head, LINEAGES, chunks_from, long,
@@ -103,7 +104,7 @@ async fn judge(link: &Link, brane: BraneId, outline: &Outline) -> Result<Verdict
     let mut scan = Scan::new(brane, covered, covered);
     let mut at = Some(reader::begin(link, brane, covered).await?);
     while let Some(from) = at {
-        let Bite { links, next } = reader::bite(link, brane, from).await?;
+        let Bite { links, next } = reader::bite(link, brane, from, covered).await?;
         links.into_iter().for_each(|(link, _)| scan.feed(link, &mut found));
         at = next;
     }
@@ -219,6 +220,7 @@ impl Settle {
         head: Head,
         torn: &TornTail,
     ) -> Result<Head, Failure> {
+        pack::split(link, session, self.brane, torn.kept).await?;
         let begin = reader::begin_in(link, session, self.brane, torn.kept).await?;
         for collection in [CHUNK_RESTS, CHUNKS] {
             let tail = chunks_from(self.brane, begin);

@@ -12,6 +12,7 @@ use mongodb::bson::{Bson, Document, doc};
 use super::fault::Failure;
 use super::link::{Link, Query};
 use super::opening::read_lineage;
+use super::pack::{PACK, body_length, end_of, unpack};
 use super::rows::{
     self, BRANES, CHUNK_RESTS, CHUNKS, CUTS, Found, Head, META, PARTS, SNAPSHOTS, TAIL, chunk_key,
     chunks_from, damaged, date, long, part_key,
@@ -241,16 +242,15 @@ fn listing(filter: BraneFilter, after: Option<BraneCursor>) -> Document {
     doc! {"$and": [shows, {"$or": [{"created": {"$gt": created}}, same]}]}
 }
 
-/// The key of the chunk with which a stretch after `after` begins: the one
-/// that holds the next edit, or else `after`.
+/// The key of the document with which a stretch after `after` begins: of the
+/// one that holds the next edit, or else that of a chunk after `after`.
 pub(super) async fn begin(link: &Link, brane: BraneId, after: Seq) -> Result<Seq, StoreError> {
     link.step(async {
         let mut session = link.session().await?;
         // The tail first: what leaves it meanwhile is found among the others.
         let tail = tail::find(link, &mut session, brane).await?;
         let from = |chunk: &Document| rows::from_of(chunk).ok().filter(|from| *from <= after);
-        let holds = |chunk: &Document| rows::number(chunk, "to").is_ok_and(|to| to > after.0);
-        match tail.iter().filter(|chunk| holds(chunk)).find_map(from) {
+        match tail.iter().filter(|chunk| is_beyond(chunk, after)).find_map(from) {
             Some(from) => Ok(from),
             None => begin_in(link, &mut session, brane, after).await,
         }
@@ -266,30 +266,43 @@ pub(super) async fn begin_in(
     after: Seq,
 ) -> Result<Seq, Failure> {
     let keys = doc! {"$gte": chunk_key(brane, Seq(0)), "$lte": chunk_key(brane, after)};
-    let (sort, fields) = (doc! {"_id": -1}, doc! {"to": 1});
+    let (sort, mut fields) = (doc! {"_id": -1}, doc! {"to": 1});
+    fields.insert(format!("{PACK}.to"), 1);
     let query = Query { filter: doc! {"_id": keys}, sort, fields, limit: 1, ..Query::default() };
     let found = link.find(session, CHUNKS, query).await?;
-    let found =
-        found.first().filter(|found| rows::number(found, "to").is_ok_and(|to| to > after.0));
+    let holds = |found: &&Document| {
+        let packed = found.get_array(PACK).ok().into_iter().flatten();
+        let mut all = packed.filter_map(Bson::as_document).chain([*found]);
+        all.any(|chunk| is_beyond(chunk, after))
+    };
+    let found = found.first().filter(holds);
     Ok(found.and_then(|found| rows::from_of(found).ok()).unwrap_or(after))
 }
 
+/// Whether a chunk ends after an edit.
+fn is_beyond(chunk: &Document, after: Seq) -> bool {
+    end_of(chunk).is_some_and(|end| end > after)
+}
+
 /// Some chunks of a brane, from this key on, about so many bytes at most, and
-/// the key from which to go on if there may be more.
+/// the key from which to go on if there may be more. Of a pack those that end
+/// by `after` are left out.
 async fn chunks(
     link: &Link,
     brane: BraneId,
     from: Seq,
+    after: Seq,
     max_bytes: usize,
 ) -> Result<(Vec<Found>, Option<Seq>), StoreError> {
     let (filter, sort, limit) = (chunks_from(brane, from), doc! {"_id": 1}, BITE_CHUNKS);
     let query = Query { filter, sort, limit, max_bytes, ..Query::default() };
-    let body = |found: &Document| found.get_binary_generic("body").map_or(0, Vec::len);
-    let is_full = |found: &[Document]| {
-        found.len() == BITE_CHUNKS as usize || found.iter().map(body).sum::<usize>() >= max_bytes
-    };
     let (found, tail) = tail::follow(link, brane, query).await?;
-    let is_full = is_full(&found);
+    let bytes: usize = found.iter().map(body_length).sum();
+    let is_full = found.len() == BITE_CHUNKS as usize || bytes >= max_bytes;
+    let is_over = |chunk: &Document| {
+        rows::from_of(chunk).is_ok_and(|from| from < after) && !is_beyond(chunk, after)
+    };
+    let found: Vec<_> = found.into_iter().flat_map(|found| unpack(found, brane)).collect();
     // What has left the tail meanwhile is among the others.
     let last = found.last().map(|last| rows::from_of(last).unwrap_or(from));
     let follows = |found: &Document| {
@@ -298,7 +311,7 @@ async fn chunks(
     };
     let tail = tail.into_iter().filter(|found| !is_full && follows(found));
     let mut chunks = Vec::new();
-    for found in found.into_iter().chain(tail) {
+    for found in found.into_iter().filter(|chunk| !is_over(chunk)).chain(tail) {
         let broken = |why| damaged(Place::File(format!("{CHUNKS} of brane {brane}")), why);
         let mut rest = Vec::new();
         if found.contains_key("pieces") {
@@ -317,7 +330,10 @@ pub(super) async fn measure(
     session: &mut ClientSession,
     brane: BraneId,
 ) -> Result<(u64, u64), Failure> {
-    let sums = doc! {"_id": Bson::Null, "chunks": {"$sum": 1_i64}, "bytes": {"$sum": "$bytes"}};
+    let packed = format!("${PACK}");
+    let chunks = doc! {"$cond": [{"$isArray": &packed}, {"$size": &packed}, 1_i64]};
+    let bytes = doc! {"$ifNull": ["$bytes", {"$sum": format!("{packed}.bytes")}]};
+    let sums = doc! {"_id": Bson::Null, "chunks": {"$sum": chunks}, "bytes": {"$sum": bytes}};
     let stages = [doc! {"$match": chunks_from(brane, Seq(0))}, doc! {"$group": sums}];
     let mut found = link.collection(CHUNKS).aggregate(stages).session(&mut *session).await?;
     let Some(found) = found.next(session).await.transpose()? else { return Ok((0, 0)) };
@@ -354,7 +370,7 @@ pub(super) async fn stretch(
     while let Some(from) = at.filter(|_| bytes <= max_bytes && after < head.seq) {
         // One byte more than fits: then it is known that no more does.
         let room = (max_bytes - bytes + 1).min(BITE_BYTES);
-        let (some, next) = chunks(link, brane, from, room).await?;
+        let (some, next) = chunks(link, brane, from, after, room).await?;
         bytes += some.iter().flat_map(|found| &found.chunk).map(|c| c.body.len()).sum::<usize>();
         found.extend(some);
         at = next;
@@ -377,9 +393,14 @@ pub(super) struct Bite {
     pub(super) next: Option<Seq>,
 }
 
-/// A bite of a scan of a brane's chunks.
-pub(super) async fn bite(link: &Link, brane: BraneId, from: Seq) -> Result<Bite, StoreError> {
-    let (found, next) = chunks(link, brane, from, BITE_BYTES).await?;
+/// A bite of a scan of a brane's chunks that goes beyond `after`.
+pub(super) async fn bite(
+    link: &Link,
+    brane: BraneId,
+    from: Seq,
+    after: Seq,
+) -> Result<Bite, StoreError> {
+    let (found, next) = chunks(link, brane, from, after, BITE_BYTES).await?;
     let links = found.into_iter().map(|Found { from, to, chunk }| match chunk {
         Ok(chunk) => (Chained::Good { epoch: chunk.epoch, from, to }, chunk.body.len()),
         Err(why) => (Chained::Bad { from, to, why }, 0),

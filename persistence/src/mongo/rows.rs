@@ -422,6 +422,12 @@ pub(super) fn from_of(chunk: &Document) -> Read<Seq> {
     number(key, "from").map(Seq)
 }
 
+/// Whether a document is a chunk of this brane, by its key.
+pub(super) fn is_chunk_of(chunk: &Document, brane: BraneId) -> bool {
+    let owner = chunk.get_document("_id").and_then(|key| key.get_str("brane"));
+    owner.is_ok_and(|owner| owner == brane.to_string()) && from_of(chunk).is_ok()
+}
+
 /// A chunk as it was found.
 pub(super) struct Found {
     /// The edit before it, by its key.

@@ -15,7 +15,7 @@ use super::rows::{
 use crate::error::{Place, StoreError};
 
 /// The version of the documents that this program writes.
-pub(super) const VERSION: u32 = 6;
+pub(super) const VERSION: u32 = 7;
 
 /// The collection of one document that says the version.
 const SCHEMA: &str = "schema";
@@ -44,8 +44,8 @@ const EXISTS: i32 = 48;
 
 /// The first version knew no fleet, the second no records, the third nothing of
 /// what becomes of a brane, the fourth not whether an operator archived it, the
-/// fifth no tails in branes' documents. What is of them can be read as it is, and lacks
-/// collections and indexes.
+/// fifth no tails in branes' documents, the sixth no packs of chunks. What is of
+/// them can be read as it is, and lacks collections and indexes.
 const FIRST: u32 = 1;
 
 /// Makes what is missing, and refuses what is newer.

@@ -4,11 +4,9 @@
 //! holds. A small chunk is pushed into that document with it: one statement
 //! does both or neither, and waits once for the majority, where a transaction
 //! takes three round trips. What is there goes among the others with the next
-//! transaction that continues the brane, opens it or deletes some of it. So a journal is what is in [`CHUNKS`], and after it the tail.
-//!
-//! A tail is short, as the transaction that moves it takes longer for each chunk
-//! in it, 0.1 ms where it was measured, and whatever comes meanwhile waits. Many
-//! or long chunks take a transaction at once.
+//! transaction that continues the brane, opens it or deletes some of it, as one
+//! document (see [`super::pack`]). So a journal is what is in [`CHUNKS`], and
+//! after it the tail. Many or long chunks take a transaction at once.
 
 use avvy_model::BraneId;
 use mongodb::ClientSession;
@@ -16,7 +14,8 @@ use mongodb::bson::{Bson, Document, doc};
 
 use super::fault::{self, Failure};
 use super::link::{Link, Query};
-use super::rows::{BRANES, CHUNKS, Head, TAIL, damaged, from_of};
+use super::pack::pack;
+use super::rows::{BRANES, CHUNKS, Head, TAIL, damaged, from_of, is_chunk_of};
 use super::writes::length;
 use crate::chunk::ChunkWrite;
 use crate::error::{Place, StoreError};
@@ -27,8 +26,8 @@ const MAX_PUSHED: usize = 4;
 const MAX_PUSHED_BYTES: usize = 4 << 10;
 
 /// The most chunks in a tail, and bytes of their bodies.
-const MAX_CHUNKS: usize = 32;
-const MAX_BYTES: usize = 16 << 10;
+const MAX_CHUNKS: usize = 256;
+const MAX_BYTES: usize = 64 << 10;
 
 /// How much is in a tail.
 #[derive(Clone, Copy, Default)]
@@ -58,14 +57,8 @@ pub(super) fn takes(chunks: &[ChunkWrite]) -> bool {
 /// Takes the tail out of a brane's document: each as it is among [`CHUNKS`].
 pub(super) fn read(from: &mut Document, brane: BraneId) -> Result<Vec<Document>, StoreError> {
     let broken = || damaged(Place::Brane(brane), "its tail is not of chunks");
-    let owner = brane.to_string();
-    let is_ours = |chunk: &Document| {
-        let key = chunk.get_document("_id");
-        let is_of_it = key.and_then(|key| key.get_str("brane")).is_ok_and(|brane| brane == owner);
-        is_of_it && from_of(chunk).is_ok()
-    };
     let chunk = |chunk: Bson| match chunk {
-        Bson::Document(chunk) if is_ours(&chunk) => Ok(chunk),
+        Bson::Document(chunk) if is_chunk_of(&chunk, brane) => Ok(chunk),
         _ => Err(broken()),
     };
     match from.remove(TAIL) {
@@ -104,6 +97,12 @@ pub(super) async fn follow(
     .await
 }
 
+/// What a tail is among the other chunks, unless it is empty.
+pub(super) fn packed(brane: BraneId, tail: Vec<Document>) -> Option<Document> {
+    let from = from_of(tail.first()?).ok()?;
+    Some(pack(brane, from, tail.into_iter().map(Bson::from).collect()))
+}
+
 /// Has a brane's tail go among the other chunks, within a transaction.
 pub(super) async fn settle(
     link: &Link,
@@ -112,11 +111,9 @@ pub(super) async fn settle(
     head: &Head,
 ) -> Result<(), Failure> {
     let tail = find(link, session, brane).await?;
-    if tail.is_empty() {
-        return Ok(());
-    }
-    link.writes().command(tail.len(), tail.iter().map(length).sum());
-    let inserted = link.collection(CHUNKS).insert_many(tail).session(&mut *session).await;
+    let Some(tail) = packed(brane, tail) else { return Ok(()) };
+    link.writes().command(1, length(&tail));
+    let inserted = link.collection(CHUNKS).insert_one(tail).session(&mut *session).await;
     match inserted {
         Err(error) if fault::is_duplicate(&error) => {
             let why = "there are chunks that its tail has as well";

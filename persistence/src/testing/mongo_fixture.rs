@@ -43,6 +43,10 @@ impl MongoFixture {
                 if self.flip("branes", in_tail, "tail.$.checksum").await? == 1 {
                     return Ok(1);
                 }
+                let in_pack = doc! {"_id.brane": &brane, "pack.to": to};
+                if self.flip("chunks", in_pack, "pack.$.checksum").await? == 1 {
+                    return Ok(1);
+                }
                 ("chunks", doc! {"_id.brane": brane, "to": to}, "checksum")
             }
             Place::Part { snapshot, index, .. } => {

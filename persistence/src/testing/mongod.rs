@@ -252,9 +252,17 @@ pub fn journaled(uri: &str, database: &str, brane: &str) -> u64 {
     let batch = found.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
     let found = batch.ok().and_then(|batch| batch.first()?.as_document());
     let tail = found.and_then(|found| found.get_array("tail").ok()).map_or(0, Vec::len);
-    let count = doc! {"count": "chunks", "query": {"_id.brane": brane}};
-    let others = command_to(uri, database, count).get_i32("n").unwrap_or(0);
-    tail as u64 + u64::from(others.unsigned_abs())
+    let count = doc! {"$cond": [{"$isArray": "$pack"}, {"$size": "$pack"}, 1_i64]};
+    let stages = vec![
+        doc! {"$match": {"_id.brane": brane}},
+        doc! {"$group": {"_id": 1, "chunks": {"$sum": count}}},
+    ];
+    let found = doc! {"aggregate": "chunks", "pipeline": stages, "cursor": {}};
+    let found = command_to(uri, database, found);
+    let batch = found.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
+    let found = batch.ok().and_then(|batch| batch.first()?.as_document());
+    let others = found.and_then(|found| found.get_i64("chunks").ok()).unwrap_or(0);
+    tail as u64 + others.unsigned_abs()
 }
 
 /// Gives one command to the database `admin`, and returns the answer.

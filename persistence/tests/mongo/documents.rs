@@ -129,9 +129,9 @@ async fn a_newer_database_is_left_alone() {
     store(&options).await.close().await.unwrap();
     assert_eq!(MongoStore::open_existing(&options).await.map(drop), Ok(()));
     let db = database(&options).await;
-    let newer = doc! {"$set": {"version": 7_i64}};
+    let newer = doc! {"$set": {"version": 8_i64}};
     db.collection::<Document>("schema").update_one(doc! {}, newer).await.unwrap();
-    let newer = Err(StoreError::NewerSchema { found: 7, known: 6 });
+    let newer = Err(StoreError::NewerSchema { found: 8, known: 7 });
     assert_eq!(MongoStore::open(&options).await.map(drop), newer);
     assert_eq!(MongoStore::open_existing(&options).await.map(drop), newer);
 }
@@ -174,7 +174,7 @@ async fn a_database_without_a_fleet_becomes_one_with_it() {
     let commits = db.collection::<Document>("record_commits");
     assert!(commits.list_index_names().await.unwrap().contains(&"by_age".to_owned()));
     let found = schema.find_one(doc! {}).await.unwrap().unwrap();
-    assert_eq!(found.get_i64("version").unwrap(), 6);
+    assert_eq!(found.get_i64("version").unwrap(), 7);
 }
 
 #[tokio::test]

@@ -33,17 +33,48 @@ impl Found {
     }
 
     /// How many chunks are in the tail, and among the others.
-    async fn counts(&self) -> (usize, u64) {
+    async fn counts(&self) -> (usize, usize) {
         let found = self.branes.find_one(self.key.clone()).await.unwrap().unwrap();
         let tail = found.get_array("tail").map_or(0, Vec::len);
+        (tail, self.documents().await.into_iter().map(|(_, chunks)| chunks).sum())
+    }
+
+    /// The documents of the other chunks: the edit before, and how many chunks
+    /// are in each.
+    async fn documents(&self) -> Vec<(i64, usize)> {
         let filter = doc! {"_id.brane": self.key.get_str("_id").unwrap()};
-        (tail, self.chunks.count_documents(filter).await.unwrap())
+        let mut found = self.chunks.find(filter).sort(doc! {"_id": 1}).await.unwrap();
+        let mut documents = Vec::new();
+        while found.advance().await.unwrap() {
+            let found = found.deserialize_current().unwrap();
+            let from = found.get_document("_id").unwrap().get_i64("from").unwrap();
+            documents.push((from, found.get_array("pack").map_or(1, Vec::len)));
+        }
+        documents
+    }
+
+    /// Changes the pack that follows an edit.
+    async fn change_pack(&self, from: i64, change: Document) {
+        let key = doc! {"brane": self.key.get_str("_id").unwrap(), "from": from};
+        let changed = self.chunks.update_one(doc! {"_id": key}, change).await.unwrap();
+        assert_eq!(changed.modified_count, 1);
     }
 
     async fn change(&self, change: Document) {
         let changed = self.branes.update_one(self.key.clone(), change).await.unwrap();
         assert_eq!(changed.modified_count, 1);
     }
+}
+
+/// A brane whose first chunk is alone, the next five are a pack, and so many
+/// more are in the tail.
+async fn with_a_pack(store: &MongoStore, nth: u8, length: u64) -> (Epoch, Vec<ChunkWrite>) {
+    let (_, mut all) = with_a_tail(store, nth, 5).await;
+    let epoch = store.open(brane(nth)).await.unwrap().epoch;
+    let more = chunks(nth, epoch, 6..6 + length);
+    append_each(store, &more).await;
+    all.extend(more);
+    (epoch, all)
 }
 
 /// A brane with one chunk among the others and so many in its tail.
@@ -62,25 +93,42 @@ async fn small_chunks_are_pushed_and_moved_when_the_tail_is_full() {
     let found = Found::of(&options, 1).await;
     assert_eq!(found.counts().await, (3, 1));
     let before = store.writes().unwrap();
-    let all = chunks(1, epoch, 0..100);
+    let all = chunks(1, epoch, 0..600);
     append_each(&store, &all[4..20]).await;
     let after = store.writes().unwrap();
     assert_eq!((after.operations - before.operations, after.commits - before.commits), (16, 0));
     assert_eq!(after.chunks - before.chunks, 16);
     append_each(&store, &all[20..]).await;
     let (tail, others) = found.counts().await;
-    assert!(tail <= 32 && others >= 68, "{tail}, {others}");
-    assert_eq!(tail as u64 + others, 100);
+    assert!(tail <= 256 && others >= 344, "{tail}, {others}");
+    assert_eq!(tail + others, 600);
+    // Bodies of some 360 bytes; a tail has 64 KiB of them.
+    let documents = [(0, 1), (1, 179), (180, 1), (181, 176), (357, 1), (358, 181), (539, 1)];
+    assert_eq!(found.documents().await, documents);
     expect_journal(&store, 1, &all).await;
     // From wherever it is read.
-    for after in [0, 3, 66, 67, 98, 99, 100] {
+    for after in [0, 1, 3, 179, 180, 181, 182, 356, 357, 358, 539, 540, 598, 599, 600] {
         let read = store.read_chunks(brane(1), Seq(after), 1 << 20).await.unwrap();
-        assert_eq!(read.len() as u64, 100 - after, "after {after}");
+        assert_eq!(read.len() as u64, 600 - after, "after {after}");
+        assert_eq!(read.first().map_or(after, |first| first.from.0), after);
     }
-    // A bound of bytes ends in the tail as elsewhere.
+    // A bound of bytes ends in a tail or a pack as elsewhere.
     let bodies = |range: std::ops::Range<usize>| all[range].iter().map(|chunk| chunk.body.len());
-    let read = store.read_chunks(brane(1), Seq(60), bodies(60..97).sum()).await.unwrap();
-    assert_eq!(read.len(), 37);
+    for from in [60, 170, 350, 560] {
+        let bytes = bodies(from..from + 37).sum();
+        let read = store.read_chunks(brane(1), Seq(from as u64), bytes).await.unwrap();
+        assert_eq!(read.len(), 37, "after {from}");
+    }
+    // And what is told again is known, wherever it is.
+    append_each(&store, &all[170..190]).await;
+    append_each(&store, &all[535..545]).await;
+    assert_eq!(store.append(all.clone()).await, Ok(vec![Ok(()); 600]));
+    let mut other = all[300].clone();
+    other.body = vec![9; 7].into();
+    let answers = store.append(vec![other]).await.unwrap();
+    assert!(answers[0].is_err(), "{answers:?}");
+    let report = store.verify_brane(brane(1)).await.unwrap();
+    assert_eq!((report.chunks, report.damage_count), (600, 0), "{:?}", report.damages);
 }
 
 #[tokio::test]
@@ -135,7 +183,7 @@ async fn what_is_long_or_much_is_not_pushed() {
         .collect();
     append_each(&store, &big).await;
     let (tail, others) = found.counts().await;
-    assert!(tail <= 4 && tail as u64 + others == 20, "{tail}, {others}");
+    assert_eq!(tail + others, 20);
     all.push(long);
     all.extend(chunks(1, epoch, 4..10));
     all.extend(big);
@@ -227,6 +275,80 @@ async fn what_is_no_longer_kept_goes_from_a_tail_as_well() {
     append_each(&store, &chunks(1, epoch, 6..9)).await;
     let report = store.verify_brane(brane(1)).await.unwrap();
     assert_eq!((report.head, report.chunks, report.damage_count), (Seq(9), 5, 0));
+}
+
+#[tokio::test]
+async fn what_is_no_longer_kept_goes_from_a_pack_as_well() {
+    let options = options();
+    let store = store(&options).await;
+    let (epoch, _) = with_a_pack(&store, 1, 2).await;
+    let found = Found::of(&options, 1).await;
+    assert_eq!(found.documents().await, [(0, 1), (1, 5), (6, 1)]);
+    let policy = CompactPolicy {
+        now_ms: u64::MAX,
+        retention_ms: 0,
+        max_journal_bytes: None,
+        keep_snapshots: 1,
+    };
+    for (at, gone, left) in
+        [(4, 4, &[(4, 2), (6, 1)][..]), (6, 2, &[(6, 1)]), (7, 1, &[]), (8, 1, &[])]
+    {
+        snapshot(store.as_ref(), 1, epoch, at).await.unwrap();
+        assert_eq!(store.compact(policy).await.unwrap().chunks, gone, "{at}");
+        assert_eq!(found.documents().await, left, "{at}");
+        let report = store.verify_brane(brane(1)).await.unwrap();
+        assert_eq!((report.chunks, report.damage_count), (8 - at, 0), "{:?}", report.damages);
+        assert_eq!(
+            store.read_chunks(brane(1), Seq(at), 1 << 20).await.unwrap().len() as u64,
+            8 - at
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_pack_is_cut_where_it_is_torn() {
+    let options = options();
+    let store = store(&options).await;
+    let torn = |torn: avvy_persistence::TornTail| (torn.kept, torn.claimed, torn.chunks);
+    let broken = [
+        // The chunk after the fourth edit is another.
+        (doc! {"$bit": {"pack.3.checksum": {"xor": 1_i64}}}, (Seq(4), Seq(6), 2)),
+        // It is none, and what follows cannot be told from it.
+        (doc! {"$set": {"pack.3": 7}}, (Seq(4), Seq(6), 1)),
+        (doc! {"$set": {"pack.3._id.brane": "another"}}, (Seq(4), Seq(6), 1)),
+        // The end vanished.
+        (doc! {"$push": {"pack": {"$each": [], "$slice": 3}}}, (Seq(4), Seq(6), 0)),
+        // The whole of it is no pack.
+        (doc! {"$set": {"pack": 7}}, (Seq(1), Seq(6), 1)),
+        (doc! {"$set": {"pack": []}}, (Seq(1), Seq(6), 1)),
+    ];
+    for (nth, (change, expected)) in (1..).zip(broken) {
+        let (_, all) = with_a_pack(&store, nth, 0).await;
+        let found = Found::of(&options, nth).await;
+        found.change_pack(1, change.clone()).await;
+        if expected.2 == 2 {
+            found.change_pack(1, doc! {"$bit": {"pack.4.checksum": {"xor": 1_i64}}}).await;
+        }
+        let report = store.verify_brane(brane(nth)).await.unwrap();
+        assert_eq!(report.torn.map(torn), Some(expected), "{change}: {:?}", report.damages);
+        let again = store.open(brane(nth)).await.unwrap();
+        assert_eq!(again.torn.map(torn), Some(expected), "{change}");
+        let kept = expected.0.0;
+        let mut left: Vec<_> = all[..kept as usize].to_vec();
+        let more = chunks(nth, again.epoch, kept..kept + 3);
+        append_each(&store, &more).await;
+        left.extend(more);
+        expect_journal(&store, nth, &left).await;
+        let report = store.verify_brane(brane(nth)).await.unwrap();
+        assert_eq!((report.chunks, report.damage_count), (kept + 3, 0), "{:?}", report.damages);
+    }
+    // In the middle it is damage.
+    let (_, all) = with_a_pack(&store, 9, 2).await;
+    Found::of(&options, 9).await.change_pack(1, doc! {"$pop": {"pack": -1}}).await;
+    assert!(store.verify_brane(brane(9)).await.unwrap().damage_count > 0);
+    assert!(matches!(store.open(brane(9)).await, Err(StoreError::Damaged { .. })));
+    let read = store.read_chunks(brane(9), Seq(3), 1 << 20).await.unwrap();
+    assert_eq!(read.len(), all.len() - 3, "what is whole can be read");
 }
 
 #[tokio::test]
