@@ -24,6 +24,9 @@ use crate::upkeep::{self, Bite, Bites, Bitten, skip_damaged};
 const STEP: u32 = 256;
 /// Documents of chunks looked at in one bite.
 const BITE_CHUNKS: u32 = 256;
+/// Branes of which one takes too long before the whole is given up: then it is
+/// the database that does.
+const MAX_HELD_UP: u32 = 4;
 /// Bytes of chunks deleted in one bite.
 const BITE_BYTES: u64 = 1 << 20;
 
@@ -36,7 +39,7 @@ pub(super) async fn compact(
 ) -> Result<Compaction, StoreError> {
     let mut done = Compaction::default();
     let before_ms = policy.now_ms.saturating_sub(policy.retention_ms);
-    let mut after = String::new();
+    let (mut after, mut held_up) = (String::new(), 0);
     loop {
         let (some, last) = some_branes(link, &after).await?;
         for Listed { brane, holder } in some {
@@ -49,7 +52,14 @@ pub(super) async fn compact(
                     "the key of a document is no id",
                 )),
             };
-            skip_damaged(result, &mut done)?;
+            match result {
+                // It is too busy, and comes next time; the others go on.
+                Err(error @ StoreError::Timeout { .. }) if held_up < MAX_HELD_UP => {
+                    tracing::warn!(?brane, %error, "a brane is not compacted now");
+                    held_up += 1;
+                }
+                result => skip_damaged(result, &mut done)?,
+            }
         }
         let Some(last) = last else { break };
         after = last;
@@ -109,6 +119,16 @@ async fn compact_brane(
 
 impl Bites for Link {
     async fn bite(&self, bite: Bite) -> Result<Bitten, StoreError> {
+        let due = self.step(async {
+            let mut session = self.session().await?;
+            let due = look(self, &mut session, bite).await?;
+            self.learn(&session);
+            Ok(due)
+        });
+        let due = due.await?;
+        if due.chunks.is_empty() {
+            return Ok(due.bitten);
+        }
         self.transact(&bite).await
     }
 
@@ -136,6 +156,12 @@ impl Work for Bite {
 
     async fn run(&self, link: &Link, session: &mut ClientSession) -> Result<Bitten, Failure> {
         let old = reader::head(link, session, self.brane).await?;
+        // Written before all else, as what continues the brane meanwhile would
+        // have it all done again, and a busy brane for ever.
+        let begun = (old.filter(self.brane), doc! {"$currentDate": {"compacted": true}});
+        if !link.update(session, BRANES, vec![begun]).await? {
+            return Err(Failure::Again);
+        }
         let Due { bitten, chunks: due, is_in_tail } = look(link, session, *self).await?;
         if is_in_tail {
             tail::settle(link, session, self.brane, &old).await?;

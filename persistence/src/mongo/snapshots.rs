@@ -111,7 +111,10 @@ impl Writing {
             let parts = link.collection(PARTS);
             link.writes().command(1, body.len() as u64);
             let put = parts.replace_one(filter, part).upsert(true);
-            Ok(put.write_concern(WriteConcern::nodes(1)).await.map(drop)?)
+            let mut session = link.session().await?;
+            put.write_concern(WriteConcern::nodes(1)).session(&mut session).await?;
+            link.learn(&session);
+            Ok(())
         })
         .await?;
         let mut all = self.lock();
@@ -135,7 +138,9 @@ impl Writing {
             let unknown = StoreError::UnknownSnapshot { brane, snapshot };
             return found.map(drop).ok_or(unknown);
         };
-        link.transact(&Finish { unfinished, expected: parts }).await?;
+        // Before the transaction, as it takes the longer the more parts there are.
+        let bytes = unfinished.measure(link, parts).await;
+        link.transact(&Finish { unfinished, parts, bytes }).await?;
         self.forget(brane, snapshot);
         Ok(())
     }
@@ -176,15 +181,25 @@ async fn next_id(link: &Link) -> Result<SnapshotId, StoreError> {
 /// Makes a snapshot seen.
 struct Finish {
     unfinished: Unfinished,
-    expected: u32,
+    parts: u32,
+    /// What was measured of them.
+    bytes: Result<u64, StoreError>,
 }
 
 impl Work for Finish {
     type Answer = ();
 
     async fn run(&self, link: &Link, session: &mut ClientSession) -> Result<(), Failure> {
-        let Unfinished { id, start: SnapshotStart { brane, epoch, at, taken_ms }, .. } =
-            self.unfinished;
+        let Self { unfinished: Unfinished { id, start, .. }, parts, ref bytes } = *self;
+        let SnapshotStart { brane, epoch, at, taken_ms } = start;
+        let head = reader::head(link, session, brane).await?;
+        // Written, and not read alone, so that no opening comes in between; and
+        // before all else, as what continues the brane meanwhile would have it
+        // all done again, and a busy brane for ever.
+        let seen = (head.filter(brane), doc! {"$set": {"snapshot": long(id.0)}});
+        if !link.update(session, BRANES, vec![seen]).await? {
+            return Err(Failure::Again);
+        }
         let filter = doc! {"_id": long(id.0)};
         let query = Query { filter, limit: 1, ..Query::default() };
         let found = link.find(session, SNAPSHOTS, query).await?.into_iter().next();
@@ -194,40 +209,37 @@ impl Work for Finish {
             Some("finished") => return Ok(()),
             _ => return Err(StoreError::UnknownSnapshot { brane, snapshot: id }.into()),
         }
-        let head = reader::head(link, session, brane).await?;
         if epoch != head.epoch {
             return Err(StoreError::StaleEpoch { current: head.epoch }.into());
         }
         if at > head.seq {
             return Err(StoreError::SnapshotAhead { head: head.seq }.into());
         }
-        let bytes = self.measure(link, session).await?;
-        let info = SnapshotInfo { id, epoch, at, parts: self.expected, bytes, taken_ms };
+        let bytes = bytes.clone()?;
+        let info = SnapshotInfo { id, epoch, at, parts, bytes, taken_ms };
         let change = doc! {"$set": rows::finished(brane, &info)};
         let snapshot = (doc! {"_id": long(id.0), "state": "writing"}, change);
-        // Written, and not read alone, so that no opening comes in between.
-        let seen = (head.filter(brane), doc! {"$set": {"snapshot": long(id.0)}});
-        let is_done = link.update(session, SNAPSHOTS, vec![snapshot]).await?
-            && link.update(session, BRANES, vec![seen]).await?;
+        let is_done = link.update(session, SNAPSHOTS, vec![snapshot]).await?;
         if is_done { Ok(()) } else { Err(Failure::Again) }
     }
 }
 
-impl Finish {
-    /// The length of all parts, if each is there as it was put. A part is
-    /// written without waiting for other servers; when another became the
-    /// primary since, it may be missing.
-    async fn measure(&self, link: &Link, session: &mut ClientSession) -> Result<u64, Failure> {
-        let (put, expected) = (&self.unfinished.parts, self.expected);
+impl Unfinished {
+    /// The length of all parts, if the majority has each as it was put. A part
+    /// is written without waiting for other servers; when another became the
+    /// primary since, it may be missing. What is there stays while the snapshot
+    /// is being written.
+    async fn measure(&self, link: &Link, expected: u32) -> Result<u64, StoreError> {
+        let put = &self.parts;
         let joined = (0..).zip(put.keys()).take_while(|(nth, index)| nth == *index).count();
         let found = u32::try_from(joined).unwrap_or(u32::MAX);
         if found != expected || put.len() != joined {
-            return Err(StoreError::SnapshotIncomplete { found, expected }.into());
+            return Err(StoreError::SnapshotIncomplete { found, expected });
         }
-        let (filter, sort) = (parts_of(self.unfinished.id), doc! {"_id": 1});
+        let (filter, sort) = (parts_of(self.id), doc! {"_id": 1});
         let fields = doc! {"bytes": 1, "checksum": 1};
         let query = Query { filter, sort, fields, ..Query::default() };
-        let stored = link.find(session, PARTS, query).await?;
+        let stored = link.many(PARTS, query).await?;
         let is_it = |stored: &mongodb::bson::Document, (length, sum): &(u64, u64)| {
             rows::number(stored, "bytes").as_ref() == Ok(length)
                 && rows::number(stored, "checksum").as_ref() == Ok(sum)
@@ -235,7 +247,7 @@ impl Finish {
         let good = stored.iter().zip(put.values()).take_while(|(stored, put)| is_it(stored, put));
         let found = u32::try_from(good.count()).unwrap_or(u32::MAX);
         if found != expected || stored.len() != put.len() {
-            return Err(StoreError::SnapshotIncomplete { found, expected }.into());
+            return Err(StoreError::SnapshotIncomplete { found, expected });
         }
         Ok(put.values().map(|(length, _)| length).sum())
     }

@@ -1,6 +1,7 @@
 //! The store on MongoDB, on real servers.
 #![allow(clippy::unwrap_used)]
 
+mod busy;
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;

@@ -1,0 +1,79 @@
+//! What goes on while a brane is written without a pause, however long each
+//! look takes.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use avvy_model::{Epoch, Seq};
+use avvy_persistence::mongo::{MongoOptions, MongoStore};
+use avvy_persistence::{CompactPolicy, SnapshotStart, Store};
+use mongodb::bson::doc;
+
+use crate::common::{brane, chunk, part, snapshot};
+use crate::help::{Faults, chunks, opened, options, store};
+
+const SLOW: &str = "slow";
+
+/// Does work on a store that is answered late, while another appends chunk
+/// after chunk; what it writes is whole afterwards.
+async fn beside_a_writer<T>(writer: &MongoStore, epoch: Epoch, work: impl Future<Output = T>) -> T {
+    let faults = Faults::own().await;
+    let late = doc! {"blockConnection": true, "blockTimeMS": 100};
+    faults.plan(SLOW, &["find"], 1_000, late);
+    let stop = AtomicBool::new(false);
+    let work = async {
+        let answer = work.await;
+        stop.store(true, Ordering::Relaxed);
+        answer
+    };
+    let write = async {
+        let mut at = writer.verify_brane(brane(1)).await.unwrap().head.0;
+        while !stop.load(Ordering::Relaxed) {
+            let next = vec![chunk(1, epoch, at, at + 1)];
+            assert_eq!(writer.append(next).await, Ok(vec![Ok(())]));
+            at += 1;
+        }
+        at
+    };
+    let (answer, head) = tokio::join!(work, write);
+    drop(faults);
+    let report = writer.verify_brane(brane(1)).await.unwrap();
+    assert_eq!((report.head, report.damage_count), (Seq(head), 0), "{:?}", report.damages);
+    answer
+}
+
+/// Another way to the same database, that is answered late and soon tired.
+async fn slow(options: &MongoOptions) -> std::sync::Arc<MongoStore> {
+    let app_name = SLOW.to_owned();
+    store(&MongoOptions { app_name, timeout_ms: 10_000, ..options.clone() }).await
+}
+
+#[tokio::test]
+async fn a_snapshot_is_finished() {
+    let options = options();
+    let (writer, slow) = (store(&options).await, slow(&options).await);
+    opened(&writer, 1).await;
+    let epoch = slow.open(brane(1)).await.unwrap().epoch;
+    slow.append(chunks(1, epoch, 0..5)).await.unwrap();
+    let start = SnapshotStart { brane: brane(1), epoch, at: Seq(5), taken_ms: 1 };
+    let id = slow.begin_snapshot(start).await.unwrap();
+    slow.put_snapshot_part(brane(1), id, 0, part(1, 5, 0)).await.unwrap();
+    let finish = slow.finish_snapshot(brane(1), id, 1);
+    assert_eq!(beside_a_writer(&writer, epoch, finish).await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_is_due_is_deleted() {
+    let options = options();
+    let (writer, slow) = (store(&options).await, slow(&options).await);
+    let epoch = opened(&writer, 1).await.epoch;
+    writer.append(chunks(1, epoch, 0..500)).await.unwrap();
+    snapshot(writer.as_ref(), 1, epoch, 500).await.unwrap();
+    let compact = slow.compact(CompactPolicy {
+        now_ms: u64::MAX,
+        retention_ms: 0,
+        max_journal_bytes: None,
+        keep_snapshots: 1,
+    });
+    assert_eq!(beside_a_writer(&writer, epoch, compact).await.unwrap().chunks, 500);
+}
