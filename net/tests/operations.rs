@@ -23,7 +23,7 @@ async fn a_well_server_says_so() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
     client.token = None;
-    for path in ["/livez", "/readyz"] {
+    for path in ["/livez", "/readyz", "/api/v1/health/live", "/api/v1/health/ready"] {
         let answer = client.ask("GET", path, &[JSON], b"").await;
         assert_eq!((answer.status, answer.as_json()), (200, json!({"status": "ok"})), "{path}");
     }
@@ -32,7 +32,9 @@ async fn a_well_server_says_so() {
     assert_eq!(answer.status, 200, "{body}");
     assert!(body["durable_us"].as_u64() >= body["fan_out_us"].as_u64(), "{body}");
     // The answer stands for a moment: asking again makes no edit.
-    assert_eq!(client.ask("GET", "/healthz", &[JSON], b"").await.as_json(), body);
+    for path in ["/healthz", "/api/v1/health"] {
+        assert_eq!(client.ask("GET", path, &[JSON], b"").await.as_json(), body);
+    }
     assert_eq!(client.ask("HEAD", "/livez", &[], b"").await.status, 200);
     server.end().await;
 }
@@ -90,11 +92,13 @@ async fn a_sick_store_is_seen() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
     server.disk.plan(|_: Operation, _: u64| Fault::FailBefore);
-    for path in ["/readyz", "/healthz"] {
+    for path in ["/readyz", "/healthz", "/api/v1/health", "/api/v1/health/ready"] {
         let answer = client.ask("GET", path, &[], b"").await;
         assert_eq!((answer.status, answer.code().as_str()), (503, "unavailable"), "{path}");
     }
-    assert_eq!(client.ask("GET", "/livez", &[], b"").await.status, 200);
+    for path in ["/livez", "/api/v1/health/live"] {
+        assert_eq!(client.ask("GET", path, &[], b"").await.status, 200);
+    }
     server.disk.heal();
     server.end().await;
 }

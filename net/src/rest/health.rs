@@ -6,6 +6,7 @@ use avvy_actors::{BraneFilter, ProbeReport, System};
 use avvy_model::{Code, UserId};
 use avvy_protocol::rest::HealthBody;
 use axum::extract::State;
+use axum::handler::Handler;
 use axum::http::StatusCode;
 use axum::response::Response;
 use tokio::time::timeout;
@@ -26,27 +27,39 @@ pub(super) struct Health {
     probe: Cached<ProbeReport>,
 }
 
+/// Each is there twice: at the root, where orchestrators look by habit, and in
+/// a family of the API.
 pub(super) fn routes() -> Vec<Route> {
-    let well = |route: Route, meaning| route.answers::<HealthBody>(StatusCode::OK, meaning);
-    vec![
-        well(Route::probe("/livez", live, "Whether the process runs."), "It does."),
-        well(
-            Route::probe("/readyz", ready, "Whether requests may be sent here."),
-            "The store answers, and the server is not about to stop.",
-        ),
-        well(
-            Route::probe("/healthz", probe, "Whether an edit gets through."),
-            "One came back by fan-out and was durable just now.",
-        ),
+    let (runs, accepts) = ("Whether the process runs.", "Whether requests may be sent here.");
+    let is_ready = "The store answers, and the server is not about to stop.";
+    let is_well = "One came back by fan-out and was durable just now.";
+    [
+        twice("/livez", "/health/live", live, runs, "It does."),
+        twice("/readyz", "/health/ready", ready, accepts, is_ready),
+        twice("/healthz", "/health", probe, "Whether an edit gets through.", is_well),
     ]
+    .concat()
 }
 
-/// `GET /livez`: the process is up and its runtime runs.
+fn twice<H: Handler<T, App>, T: 'static>(
+    at_root: &str,
+    path: &str,
+    handler: H,
+    summary: &'static str,
+    meaning: &'static str,
+) -> Vec<Route> {
+    [Route::probe(at_root, handler.clone(), summary), Route::get(path, handler, summary).open()]
+        .map(|route| route.answers::<HealthBody>(StatusCode::OK, meaning))
+        .to_vec()
+}
+
+/// `GET /livez` and `/api/v1/health/live`: the process is up and its runtime runs.
 pub(super) async fn live(arrival: Arrival) -> Response {
     arrival.reply(StatusCode::OK, &HealthBody::ok())
 }
 
-/// `GET /readyz`: the store answers, and the server is not about to stop.
+/// `GET /readyz` and `/api/v1/health/ready`: the store answers, and the server is
+/// not about to stop.
 pub(super) async fn ready(State(app): State<App>, arrival: Arrival) -> Result<Response, Failure> {
     if app.is_stopping() {
         return Err(Failure::new(Code::Unavailable).details("the server is about to stop"));
@@ -59,8 +72,8 @@ pub(super) async fn ready(State(app): State<App>, arrival: Arrival) -> Result<Re
     }
 }
 
-/// `GET /healthz`: an edit in a brane of the probe's own comes back by
-/// fan-out and is durable.
+/// `GET /healthz` and `/api/v1/health`: an edit in a brane of the probe's own
+/// comes back by fan-out and is durable.
 pub(super) async fn probe(State(app): State<App>, arrival: Arrival) -> Result<Response, Failure> {
     let (patience, system) = (app.config.health_timeout, app.system.clone());
     let probe = || within(patience, async move { system.probe().await });

@@ -223,7 +223,7 @@ fn all_routes() -> Vec<Route> {
     .concat()
 }
 
-/// Those that are not part of the API itself.
+/// Those that are not part of the API itself, or not of it alone.
 fn server_routes() -> Vec<Route> {
     [front::routes(), health::routes(), metrics::routes(), jwks::routes(), websocket_routes()]
         .concat()
