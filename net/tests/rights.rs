@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use avvy_model::{
     BraneId, Code, DeleteMode, Edit, GrantId, Handle, MovePatch, Operation, Parts, Reach, Role,
     RoleName, Ruling, Sanction, Target, Transform, UserId, Verb, Verbs, Visibility,
@@ -313,6 +315,48 @@ async fn who_changed_which_right_is_kept() {
     let mut other = client_of(&server, 3).await;
     let (status, refused) = other.json("GET", &path, None).await;
     assert_eq!((status, &refused["code"]), (403, &json!("forbidden")));
+    server.end().await;
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
+/// Also where several may rule, and whichever way they do.
+#[tokio::test]
+async fn a_ruling_has_the_name_of_who_made_it_and_the_time() {
+    let server = TestServer::start().await;
+    let brane = server.brane(Visibility::Public).await;
+    let mut owner = Person::join(&server, OWNER, brane).await;
+    let mut deputy = Person::join(&server, GUEST, brane).await;
+    let began_ms = unix_ms();
+    owner.rule(Ruling::Appoint { user: guest(), role: Some(Role::Owner.into()) }).await;
+    let between_ms = unix_ms();
+    deputy.rule(Ruling::Everybody { role: Role::Visitor.into() }).await;
+    let mut rest = client_of(&server, GUEST).await;
+    let (status, code) =
+        by_rest(&mut rest, brane, json!({"op": "everybody", "role": "editor"})).await;
+    assert_eq!((status, code.as_str()), (200, ""));
+    let ended_ms = unix_ms();
+
+    let path = format!("/api/v1/brane/{brane}/rulings");
+    let all = until(&mut rest, &path, |page| page["rulings"].as_array().unwrap().len() == 3).await;
+    let rulings = all["rulings"].as_array().unwrap();
+    let by: Vec<&str> = rulings.iter().map(|ruling| ruling["by"].as_str().unwrap()).collect();
+    let (first, second) = (common::ws::user(OWNER).to_string(), guest().to_string());
+    assert_eq!(by, [&second, &second, &first]);
+    let at_ms: Vec<u64> = rulings.iter().map(|ruling| ruling["at_ms"].as_u64().unwrap()).collect();
+    assert!((began_ms..=between_ms).contains(&at_ms[2]), "{began_ms} {between_ms} {at_ms:?}");
+    for at_ms in &at_ms[..2] {
+        assert!((between_ms..=ended_ms).contains(at_ms), "{between_ms} {ended_ms} {at_ms}");
+    }
+
+    // The brane itself says the same of the last ones, the oldest first.
+    let (_, rights) = rest.json("GET", &format!("/api/v1/brane/{brane}/rights"), None).await;
+    let mut last = rights["table"]["rulings"].as_array().unwrap().clone();
+    last.reverse();
+    assert_eq!(&last, rulings);
     server.end().await;
 }
 

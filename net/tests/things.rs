@@ -303,10 +303,21 @@ async fn instances_follow_their_prototype_from_version_to_version() {
     let path = format!("/prototype/{next}");
     patch(&mut ada, &path, json!({"defaults": {"lit": false}})).await;
     change(&mut ada, "POST", &format!("{path}/publish"), Json::Null).await;
+    // Who asks for the new version is told how many it would change, and that
+    // they follow the old one until it is done.
+    let told = |instances: u64, version: u64, version_id: &str| {
+        json!({
+            "prototype": lamp, "version_id": version_id, "version": version,
+            "instances": instances,
+        })
+    };
+    let preview = format!("{path}/update?brane={brane}");
+    for _ in 0..2 {
+        assert_eq!(get(&mut ada, &preview).await, (200, told(2, 1, &lamp)));
+    }
     let updated = change(&mut ada, "POST", &format!("{path}/update"), to).await;
-    assert_eq!(updated.status, 200, "{updated:?}");
-    let updated = updated.as_json();
-    assert_eq!((&updated["instances"], &updated["version_id"]), (&json!(2), &json!(next)));
+    assert_eq!((updated.status, updated.as_json()), (200, told(2, 2, &next)));
+    assert_eq!(get(&mut ada, &preview).await, (200, told(2, 2, &next)));
     server.end().await;
 }
 

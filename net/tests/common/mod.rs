@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod issuers;
+pub mod wallet;
 pub mod ws;
 
 use std::net::SocketAddr;
