@@ -321,6 +321,39 @@ async fn instances_follow_their_prototype_from_version_to_version() {
     server.end().await;
 }
 
+/// Whoever has instances of somebody else's prototype finds in the brane which
+/// version they follow, and from there whether there is a newer one.
+#[tokio::test]
+async fn who_has_instances_finds_out_about_a_new_version() {
+    let server = TestServer::start().await;
+    let (mut ada, mut bob) = two(&server).await;
+    let public = json!({"visibility": "public"});
+    let lamp = id(&change(&mut ada, "POST", "/prototype", json!({"name": "Lamp"})).await);
+    let path = format!("/prototype/{lamp}");
+    change(&mut ada, "POST", &format!("{path}/publish"), public.clone()).await;
+    let brane = id(&change(&mut bob, "POST", "/brane", json!({"name": "Hall"})).await);
+    let to = json!({"brane": brane});
+    change(&mut bob, "POST", &format!("{path}/place"), to.clone()).await;
+    let followed = async |bob: &mut Client| {
+        let (_, page) = get(bob, &format!("/brane/{brane}/objects?limit=1")).await;
+        let root = &page["objects"][0]["props"][format!("prototype:{lamp}")];
+        (root["version"].clone(), root["number"].clone())
+    };
+    assert_eq!(followed(&mut bob).await, (json!(lamp), json!(1)));
+    assert_eq!(get(&mut bob, &path).await.1["next_id"], Json::Null);
+    let next = id(&change(&mut ada, "POST", &format!("{path}/versions"), Json::Null).await);
+    assert_eq!(get(&mut bob, &path).await.1["next_id"], Json::Null, "it is a draft");
+    let newer = format!("/prototype/{next}");
+    change(&mut ada, "POST", &format!("{newer}/publish"), public).await;
+    assert_eq!(get(&mut bob, &path).await.1["next_id"], json!(next));
+    let (status, told) = get(&mut bob, &format!("{newer}/update?brane={brane}")).await;
+    assert_eq!((status, &told["instances"], &told["version"]), (200, &json!(1), &json!(1)));
+    let updated = change(&mut bob, "POST", &format!("{newer}/update"), to).await;
+    assert_eq!(updated.status, 200, "{updated:?}");
+    assert_eq!(followed(&mut bob).await, (json!(next), json!(2)));
+    server.end().await;
+}
+
 /// What a brane refuses an object with is in the document of every route that
 /// makes one.
 #[tokio::test]
