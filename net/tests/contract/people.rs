@@ -198,15 +198,11 @@ impl Things {
 
     /// The example of a body with these things in place of those that it names.
     pub fn body(&self, operation: &Operation) -> Option<Json> {
-        let client = Uuid::new_v4().to_string();
         match operation.path.strip_prefix("/api/v1").unwrap() {
             // Without a signature: whoever owns it has signed in just now.
             "/auth/wallets/{address}" => None,
-            "/token/revoke" => Some(json!({"id": client})),
-            "/brane/{id}/rights" => {
-                let everybody = json!({"n": 1, "op": "everybody", "role": "visitor"});
-                Some(json!({"client": client, "edits": [everybody]}))
-            }
+            // Another one than that which asks.
+            "/token/revoke" => Some(json!({"id": Uuid::new_v4().to_string()})),
             _ => {
                 let mut body = operation.example()?;
                 self.replace(&mut body);

@@ -223,6 +223,18 @@ fn object() -> ObjectBody {
 }
 
 /// Edits are read apart from the rest, so this is what a client writes.
+/// The example of a route's request, where that of its schema is not for it.
+pub(super) fn of_request(path: &str) -> Option<Json> {
+    (path == "/api/v1/brane/{id}/rights").then(rulings)
+}
+
+fn rulings() -> Json {
+    json!({
+        "client": "c4a1f0de-52b3-4f6b-8d0a-7b9e3c2d1f00",
+        "edits": [{"n": 1, "op": "appoint", "user": USER.to_string(), "role": "editor"}],
+    })
+}
+
 fn edits() -> Json {
     json!({
         "client": "c4a1f0de-52b3-4f6b-8d0a-7b9e3c2d1f00",

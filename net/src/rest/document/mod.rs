@@ -112,7 +112,9 @@ fn operation(route: &Route) -> Json {
         },
     });
     if let Some((schema, is_required)) = &route.takes {
-        operation["requestBody"] = json!({"required": is_required, "content": content(schema)});
+        let example = examples::of_request(&route.path).or_else(|| examples::of(schema));
+        let content = shown_by(schema, example);
+        operation["requestBody"] = json!({"required": is_required, "content": content});
     }
     operation
 }
@@ -147,11 +149,15 @@ fn response(answer: &Answer, route: &Route) -> Json {
     response
 }
 
-/// A body of this schema, in both forms. The example is its JSON; CBOR holds
-/// the same values.
+/// A body of this schema, in both forms.
 fn content(schema: &str) -> Json {
+    shown_by(schema, examples::of(schema))
+}
+
+/// The same with this example. It is the JSON of it; CBOR holds the same values.
+fn shown_by(schema: &str, example: Option<Json>) -> Json {
     let mut media = json!({"schema": reference(schema)});
-    if let Some(example) = examples::of(schema) {
+    if let Some(example) = example {
         media["example"] = example;
     }
     json!({"application/json": media, "application/cbor": media})
