@@ -47,7 +47,7 @@ pub(super) fn routes() -> Vec<Route> {
             .fails(FOLLOW)
             .fails(&[Code::NotPublished, Code::ValueTooLarge, Code::ValueMalformed]),
         Route::get("/prototype/{id}/update", preview, "What an update to this version would do.")
-            .reads(&[BRANE])
+            .needs(&[BRANE])
             .answers::<FollowedBody>(StatusCode::OK, "What the brane follows now.")
             .fails(IN_BRANE)
             .fails(FOLLOW),

@@ -41,8 +41,8 @@ fn flow_routes() -> Vec<Route> {
             .answers::<ProvidersBody>(StatusCode::OK, "Their names in paths."),
         Route::get("/auth/oidc/{provider}/start", start, "Sends a browser to a provider.")
             .open()
-            .reads(&[
-                provider(),
+            .reads(&[provider()])
+            .needs(&[
                 param("redirect_to", "Where to come back to: one of `auth.redirects`."),
                 param("challenge", "The SHA-256 of the app's secret, in base64url."),
             ])

@@ -128,6 +128,8 @@ pub(super) struct Route {
     /// Codes under another status than their own.
     pub(super) odd_codes: Vec<(StatusCode, Code)>,
     pub(super) params: Vec<Param>,
+    /// Those of the query without which it is refused.
+    pub(super) needed: Vec<Param>,
     pub(super) schemas: Vec<Named>,
     handler: MethodRouter<App>,
 }
@@ -210,6 +212,7 @@ impl Route {
             codes: Vec::new(),
             odd_codes: Vec::new(),
             params: Vec::new(),
+            needed: Vec::new(),
             schemas: Vec::new(),
             handler: on(filter, handler),
         }
@@ -295,6 +298,13 @@ impl Route {
     #[must_use]
     pub(super) fn reads(mut self, params: &[Param]) -> Self {
         self.params.extend_from_slice(params);
+        self
+    }
+
+    /// Reads these parameters of the query, and refuses a request without one.
+    #[must_use]
+    pub(super) fn needs(mut self, params: &[Param]) -> Self {
+        self.needed.extend_from_slice(params);
         self
     }
 

@@ -69,6 +69,31 @@ async fn changes_that_need_a_key_are_refused_without() {
     server.end().await;
 }
 
+/// What a query has to have is in the document, and nothing else is needed.
+#[tokio::test]
+async fn queries_without_what_they_need_are_refused() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let id = Uuid::new_v4().to_string();
+    let mut needing = Vec::new();
+    for operation in Operation::all() {
+        let parameters = operation.told["parameters"].as_array().unwrap().iter();
+        let mut of_query = parameters.filter(|it| it["in"] == "query").peekable();
+        if of_query.peek().is_none() {
+            continue;
+        }
+        let name = operation.name();
+        let answer = operation.ask(&mut client, &operation.path_of(&id), &[]).await;
+        let is_refused = answer.status == 400 && answer.code() == "malformed";
+        assert_eq!(is_refused, of_query.any(|it| it["required"] == true), "{name}");
+        if is_refused {
+            needing.push(name);
+        }
+    }
+    assert!(!needing.is_empty());
+    server.end().await;
+}
+
 /// What is no name finds nothing, and comes back in no header.
 #[tokio::test]
 async fn names_lead_nowhere_else() {

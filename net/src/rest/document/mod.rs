@@ -176,8 +176,10 @@ fn parameters(route: &Route) -> Vec<Json> {
             "description": param.meaning, "schema": kind(param.kind)}))
     });
     let is_in_path = |param: &Param| route.path.contains(&format!("{{{}}}", param.name));
-    let in_query = route.params.iter().filter(|param| !is_in_path(param)).map(|param| {
-        json!({"name": param.name, "in": "query", "required": false,
+    let read = route.params.iter().filter(|param| !is_in_path(param)).map(|param| (param, false));
+    let needed = route.needed.iter().map(|param| (param, true));
+    let in_query = needed.chain(read).map(|(param, is_required)| {
+        json!({"name": param.name, "in": "query", "required": is_required,
             "description": param.meaning, "schema": kind(param.kind)})
     });
     in_path.chain(in_query).chain(header_parameters(route)).collect()
