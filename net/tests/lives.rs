@@ -6,7 +6,6 @@ mod common;
 
 use avvy_model::{BraneId, Code, Edit, Role, Ruling, Visibility};
 use avvy_net::NetConfig;
-use avvy_persistence::Store;
 use avvy_protocol::{BraneChanged, ServerMessage};
 use common::ws::{Ws, user};
 use common::{Answer, Client, TestServer};

@@ -18,7 +18,10 @@ use avvy_catalog::{Catalog, CatalogLimits};
 use avvy_identity::{Identity, IdentityOptions};
 use avvy_model::{BraneId, Grid, Role, Visibility};
 use avvy_net::{NetConfig, Services, SystemRevocations};
+use avvy_persistence::Store;
+use avvy_persistence::cache::{CacheOptions, CachedRecords, CachedStore, Caches};
 use avvy_persistence::memory::{MemoryDisk, MemoryStore};
+use avvy_persistence::records::Records;
 use avvy_protocol::rest::{ErrorMessageResponse, Format, decode};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -37,7 +40,8 @@ pub struct TestServer {
     pub address: SocketAddr,
     pub system: System,
     pub disk: MemoryDisk,
-    pub store: Arc<MemoryStore>,
+    /// What the server has of the disk: a cache is before both.
+    pub store: Arc<dyn Store>,
     pub stop: watch::Sender<bool>,
     pub serving: JoinHandle<()>,
     issuer: Issuer,
@@ -88,12 +92,14 @@ impl TestServer {
         let policy = Policy { issuer: "test".to_owned(), audience: "test".to_owned(), leeway_s };
         let issuer = Issuer::new(Keys::generate([7; 32]), policy);
         let disk = store.disk().clone();
-        let store = Arc::new(store);
+        let (store, caches) = (Arc::new(store), Caches::local(CacheOptions::default()));
+        let records: Arc<dyn Records> = Arc::new(CachedRecords::new(store.clone(), &caches));
+        let store: Arc<dyn Store> = Arc::new(CachedStore::new(store, &caches));
         let system = System::start(store.clone(), issuer.verifier(), system).await.unwrap();
         let external = issuers::external();
         system.judge_others(Arc::new(external.clone()));
         let identity = Identity::new(avvy_identity::Parts {
-            records: store.clone(),
+            records: records.clone(),
             issuer: issuer.clone(),
             revocations: Arc::new(SystemRevocations(system.clone())),
             external,
@@ -109,7 +115,7 @@ impl TestServer {
                 ..IdentityOptions::default()
             },
         });
-        let catalog = Catalog::new(store.clone(), CatalogLimits::default());
+        let catalog = Catalog::new(records, CatalogLimits::default());
         system.chronicle(Arc::new(catalog.clone()));
         let services = Services { system: system.clone(), identity, catalog };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
