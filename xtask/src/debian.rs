@@ -77,3 +77,8 @@ pub fn need_make() -> Result<()> {
     }
     need("make", &["make"], || shell::works(Command::new("make").arg("--version")))
 }
+
+/// What the lines of the documents ask a server with.
+pub fn need_curl() -> Result<()> {
+    need("curl", &["curl"], || shell::works(Command::new("curl").arg("--version")))
+}

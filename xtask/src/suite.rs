@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::shell::{self, Steps};
-use crate::{faketime, mongod, oidc, python, redis, serve};
+use crate::{debian, faketime, mongod, oidc, python, redis, serve};
 
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let filter = match arguments {
@@ -18,6 +18,7 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let wants_rust = filter != Some("python");
     steps.run("set up Python", || python::set_up().map(|venv| venv.display().to_string()));
     if wants_rust {
+        steps.run("set up curl", || debian::need_curl().map(|()| String::new()));
         steps.run("set up MongoDB", || mongod::set_up().map(|path| path.display().to_string()));
         steps.run("set up Redis", || redis::set_up().map(|path| path.display().to_string()));
         steps.run("set up the OpenID provider", || {
