@@ -40,8 +40,9 @@ pub struct TestServer {
     pub address: SocketAddr,
     pub system: System,
     pub disk: MemoryDisk,
-    /// What the server has of the disk: a cache is before both.
+    /// What the server has of the disk: a cache is before both of it.
     pub store: Arc<dyn Store>,
+    pub records: Arc<dyn Records>,
     pub stop: watch::Sender<bool>,
     pub serving: JoinHandle<()>,
     issuer: Issuer,
@@ -115,14 +116,14 @@ impl TestServer {
                 ..IdentityOptions::default()
             },
         });
-        let catalog = Catalog::new(records, CatalogLimits::default());
+        let catalog = Catalog::new(records.clone(), CatalogLimits::default());
         system.chronicle(Arc::new(catalog.clone()));
         let services = Services { system: system.clone(), identity, catalog };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
         let serving = tokio::spawn(avvy_net::serve(listener, tls, services, config, stopping));
-        Self { address, system, disk, store, stop, serving, issuer }
+        Self { address, system, disk, store, records, stop, serving, issuer }
     }
 
     /// A token of this user that ends so many seconds from now.

@@ -1,8 +1,7 @@
 //! People who own one thing of each kind that a path can name.
 
 use avvy_persistence::records::{
-    Change, Collection, Commit, CommitId, Draft, Expect, Fields, RecordKey, RecordWrite, Records,
-    Value,
+    Change, Collection, Commit, CommitId, Draft, Expect, Fields, RecordKey, RecordWrite, Value,
 };
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
@@ -286,5 +285,5 @@ async fn attach_account(server: &TestServer, user: &str, account: &str, wallets:
     };
     let create = RecordWrite::create(&WAYS_IN, RecordKey::new(way).unwrap(), Draft::new(attached));
     let commit = Commit { id: CommitId(Uuid::new_v4()), writes: vec![create, of_user] };
-    server.store.commit(commit, now_s).await.unwrap().unwrap();
+    server.records.commit(commit, now_s).await.unwrap().unwrap();
 }
