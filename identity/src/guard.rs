@@ -34,22 +34,24 @@ impl Guard {
     }
 
     /// Counts how a try ended: a success for the account, a failure for the
-    /// address, and for the account if it was the account's own (`by_owner`).
+    /// address, and for the account if only its owner can fail so (`is_owners`).
     /// What others try in its name would only keep its owner out: a wallet's
     /// key cannot be guessed.
     pub(crate) fn count<T>(
         &self,
         account: &str,
         asker: &Asker,
-        by_owner: impl FnOnce() -> bool,
+        is_owners: impl FnOnce(&IdentityError) -> bool,
         outcome: Result<T, IdentityError>,
     ) -> Result<T, IdentityError> {
         match &outcome {
             Ok(_) => self.lock().succeeded(&account.to_owned()),
             Err(error) if error.is_failure() => {
+                // Before the lock, which all share: it may verify a signature.
+                let is_owners = is_owners(error);
                 let mut guard = self.lock();
                 guard.forget(asker.now_ms);
-                if by_owner() {
+                if is_owners {
                     guard.failed(account.to_owned(), asker.address, asker.now_ms);
                 } else {
                     guard.failed_at(asker.address, asker.now_ms);

@@ -18,6 +18,14 @@ pub struct Signed {
 }
 
 impl Signed {
+    /// Whether it is for the wallet's owner alone to fail so: by what the wallet
+    /// has signed for this site just now.
+    fn is_owners(&self, error: &IdentityError) -> bool {
+        let is_wrong_answer =
+            matches!(error, IdentityError::Proof(error) if error.is_wrong_answer());
+        is_wrong_answer && self.is_by_its_wallet()
+    }
+
     /// Whether the wallet that the message names has signed it.
     fn is_by_its_wallet(&self) -> bool {
         let signer = self.signature.signer(self.message.as_str());
@@ -39,7 +47,7 @@ impl Identity {
         let account = Way::Wallet(signed.message.parts().address).key();
         self.inner.guard.check(&account, asker)?;
         let outcome = self.signed_in(signed, asker).await;
-        self.inner.guard.count(&account, asker, || signed.is_by_its_wallet(), outcome)
+        self.inner.guard.count(&account, asker, |error| signed.is_owners(error), outcome)
     }
 
     async fn signed_in(&self, signed: &Signed, asker: &Asker) -> Result<Tokens, IdentityError> {
@@ -73,7 +81,7 @@ impl Identity {
         self.inner.guard.check(&account, asker)?;
         let outcome = self.prove(Wanted::Attach(user), signed, now_s).await;
         let wallet =
-            self.inner.guard.count(&account, asker, || signed.is_by_its_wallet(), outcome)?;
+            self.inner.guard.count(&account, asker, |error| signed.is_owners(error), outcome)?;
         let ways = self.attach(user, &Way::Wallet(wallet), &by, now_s).await?;
         Ok(ways.wallets().iter().collect())
     }
@@ -94,7 +102,8 @@ impl Identity {
         let account = Way::Wallet(signed.message.parts().address).key();
         self.inner.guard.check(&account, asker)?;
         let outcome = self.may_detach(user, wallet, signed, asker.now_s).await;
-        let by = self.inner.guard.count(&account, asker, || signed.is_by_its_wallet(), outcome)?;
+        let by =
+            self.inner.guard.count(&account, asker, |error| signed.is_owners(error), outcome)?;
         let by = JustNow::signed(Way::Wallet(by).key());
         let left = self.detach(user, &Way::Wallet(wallet).key(), &by, asker.now_s).await?;
         Ok(left.wallets().iter().collect())

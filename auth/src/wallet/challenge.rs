@@ -45,6 +45,21 @@ pub enum ProofError {
 }
 
 impl ProofError {
+    /// Whether what was signed is an answer to an open question of this site,
+    /// and wrong. Anybody can have what was signed before or for another site,
+    /// and try it again and again.
+    pub const fn is_wrong_answer(self) -> bool {
+        match self {
+            Self::WrongChain | Self::WrongStatement | Self::NotYetValid | Self::Expired => true,
+            Self::Message(_)
+            | Self::Signature(_)
+            | Self::UnknownNonce
+            | Self::WrongPurpose
+            | Self::WrongSite
+            | Self::WrongSigner => false,
+        }
+    }
+
     /// The code that the asker is told.
     pub const fn code(self) -> Code {
         match self {

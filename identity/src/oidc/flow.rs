@@ -246,7 +246,7 @@ impl Identity {
         let account = format!("ticket:{}", name_of(ticket));
         self.inner.guard.check(&account, asker)?;
         let outcome = self.redeemed(ticket, verifier, asker).await;
-        self.inner.guard.count(&account, asker, || false, outcome)
+        self.inner.guard.count(&account, asker, |_| false, outcome)
     }
 
     async fn redeemed(

@@ -18,6 +18,7 @@ pub const CASES: &[Case] = &[
     |kit| Box::pin(a_stolen_token_attaches_no_wallet(kit)),
     |kit| Box::pin(a_new_wallet_takes_no_older_one_away(kit)),
     |kit| Box::pin(failures_lock_out_an_account_and_an_address(kit)),
+    |kit| Box::pin(what_others_have_of_a_wallet_keeps_it_out_nowhere(kit)),
     |kit| Box::pin(too_many_do_not_come_from_one_address_for_the_first_time(kit)),
 ];
 
@@ -252,12 +253,12 @@ async fn failures_lock_out_an_account_and_an_address(kit: Kit) {
         assert_eq!(try_once(nth).await, IdentityError::Proof(ProofError::WrongSigner));
     }
     kit.by_wallet(&wallet).await.unwrap();
-    // What it has signed itself, and has been used, is tried again and again.
-    let signed = kit.ask(&wallet, Wanted::SignIn).await;
-    kit.identity.sign_in_by_wallet(&signed, &at(NOW_S)).await.unwrap();
+    // What it has signed itself, of what it was asked here just now.
     for nth in 10..21 {
-        let refused = kit.identity.sign_in_by_wallet(&signed, &from(nth, NOW_S)).await;
-        assert_eq!(refused.err(), Some(IdentityError::Proof(ProofError::UnknownNonce)));
+        let asked = kit.identity.challenge(Wanted::SignIn, wallet.address, None, NOW_S).await;
+        let chain = asked.unwrap().message.replace("Chain ID: 1\n", "Chain ID: 5\n");
+        let refused = kit.identity.sign_in_by_wallet(&wallet.sign(&chain), &from(nth, NOW_S)).await;
+        assert_eq!(refused.err(), Some(IdentityError::Proof(ProofError::WrongChain)));
     }
     let locked = kit.by_wallet(&wallet).await.err().unwrap();
     assert_eq!(locked.code(), Code::RateLimited);
@@ -276,6 +277,36 @@ async fn failures_lock_out_an_account_and_an_address(kit: Kit) {
     }
     assert!(locked);
     assert!(kit.by_wallet(&Wallet::new(50)).await.is_ok(), "elsewhere it is let in");
+}
+
+/// A signature that was used, or is for another site, is in others' hands.
+async fn what_others_have_of_a_wallet_keeps_it_out_nowhere(kit: Kit) {
+    let wallet = Wallet::new(1);
+    let used = kit.ask(&wallet, Wanted::SignIn).await;
+    kit.identity.sign_in_by_wallet(&used, &at(NOW_S)).await.unwrap();
+    let foreign = async |wanted| {
+        let asked = kit.identity.challenge(wanted, wallet.address, None, NOW_S).await.unwrap();
+        wallet.sign(&asked.message.replace("example.org", "evil.example"))
+    };
+    let user = kit.by_wallet(&wallet).await.unwrap().user;
+    for nth in 10..40 {
+        for (signed, error) in [
+            (used.clone(), ProofError::UnknownNonce),
+            (foreign(Wanted::SignIn).await, ProofError::WrongSite),
+            (foreign(Wanted::Attach(user)).await, ProofError::WrongPurpose),
+        ] {
+            let refused = kit.identity.sign_in_by_wallet(&signed, &from(nth, NOW_S)).await;
+            assert_eq!(proof(refused.map(|_| ())), error);
+        }
+    }
+    assert!(kit.by_wallet(&wallet).await.is_ok());
+    // It counts for the address.
+    let mut locked = false;
+    for _ in 0..40 {
+        let refused = kit.identity.sign_in_by_wallet(&used, &from(9, NOW_S)).await;
+        locked |= matches!(refused.err(), Some(IdentityError::LockedOut(_)));
+    }
+    assert!(locked);
 }
 
 async fn too_many_do_not_come_from_one_address_for_the_first_time(kit: Kit) {
