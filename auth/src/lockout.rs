@@ -34,6 +34,20 @@ pub struct LockOutPolicy {
     pub max_subjects: usize,
 }
 
+impl LockOutPolicy {
+    /// A rate, for what is no failure but may not be done too often: `burst` at
+    /// once, and in the long run one in `every_ms`.
+    pub const fn rate(burst: u32, every_ms: u64, max_subjects: usize) -> Self {
+        Self {
+            free: burst.saturating_sub(1),
+            first_ms: every_ms,
+            longest_ms: every_ms,
+            decay_ms: every_ms,
+            max_subjects,
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Entry {
     /// Until when a try is refused.
@@ -95,6 +109,16 @@ impl<K: Ord + Clone> LockOut<K> {
         let forgotten_ms = forgotten_ms.min(most_ms).max(locked_until_ms);
         self.insert(subject, Entry { locked_until_ms, forgotten_ms });
         (lock_ms > 0).then_some(RetryAfterMs(lock_ms))
+    }
+
+    /// Takes back the last failure of a subject, which has turned out to be none,
+    /// and the lock by it.
+    pub fn take_back(&mut self, subject: K, now_ms: u64) {
+        let Some(entry) = self.remove(&subject) else { return };
+        let forgotten_ms = entry.forgotten_ms.saturating_sub(self.policy.decay_ms.max(1));
+        if forgotten_ms > now_ms {
+            self.insert(subject, Entry { locked_until_ms: 0, forgotten_ms });
+        }
     }
 
     /// Forgets the failures of a subject.
@@ -256,6 +280,38 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_lets_a_burst_by_and_then_one_after_another() {
+        let mut rate = LockOut::new(LockOutPolicy::rate(3, 1_000, 4));
+        let mut take = |now_ms| rate.check(&"a", now_ms).map(|()| rate.failed("a", now_ms));
+        for _ in 0..3 {
+            assert!(take(0).is_ok());
+        }
+        assert_eq!(take(0), Err(RetryAfterMs(1_000)));
+        assert!(take(1_000).is_ok());
+        assert_eq!(take(1_999), Err(RetryAfterMs(1)));
+        for _ in 0..3 {
+            assert!(take(5_000).is_ok());
+        }
+        assert!(take(5_000).is_err());
+    }
+
+    #[test]
+    fn what_is_taken_back_does_not_count() {
+        let mut rate = LockOut::new(LockOutPolicy::rate(2, 1_000, 4));
+        rate.failed("a", 0);
+        rate.take_back("a", 0);
+        assert!(rate.is_empty());
+        rate.take_back("a", 0);
+        for _ in 0..2 {
+            rate.failed("a", 0);
+        }
+        assert!(rate.check(&"a", 0).is_err());
+        rate.take_back("a", 0);
+        assert_eq!(rate.check(&"a", 0), Ok(()));
+        assert_eq!(rate.failed("a", 0), Some(RetryAfterMs(1_000)), "the other one counts");
+    }
+
+    #[test]
     fn a_success_ends_it_for_the_account_alone() {
         let mut guard = SignInGuard::new(POLICY, LockOutPolicy { free: 5, ..POLICY });
         for _ in 0..6 {
@@ -321,6 +377,7 @@ mod tests {
                 match act {
                     0 => lock_out.succeeded(&subject),
                     1 => lock_out.forget(now_ms),
+                    2 => lock_out.take_back(subject, now_ms),
                     _ => {
                         let told = lock_out.failed(subject, now_ms);
                         if let Some(RetryAfterMs(wait_ms)) = told {

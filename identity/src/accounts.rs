@@ -69,7 +69,7 @@ impl Identity {
         asker: &Asker,
     ) -> Result<Vec<Account>, IdentityError> {
         let by = self.signed_in_just_now(claims, asker.now_s).await?;
-        let (way, _) = self.take_ticket(ticket, verifier, asker).await?;
+        let way = self.way_by_ticket(ticket, verifier, asker).await?;
         self.attach(claims.user, &way, &by, asker.now_s).await?;
         self.accounts(claims.user, asker.now_s).await
     }

@@ -111,7 +111,7 @@ impl Identity {
         json.ok_or_else(|| damaged(&CHALLENGES, &record.key))
     }
 
-    fn site(&self) -> Result<&Site, IdentityError> {
+    pub(crate) fn site(&self) -> Result<&Site, IdentityError> {
         self.options().site.as_ref().ok_or(IdentityError::NotOffered)
     }
 }

@@ -10,7 +10,8 @@ impl Identity {
     /// Signs in as whoever is named so: the same user each time.
     ///
     /// # Errors
-    /// `NotOffered` unless the server is one for development; `Malformed`.
+    /// `NotOffered` unless the server is one for development; `Malformed`,
+    /// `TooManyNew`.
     pub async fn sign_in_for_development(
         &self,
         name: &str,
@@ -23,6 +24,8 @@ impl Identity {
         if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(is_letter) {
             return Err(IdentityError::Malformed("name: 1 to 32 letters, digits, -, _ and ."));
         }
-        self.sign_in(&Way::Development(name.to_owned()), name, asker).await
+        let way = Way::Development(name.to_owned());
+        let comer = self.comer(&way, asker).await?;
+        self.sign_in(&way, name, comer, asker).await
     }
 }

@@ -62,20 +62,43 @@ impl Guard {
         outcome
     }
 
-    /// Counts somebody who comes for the first time, unless too many have from
-    /// this address.
+    /// A place for somebody who comes for the first time, unless too many have
+    /// from this address.
     ///
     /// # Errors
     /// `TooManyNew`.
-    pub(crate) fn admit(&self, asker: &Asker) -> Result<(), IdentityError> {
-        let mut newcomers = self.newcomers.lock().unwrap_or_else(PoisonError::into_inner);
-        newcomers.forget(asker.now_ms);
-        newcomers.check(&asker.address, asker.now_ms).map_err(IdentityError::TooManyNew)?;
-        newcomers.failed(asker.address, asker.now_ms);
-        Ok(())
+    pub(crate) fn admit(&self, asker: &Asker) -> Result<Place<'_>, IdentityError> {
+        let Asker { address, now_ms, .. } = *asker;
+        let mut newcomers = self.newcomers();
+        newcomers.forget(now_ms);
+        newcomers.check(&address, now_ms).map_err(IdentityError::TooManyNew)?;
+        newcomers.failed(address, now_ms);
+        Ok(Place { guard: self, address, now_ms, is_taken: false })
+    }
+
+    fn newcomers(&self) -> MutexGuard<'_, LockOut<IpAddr>> {
+        self.newcomers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, SignInGuard<String, IpAddr>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place among those who come from an address for the first time. It is given
+/// back when this is dropped, unless it is taken.
+pub(crate) struct Place<'a> {
+    guard: &'a Guard,
+    address: IpAddr,
+    now_ms: u64,
+    /// Whether somebody new has it, or may have.
+    pub(crate) is_taken: bool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if !self.is_taken {
+            self.guard.newcomers().take_back(self.address, self.now_ms);
+        }
     }
 }

@@ -122,13 +122,7 @@ impl Default for IdentityOptions {
             development: false,
             account_lock_out: lock_out,
             address_lock_out: LockOutPolicy { free: 30, ..lock_out },
-            newcomers: LockOutPolicy {
-                free: 300,
-                first_ms: 3_000,
-                longest_ms: 3_000,
-                decay_ms: 3_000,
-                max_subjects: 65_536,
-            },
+            newcomers: LockOutPolicy::rate(300, 3_000, 65_536),
         }
     }
 }

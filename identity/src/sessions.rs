@@ -16,7 +16,7 @@ use avvy_persistence::records::{
 use uuid::Uuid;
 
 use crate::stored::{TRIES, damaged, random};
-use crate::ways::{Held, WAYS_IN, Way, WaysOf};
+use crate::ways::{Comer, Held, WAYS_IN, Way, WaysOf};
 use crate::{Asker, Identity, IdentityError, User};
 
 const BY_USER: &str = "by_user";
@@ -136,15 +136,16 @@ impl Kept {
 }
 
 impl Identity {
-    /// Signs in whoever this way is of.
+    /// Signs in whoever comes by this way; by this name if they are new.
     pub(crate) async fn sign_in(
         &self,
         way: &Way,
         name: &str,
+        mut comer: Comer<'_>,
         asker: &Asker,
     ) -> Result<Tokens, IdentityError> {
         for _ in 0..TRIES {
-            let Held { user, version, is_new } = self.user_by(way, name, asker).await?;
+            let Held { user, version, is_new } = self.user_by(way, name, comer, asker).await?;
             self.make_room(user, asker.now_s).await?;
             let id = FamilyId(uuid::Builder::from_random_bytes(random()?).into_uuid());
             // Who signed out everywhere in this second is in again in the next, also
@@ -169,6 +170,7 @@ impl Identity {
                 let tokens = self.tokens(&kept.family, refresh, asker.now_s).await?;
                 return Ok(Tokens { is_new, ..tokens });
             }
+            comer = self.comer(way, asker).await?;
         }
         Err(IdentityError::Unavailable("others change this way in all the time"))
     }

@@ -38,7 +38,8 @@ impl Identity {
     /// user.
     ///
     /// # Errors
-    /// `Proof`, `LockedOut`, `NotOffered`.
+    /// `Proof`, `LockedOut`, `NotOffered`; `TooManyNew`, after which the same
+    /// counts still.
     pub async fn sign_in_by_wallet(
         &self,
         signed: &Signed,
@@ -51,8 +52,12 @@ impl Identity {
     }
 
     async fn signed_in(&self, signed: &Signed, asker: &Asker) -> Result<Tokens, IdentityError> {
+        self.site()?;
+        let way = Way::Wallet(signed.message.parts().address);
+        // Before the nonce is gone: who has to wait sends the same again.
+        let comer = self.comer(&way, asker).await?;
         let wallet = self.prove(Wanted::SignIn, signed, asker.now_s).await?;
-        self.sign_in(&Way::Wallet(wallet), &short(wallet), asker).await
+        self.sign_in(&way, &short(wallet), comer, asker).await
     }
 
     /// The wallets that sign in a user.

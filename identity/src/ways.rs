@@ -18,6 +18,7 @@ use sha3::{Digest, Sha3_256};
 use uuid::Uuid;
 
 use crate::accounts::ACCOUNT;
+use crate::guard::Place;
 use crate::sessions::JustNow;
 use crate::stored::{TRIES, damaged, user_key};
 use crate::users::{USERS, User};
@@ -100,6 +101,14 @@ pub(crate) struct Held {
     pub(crate) is_new: bool,
 }
 
+/// Who comes by a way.
+pub(crate) enum Comer<'a> {
+    /// Whom it signs in.
+    Known(Held),
+    /// Nobody yet. There is a place for somebody new.
+    New(Place<'a>),
+}
+
 /// The ways of one user, as they were read.
 #[derive(Default)]
 pub(crate) struct WaysOf {
@@ -176,23 +185,31 @@ impl WaysOf {
 }
 
 impl Identity {
+    /// Who comes by this way.
+    ///
+    /// # Errors
+    /// `TooManyNew`.
+    pub(crate) async fn comer(&self, way: &Way, asker: &Asker) -> Result<Comer<'_>, IdentityError> {
+        match self.holder(way, asker.now_s).await? {
+            Some(held) => Ok(Comer::Known(held)),
+            None => Ok(Comer::New(self.inner.guard.admit(asker)?)),
+        }
+    }
+
     /// Whom this way signs in. Somebody new, with this name, if nobody yet.
     pub(crate) async fn user_by(
         &self,
         way: &Way,
         name: &str,
+        comer: Comer<'_>,
         asker: &Asker,
     ) -> Result<Held, IdentityError> {
+        let mut place = match comer {
+            Comer::Known(held) => return Ok(held),
+            Comer::New(place) => place,
+        };
         let now_s = asker.now_s;
-        let mut is_admitted = false;
         for _ in 0..TRIES {
-            if let Some(held) = self.holder(way, now_s).await? {
-                return Ok(held);
-            }
-            if !is_admitted {
-                self.inner.guard.admit(asker)?;
-                is_admitted = true;
-            }
             let user = User::new(UserId::new(Uuid::new_v4()), name, now_s);
             let ways = WaysOf { keys: BTreeSet::from([way.key()]), ..WaysOf::default() };
             let writes = vec![
@@ -200,8 +217,14 @@ impl Identity {
                 RecordWrite::create(&USERS, user_key(user.id), user.draft()),
                 ways.write(user.id),
             ];
+            // Also when nobody hears what became of the commit.
+            place.is_taken = true;
             if let Ok(committed) = self.stored.commit(writes, now_s).await? {
                 return Ok(Held { user: user.id, version: committed.versions[0], is_new: true });
+            }
+            place.is_taken = false;
+            if let Some(held) = self.holder(way, now_s).await? {
+                return Ok(held);
             }
         }
         Err(IdentityError::Unavailable("others sign in by the same at the same time"))

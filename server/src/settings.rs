@@ -362,13 +362,7 @@ pub fn identity(config: &Config) -> IdentityOptions {
         development: auth.development_sign_in,
         account_lock_out: lock_out,
         address_lock_out: LockOutPolicy { free: auth.lock_out_free_per_address, ..lock_out },
-        newcomers: LockOutPolicy {
-            free: auth.new_users_burst,
-            first_ms: newcomer_ms,
-            longest_ms: newcomer_ms,
-            decay_ms: newcomer_ms,
-            ..lock_out
-        },
+        newcomers: LockOutPolicy::rate(auth.new_users_burst, newcomer_ms, lock_out.max_subjects),
     }
 }
 

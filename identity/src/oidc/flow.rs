@@ -94,6 +94,14 @@ impl Flow {
     }
 }
 
+/// What is turned into tokens.
+struct Ticket {
+    record: Arc<Record>,
+    way: Way,
+    /// What people call whose account it is.
+    name: String,
+}
+
 impl Identity {
     /// The names of the providers whose accounts sign in.
     pub fn providers(&self) -> Vec<String> {
@@ -224,26 +232,14 @@ impl Identity {
     /// Turns a ticket into tokens, once, for the app whose secret this is.
     ///
     /// # Errors
-    /// `Oidc`, `LockedOut`.
+    /// `Oidc`, `LockedOut`; `TooManyNew`, after which the ticket counts still.
     pub async fn redeem_ticket(
         &self,
         ticket: &str,
         verifier: &str,
         asker: &Asker,
     ) -> Result<Tokens, IdentityError> {
-        let (way, name) = self.take_ticket(ticket, verifier, asker).await?;
-        self.sign_in(&way, &name, asker).await
-    }
-
-    /// Whose account a ticket is of, and what people call them.
-    pub(crate) async fn take_ticket(
-        &self,
-        ticket: &str,
-        verifier: &str,
-        asker: &Asker,
-    ) -> Result<(Way, String), IdentityError> {
-        // A ticket has no account before it is known.
-        let account = format!("ticket:{}", name_of(ticket));
+        let account = account(ticket);
         self.inner.guard.check(&account, asker)?;
         let outcome = self.redeemed(ticket, verifier, asker).await;
         self.inner.guard.count(&account, asker, |_| false, outcome)
@@ -254,28 +250,69 @@ impl Identity {
         ticket: &str,
         verifier: &str,
         asker: &Asker,
-    ) -> Result<(Way, String), IdentityError> {
-        let unknown = OidcError::UnknownTicket;
-        let record = self.take_once(&TICKETS, ticket, asker.now_s).await?.ok_or(unknown.clone())?;
+    ) -> Result<Tokens, IdentityError> {
+        let ticket = self.ticket(ticket, verifier, asker.now_s).await?;
+        // Before it is gone: who has to wait sends the same again.
+        let comer = self.comer(&ticket.way, asker).await?;
+        self.take_ticket(&ticket.record, asker.now_s).await?;
+        self.sign_in(&ticket.way, &ticket.name, comer, asker).await
+    }
+
+    /// Takes a ticket. Of whose account it was.
+    pub(crate) async fn way_by_ticket(
+        &self,
+        ticket: &str,
+        verifier: &str,
+        asker: &Asker,
+    ) -> Result<Way, IdentityError> {
+        let account = account(ticket);
+        self.inner.guard.check(&account, asker)?;
+        let outcome = self.taken(ticket, verifier, asker.now_s).await;
+        self.inner.guard.count(&account, asker, |_| false, outcome)
+    }
+
+    async fn taken(&self, ticket: &str, verifier: &str, now_s: u64) -> Result<Way, IdentityError> {
+        let ticket = self.ticket(ticket, verifier, now_s).await?;
+        self.take_ticket(&ticket.record, now_s).await?;
+        Ok(ticket.way)
+    }
+
+    /// What a ticket is for. It is gone if the secret is not that of its app.
+    async fn ticket(
+        &self,
+        ticket: &str,
+        verifier: &str,
+        now_s: u64,
+    ) -> Result<Ticket, IdentityError> {
+        let found = self.kept(&TICKETS, ticket, now_s).await?;
+        let record = found.ok_or(OidcError::UnknownTicket)?;
         let text = |name: &str| {
-            let text = record.body.text(name);
+            let text = record.body.text(name).map(str::to_owned);
             text.ok_or_else(|| damaged(&TICKETS, &record.key))
         };
-        let promised = text("challenge")?.as_bytes();
-        if !bool::from(s256(verifier).as_bytes().ct_eq(promised)) {
-            return Err(unknown.into());
+        let promised = text("challenge")?;
+        if !bool::from(s256(verifier).as_bytes().ct_eq(promised.as_bytes())) {
+            self.take_ticket(&record, now_s).await?;
+            return Err(OidcError::UnknownTicket.into());
         }
-        let (issuer, subject) = (text("issuer")?.to_owned(), text("subject")?.to_owned());
-        Ok((Way::Account { issuer, subject }, text("name")?.to_owned()))
+        let way = Way::Account { issuer: text("issuer")?, subject: text("subject")? };
+        Ok(Ticket { way, name: text("name")?, record: Arc::clone(&record) })
+    }
+
+    async fn take_ticket(&self, ticket: &Record, now_s: u64) -> Result<(), IdentityError> {
+        let is_ours = self.take_kept(&TICKETS, ticket, now_s).await?;
+        if is_ours { Ok(()) } else { Err(OidcError::UnknownTicket.into()) }
     }
 
     async fn take_flow(&self, state: &str, now_s: u64) -> Result<Arc<Record>, IdentityError> {
-        let found = self.take_once(&FLOWS, state, now_s).await?;
-        found.ok_or_else(|| OidcError::UnknownState.into())
+        let found = self.kept(&FLOWS, state, now_s).await?;
+        let record = found.ok_or(OidcError::UnknownState)?;
+        let is_ours = self.take_kept(&FLOWS, &record, now_s).await?;
+        if is_ours { Ok(record) } else { Err(OidcError::UnknownState.into()) }
     }
 
-    /// Takes what is kept under the hash of a secret. It is gone then.
-    async fn take_once(
+    /// What is kept under the hash of a secret.
+    async fn kept(
         &self,
         of: &'static Collection,
         secret: &str,
@@ -284,13 +321,19 @@ impl Identity {
         if secret.len() > MAX_ANSWER_BYTES {
             return Ok(None);
         }
-        let key = name_of(secret);
-        let Some(record) = self.stored.fresh(of, key.clone(), now_s).await? else {
-            return Ok(None);
-        };
-        let delete = RecordWrite::delete(of, key, Expect::Version(record.version));
-        let is_ours = self.stored.commit(vec![delete], now_s).await?.is_ok();
-        Ok(is_ours.then_some(record))
+        self.stored.fresh(of, name_of(secret), now_s).await
+    }
+
+    /// Takes that, unless somebody else has. It is gone then.
+    async fn take_kept(
+        &self,
+        of: &'static Collection,
+        kept: &Record,
+        now_s: u64,
+    ) -> Result<bool, IdentityError> {
+        let version = Expect::Version(kept.version);
+        let delete = RecordWrite::delete(of, kept.key.clone(), version);
+        Ok(self.stored.commit(vec![delete], now_s).await?.is_ok())
     }
 
     fn oidc(&self, provider: &str) -> Result<(Oidc, &Provider), IdentityError> {
@@ -309,6 +352,11 @@ impl Oidc {
 /// 32 random bytes, as text for addresses.
 fn secret() -> Result<String, IdentityError> {
     Ok(Base64UrlUnpadded::encode_string(&random::<32>()?))
+}
+
+/// What tries of a ticket are counted for: it has no account before it is known.
+fn account(ticket: &str) -> String {
+    format!("ticket:{}", name_of(ticket))
 }
 
 /// Under what something is kept that a secret names: whoever reads the store

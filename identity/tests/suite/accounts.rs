@@ -1,6 +1,7 @@
 //! Accounts elsewhere that come to a user and go.
 
 use avvy_auth::Claims;
+use avvy_auth::rate::RetryAfterMs;
 use avvy_auth::wallet::WalletError;
 use avvy_identity::{IdentityError, OidcError, Tokens, Wanted};
 use avvy_model::Code;
@@ -14,13 +15,14 @@ pub const CASES: &[Case] = &[
     |kit| Box::pin(the_last_way_in_stays_and_a_stolen_token_takes_none(kit)),
     |kit| Box::pin(a_stolen_token_attaches_none_and_a_new_one_takes_none_away(kit)),
     |kit| Box::pin(who_has_no_wallet_takes_a_thiefs_away(kit)),
+    |kit| Box::pin(a_ticket_waits_for_a_place(kit)),
 ];
 
 /// The same people, with accounts elsewhere.
 fn with_provider(kit: &Kit) -> (std::sync::Arc<Provider>, Kit) {
     let provider = Provider::new();
     let oidc = provider.oidc(Provider::options(ISSUER, &[]));
-    (provider.clone(), Kit::by_accounts(kit.records.clone(), oidc))
+    (provider.clone(), kit.and_accounts(oidc))
 }
 
 async fn attach(
@@ -145,6 +147,23 @@ async fn a_stolen_token_attaches_none_and_a_new_one_takes_none_away(kit: Kit) {
     let stolen = all.iter().find(|one| one.id != id).unwrap();
     let left = kit.identity.detach_account(&claims, &stolen.id, NOW_S + 9).await.unwrap();
     assert_eq!(left.len(), 1, "the owner can");
+}
+
+async fn a_ticket_waits_for_a_place(kit: Kit) {
+    let (provider, kit) = with_provider(&kit.with_newcomers(1));
+    let signed_in = kit.dev("ada").await;
+    let new = ticket(&kit.identity, &provider, "bob").await;
+    for _ in 0..60 {
+        let refused = kit.identity.redeem_ticket(&new, VERIFIER, &at(NOW_S)).await.err();
+        assert_eq!(refused, Some(IdentityError::TooManyNew(RetryAfterMs(1_000))));
+    }
+    let tokens = kit.identity.redeem_ticket(&new, VERIFIER, &at(NOW_S + 1)).await.unwrap();
+    assert!(tokens.is_new);
+    let again = kit.identity.redeem_ticket(&new, VERIFIER, &at(NOW_S)).await.err();
+    assert_eq!(again, Some(OidcError::UnknownTicket.into()));
+    // Whoever is here already attaches one without a place.
+    assert_eq!(attach(&kit, &provider, &signed_in, "ada").await.unwrap().len(), 1);
+    assert!(!by_account(&kit.identity, &provider, "ada").await.unwrap().is_new);
 }
 
 /// A wallet that a thief has attached goes without one of the owner's.

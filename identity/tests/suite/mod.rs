@@ -14,6 +14,7 @@ mod wallets;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
+use avvy_auth::lockout::LockOutPolicy;
 use avvy_auth::wallet::{Address, Site};
 use avvy_auth::{Claims, Issuer, Keys, Policy, Revocation, Revoked, TokenError};
 use avvy_identity::{
@@ -76,6 +77,19 @@ impl Kit {
     /// With accounts elsewhere, too.
     pub fn by_accounts(records: Arc<dyn Records>, oidc: Oidc) -> Self {
         Self::made(records, Some(oidc), |_| {})
+    }
+
+    /// The same people, by accounts elsewhere, too.
+    pub fn and_accounts(&self, oidc: Oidc) -> Self {
+        let options = self.identity.options().clone();
+        Self::made(self.records.clone(), Some(oidc), |made| *made = options)
+    }
+
+    /// Where so many come from one address at once, and one in every second.
+    pub fn with_newcomers(self, burst: u32) -> Self {
+        Self::with(self.records, |options| {
+            options.newcomers = LockOutPolicy::rate(burst, 1_000, 16);
+        })
     }
 
     fn made(

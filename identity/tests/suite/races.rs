@@ -12,6 +12,7 @@ use avvy_persistence::records::{
     Collection, Commit, CommitOutcome, Query, Record, RecordKey, RecordPage, Records, StoredRecord,
     SweepPlace, Swept,
 };
+use tokio::sync::Notify;
 
 use super::{Case, Kit, NOW_S, Wallet, at};
 
@@ -21,6 +22,8 @@ pub const CASES: &[Case] = &[
     |kit| Box::pin(a_sign_in_that_a_sign_out_overtakes_stays_ended(kit)),
     |kit| Box::pin(a_node_that_has_not_heard_of_a_sign_out_signs_in_after_it(kit)),
     |kit| Box::pin(a_sign_in_that_a_detachment_overtakes_is_another_users(kit)),
+    |kit| Box::pin(a_newcomer_who_was_here_a_moment_before_takes_no_place(kit)),
+    |kit| Box::pin(a_newcomer_who_does_not_wait_keeps_the_place(kit)),
     |kit| Box::pin(an_attachment_that_its_end_overtakes_comes_to_nothing(kit)),
     |kit| Box::pin(a_way_that_is_gone_goes_on_with_nothing(kit)),
     |kit| Box::pin(signing_out_twice_in_a_second_ends_what_began_between(kit)),
@@ -234,6 +237,38 @@ async fn a_sign_in_that_a_detachment_overtakes_is_another_users(kit: Kit) {
     let tokens = node.sign_in_by_wallet(&signed, &at(NOW_S)).await.unwrap();
     assert_ne!(tokens.user, user, "the wallet is not the user's any more");
     assert_eq!(kit.identity.sessions(user, NOW_S).await.unwrap().len(), 1);
+}
+
+async fn a_newcomer_who_was_here_a_moment_before_takes_no_place(kit: Kit) {
+    let kit = kit.with_newcomers(1);
+    let (records, node) = Interrupted::node(&kit);
+    let other = kit.other_node();
+    let here = at(NOW_S);
+    records.before(async move {
+        other.sign_in_for_development("ada", &at(NOW_S)).await.unwrap();
+    });
+    assert!(!node.sign_in_for_development("ada", &here).await.unwrap().is_new);
+    assert!(node.sign_in_for_development("bob", &here).await.unwrap().is_new);
+    assert!(node.sign_in_for_development("carol", &here).await.is_err(), "the one place is taken");
+}
+
+/// Whoever goes away when the commit is under way may be somebody new by then.
+async fn a_newcomer_who_does_not_wait_keeps_the_place(kit: Kit) {
+    let kit = kit.with_newcomers(1);
+    let (records, node) = Interrupted::node(&kit);
+    let reached = Arc::new(Notify::new());
+    let told = Arc::clone(&reached);
+    records.before(async move {
+        told.notify_one();
+        std::future::pending::<()>().await;
+    });
+    let here = at(NOW_S);
+    tokio::select! {
+        _ = node.sign_in_for_development("ada", &here) => panic!("it does not end"),
+        () = reached.notified() => {}
+    }
+    let refused = node.sign_in_for_development("bob", &here).await.err();
+    assert!(matches!(refused, Some(IdentityError::TooManyNew(_))), "{refused:?}");
 }
 
 async fn signing_out_twice_in_a_second_ends_what_began_between(kit: Kit) {

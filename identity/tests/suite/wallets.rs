@@ -20,6 +20,8 @@ pub const CASES: &[Case] = &[
     |kit| Box::pin(failures_lock_out_an_account_and_an_address(kit)),
     |kit| Box::pin(what_others_have_of_a_wallet_keeps_it_out_nowhere(kit)),
     |kit| Box::pin(too_many_do_not_come_from_one_address_for_the_first_time(kit)),
+    |kit| Box::pin(who_has_to_wait_for_a_place_sends_the_same_again(kit)),
+    |kit| Box::pin(who_does_not_come_in_gives_the_place_back(kit)),
 ];
 
 fn proof<T: std::fmt::Debug>(outcome: Result<T, IdentityError>) -> ProofError {
@@ -309,15 +311,40 @@ async fn what_others_have_of_a_wallet_keeps_it_out_nowhere(kit: Kit) {
     assert!(locked);
 }
 
+async fn who_has_to_wait_for_a_place_sends_the_same_again(kit: Kit) {
+    let kit = kit.with_newcomers(1);
+    kit.by_wallet(&Wallet::new(1)).await.unwrap();
+    let signed = kit.ask(&Wallet::new(2), Wanted::SignIn).await;
+    for _ in 0..60 {
+        let refused = kit.identity.sign_in_by_wallet(&signed, &at(NOW_S)).await.err();
+        assert_eq!(refused, Some(IdentityError::TooManyNew(RetryAfterMs(1_000))));
+    }
+    let tokens = kit.identity.sign_in_by_wallet(&signed, &at(NOW_S + 1)).await.unwrap();
+    assert!(tokens.is_new);
+    assert!(kit.by_wallet(&Wallet::new(1)).await.is_ok(), "nor is who was here before held up");
+}
+
+async fn who_does_not_come_in_gives_the_place_back(kit: Kit) {
+    let kit = kit.with_newcomers(1);
+    let (wallet, thief) = (Wallet::new(1), Wallet::new(2));
+    let asked = kit.identity.challenge(Wanted::SignIn, wallet.address, None, NOW_S).await.unwrap();
+    let forged = thief.sign(&asked.message);
+    let refused = kit.identity.sign_in_by_wallet(&forged, &at(NOW_S)).await;
+    assert_eq!(proof(refused.map(|_| ())), ProofError::WrongSigner);
+    assert!(kit.by_wallet(&wallet).await.unwrap().is_new);
+    let refused = kit.by_wallet(&thief).await.err();
+    assert_eq!(refused, Some(IdentityError::TooManyNew(RetryAfterMs(1_000))));
+}
+
 async fn too_many_do_not_come_from_one_address_for_the_first_time(kit: Kit) {
-    let kit = Kit::with(kit.records, |options| options.newcomers.free = 3);
-    let every_ms = kit.identity.options().newcomers.decay_ms;
+    let kit = kit.with_newcomers(3);
+    let every_ms = 1_000;
     let come = async |nth: u8, at: &Asker| {
         let signed = kit.ask(&Wallet::new(nth), Wanted::SignIn).await;
         kit.identity.sign_in_by_wallet(&signed, at).await.map(|tokens| tokens.is_new)
     };
     let here = from(1, NOW_S);
-    for nth in 1..5 {
+    for nth in 1..4 {
         assert_eq!(come(nth, &here).await, Ok(true), "{nth}");
     }
     let refused = come(5, &here).await.err().unwrap();
