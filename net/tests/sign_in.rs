@@ -7,6 +7,7 @@ mod common;
 use avvy_model::Role;
 use avvy_net::NetConfig;
 use avvy_protocol::close::CloseCode;
+use avvy_protocol::rest::{Format, encode};
 use avvy_protocol::{ClientMessage, ServerMessage};
 use common::wallet::Wallet;
 use common::ws::Ws;
@@ -309,6 +310,46 @@ async fn failures_lock_out_and_say_for_how_long() {
         }
     }
     assert_eq!(last, code(429, "rate_limited"));
+    drop(client);
+    server.end().await;
+}
+
+/// A browser does not ask first whether a page may send bytes of which it says
+/// nothing.
+#[tokio::test]
+async fn no_page_fails_to_sign_in_for_those_who_look_at_it() {
+    let server = TestServer::start().await;
+    let mut client = client(&server).await;
+    let wallet = Wallet::new(1);
+    let ask = json!({"address": wallet.address()});
+    let asked = good(&mut client, "POST", CHALLENGE, Some(ask.clone())).await;
+    let forged = Wallet::new(2).sign(&text(&asked, "message"));
+    let body = |body: &Json| encode(body, Format::Cbor);
+    let page = ("origin", "https://evil.example");
+    for _ in 0..40 {
+        let answer = client.ask("POST", WALLET, &[page], &body(&forged)).await;
+        assert_eq!((answer.status, answer.code().as_str()), (415, "unsupported_media_type"));
+    }
+    let refresh = json!({"refresh_token": "x"});
+    let ticket = json!({"ticket": "x", "verifier": "x"});
+    let dev = json!({"name": "ada"});
+    let all = [
+        (DEV, &dev, 200),
+        (CHALLENGE, &ask, 200),
+        (WALLET, &forged, 403),
+        (REFRESH, &refresh, 401),
+        ("/api/v1/auth/oidc/token", &ticket, 403),
+    ];
+    for (path, sent, status) in all {
+        let answer = client.ask("POST", path, &[page], &body(sent)).await;
+        assert_eq!(answer.status, 415, "{path}");
+        // It asks first for this, and programs say nothing of pages.
+        let said = ("content-type", "application/cbor");
+        for headers in [&[page, said][..], &[]] {
+            let answer = client.ask("POST", path, headers, &body(sent)).await;
+            assert_eq!(answer.status, status, "{path} {headers:?}: {answer:?}");
+        }
+    }
     drop(client);
     server.end().await;
 }

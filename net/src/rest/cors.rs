@@ -2,9 +2,18 @@
 //!
 //! Only those of the configuration. Who asks is told by a token in a header that
 //! a page has to know, never by a cookie, so credentials are never allowed.
+//!
+//! A browser asks first whether a page may send what no form could: a token, or a
+//! body that is said to be CBOR or JSON. It does not ask where nothing is said of
+//! the body; see [`say_form`].
 
+use avvy_model::Code;
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+use super::Failure;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 
@@ -71,6 +80,21 @@ impl Cors {
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
     }
+}
+
+/// Has pages say which form a body is of that needs no token, so that only those
+/// of the configuration can send it: any other could fail to sign in until the
+/// address of whoever looks at it is locked out.
+///
+/// # Errors
+/// 415 `unsupported_media_type`.
+pub(super) async fn say_form(request: Request, next: Next) -> Result<Response, Failure> {
+    let headers = request.headers();
+    if headers.contains_key(header::ORIGIN) && !headers.contains_key(header::CONTENT_TYPE) {
+        let details = "Content-Type: pages have to say it where no token is needed";
+        return Err(Failure::new(Code::UnsupportedMediaType).details(details));
+    }
+    Ok(next.run(request).await)
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ use avvy_model::Code;
 use axum::Router;
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{App, admin, auth, repeat};
+use super::{App, admin, auth, cors, repeat};
 
 /// Under which everything is that is not for operators' probes.
 pub(super) const API: &str = "/api/v1";
@@ -344,6 +344,7 @@ impl Route {
                 handler.route_layer(from_fn_with_state(app.clone(), auth::authenticate))
             }
             Access::Admin => handler.route_layer(from_fn_with_state(app.clone(), admin::only)),
+            Access::Anyone if self.takes.is_some() => handler.route_layer(from_fn(cors::say_form)),
             Access::Anyone => handler,
         };
         router.route(&self.path, handler)
