@@ -8,6 +8,8 @@ use avvy_persistence::records::Records;
 
 use super::{ADA, BOB, NOW_S, block, code, fresh, group, label, props, says, with};
 
+const LIMITS: &str = include_str!("../../../docs/LIMITS.md");
+
 type On<'a> = &'a Arc<dyn Records>;
 
 pub async fn each_bound_has_its_code(on: On<'_>) {
@@ -48,6 +50,16 @@ pub async fn each_bound_has_its_code(on: On<'_>) {
         code(catalog.create_object(ADA, fresh(), block("c"), NOW_S).await),
         Code::TooManyOwnObjects
     );
+    // As it is documented.
+    for (bound, code) in [
+        ("objects", Code::TooManyOwnObjects),
+        ("bytes", Code::TooManyOwnBytes),
+        ("prototypes", Code::TooManyPrototypes),
+        ("drafts", Code::TooManyDrafts),
+    ] {
+        let row = LIMITS.split_once(&format!("| `catalog.max_{bound}_per_user` | ")).unwrap().1;
+        assert_eq!(row.split('`').nth(1), Some(code.name()), "{bound}");
+    }
     // What is deleted makes room.
     catalog.delete_prototype(ADA, first, None, NOW_S).await.unwrap();
     assert!(prototype().await.is_ok());

@@ -119,6 +119,30 @@ fn what_is_beyond_a_limit_is_told_by_a_code_that_there_is() {
     }
 }
 
+/// What `config.toml` says that something is refused with is in the row of that
+/// setting, which the tests of who refuses it are held to.
+#[test]
+fn the_documented_file_names_the_codes_of_the_documented_limits() {
+    let limits = limits();
+    let (mut section, mut text, mut named) = ("", String::new(), 0);
+    for line in DOCUMENTED.lines() {
+        if let Some(comment) = line.strip_prefix('#') {
+            text += comment;
+            continue;
+        }
+        let text = std::mem::take(&mut text);
+        section = line.strip_prefix('[').map_or(section, |name| name.trim_end_matches(']'));
+        let Some((key, _)) = line.split_once(" = ") else { continue };
+        let key = format!("{section}.{key}");
+        let Some((_, _, beyond)) = limits.iter().find(|(name, ..)| *name == key) else { continue };
+        for code in text.split('`').filter(|word| Code::from_name(word).is_some()) {
+            assert!(beyond.contains(&format!("`{code}`")), "{key}: {code}, not {beyond}");
+            named += 1;
+        }
+    }
+    assert!(named > 20, "{named}");
+}
+
 #[test]
 fn every_number_has_a_range_that_holds_its_default() {
     let numbers = settings().into_iter().filter(|(_, value)| value.is_integer());
