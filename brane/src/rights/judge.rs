@@ -1,7 +1,7 @@
 //! Whether a ruling takes effect. Nobody gives, takes or overrules what they
 //! do not have themselves, and nobody overrules the owner.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use avvy_model::{
     Code, CustomRole, Grant, GrantId, MAX_GRANT_KEYS, Object, Principal, Reach, RoleName, Ruled,
@@ -58,7 +58,7 @@ impl Rights {
                 Ok(Ruled::Granted(Grant { id: *id, to: *to, verbs: *verbs, reach, until_ms, by }))
             }
             Ruling::Revoke { id } => {
-                let grant = self.grants.get(id).ok_or(Code::GrantNotFound)?;
+                let grant = self.grant(*id).ok_or(Code::GrantNotFound)?;
                 covers(own, grant.verbs)?;
                 Ok(Ruled::Revoked(grant.clone()))
             }
@@ -142,14 +142,14 @@ impl Rights {
         now_ms: u64,
         limits: &WorldLimits,
     ) -> Result<(), Code> {
-        if self.grants.contains_key(&id) {
+        if self.granted.contains_key(&id) {
             return Err(Code::GrantExists);
         }
         let room = self.room(principal, limits.max_grants);
         let of_one = self.room(principal, limits.max_grants_per_user);
         let is_full = |rights: &Self| {
-            let theirs = rights.by_user.get(&to).map_or(0, BTreeSet::len);
-            rights.grants.len() >= room || theirs >= of_one
+            let theirs = rights.grants.get(&to).map_or(0, BTreeMap::len);
+            rights.granted.len() >= room || theirs >= of_one
         };
         if is_full(self) {
             self.forget(now_ms);

@@ -18,7 +18,7 @@ mod judge;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use avvy_model::{
     Code, CustomRole, Grant, GrantId, Principal, Role, RoleName, Ruled, Sanction, Seq, Standing,
@@ -50,9 +50,10 @@ pub struct Rights {
     everybody: RoleName,
     roles: BTreeMap<CustomRole, Verbs>,
     standings: BTreeMap<UserId, Standing>,
-    grants: BTreeMap<GrantId, Grant>,
-    /// The grants of each user.
-    by_user: BTreeMap<UserId, BTreeSet<GrantId>>,
+    /// Whose each grant is.
+    granted: BTreeMap<GrantId, UserId>,
+    /// The grants of each user: side by side, as each decision looks at all.
+    grants: BTreeMap<UserId, BTreeMap<GrantId, Grant>>,
     /// One more than [`KEPT_RULINGS`] at most, so that one can be taken back.
     rulings: VecDeque<RulingRecord>,
 }
@@ -65,8 +66,8 @@ impl Rights {
             everybody: RoleName::Known(Role::Builder),
             roles: BTreeMap::new(),
             standings: BTreeMap::new(),
+            granted: BTreeMap::new(),
             grants: BTreeMap::new(),
-            by_user: BTreeMap::new(),
             rulings: VecDeque::new(),
         }
     }
@@ -125,8 +126,8 @@ impl Rights {
 
     /// The grants of a user that count now, by id.
     pub fn grants_of(&self, user: UserId, now_ms: u64) -> impl Iterator<Item = &Grant> {
-        let ids = self.by_user.get(&user).into_iter().flatten();
-        ids.filter_map(|id| self.grants.get(id)).filter(move |grant| grant.counts(now_ms))
+        let grants = self.grants.get(&user).into_iter().flat_map(BTreeMap::values);
+        grants.filter(move |grant| grant.counts(now_ms))
     }
 
     /// What everybody may do who has no role of their own.
@@ -146,7 +147,12 @@ impl Rights {
 
     /// All grants, by id.
     pub fn grants(&self) -> impl Iterator<Item = &Grant> {
-        self.grants.values()
+        self.granted.keys().filter_map(|id| self.grant(*id))
+    }
+
+    /// A grant.
+    fn grant(&self, id: GrantId) -> Option<&Grant> {
+        self.grants.get(self.granted.get(&id)?)?.get(&id)
     }
 
     /// The last rulings, at most [`KEPT_RULINGS`], oldest first.
@@ -157,20 +163,25 @@ impl Rights {
     /// Whether there is something to forget.
     pub(crate) fn has_over(&self, now_ms: u64) -> bool {
         let is_over = |sanction: Option<Sanction>| sanction.is_some_and(|s| !s.counts(now_ms));
-        self.grants.values().any(|grant| !grant.counts(now_ms))
+        self.all_grants().any(|grant| !grant.counts(now_ms))
             || self.standings.values().any(|s| is_over(s.ban) || is_over(s.mute))
     }
 
     /// Forgets what is over.
     pub fn forget(&mut self, now_ms: u64) {
         let over: Vec<_> =
-            self.grants.values().filter(|grant| !grant.counts(now_ms)).map(|g| g.id).collect();
+            self.all_grants().filter(|grant| !grant.counts(now_ms)).map(|g| g.id).collect();
         over.into_iter().for_each(|id| self.remove(id));
         self.standings.retain(|_, standing| {
             standing.ban = standing.ban.filter(|ban| ban.counts(now_ms));
             standing.mute = standing.mute.filter(|mute| mute.counts(now_ms));
             !standing.is_empty()
         });
+    }
+
+    /// All grants, by user.
+    fn all_grants(&self) -> impl Iterator<Item = &Grant> {
+        self.grants.values().flat_map(BTreeMap::values)
     }
 
     fn role_verbs(&self, user: UserId) -> Verbs {
@@ -232,16 +243,16 @@ impl Rights {
         // A journal may give an id anew whose former grant, over by then, is
         // still in the snapshot.
         self.remove(grant.id);
-        self.by_user.entry(grant.to).or_default().insert(grant.id);
-        self.grants.insert(grant.id, grant);
+        self.granted.insert(grant.id, grant.to);
+        self.grants.entry(grant.to).or_default().insert(grant.id, grant);
     }
 
     fn remove(&mut self, id: GrantId) {
-        let Some(grant) = self.grants.remove(&id) else { return };
-        if let Some(ids) = self.by_user.get_mut(&grant.to) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.by_user.remove(&grant.to);
+        let Some(to) = self.granted.remove(&id) else { return };
+        if let Some(theirs) = self.grants.get_mut(&to) {
+            theirs.remove(&id);
+            if theirs.is_empty() {
+                self.grants.remove(&to);
             }
         }
     }
