@@ -222,7 +222,6 @@ fn object() -> ObjectBody {
     }
 }
 
-/// Edits are read apart from the rest, so this is what a client writes.
 /// The example of a route's request, where that of its schema is not for it.
 pub(super) fn of_request(path: &str) -> Option<Json> {
     (path == "/api/v1/brane/{id}/rights").then(rulings)
@@ -235,6 +234,7 @@ fn rulings() -> Json {
     })
 }
 
+/// Edits are read apart from the rest, so this is what a client writes.
 fn edits() -> Json {
     json!({
         "client": "c4a1f0de-52b3-4f6b-8d0a-7b9e3c2d1f00",
