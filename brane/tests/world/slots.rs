@@ -51,8 +51,13 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+/// Each of the nine, and few of them often, so that they meet.
+fn slot() -> impl Strategy<Value = u8> {
+    prop_oneof![Just(1), Just(5), Just(9), 1..=9u8]
+}
+
 fn slots() -> impl Strategy<Value = Slots> {
-    let sorted = prop::collection::btree_set(1..4u8, 1..4);
+    let sorted = prop::collection::btree_set(slot(), 1..=9);
     prop_oneof![
         2 => Just(Slots::None),
         1 => (0..4u8).prop_map(Slots::Wrong),
@@ -64,8 +69,8 @@ fn on() -> impl Strategy<Value = On> {
     prop_oneof![
         2 => Just(On::Nothing),
         1 => (0..4u8).prop_map(On::Wrong),
-        1 => (1..4u8).prop_map(On::Gone),
-        8 => (any::<usize>(), 1..4u8).prop_map(|(nth, slot)| On::Living(nth, slot)),
+        1 => slot().prop_map(On::Gone),
+        8 => (any::<usize>(), slot()).prop_map(|(nth, slot)| On::Living(nth, slot)),
     ]
 }
 
@@ -295,5 +300,36 @@ proptest! {
             run.world.retract(&event.changes);
         }
         prop_assert_eq!((run.world.seq(), run.world.len()), (Seq(0), 1));
+    }
+}
+
+#[test]
+fn the_grid_has_nine_slots() {
+    let mut world = empty();
+    let mut ids = (1..).map(|n: u128| ObjectId::from_bytes(n.to_be_bytes()));
+    let mut make = |key: &str, value: Value| {
+        let id = ids.next().unwrap();
+        let entries = vec![(self::key(key), value)];
+        let operation = Operation::Create {
+            id,
+            parent: Target::Handle(Handle::ROOT),
+            kind: Kind::Block,
+            transform: Transform::IDENTITY,
+            props: Props::from_entries(entries, &ValueLimits::NONE).unwrap(),
+        };
+        let who = Principal { user: user(1), ceiling: Role::Owner, invited: true };
+        let seq = world.seq().next();
+        let made = world.apply(seq, 0, &who, &Edit::One(operation), &WorldLimits::default());
+        made.map(|_| id).map_err(|refusal| refusal.code)
+    };
+    let all = make(Object::SLOTS_KEY, value(&[0x89, 1, 2, 3, 4, 5, 6, 7, 8, 9])).unwrap();
+    for slot in 0..=10 {
+        let is_slot = (1..=9).contains(&slot);
+        let expected = if is_slot { Ok(()) } else { Err(Code::InterfaceInvalid) };
+        assert_eq!(make(Object::SLOTS_KEY, value(&[0x81, slot])).map(drop), expected, "{slot}");
+        let attached = attached(all, slot);
+        assert_eq!(make(Object::ATTACHED_KEY, attached.clone()).map(drop), expected, "{slot}");
+        let expected = if is_slot { Code::SlotTaken } else { Code::InterfaceInvalid };
+        assert_eq!(make(Object::ATTACHED_KEY, attached), Err(expected), "{slot}");
     }
 }
