@@ -5,14 +5,18 @@
 //! change is a new version.
 
 use avvy_model::{AssetHash, Code, Props, UserId, Visibility};
+use avvy_persistence::records::{IndexKey, KeyRange, Query};
 use uuid::Uuid;
 
 use crate::label::{Label, LabelPatch};
 use crate::objects::publish;
 use crate::scene::Scene;
-use crate::thing::{MAX_HANDLERS, MAX_MODELS, Prototype, Thing, What};
-use crate::work::{Stored, expect, serially};
+use crate::thing::{MAX_HANDLERS, MAX_MODELS, Prototype, THINGS, Thing, What, chain_key};
+use crate::work::{Stored, expect, serially, stored};
 use crate::{Catalog, Refused};
+
+/// Of so many versions of a prototype, the newest, one is offered.
+const LOOKED_AT: u32 = 16;
 
 /// What is to change of a draft; what is `None` stays.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -61,6 +65,35 @@ impl Catalog {
     /// `not_found`.
     pub async fn prototype(&self, id: Uuid, user: UserId, now_s: u64) -> Result<Stored, Refused> {
         self.sight(id, user, now_s).await?.prototype()?.stored()
+    }
+
+    /// The version that a user is offered in place of the one with this id and
+    /// number, which may have been deleted since: of the newest after it the
+    /// first that is not deprecated, and is public or the user's own and
+    /// published.
+    ///
+    /// # Errors
+    /// `damaged`, what a store's failure amounts to.
+    pub async fn newer_prototype(
+        &self,
+        origin: Uuid,
+        id: Uuid,
+        number: u32,
+        user: UserId,
+        now_s: u64,
+    ) -> Result<Option<Thing>, Refused> {
+        // Most are the last of their line, which the cache knows.
+        if let Some(record) = self.records().get(&THINGS, id.into(), now_s).await? {
+            let thing = stored(record)?.thing;
+            if thing.chain.next.is_none() && !thing.is_deleted {
+                return Ok(None);
+            }
+        }
+        let line = KeyRange::prefix(IndexKey::new().uuid(origin));
+        let later = KeyRange { from: chain_key(origin, number.saturating_add(1)), ..line };
+        let query = Query::new("by_chain", later).descending().limit(LOOKED_AT);
+        let newest = self.page(query, now_s).await?.things;
+        Ok(newest.into_iter().map(|stored| stored.thing).find(|thing| thing.is_offered_to(user)))
     }
 
     /// Changes a draft. `version`: the only one to be changed.

@@ -210,6 +210,13 @@ impl Thing {
         Outline { kind: self.kind(), owner, visibility, is_deleted, moving }.is_seen_by(user)
     }
 
+    /// Whether this user is offered it in place of an earlier version. Of what
+    /// is unlisted only its owner is told.
+    pub(crate) fn is_offered_to(&self, user: UserId) -> bool {
+        let is_told = self.visibility == Visibility::Public || self.owner == user;
+        is_told && self.is_published() && !self.is_deprecated && !self.is_deleted
+    }
+
     /// The object that it is.
     ///
     /// # Errors

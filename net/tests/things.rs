@@ -321,8 +321,8 @@ async fn instances_follow_their_prototype_from_version_to_version() {
     server.end().await;
 }
 
-/// Whoever has instances of somebody else's prototype finds in the brane which
-/// version they follow, and from there whether there is a newer one.
+/// Whoever has instances of somebody else's prototype is offered the newest
+/// version that is there for them, and how many instances an update changes.
 #[tokio::test]
 async fn who_has_instances_finds_out_about_a_new_version() {
     let server = TestServer::start().await;
@@ -331,26 +331,39 @@ async fn who_has_instances_finds_out_about_a_new_version() {
     let lamp = id(&change(&mut ada, "POST", "/prototype", json!({"name": "Lamp"})).await);
     let path = format!("/prototype/{lamp}");
     change(&mut ada, "POST", &format!("{path}/publish"), public.clone()).await;
-    let brane = id(&change(&mut bob, "POST", "/brane", json!({"name": "Hall"})).await);
+    let hall = json!({"name": "Hall", "visibility": "private"});
+    let brane = id(&change(&mut bob, "POST", "/brane", hall).await);
+    let offers = format!("/brane/{brane}/prototypes");
+    assert_eq!(get(&mut bob, &offers).await, (200, json!({"prototypes": []})));
     let to = json!({"brane": brane});
-    change(&mut bob, "POST", &format!("{path}/place"), to.clone()).await;
-    let followed = async |bob: &mut Client| {
-        let (_, page) = get(bob, &format!("/brane/{brane}/objects?limit=1")).await;
-        let root = &page["objects"][0]["props"][format!("prototype:{lamp}")];
-        (root["version"].clone(), root["number"].clone())
+    for _ in 0..2 {
+        change(&mut bob, "POST", &format!("{path}/place"), to.clone()).await;
+    }
+    let current = |version_id: &str, version: u32| {
+        json!({
+            "prototype": lamp, "version_id": version_id, "version": version, "instances": 2,
+        })
     };
-    assert_eq!(followed(&mut bob).await, (json!(lamp), json!(1)));
-    assert_eq!(get(&mut bob, &path).await.1["next_id"], Json::Null);
+    let told = |offer: Json| (200, json!({"prototypes": [offer]}));
+    assert_eq!(get(&mut bob, &offers).await, told(current(&lamp, 1)));
     let next = id(&change(&mut ada, "POST", &format!("{path}/versions"), Json::Null).await);
-    assert_eq!(get(&mut bob, &path).await.1["next_id"], Json::Null, "it is a draft");
+    assert_eq!(get(&mut bob, &offers).await, told(current(&lamp, 1)), "it is a draft");
     let newer = format!("/prototype/{next}");
     change(&mut ada, "POST", &format!("{newer}/publish"), public).await;
-    assert_eq!(get(&mut bob, &path).await.1["next_id"], json!(next));
-    let (status, told) = get(&mut bob, &format!("{newer}/update?brane={brane}")).await;
-    assert_eq!((status, &told["instances"], &told["version"]), (200, &json!(1), &json!(1)));
+    let mut offer = current(&lamp, 1);
+    offer["latest"] = json!({"id": next, "version": 2});
+    assert_eq!(get(&mut bob, &offers).await, told(offer.clone()));
+    for is_deprecated in [true, false] {
+        let deprecated = json!({"is_deprecated": is_deprecated});
+        change(&mut ada, "POST", &format!("{newer}/deprecate"), deprecated).await;
+        let expected = if is_deprecated { current(&lamp, 1) } else { offer.clone() };
+        assert_eq!(get(&mut bob, &offers).await, told(expected));
+    }
+    // Whose prototype it is has nothing to see in the brane.
+    assert_eq!(get(&mut ada, &offers).await.0, 404);
     let updated = change(&mut bob, "POST", &format!("{newer}/update"), to).await;
     assert_eq!(updated.status, 200, "{updated:?}");
-    assert_eq!(followed(&mut bob).await, (json!(next), json!(2)));
+    assert_eq!(get(&mut bob, &offers).await, told(current(&next, 2)));
     server.end().await;
 }
 

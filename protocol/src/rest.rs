@@ -41,9 +41,10 @@ pub use sign_in::{
 };
 pub use submit::{EditOutcome, EditResult, SubmitEdits, SubmitResponse, decode_submit};
 pub use things::{
-    CreateObject, CreatePrototype, Deprecate, FollowedBody, InstanceBody, MovedBody, OwnObjectBody,
-    PatchMe, PatchObject, PatchPrototype, PlaceObject, PlacePrototype, PrototypeBody, Publish,
-    PutIntoGallery, TakeObject, ThingBody, ThingPage, UpdateInstances, UsageBody, UserBody,
+    CreateObject, CreatePrototype, Deprecate, FollowedBody, InstanceBody, MovedBody, OfferBody,
+    OffersBody, OwnObjectBody, PatchMe, PatchObject, PatchPrototype, PlaceObject, PlacePrototype,
+    PrototypeBody, Publish, PutIntoGallery, TakeObject, ThingBody, ThingPage, UpdateInstances,
+    UsageBody, UserBody, VersionBody,
 };
 pub use tokens::{RevokeTokens, RevokedBody};
 

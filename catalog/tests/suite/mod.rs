@@ -64,6 +64,7 @@ pub async fn run_all<T>(fresh: impl AsyncFn() -> (Arc<dyn Records>, T)) {
         prototypes::a_deleted_version_is_missed_by_none,
         prototypes::numbers_of_versions_never_come_again,
         prototypes::random_versions_are_one_line,
+        prototypes::offers_the_newest_that_others_should_take,
         quotas::each_bound_has_its_code,
         quotas::what_is_beyond_a_bound_can_shrink,
         rulings::every_ruling_is_kept_once_newest_first,

@@ -128,6 +128,51 @@ pub async fn numbers_of_versions_never_come_again(on: On<'_>) {
     assert!(!there.is_outdated && there.chain.next.is_none());
 }
 
+/// What is followed and is deleted then, is offered a later one all the same,
+/// also when nobody knows of it any more.
+pub async fn offers_the_newest_that_others_should_take(on: On<'_>) {
+    let catalog = catalog(on);
+    let first = make(&catalog, "one").await.thing.id;
+    let next = async |id| catalog.next_prototype(ADA, id, None, fresh(), NOW_S).await.unwrap();
+    let offered = async |id, number, user, now_s| {
+        let newer = catalog.newer_prototype(first, id, number, user, now_s).await.unwrap();
+        newer.map(|thing| thing.id)
+    };
+    let to_both = async |id, number| {
+        [offered(id, number, ADA, NOW_S).await, offered(id, number, BOB, NOW_S).await]
+    };
+    publish(&catalog, first).await;
+    assert_eq!(to_both(first, 1).await, [None, None]);
+    let second = next(first).await.thing.id;
+    assert_eq!(to_both(first, 1).await, [None, None], "a draft");
+    publish(&catalog, second).await;
+    assert_eq!(to_both(first, 1).await, [Some(second), Some(second)]);
+    assert_eq!(to_both(second, 2).await, [None, None], "it is the last");
+    let third = next(second).await.thing.id;
+    let unlisted = Visibility::Unlisted;
+    catalog.publish_prototype(ADA, third, None, unlisted, NOW_S).await.unwrap();
+    assert_eq!(to_both(first, 1).await, [Some(third), Some(second)], "unlisted");
+    let fourth = publish(&catalog, next(third).await.thing.id).await.thing.id;
+    assert_eq!(to_both(second, 2).await, [Some(fourth), Some(fourth)]);
+    for (is_deprecated, newest) in [(true, [Some(third), Some(second)]), (false, [Some(fourth); 2])]
+    {
+        let deprecate = catalog.deprecate_prototype(ADA, fourth, None, is_deprecated, NOW_S);
+        deprecate.await.unwrap();
+        assert_eq!(to_both(first, 1).await, newest, "deprecated: {is_deprecated}");
+    }
+    for id in [first, third] {
+        catalog.delete_prototype(ADA, id, None, NOW_S).await.unwrap();
+    }
+    let much_later = NOW_S + 31 * 24 * 3_600;
+    for now_s in [NOW_S, much_later] {
+        assert_eq!(offered(first, 1, BOB, now_s).await, Some(fourth));
+        assert_eq!(offered(third, 3, BOB, now_s).await, Some(fourth));
+    }
+    catalog.delete_prototype(ADA, fourth, None, NOW_S).await.unwrap();
+    assert_eq!(to_both(first, 1).await, [Some(second); 2], "the last one was deleted");
+    assert_eq!(to_both(third, 3).await, [None, None]);
+}
+
 /// What is done to versions, and what they are then, by a model that keeps a
 /// list.
 pub async fn random_versions_are_one_line(on: On<'_>) {

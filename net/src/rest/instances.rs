@@ -5,7 +5,7 @@
 //! [`avvy_model::Followed`]. Instances name the prototype by the id of its first
 //! version.
 
-use avvy_actors::{View, WriteRequest};
+use avvy_actors::{Verb, View, WriteRequest};
 use avvy_auth::Claims;
 use avvy_catalog::{Prototype, Thing, What};
 use avvy_model::{
@@ -13,16 +13,18 @@ use avvy_model::{
     NumberedEdit, Object, ObjectId, Operation, PropKey, PropsPatch, PrototypeId, Target, Transform,
     Value, ValueLimits,
 };
-use avvy_protocol::rest::{FollowedBody, InstanceBody, PlacePrototype, UpdateInstances};
+use avvy_protocol::rest::{
+    FollowedBody, InstanceBody, OfferBody, OffersBody, PlacePrototype, UpdateInstances, VersionBody,
+};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
 use super::auth::Caller;
-use super::body::{Payload, body};
+use super::body::{BraneOf, Payload, body};
 use super::edge::Arrival;
-use super::route::{Kind as Of, Param, Route};
+use super::route::{ASKING_A_BRANE, Kind as Of, Param, Route};
 use super::things::{IN_BRANE, IdOf, may_change, place};
 use super::{App, Failure};
 use crate::time::unix_s;
@@ -57,6 +59,9 @@ pub(super) fn routes() -> Vec<Route> {
             .fails(IN_BRANE)
             .fails(FOLLOW)
             .fails(&[Code::NotPublished]),
+        Route::get("/brane/{id}/prototypes", offers, "What a brane follows, and what is newer.")
+            .answers::<OffersBody>(StatusCode::OK, "All prototypes that it follows.")
+            .fails(ASKING_A_BRANE),
     ]
 }
 
@@ -156,6 +161,42 @@ async fn update(
     app.system.follow(brane, &claims, client, arrival.trace, follow).await?;
     let view = app.system.view(brane, &claims).await?;
     Ok(arrival.reply(StatusCode::OK, &followed_body(&view, prototype)?))
+}
+
+/// There are at most as many as a brane may follow (`world.max_prototypes`), so
+/// this is no page.
+async fn offers(
+    State(app): State<App>,
+    Caller(claims): Caller,
+    arrival: Arrival,
+    BraneOf(brane): BraneOf,
+) -> Result<Response, Failure> {
+    app.system.account(&claims).take(Verb::Page)?;
+    let view = app.system.view(brane, &claims).await?;
+    let mut prototypes = followed_bodies(&view);
+    // The stores are asked without holding on to the world.
+    drop(view);
+    for offer in &mut prototypes {
+        let OfferBody { prototype, version_id, version, .. } = *offer;
+        let (origin, id) = (prototype.uuid(), version_id.uuid());
+        let newer = app.catalog.newer_prototype(origin, id, version, claims.user, unix_s()).await?;
+        offer.latest = newer.map(|thing| VersionBody {
+            id: PrototypeId::new(thing.id),
+            version: thing.chain.number,
+        });
+    }
+    Ok(arrival.reply(StatusCode::OK, &OffersBody { prototypes }))
+}
+
+/// All that a brane follows, without what is newer.
+fn followed_bodies(view: &View) -> Vec<OfferBody> {
+    let all = view.world.root_props().into_iter().flat_map(Followed::all);
+    let body = |(prototype, followed)| {
+        let instances = view.world.instances(prototype).unwrap_or(0);
+        let Followed { version, number, .. } = followed;
+        OfferBody { prototype, version_id: version, version: number, instances, latest: None }
+    };
+    all.map(body).collect()
 }
 
 /// What a brane is to follow: a version that the caller may see and that stays

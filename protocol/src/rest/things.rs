@@ -403,6 +403,48 @@ pub struct FollowedBody {
     pub instances: u32,
 }
 
+/// The prototypes that a brane follows.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OffersBody {
+    /// Ascending by `prototype`.
+    pub prototypes: Vec<OfferBody>,
+}
+
+/// What a brane follows of a prototype, and what it could follow instead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OfferBody {
+    /// The id of the prototype's first version, by which instances name it.
+    #[serde(with = "text")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::id))]
+    pub prototype: PrototypeId,
+    /// The version that is followed.
+    #[serde(with = "text")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::id))]
+    pub version_id: PrototypeId,
+    /// Its number.
+    pub version: u32,
+    /// How many instances there are, all of which an update changes.
+    pub instances: u32,
+    /// The newest later version that is public, or the caller's own and
+    /// published, and not deprecated; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<VersionBody>,
+}
+
+/// A version of a prototype.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct VersionBody {
+    /// Its id.
+    #[serde(with = "text")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = schema::id))]
+    pub id: PrototypeId,
+    /// Its number.
+    pub version: u32,
+}
+
 /// A thing on a list.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -5,9 +5,10 @@ use avvy_model::{
     Visibility,
 };
 use avvy_protocol::rest::{
-    CreateObject, CreatePrototype, Deprecate, FollowedBody, InstanceBody, MovedBody, OwnObjectBody,
-    PatchMe, PatchObject, PatchPrototype, PlaceObject, PlacePrototype, PrototypeBody, Publish,
-    PutIntoGallery, TakeObject, ThingBody, ThingPage, UpdateInstances, UsageBody, UserBody,
+    CreateObject, CreatePrototype, Deprecate, FollowedBody, InstanceBody, MovedBody, OfferBody,
+    OffersBody, OwnObjectBody, PatchMe, PatchObject, PatchPrototype, PlaceObject, PlacePrototype,
+    PrototypeBody, Publish, PutIntoGallery, TakeObject, ThingBody, ThingPage, UpdateInstances,
+    UsageBody, UserBody, VersionBody,
 };
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -146,6 +147,15 @@ fn of_prototypes(schema: &str) -> Option<Json> {
             version_id: PrototypeId::new(NEXT),
             version: 2,
             instances: 40,
+        }),
+        "OffersBody" => json(&OffersBody {
+            prototypes: vec![OfferBody {
+                prototype: PROTOTYPE,
+                version_id: PROTOTYPE,
+                version: 1,
+                instances: 40,
+                latest: Some(VersionBody { id: PrototypeId::new(NEXT), version: 2 }),
+            }],
         }),
         _ => return None,
     })
