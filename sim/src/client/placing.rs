@@ -24,7 +24,7 @@ impl Person {
                 update(Target::Handle(Handle::ROOT), Object::EXCLUSIVE_KEY, Some(on))
             }
             0..=1 => {
-                let slots = (1..=rng.range(1, 3) as u8).collect::<Vec<_>>();
+                let slots = (1..=rng.range(1, 3)).map(|nth| slot(brane, nth)).collect::<Vec<_>>();
                 let bytes = [&[0x80 + slots.len() as u8], slots.as_slice()].concat();
                 let slots = Value::from_canonical(&bytes).ok().filter(|_| rng.below(5) > 0);
                 update(self.draw_target(rng, brane), Object::SLOTS_KEY, slots)
@@ -66,13 +66,19 @@ impl Person {
             _ => rng.pick(carriers).copied(),
         };
         let to = Value::text(&replica.get(to?)?.id.to_string());
-        let fields = [("to", to), ("slot", Value::int(rng.range(1, 3) as i64))];
+        let fields = [("to", to), ("slot", Value::int(slot(brane, rng.range(1, 3)).into()))];
         let limits = ValueLimits::default();
         let fields =
             fields.into_iter().filter_map(|(k, v)| Some((PropKey::new(k, &limits).ok()?, v)));
         let map = Props::from_entries(fields.collect(), &limits).ok()?;
         Value::from_canonical(map.as_bytes()).ok()
     }
+}
+
+/// The first to the third that a brane's people use of the nine slots: others in
+/// other branes, and few enough that people meet at them.
+fn slot(brane: BraneId, nth: u64) -> u8 {
+    (1 + (brane.uuid().as_u128() % 9 + 3 * u128::from(nth)) % 9) as u8
 }
 
 /// A box of one to three cells along each axis, or none.
