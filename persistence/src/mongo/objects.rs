@@ -18,8 +18,9 @@ use super::rows::{self, OBJECT_VIEWS, OBJECTS, long};
 use super::{reader, schema, values};
 use crate::error::StoreError;
 
-/// The most objects and bytes of properties of one command.
-const MAX_OBJECTS: usize = 500;
+/// The most objects and bytes of properties of one command. A commit that comes
+/// meanwhile waits for some milliseconds at most.
+const MAX_OBJECTS: usize = 32;
 const MAX_BYTES: usize = 4 << 20;
 /// Enough to write while something is read.
 const CONNECTIONS: u32 = 2;
