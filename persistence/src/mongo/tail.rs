@@ -25,9 +25,10 @@ use crate::error::{Place, StoreError};
 const MAX_PUSHED: usize = 4;
 const MAX_PUSHED_BYTES: usize = 4 << 10;
 
-/// The most chunks in a tail, and bytes of their bodies.
-const MAX_CHUNKS: usize = 256;
-const MAX_BYTES: usize = 64 << 10;
+/// The most chunks in a tail, and bytes of their bodies. A push takes longer the
+/// longer the document is that it changes.
+const MAX_CHUNKS: usize = 32;
+const MAX_BYTES: usize = 16 << 10;
 
 /// How much is in a tail.
 #[derive(Clone, Copy, Default)]
