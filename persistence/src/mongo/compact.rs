@@ -12,7 +12,7 @@ use super::fault::Failure;
 use super::link::{Link, Query, Work};
 use super::pack::{self, PACK, end_of, unpack};
 use super::reader::{self, Snapshots};
-use super::rows::{self, BRANES, CHUNK_RESTS, CHUNKS, HOLDER, Head, chunks_from};
+use super::rows::{self, BRANES, CHUNK_RESTS, CHUNKS, HOLDER, Head, chunk_key, chunks_from};
 use super::snapshots::{delete, doom, sweep};
 use super::tail;
 use crate::error::StoreError;
@@ -166,17 +166,18 @@ impl Work for Bite {
         if is_in_tail {
             tail::settle(link, session, self.brane, &old).await?;
         }
-        let (Some(first), Some(last)) = (due.first(), due.last()) else { return Ok(bitten) };
+        let Some(last) = due.last() else { return Ok(bitten) };
         if let Some(end) = end_of(last) {
             pack::split(link, session, self.brane, end).await?;
         }
-        let range = doc! {"_id": {"$gte": first["_id"].clone(), "$lte": last["_id"].clone()}};
+        let range = doc! {"$gte": chunk_key(self.brane, Seq(0)), "$lte": last["_id"].clone()};
+        let range = doc! {"_id": range};
         link.writes().command(due.len(), 0);
         link.collection(CHUNKS).delete_many(range).session(&mut *session).await?;
         for chunk in due.iter().filter(|chunk| chunk.contains_key("pieces")) {
             let from = rows::from_of(chunk).unwrap_or_default();
             let key = |piece: i64| {
-                let mut key = rows::chunk_key(self.brane, from);
+                let mut key = chunk_key(self.brane, from);
                 key.insert("piece", piece);
                 key
             };

@@ -9,10 +9,11 @@ use avvy_model::{BraneId, Seq};
 use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 
-use super::fault::Failure;
+use super::fault::{self, Failure};
 use super::link::{Link, Query};
-use super::rows::{self, CHUNKS, chunk_key, is_chunk_of};
+use super::rows::{self, CHUNKS, chunk_key, damaged, from_of, is_chunk_of};
 use super::writes::length;
+use crate::error::Place;
 
 /// In a document of [`CHUNKS`] that is a pack: its chunks.
 pub(super) const PACK: &str = "pack";
@@ -65,14 +66,17 @@ pub(super) async fn split(
     at: Seq,
 ) -> Result<(), Failure> {
     let keys = doc! {"$gte": chunk_key(brane, Seq(0)), "$lt": chunk_key(brane, at)};
-    let (filter, sort) = (doc! {"_id": keys}, doc! {"_id": -1});
-    let query = Query { filter, sort, limit: 1, ..Query::default() };
+    let (filter, sort, fields) = (doc! {"_id": keys}, doc! {"_id": -1}, doc! {PACK: 1});
+    let query = Query { filter, sort, fields, limit: 1, ..Query::default() };
     let found = link.find(session, CHUNKS, query).await?.into_iter().next();
     let Some(mut found) = found else { return Ok(()) };
     let Some(Bson::Array(mut front)) = found.remove(PACK) else { return Ok(()) };
-    let is_before =
-        |chunk: &Bson| chunk.as_document().and_then(end_of).is_some_and(|end| end <= at);
-    let back = front.split_off(front.iter().take_while(|chunk| is_before(chunk)).count());
+    let is_before = |chunk: &Bson| {
+        let chunk = chunk.as_document();
+        let from = chunk.and_then(|chunk| from_of(chunk).ok());
+        from.is_some_and(|from| from < at) && chunk.and_then(end_of).is_some_and(|end| end <= at)
+    };
+    let back = front.split_off(front.iter().rposition(is_before).map_or(0, |last| last + 1));
     if front.is_empty() || back.is_empty() {
         return Ok(());
     }
@@ -82,6 +86,11 @@ pub(super) async fn split(
     link.writes().command(2, length(&found) + length(&back));
     let key = doc! {"_id": found.get("_id")};
     chunks.replace_one(key, found).session(&mut *session).await?;
-    chunks.insert_one(back).session(&mut *session).await?;
-    Ok(())
+    match chunks.insert_one(back).session(&mut *session).await {
+        Err(error) if fault::is_duplicate(&error) => {
+            let why = "there are chunks that a pack has as well";
+            Err(damaged(Place::Brane(brane), why).into())
+        }
+        other => Ok(other.map(drop)?),
+    }
 }

@@ -249,11 +249,15 @@ pub(super) async fn begin(link: &Link, brane: BraneId, after: Seq) -> Result<Seq
         let mut session = link.session().await?;
         // The tail first: what leaves it meanwhile is found among the others.
         let tail = tail::find(link, &mut session, brane).await?;
-        let from = |chunk: &Document| rows::from_of(chunk).ok().filter(|from| *from <= after);
-        match tail.iter().filter(|chunk| is_beyond(chunk, after)).find_map(from) {
-            Some(from) => Ok(from),
-            None => begin_in(link, &mut session, brane, after).await,
-        }
+        let is_in_tail = tail.iter().any(|chunk| is_beyond(chunk, after));
+        let first = tail.first().and_then(|first| rows::from_of(first).ok());
+        let begin = match first.filter(|first| is_in_tail && *first <= after) {
+            // Under this key the tail is found when it has gone among the others.
+            Some(first) => first,
+            None => begin_in(link, &mut session, brane, after).await?,
+        };
+        link.learn(&session);
+        Ok(begin)
     })
     .await
 }
@@ -266,22 +270,24 @@ pub(super) async fn begin_in(
     after: Seq,
 ) -> Result<Seq, Failure> {
     let keys = doc! {"$gte": chunk_key(brane, Seq(0)), "$lte": chunk_key(brane, after)};
-    let (sort, mut fields) = (doc! {"_id": -1}, doc! {"to": 1});
-    fields.insert(format!("{PACK}.to"), 1);
+    let (sort, fields) = (doc! {"_id": -1}, doc! {"to": 1, PACK: 1});
     let query = Query { filter: doc! {"_id": keys}, sort, fields, limit: 1, ..Query::default() };
     let found = link.find(session, CHUNKS, query).await?;
     let holds = |found: &&Document| {
-        let packed = found.get_array(PACK).ok().into_iter().flatten();
-        let mut all = packed.filter_map(Bson::as_document).chain([*found]);
-        all.any(|chunk| is_beyond(chunk, after))
+        let Ok(packed) = found.get_array(PACK) else { return is_beyond(found, after) };
+        let is_readable = |last: &Bson| last.as_document().and_then(end_of).is_some();
+        let mut chunks = packed.iter().filter_map(Bson::as_document);
+        // What cannot be read at its end is what comes next.
+        !packed.last().is_some_and(is_readable) || chunks.any(|chunk| is_beyond(chunk, after))
     };
     let found = found.first().filter(holds);
     Ok(found.and_then(|found| rows::from_of(found).ok()).unwrap_or(after))
 }
 
-/// Whether a chunk ends after an edit.
+/// Whether a chunk goes on after an edit, by its key or its end.
 fn is_beyond(chunk: &Document, after: Seq) -> bool {
-    end_of(chunk).is_some_and(|end| end > after)
+    rows::from_of(chunk).is_ok_and(|from| from >= after)
+        || end_of(chunk).is_some_and(|end| end > after)
 }
 
 /// Some chunks of a brane, from this key on, about so many bytes at most, and
@@ -299,9 +305,8 @@ async fn chunks(
     let (found, tail) = tail::follow(link, brane, query).await?;
     let bytes: usize = found.iter().map(body_length).sum();
     let is_full = found.len() == BITE_CHUNKS as usize || bytes >= max_bytes;
-    let is_over = |chunk: &Document| {
-        rows::from_of(chunk).is_ok_and(|from| from < after) && !is_beyond(chunk, after)
-    };
+    let is_over = |chunk: &Document| rows::from_of(chunk).is_ok() && !is_beyond(chunk, after);
+    let key = found.last().map(|last| rows::from_of(last).unwrap_or(from));
     let found: Vec<_> = found.into_iter().flat_map(|found| unpack(found, brane)).collect();
     // What has left the tail meanwhile is among the others.
     let last = found.last().map(|last| rows::from_of(last).unwrap_or(from));
@@ -311,7 +316,7 @@ async fn chunks(
     };
     let tail = tail.into_iter().filter(|found| !is_full && follows(found));
     let mut chunks = Vec::new();
-    for found in found.into_iter().filter(|chunk| !is_over(chunk)).chain(tail) {
+    for found in found.into_iter().chain(tail).filter(|chunk| !is_over(chunk)) {
         let broken = |why| damaged(Place::File(format!("{CHUNKS} of brane {brane}")), why);
         let mut rest = Vec::new();
         if found.contains_key("pieces") {
@@ -320,7 +325,7 @@ async fn chunks(
         }
         chunks.push(Found::read(found, &rest, brane).map_err(broken)?);
     }
-    let next = chunks.last().filter(|_| is_full).map(|last| last.from.next());
+    let next = key.filter(|_| is_full).map(Seq::next);
     Ok((chunks, next))
 }
 
@@ -331,7 +336,8 @@ pub(super) async fn measure(
     brane: BraneId,
 ) -> Result<(u64, u64), Failure> {
     let packed = format!("${PACK}");
-    let chunks = doc! {"$cond": [{"$isArray": &packed}, {"$size": &packed}, 1_i64]};
+    let size = doc! {"$toLong": {"$size": &packed}};
+    let chunks = doc! {"$cond": [{"$isArray": &packed}, size, 1_i64]};
     let bytes = doc! {"$ifNull": ["$bytes", {"$sum": format!("{packed}.bytes")}]};
     let sums = doc! {"_id": Bson::Null, "chunks": {"$sum": chunks}, "bytes": {"$sum": bytes}};
     let stages = [doc! {"$match": chunks_from(brane, Seq(0))}, doc! {"$group": sums}];

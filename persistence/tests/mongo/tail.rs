@@ -11,6 +11,10 @@ use mongodb::bson::{Document, doc};
 use crate::common::{brane, chunk, record, snapshot};
 use crate::help::{Faults, chunks, database, expect_journal, opened, options, store};
 
+/// Keeps what no snapshot has.
+const HARD: CompactPolicy =
+    CompactPolicy { now_ms: u64::MAX, retention_ms: 0, max_journal_bytes: None, keep_snapshots: 1 };
+
 /// Chunks are appended one by one.
 async fn append_each(store: &MongoStore, all: &[ChunkWrite]) {
     for chunk in all {
@@ -22,6 +26,8 @@ async fn append_each(store: &MongoStore, all: &[ChunkWrite]) {
 struct Found {
     branes: Collection<Document>,
     chunks: Collection<Document>,
+    /// What openings put aside.
+    aside: Collection<Document>,
     key: Document,
 }
 
@@ -29,7 +35,8 @@ impl Found {
     async fn of(options: &MongoOptions, nth: u8) -> Self {
         let db = database(options).await;
         let key = doc! {"_id": brane(nth).to_string()};
-        Self { branes: db.collection("branes"), chunks: db.collection("chunks"), key }
+        let (branes, chunks) = (db.collection("branes"), db.collection("chunks"));
+        Self { branes, chunks, aside: db.collection("cut_chunks"), key }
     }
 
     /// How many chunks are in the tail, and among the others.
@@ -147,14 +154,15 @@ async fn who_reads_while_a_tail_is_moved_misses_nothing() {
     let (one, other) = (store(&options).await, store(&options).await);
     let mut epoch = opened(&one, 1).await.epoch;
     for round in 0..20 {
-        let from = 10 * round;
-        append_each(&one, &[chunk(1, epoch, from, from + 5), chunk(1, epoch, from + 5, from + 10)])
-            .await;
+        let from = 20 * round;
+        // The first after an opening is not pushed, so three are in the tail.
+        let ends = [0, 5, 10, 15].map(|at| (from + at, from + at + 5));
+        append_each(&one, &ends.map(|(from, to)| chunk(1, epoch, from, to))).await;
         let reader = async {
-            for _ in 0..10 {
-                let read = one.read_chunks(brane(1), Seq(from + 7), 1 << 20).await.unwrap();
-                let ends = read.iter().map(|chunk| (chunk.from.0, chunk.to.0));
-                assert_eq!(ends.collect::<Vec<_>>(), [(from + 5, from + 10)]);
+            for after in [12, 15, 17, 10, 7, 15, 12, 15] {
+                let read = one.read_chunks(brane(1), Seq(from + after), 1 << 20).await.unwrap();
+                let found: Vec<_> = read.iter().map(|chunk| (chunk.from.0, chunk.to.0)).collect();
+                assert_eq!(found, ends[after as usize / 5..], "after {after}");
             }
         };
         let ((), opened) = tokio::join!(reader, other.open(brane(1)));
@@ -262,13 +270,7 @@ async fn what_is_no_longer_kept_goes_from_a_tail_as_well() {
     let store = store(&options).await;
     let (epoch, _) = with_a_tail(&store, 1, 5).await;
     snapshot(store.as_ref(), 1, epoch, 4).await.unwrap();
-    let policy = CompactPolicy {
-        now_ms: u64::MAX,
-        retention_ms: 0,
-        max_journal_bytes: None,
-        keep_snapshots: 1,
-    };
-    assert_eq!(store.compact(policy).await.unwrap().chunks, 4);
+    assert_eq!(store.compact(HARD).await.unwrap().chunks, 4);
     assert_eq!(Found::of(&options, 1).await.counts().await, (0, 2));
     append_each(&store, &chunks(1, epoch, 6..9)).await;
     let report = store.verify_brane(brane(1)).await.unwrap();
@@ -282,17 +284,11 @@ async fn what_is_no_longer_kept_goes_from_a_pack_as_well() {
     let (epoch, _) = with_a_pack(&store, 1, 2).await;
     let found = Found::of(&options, 1).await;
     assert_eq!(found.documents().await, [(0, 1), (1, 5), (6, 1)]);
-    let policy = CompactPolicy {
-        now_ms: u64::MAX,
-        retention_ms: 0,
-        max_journal_bytes: None,
-        keep_snapshots: 1,
-    };
     for (at, gone, left) in
         [(4, 4, &[(4, 2), (6, 1)][..]), (6, 2, &[(6, 1)]), (7, 1, &[]), (8, 1, &[])]
     {
         snapshot(store.as_ref(), 1, epoch, at).await.unwrap();
-        assert_eq!(store.compact(policy).await.unwrap().chunks, gone, "{at}");
+        assert_eq!(store.compact(HARD).await.unwrap().chunks, gone, "{at}");
         assert_eq!(found.documents().await, left, "{at}");
         let report = store.verify_brane(brane(1)).await.unwrap();
         assert_eq!((report.chunks, report.damage_count), (8 - at, 0), "{:?}", report.damages);
@@ -319,6 +315,9 @@ async fn a_pack_is_cut_where_it_is_torn() {
         // The whole of it is no pack.
         (doc! {"$set": {"pack": 7}}, (Seq(1), Seq(6), 1)),
         (doc! {"$set": {"pack": []}}, (Seq(1), Seq(6), 1)),
+        // The last is none, or ends elsewhere.
+        (doc! {"$set": {"pack.4": 7}}, (Seq(5), Seq(6), 1)),
+        (doc! {"$set": {"pack.4.to": 1_i64}}, (Seq(5), Seq(6), 1)),
     ];
     for (nth, (change, expected)) in (1..).zip(broken) {
         let (_, all) = with_a_pack(&store, nth, 0).await;
@@ -331,6 +330,8 @@ async fn a_pack_is_cut_where_it_is_torn() {
         assert_eq!(report.torn.map(torn), Some(expected), "{change}: {:?}", report.damages);
         let again = store.open(brane(nth)).await.unwrap();
         assert_eq!(again.torn.map(torn), Some(expected), "{change}");
+        let aside = found.aside.count_documents(doc! {"_id.chunk.brane": brane(nth).to_string()});
+        assert_eq!(aside.await.unwrap(), u64::from(expected.2 > 0), "{change}");
         let kept = expected.0.0;
         let mut left: Vec<_> = all[..kept as usize].to_vec();
         let more = chunks(nth, again.epoch, kept..kept + 3);
@@ -340,12 +341,20 @@ async fn a_pack_is_cut_where_it_is_torn() {
         let report = store.verify_brane(brane(nth)).await.unwrap();
         assert_eq!((report.chunks, report.damage_count), (kept + 3, 0), "{:?}", report.damages);
     }
+    // Nothing is left but a pack.
+    let (epoch, _) = with_a_pack(&store, 20, 0).await;
+    snapshot(store.as_ref(), 20, epoch, 1).await.unwrap();
+    assert_eq!(store.compact(HARD).await.unwrap().chunks, 1);
+    let found = Found::of(&options, 20).await;
+    found.change_pack(1, doc! {"$bit": {"pack.4.checksum": {"xor": 1_i64}}}).await;
+    assert_eq!(store.open(brane(20)).await.unwrap().torn.map(torn), Some((Seq(5), Seq(6), 1)));
+    assert_eq!(store.verify_brane(brane(20)).await.unwrap().damage_count, 0);
     // In the middle it is damage.
-    let (_, all) = with_a_pack(&store, 9, 2).await;
-    Found::of(&options, 9).await.change_pack(1, doc! {"$pop": {"pack": -1}}).await;
-    assert!(store.verify_brane(brane(9)).await.unwrap().damage_count > 0);
-    assert!(matches!(store.open(brane(9)).await, Err(StoreError::Damaged { .. })));
-    let read = store.read_chunks(brane(9), Seq(3), 1 << 20).await.unwrap();
+    let (_, all) = with_a_pack(&store, 21, 2).await;
+    Found::of(&options, 21).await.change_pack(1, doc! {"$pop": {"pack": -1}}).await;
+    assert!(store.verify_brane(brane(21)).await.unwrap().damage_count > 0);
+    assert!(matches!(store.open(brane(21)).await, Err(StoreError::Damaged { .. })));
+    let read = store.read_chunks(brane(21), Seq(3), 1 << 20).await.unwrap();
     assert_eq!(read.len(), all.len() - 3, "what is whole can be read");
 }
 
