@@ -81,14 +81,15 @@ fn carry(label: &Label, object: &Object, limits: &ValueLimits) -> Result<Props, 
     let gallery: Vec<String> = object.gallery.iter().map(Uuid::to_string).collect();
     let texts =
         [label.name.clone(), label.description.clone(), label.tags.join(" "), gallery.join(" ")];
-    let is_said = |(key, text): &(&str, String)| *key != "name" || text != object.kind.name();
+    let is_said = |(key, text): &(&str, String)| {
+        !text.is_empty() && (*key != "name" || text != object.kind.name())
+    };
     let entry = |(key, text): (&str, String)| {
-        let value = (!text.is_empty()).then(|| Value::text(&text));
-        let is_too_large = |value: &Value| value.as_bytes().len() > limits.max_value_bytes;
-        if value.as_ref().is_some_and(is_too_large) {
+        let value = Value::text(&text);
+        if value.as_bytes().len() > limits.max_value_bytes {
             return Err(Code::ValueTooLarge.into());
         }
-        Ok((PropKey::new(key, &ValueLimits::NONE)?, value))
+        Ok((PropKey::new(key, &ValueLimits::NONE)?, Some(value)))
     };
     let entries = CARRIED.into_iter().zip(texts).filter(is_said).map(entry);
     let entries = entries.collect::<Result<Vec<_>, Refused>>()?;
@@ -142,7 +143,8 @@ fn uncarry(object: &Placed, max_gallery: usize) -> Result<(Label, Vec<Uuid>, Pro
     let mut taken = Vec::new();
     let list = |text: String| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     for key in ["name", "description", "tags"] {
-        let Some(text) = text(key) else { continue };
+        // An empty one overrides that of a prototype, and stays as well.
+        let Some(text) = text(key).filter(|text| !text.is_empty()) else { continue };
         let with = match key {
             "name" => Label { name: text, ..label.clone() },
             "description" => Label { description: text, ..label.clone() },

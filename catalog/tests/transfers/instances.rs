@@ -55,13 +55,20 @@ async fn look(world: &World, id: Uuid) -> (Option<String>, u32, Option<Object>) 
 /// default: it has those of the version that is followed when it comes back.
 #[tokio::test]
 async fn an_instance_comes_and_goes_with_what_it_overrides() {
-    let own: [&[(&str, &str)]; 5] = [
+    let long = "b".repeat(5_000);
+    let own: [&[(&str, &str)]; 10] = [
         &[],
         &[("colour", "blue")],
         &[("description", "Ash"), ("tags", "b c")],
         // As an object is called that has no name.
         &[("name", "block")],
         &[("name", "Stool")],
+        // What no label can be.
+        &[("description", ""), ("tags", "")],
+        &[("description", "a\tb"), ("tags", "x x")],
+        &[("description", &long)],
+        &[("name", "  "), ("tags", "a  b")],
+        &[("gallery", "seven")],
     ];
     for own in own {
         let world = World::new().await;
