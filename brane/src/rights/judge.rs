@@ -1,8 +1,6 @@
 //! Whether a ruling takes effect. Nobody gives, takes or overrules what they
 //! do not have themselves, and nobody overrules the owner.
 
-use std::collections::BTreeMap;
-
 use avvy_model::{
     Code, CustomRole, Grant, GrantId, MAX_GRANT_KEYS, Object, Principal, Reach, RoleName, Ruled,
     Ruling, Sanction, Standing, UserId, Verb, Verbs, WorldLimits,
@@ -148,7 +146,7 @@ impl Rights {
         let room = self.room(principal, limits.max_grants);
         let of_one = self.room(principal, limits.max_grants_per_user);
         let is_full = |rights: &Self| {
-            let theirs = rights.grants.get(&to).map_or(0, BTreeMap::len);
+            let theirs = rights.grants.get(&to).map_or(0, Vec::len);
             rights.granted.len() >= room || theirs >= of_one
         };
         if is_full(self) {

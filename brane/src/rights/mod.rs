@@ -52,8 +52,8 @@ pub struct Rights {
     standings: BTreeMap<UserId, Standing>,
     /// Whose each grant is.
     granted: BTreeMap<GrantId, UserId>,
-    /// The grants of each user: side by side, as each decision looks at all.
-    grants: BTreeMap<UserId, BTreeMap<GrantId, Grant>>,
+    /// The grants of each user by id: side by side, as each decision looks at all.
+    grants: BTreeMap<UserId, Vec<Grant>>,
     /// One more than [`KEPT_RULINGS`] at most, so that one can be taken back.
     rulings: VecDeque<RulingRecord>,
 }
@@ -126,7 +126,7 @@ impl Rights {
 
     /// The grants of a user that count now, by id.
     pub fn grants_of(&self, user: UserId, now_ms: u64) -> impl Iterator<Item = &Grant> {
-        let grants = self.grants.get(&user).into_iter().flat_map(BTreeMap::values);
+        let grants = self.grants.get(&user).into_iter().flatten();
         grants.filter(move |grant| grant.counts(now_ms))
     }
 
@@ -152,7 +152,8 @@ impl Rights {
 
     /// A grant.
     fn grant(&self, id: GrantId) -> Option<&Grant> {
-        self.grants.get(self.granted.get(&id)?)?.get(&id)
+        let theirs = self.grants.get(self.granted.get(&id)?)?;
+        theirs.binary_search_by_key(&id, |grant| grant.id).ok().and_then(|at| theirs.get(at))
     }
 
     /// The last rulings, at most [`KEPT_RULINGS`], oldest first.
@@ -181,7 +182,7 @@ impl Rights {
 
     /// All grants, by user.
     fn all_grants(&self) -> impl Iterator<Item = &Grant> {
-        self.grants.values().flat_map(BTreeMap::values)
+        self.grants.values().flatten()
     }
 
     fn role_verbs(&self, user: UserId) -> Verbs {
@@ -244,13 +245,16 @@ impl Rights {
         // still in the snapshot.
         self.remove(grant.id);
         self.granted.insert(grant.id, grant.to);
-        self.grants.entry(grant.to).or_default().insert(grant.id, grant);
+        let theirs = self.grants.entry(grant.to).or_default();
+        // Most have one.
+        theirs.reserve_exact(1);
+        theirs.insert(theirs.partition_point(|other| other.id < grant.id), grant);
     }
 
     fn remove(&mut self, id: GrantId) {
         let Some(to) = self.granted.remove(&id) else { return };
         if let Some(theirs) = self.grants.get_mut(&to) {
-            theirs.remove(&id);
+            theirs.retain(|grant| grant.id != id);
             if theirs.is_empty() {
                 self.grants.remove(&to);
             }
