@@ -16,7 +16,7 @@ use crate::work::{Stored, expect, serially, stored};
 use crate::{Catalog, Refused};
 
 /// Of so many versions of a prototype, the newest, one is offered.
-const LOOKED_AT: u32 = 16;
+const LOOKED_AT: u32 = 4;
 
 /// What is to change of a draft; what is `None` stays.
 #[derive(Clone, PartialEq, Debug, Default)]

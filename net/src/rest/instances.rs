@@ -171,7 +171,10 @@ async fn offers(
     arrival: Arrival,
     BraneOf(brane): BraneOf,
 ) -> Result<Response, Failure> {
-    app.system.account(&claims).take(Verb::Page)?;
+    let account = app.system.account(&claims);
+    account.take(Verb::Page)?;
+    // Each of them may be a reading of the store.
+    let _held = account.hold_page().ok_or(Code::RateLimited)?;
     let view = app.system.view(brane, &claims).await?;
     let mut prototypes = followed_bodies(&view);
     // The stores are asked without holding on to the world.
