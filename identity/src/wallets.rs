@@ -54,6 +54,11 @@ impl Identity {
     async fn signed_in(&self, signed: &Signed, asker: &Asker) -> Result<Tokens, IdentityError> {
         self.site()?;
         let way = Way::Wallet(signed.message.parts().address);
+        // Whether it has a user is not for others to find out.
+        if !signed.is_by_its_wallet() {
+            self.prove(Wanted::SignIn, signed, asker.now_s).await?;
+            return Err(ProofError::WrongSigner.into());
+        }
         // Before the nonce is gone: who has to wait sends the same again.
         let comer = self.comer(&way, asker).await?;
         let wallet = self.prove(Wanted::SignIn, signed, asker.now_s).await?;

@@ -22,6 +22,7 @@ pub const CASES: &[Case] = &[
     |kit| Box::pin(too_many_do_not_come_from_one_address_for_the_first_time(kit)),
     |kit| Box::pin(who_has_to_wait_for_a_place_sends_the_same_again(kit)),
     |kit| Box::pin(who_does_not_come_in_gives_the_place_back(kit)),
+    |kit| Box::pin(whether_a_wallet_has_a_user_is_not_for_others(kit)),
 ];
 
 fn proof<T: std::fmt::Debug>(outcome: Result<T, IdentityError>) -> ProofError {
@@ -326,14 +327,28 @@ async fn who_has_to_wait_for_a_place_sends_the_same_again(kit: Kit) {
 
 async fn who_does_not_come_in_gives_the_place_back(kit: Kit) {
     let kit = kit.with_newcomers(1);
-    let (wallet, thief) = (Wallet::new(1), Wallet::new(2));
+    let (wallet, other) = (Wallet::new(1), Wallet::new(2));
     let asked = kit.identity.challenge(Wanted::SignIn, wallet.address, None, NOW_S).await.unwrap();
-    let forged = thief.sign(&asked.message);
-    let refused = kit.identity.sign_in_by_wallet(&forged, &at(NOW_S)).await;
-    assert_eq!(proof(refused.map(|_| ())), ProofError::WrongSigner);
+    let foreign = wallet.sign(&asked.message.replace("example.org", "evil.example"));
+    let refused = kit.identity.sign_in_by_wallet(&foreign, &at(NOW_S)).await;
+    assert_eq!(proof(refused.map(|_| ())), ProofError::WrongSite);
     assert!(kit.by_wallet(&wallet).await.unwrap().is_new);
-    let refused = kit.by_wallet(&thief).await.err();
+    let refused = kit.by_wallet(&other).await.err();
     assert_eq!(refused, Some(IdentityError::TooManyNew(RetryAfterMs(1_000))));
+}
+
+/// Also where there is no place for a newcomer, which who was here before is not
+/// told.
+async fn whether_a_wallet_has_a_user_is_not_for_others(kit: Kit) {
+    let kit = kit.with_newcomers(1);
+    let (known, unknown, thief) = (Wallet::new(1), Wallet::new(2), Wallet::new(3));
+    kit.by_wallet(&known).await.unwrap();
+    for wallet in [known, unknown] {
+        let asked = kit.identity.challenge(Wanted::SignIn, wallet.address, None, NOW_S).await;
+        let forged = thief.sign(&asked.unwrap().message);
+        let refused = kit.identity.sign_in_by_wallet(&forged, &at(NOW_S)).await;
+        assert_eq!(proof(refused.map(|_| ())), ProofError::WrongSigner);
+    }
 }
 
 async fn too_many_do_not_come_from_one_address_for_the_first_time(kit: Kit) {
