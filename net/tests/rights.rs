@@ -45,13 +45,7 @@ impl Person {
     async fn submit(&mut self, edit: Edit) -> Option<Code> {
         self.counter += 1;
         self.ws.submit(self.channel, self.counter, edit).await;
-        let is_outcome = |m: &ServerMessage| {
-            matches!(m, ServerMessage::Applied { .. } | ServerMessage::Refused { .. })
-        };
-        match self.ws.until(is_outcome).await {
-            ServerMessage::Refused { edits, .. } => Some(edits[0].code),
-            _ => None,
-        }
+        self.ws.refusal().await
     }
 
     async fn edit(&mut self, operation: Operation) -> Option<Code> {

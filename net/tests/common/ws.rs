@@ -182,6 +182,17 @@ impl Ws {
         }
     }
 
+    /// The code for which the edit sent last is refused, if it is.
+    pub async fn refusal(&mut self) -> Option<Code> {
+        let is_outcome = |m: &ServerMessage| {
+            matches!(m, ServerMessage::Applied { .. } | ServerMessage::Refused { .. })
+        };
+        match self.until(is_outcome).await {
+            ServerMessage::Refused { edits, .. } => Some(edits[0].code),
+            _ => None,
+        }
+    }
+
     pub async fn error(&mut self) -> ErrorMessage {
         let ServerMessage::Error(error) =
             self.until(|m| matches!(m, ServerMessage::Error(_))).await

@@ -15,7 +15,7 @@ use avvy_model::{
 };
 use avvy_net::NetConfig;
 use avvy_protocol::rest::{EditResult, Format, SubmitResponse, decode};
-use avvy_protocol::{Channel, ClientMessage, ServerMessage, Update, codec, json};
+use avvy_protocol::{Channel, ClientMessage, Update, codec, json};
 use common::ws::{Ws, user};
 use common::{Client, PATIENCE, TestServer};
 use futures_util::future::join_all;
@@ -97,13 +97,7 @@ impl Person {
     async fn say(&mut self, edit: Edit) -> Option<Code> {
         self.counter += 1;
         self.ws.submit(self.channel, self.counter, edit).await;
-        let is_outcome = |m: &ServerMessage| {
-            matches!(m, ServerMessage::Applied { .. } | ServerMessage::Refused { .. })
-        };
-        match self.ws.until(is_outcome).await {
-            ServerMessage::Refused { edits, .. } => Some(edits[0].code),
-            _ => None,
-        }
+        self.ws.refusal().await
     }
 
     async fn post(&mut self, route: &str, edit: Json) -> Option<Code> {
