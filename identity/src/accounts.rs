@@ -8,7 +8,7 @@ use avvy_persistence::records::{Record, RecordKey};
 
 use crate::stored::damaged;
 use crate::ways::WAYS_IN;
-use crate::{Asker, Identity, IdentityError};
+use crate::{Identity, IdentityError};
 
 /// What the key of such a way begins with.
 pub(crate) const ACCOUNT: &str = "account:";
@@ -60,18 +60,18 @@ impl Identity {
     /// by what still signs in the user.
     ///
     /// # Errors
-    /// `NotJustNow`, `Oidc`, `Wallet`, `WayTaken`, `LockedOut`.
+    /// `NotJustNow`, `Oidc`, `Wallet`, `WayTaken`.
     pub async fn attach_account(
         &self,
         claims: &Claims,
         ticket: &str,
         verifier: &str,
-        asker: &Asker,
+        now_s: u64,
     ) -> Result<Vec<Account>, IdentityError> {
-        let by = self.signed_in_just_now(claims, asker.now_s).await?;
-        let way = self.way_by_ticket(ticket, verifier, asker).await?;
-        self.attach(claims.user, &way, &by, asker.now_s).await?;
-        self.accounts(claims.user, asker.now_s).await
+        let by = self.signed_in_just_now(claims, now_s).await?;
+        let way = self.way_by_ticket(ticket, verifier, now_s).await?;
+        self.attach(claims.user, &way, &by, now_s).await?;
+        self.accounts(claims.user, now_s).await
     }
 
     /// Has an account sign in its user no more; the sign-ins that it began end.

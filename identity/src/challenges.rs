@@ -4,9 +4,11 @@
 //! of [`avvy_auth::wallet::Challenge`]. It ends by itself, and is taken once: by
 //! whoever removes it, on whatever node.
 
+use std::sync::Arc;
+
 use avvy_auth::wallet::{Address, Challenge, ProofError, Purpose, SignInMessage, Signature, Site};
 use avvy_model::UserId;
-use avvy_persistence::records::{Collection, Draft, Expect, Fields, RecordKey, RecordWrite};
+use avvy_persistence::records::{Collection, Draft, Fields, Record, RecordKey, RecordWrite};
 
 use crate::stored::{damaged, random};
 use crate::{Identity, IdentityError, Signed};
@@ -43,6 +45,12 @@ pub struct Asked {
     pub message: String,
     /// From when on it cannot be answered any more, in Unix seconds.
     pub ends_s: u64,
+}
+
+/// What a wallet has answered, and proves.
+pub(crate) struct Answer {
+    pub(crate) wallet: Address,
+    pub(crate) challenge: Arc<Record>,
 }
 
 impl Identity {
@@ -87,28 +95,47 @@ impl Identity {
         signed: &Signed,
         now_s: u64,
     ) -> Result<Address, IdentityError> {
-        let site = self.site()?;
-        let message = &signed.message;
-        let challenge = self.take(&message.parts().nonce, now_s).await?;
-        if challenge.purpose() != wanted.purpose() {
-            return Err(ProofError::WrongPurpose.into());
-        }
-        Ok(challenge.prove(message, &signed.signature, site, now_s)?)
+        let answer = self.answer(wanted, signed, now_s).await?;
+        self.take_challenge(&answer.challenge, now_s).await?;
+        Ok(answer.wallet)
     }
 
-    /// Takes a challenge. It is gone then, whatever becomes of the answer.
-    async fn take(&self, nonce: &str, now_s: u64) -> Result<Challenge, IdentityError> {
-        let unknown = IdentityError::Proof(ProofError::UnknownNonce);
-        let Ok(key) = key(nonce) else { return Err(unknown) };
-        let found = self.stored.fresh(&CHALLENGES, key.clone(), now_s).await?;
-        let record = found.ok_or_else(|| unknown.clone())?;
-        let version = Expect::Version(record.version);
-        let delete = RecordWrite::delete(&CHALLENGES, key, version);
-        if self.stored.commit(vec![delete], now_s).await?.is_err() {
-            return Err(unknown);
-        }
+    /// The same; the challenge is open still. After a wrong answer it is gone.
+    pub(crate) async fn answer(
+        &self,
+        wanted: Wanted,
+        signed: &Signed,
+        now_s: u64,
+    ) -> Result<Answer, IdentityError> {
+        let site = self.site()?;
+        let nonce = &signed.message.parts().nonce;
+        let key = key(nonce).map_err(|_| ProofError::UnknownNonce)?;
+        let found = self.stored.fresh(&CHALLENGES, key, now_s).await?;
+        let record = found.ok_or(ProofError::UnknownNonce)?;
         let json = record.body.text("challenge").and_then(|json| serde_json::from_str(json).ok());
-        json.ok_or_else(|| damaged(&CHALLENGES, &record.key))
+        let challenge: Challenge = json.ok_or_else(|| damaged(&CHALLENGES, &record.key))?;
+        let proof = if challenge.purpose() == wanted.purpose() {
+            challenge.prove(&signed.message, &signed.signature, site, now_s)
+        } else {
+            Err(ProofError::WrongPurpose)
+        };
+        match proof {
+            Ok(wallet) => Ok(Answer { wallet, challenge: record }),
+            Err(error) => {
+                self.take_challenge(&record, now_s).await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Takes a challenge, which counts for one answer.
+    pub(crate) async fn take_challenge(
+        &self,
+        challenge: &Record,
+        now_s: u64,
+    ) -> Result<(), IdentityError> {
+        let is_ours = self.stored.take(&CHALLENGES, challenge, now_s).await?;
+        if is_ours { Ok(()) } else { Err(ProofError::UnknownNonce.into()) }
     }
 
     pub(crate) fn site(&self) -> Result<&Site, IdentityError> {

@@ -101,16 +101,6 @@ impl IdentityError {
             _ => None,
         }
     }
-
-    /// Whether it counts against who asked: somebody who tries what they do not
-    /// have.
-    pub(crate) const fn is_failure(&self) -> bool {
-        match self {
-            Self::Proof(error) => !matches!(error, ProofError::Message(_)),
-            Self::Refresh(_) | Self::Oidc(OidcError::UnknownTicket) => true,
-            _ => false,
-        }
-    }
 }
 
 fn store_code(error: &StoreError) -> Code {

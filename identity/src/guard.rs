@@ -5,13 +5,16 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use avvy_auth::lockout::{LockOut, SignInGuard};
+use avvy_auth::wallet::Address;
 
-use crate::{Asker, IdentityError, IdentityOptions};
+use crate::{Asker, IdentityError, IdentityOptions, Signed};
 
-/// Counts failures by account and by address, and new users by address. Each node
+/// Counts failures by wallet and by address, and new users by address. Each node
 /// counts by itself: what somebody may try in a fleet is so much for each node.
+/// Nobody is locked out for a wrong ticket or refresh token: they cannot be
+/// guessed, and all behind the same address would be.
 pub(crate) struct Guard {
-    failures: Mutex<SignInGuard<String, IpAddr>>,
+    failures: Mutex<SignInGuard<Address, IpAddr>>,
     newcomers: Mutex<LockOut<IpAddr>>,
 }
 
@@ -24,37 +27,33 @@ impl Guard {
         }
     }
 
-    /// Whether somebody may try to sign in to this account.
+    /// Judges what a wallet has signed, unless it, or the address, has failed too
+    /// often. A success counts for the wallet, a failure for the address, and for
+    /// the wallet if only its owner can fail so. What others try in its name would
+    /// only keep its owner out: a wallet's key cannot be guessed.
     ///
     /// # Errors
-    /// `LockedOut`.
-    pub(crate) fn check(&self, account: &str, asker: &Asker) -> Result<(), IdentityError> {
-        let checked = self.lock().check(&account.to_owned(), &asker.address, asker.now_ms);
-        checked.map_err(IdentityError::LockedOut)
-    }
-
-    /// Counts how a try ended: a success for the account, a failure for the
-    /// address, and for the account if only its owner can fail so (`is_owners`).
-    /// What others try in its name would only keep its owner out: a wallet's
-    /// key cannot be guessed.
-    pub(crate) fn count<T>(
+    /// `LockedOut`, and as `judge` has them.
+    pub(crate) async fn judge<T>(
         &self,
-        account: &str,
+        signed: &Signed,
         asker: &Asker,
-        is_owners: impl FnOnce(&IdentityError) -> bool,
-        outcome: Result<T, IdentityError>,
+        judge: impl Future<Output = Result<T, IdentityError>>,
     ) -> Result<T, IdentityError> {
+        let (wallet, &Asker { address, now_ms, .. }) = (signed.wallet(), asker);
+        self.lock().check(&wallet, &address, now_ms).map_err(IdentityError::LockedOut)?;
+        let outcome = judge.await;
         match &outcome {
-            Ok(_) => self.lock().succeeded(&account.to_owned()),
-            Err(error) if error.is_failure() => {
+            Ok(_) => self.lock().succeeded(&wallet),
+            Err(IdentityError::Proof(error)) if error.is_failure() => {
                 // Before the lock, which all share: it may verify a signature.
-                let is_owners = is_owners(error);
+                let is_owners = error.is_wrong_answer() && signed.is_by_its_wallet();
                 let mut guard = self.lock();
-                guard.forget(asker.now_ms);
+                guard.forget(now_ms);
                 if is_owners {
-                    guard.failed(account.to_owned(), asker.address, asker.now_ms);
+                    guard.failed(wallet, address, now_ms);
                 } else {
-                    guard.failed_at(asker.address, asker.now_ms);
+                    guard.failed_at(address, now_ms);
                 }
             }
             Err(_) => {}
@@ -80,7 +79,7 @@ impl Guard {
         self.newcomers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, SignInGuard<String, IpAddr>> {
+    fn lock(&self) -> MutexGuard<'_, SignInGuard<Address, IpAddr>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use avvy_model::UserId;
 use avvy_persistence::StoreError;
 use avvy_persistence::records::{
-    Collection, Commit, CommitId, CommitOutcome, Record, RecordKey, RecordWrite, Records,
+    Collection, Commit, CommitId, CommitOutcome, Expect, Record, RecordKey, RecordWrite, Records,
 };
 use uuid::Uuid;
 
@@ -29,6 +29,18 @@ impl Stored {
     ) -> Result<Option<Arc<Record>>, IdentityError> {
         let mut found = self.0.get_many(of, vec![key], now_s).await?;
         Ok(found.pop().transpose()?.flatten())
+    }
+
+    /// Takes a record that counts once. Whether nobody else has: it is gone then.
+    pub(crate) async fn take(
+        &self,
+        of: &'static Collection,
+        record: &Record,
+        now_s: u64,
+    ) -> Result<bool, IdentityError> {
+        let version = Expect::Version(record.version);
+        let delete = RecordWrite::delete(of, record.key.clone(), version);
+        Ok(self.commit(vec![delete], now_s).await?.is_ok())
     }
 
     /// Does a commit. One whose outcome is not known is asked for once more:

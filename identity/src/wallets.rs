@@ -18,18 +18,15 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// Whether it is for the wallet's owner alone to fail so: by what the wallet
-    /// has signed for this site just now.
-    fn is_owners(&self, error: &IdentityError) -> bool {
-        let is_wrong_answer =
-            matches!(error, IdentityError::Proof(error) if error.is_wrong_answer());
-        is_wrong_answer && self.is_by_its_wallet()
+    /// The wallet that the message names.
+    pub(crate) fn wallet(&self) -> Address {
+        self.message.parts().address
     }
 
-    /// Whether the wallet that the message names has signed it.
-    fn is_by_its_wallet(&self) -> bool {
+    /// Whether that has signed it.
+    pub(crate) fn is_by_its_wallet(&self) -> bool {
         let signer = self.signature.signer(self.message.as_str());
-        signer.is_ok_and(|signer| signer == self.message.parts().address)
+        signer.is_ok_and(|signer| signer == self.wallet())
     }
 }
 
@@ -45,24 +42,16 @@ impl Identity {
         signed: &Signed,
         asker: &Asker,
     ) -> Result<Tokens, IdentityError> {
-        let account = Way::Wallet(signed.message.parts().address).key();
-        self.inner.guard.check(&account, asker)?;
-        let outcome = self.signed_in(signed, asker).await;
-        self.inner.guard.count(&account, asker, |error| signed.is_owners(error), outcome)
+        self.inner.guard.judge(signed, asker, self.signed_in(signed, asker)).await
     }
 
     async fn signed_in(&self, signed: &Signed, asker: &Asker) -> Result<Tokens, IdentityError> {
-        self.site()?;
-        let way = Way::Wallet(signed.message.parts().address);
-        // Whether it has a user is not for others to find out.
-        if !signed.is_by_its_wallet() {
-            self.prove(Wanted::SignIn, signed, asker.now_s).await?;
-            return Err(ProofError::WrongSigner.into());
-        }
+        let answer = self.answer(Wanted::SignIn, signed, asker.now_s).await?;
+        let way = Way::Wallet(answer.wallet);
         // Before the nonce is gone: who has to wait sends the same again.
         let comer = self.comer(&way, asker).await?;
-        let wallet = self.prove(Wanted::SignIn, signed, asker.now_s).await?;
-        self.sign_in(&way, &short(wallet), comer, asker).await
+        self.take_challenge(&answer.challenge, asker.now_s).await?;
+        self.sign_in(&way, &short(answer.wallet), comer, asker).await
     }
 
     /// The wallets that sign in a user.
@@ -87,11 +76,8 @@ impl Identity {
     ) -> Result<Vec<Address>, IdentityError> {
         let (user, now_s) = (claims.user, asker.now_s);
         let by = self.signed_in_just_now(claims, now_s).await?;
-        let account = Way::Wallet(signed.message.parts().address).key();
-        self.inner.guard.check(&account, asker)?;
-        let outcome = self.prove(Wanted::Attach(user), signed, now_s).await;
-        let wallet =
-            self.inner.guard.count(&account, asker, |error| signed.is_owners(error), outcome)?;
+        let proof = self.prove(Wanted::Attach(user), signed, now_s);
+        let wallet = self.inner.guard.judge(signed, asker, proof).await?;
         let ways = self.attach(user, &Way::Wallet(wallet), &by, now_s).await?;
         Ok(ways.wallets().iter().collect())
     }
@@ -109,11 +95,8 @@ impl Identity {
         signed: &Signed,
         asker: &Asker,
     ) -> Result<Vec<Address>, IdentityError> {
-        let account = Way::Wallet(signed.message.parts().address).key();
-        self.inner.guard.check(&account, asker)?;
-        let outcome = self.may_detach(user, wallet, signed, asker.now_s).await;
-        let by =
-            self.inner.guard.count(&account, asker, |error| signed.is_owners(error), outcome)?;
+        let proof = self.may_detach(user, wallet, signed, asker.now_s);
+        let by = self.inner.guard.judge(signed, asker, proof).await?;
         let by = JustNow::signed(Way::Wallet(by).key());
         let left = self.detach(user, &Way::Wallet(wallet).key(), &by, asker.now_s).await?;
         Ok(left.wallets().iter().collect())

@@ -45,6 +45,13 @@ pub enum ProofError {
 }
 
 impl ProofError {
+    /// Whether it counts against who sent it. What is no message says nothing, and
+    /// a nonce cannot be guessed: one that is not known was good once, before
+    /// whoever has it had to wait, or sent it twice.
+    pub const fn is_failure(self) -> bool {
+        !matches!(self, Self::Message(_) | Self::UnknownNonce)
+    }
+
     /// Whether what was signed is an answer to an open question of this site,
     /// and wrong. Anybody can have what was signed before or for another site,
     /// and try it again and again.

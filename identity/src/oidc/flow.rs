@@ -1,8 +1,6 @@
 //! The steps of a sign-in by an account elsewhere.
 
-use avvy_persistence::records::{
-    Collection, Draft, Expect, Fields, Record, RecordKey, RecordWrite,
-};
+use avvy_persistence::records::{Collection, Draft, Fields, Record, RecordKey, RecordWrite};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::Sha256;
 use sha3::{Digest, Sha3_256};
@@ -232,20 +230,8 @@ impl Identity {
     /// Turns a ticket into tokens, once, for the app whose secret this is.
     ///
     /// # Errors
-    /// `Oidc`, `LockedOut`; `TooManyNew`, after which the ticket counts still.
+    /// `Oidc`; `TooManyNew`, after which the ticket counts still.
     pub async fn redeem_ticket(
-        &self,
-        ticket: &str,
-        verifier: &str,
-        asker: &Asker,
-    ) -> Result<Tokens, IdentityError> {
-        let account = account(ticket);
-        self.inner.guard.check(&account, asker)?;
-        let outcome = self.redeemed(ticket, verifier, asker).await;
-        self.inner.guard.count(&account, asker, |_| false, outcome)
-    }
-
-    async fn redeemed(
         &self,
         ticket: &str,
         verifier: &str,
@@ -263,15 +249,8 @@ impl Identity {
         &self,
         ticket: &str,
         verifier: &str,
-        asker: &Asker,
+        now_s: u64,
     ) -> Result<Way, IdentityError> {
-        let account = account(ticket);
-        self.inner.guard.check(&account, asker)?;
-        let outcome = self.taken(ticket, verifier, asker.now_s).await;
-        self.inner.guard.count(&account, asker, |_| false, outcome)
-    }
-
-    async fn taken(&self, ticket: &str, verifier: &str, now_s: u64) -> Result<Way, IdentityError> {
         let ticket = self.ticket(ticket, verifier, now_s).await?;
         self.take_ticket(&ticket.record, now_s).await?;
         Ok(ticket.way)
@@ -300,14 +279,14 @@ impl Identity {
     }
 
     async fn take_ticket(&self, ticket: &Record, now_s: u64) -> Result<(), IdentityError> {
-        let is_ours = self.take_kept(&TICKETS, ticket, now_s).await?;
+        let is_ours = self.stored.take(&TICKETS, ticket, now_s).await?;
         if is_ours { Ok(()) } else { Err(OidcError::UnknownTicket.into()) }
     }
 
     async fn take_flow(&self, state: &str, now_s: u64) -> Result<Arc<Record>, IdentityError> {
         let found = self.kept(&FLOWS, state, now_s).await?;
         let record = found.ok_or(OidcError::UnknownState)?;
-        let is_ours = self.take_kept(&FLOWS, &record, now_s).await?;
+        let is_ours = self.stored.take(&FLOWS, &record, now_s).await?;
         if is_ours { Ok(record) } else { Err(OidcError::UnknownState.into()) }
     }
 
@@ -322,18 +301,6 @@ impl Identity {
             return Ok(None);
         }
         self.stored.fresh(of, name_of(secret), now_s).await
-    }
-
-    /// Takes that, unless somebody else has. It is gone then.
-    async fn take_kept(
-        &self,
-        of: &'static Collection,
-        kept: &Record,
-        now_s: u64,
-    ) -> Result<bool, IdentityError> {
-        let version = Expect::Version(kept.version);
-        let delete = RecordWrite::delete(of, kept.key.clone(), version);
-        Ok(self.stored.commit(vec![delete], now_s).await?.is_ok())
     }
 
     fn oidc(&self, provider: &str) -> Result<(Oidc, &Provider), IdentityError> {
@@ -352,11 +319,6 @@ impl Oidc {
 /// 32 random bytes, as text for addresses.
 fn secret() -> Result<String, IdentityError> {
     Ok(Base64UrlUnpadded::encode_string(&random::<32>()?))
-}
-
-/// What tries of a ticket are counted for: it has no account before it is known.
-fn account(ticket: &str) -> String {
-    format!("ticket:{}", name_of(ticket))
 }
 
 /// Under what something is kept that a secret names: whoever reads the store

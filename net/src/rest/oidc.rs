@@ -160,13 +160,11 @@ async fn attach(
     State(app): State<App>,
     Caller(claims): Caller,
     arrival: Arrival,
-    headers: HeaderMap,
     payload: Payload,
 ) -> Result<Response, Failure> {
     take(&app, &arrival, OpenVerb::SignIn)?;
     let TicketBody { ticket, verifier } = body(&app, &payload)?;
-    let asker = asker(&arrival, &headers);
-    let accounts = app.identity.attach_account(&claims, &ticket, &verifier, &asker).await?;
+    let accounts = app.identity.attach_account(&claims, &ticket, &verifier, unix_s()).await?;
     Ok(arrival.reply(StatusCode::OK, &accounts_body(accounts)))
 }
 
