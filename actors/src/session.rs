@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use avvy_auth::Validity;
 use avvy_auth::rate::{Bucket, RetryAfterMs};
 use avvy_flow::{Load, SessionKey};
 use avvy_model::{BraneId, Code, TraceId};
@@ -77,10 +78,8 @@ pub(crate) struct Shared {
     full_since_ms: AtomicU64,
     /// Monotonic milliseconds at which the connection is cut; 0: not closing.
     pub(crate) cut_at_ms: AtomicU64,
-    /// Unix seconds at which the token ends; 0: not welcomed yet.
-    pub(crate) expires_s: AtomicU64,
-    /// Seconds for which a token counts beyond its end.
-    leeway_s: u64,
+    /// Has begun once the session is welcomed.
+    pub(crate) validity: Validity,
     pub(crate) warned: AtomicBool,
 }
 
@@ -121,8 +120,7 @@ impl Shared {
             heard_ms: AtomicU64::new(now),
             full_since_ms: AtomicU64::new(0),
             cut_at_ms: AtomicU64::new(0),
-            expires_s: AtomicU64::new(0),
-            leeway_s,
+            validity: Validity::new(leeway_s),
             warned: AtomicBool::new(false),
         }
     }
@@ -183,13 +181,7 @@ impl Shared {
     }
 
     pub(crate) fn is_welcomed(&self) -> bool {
-        self.expires_s.load(Ordering::Acquire) != 0
-    }
-
-    /// Whether the token has ended, whatever the clocks differ by.
-    pub(crate) fn has_expired(&self, now_s: u64) -> bool {
-        let expires = self.expires_s.load(Ordering::Acquire);
-        now_s >= expires.saturating_add(self.leeway_s)
+        self.validity.has_begun()
     }
 
     pub(crate) fn routes(&self) -> MutexGuard<'_, Vec<Route>> {
@@ -289,7 +281,12 @@ impl SessionPort {
     pub fn receive(&self, payload: &[u8]) {
         self.mark_heard();
         let decoded = codec::decode_client(payload, &self.shared.config.decode);
-        if !self.is_welcomed() && !is_for_strangers(&decoded) {
+        if self.is_welcomed() {
+            // The sweep looks only now and then.
+            if self.shared.validity.is_over(clock::unix_s()) {
+                return self.shared.close(CloseCode::TokenExpired);
+            }
+        } else if !is_for_strangers(&decoded) {
             self.shared.refuse(Code::NotAuthenticated, None, None, None);
             return self.shared.close(CloseCode::NotAuthenticated);
         }

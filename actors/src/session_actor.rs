@@ -188,7 +188,7 @@ impl Session {
             return self.shared.close(CloseCode::TooManySessions);
         }
         self.greeted = true;
-        self.shared.expires_s.store(claims.expires_s, Ordering::Release);
+        self.shared.validity.renew(claims.expires_s);
         let config = &self.shared.config;
         self.shared.tell(&ServerMessage::Welcome(Welcome {
             version,
@@ -231,7 +231,7 @@ impl Session {
         }
         self.leave_where_the_token_changes(&claims);
         let expires = claims.expires_s;
-        self.shared.expires_s.store(expires, Ordering::Release);
+        self.shared.validity.renew(expires);
         self.shared.warned.store(false, Ordering::Release);
         self.claims = Some(Box::new(claims));
         self.shared.tell(&ServerMessage::Refreshed { expires });
@@ -334,7 +334,7 @@ impl Session {
     fn guest(&self, handle: &BraneHandle) -> Result<Guest, Code> {
         let claims = self.claims.as_ref().ok_or(Code::NotAuthenticated)?;
         // Time has passed since it was asked for.
-        if self.shared.has_expired(clock::unix_s()) {
+        if self.shared.validity.is_over(clock::unix_s()) {
             return Err(Code::TokenExpired);
         }
         Ok(Guest::of(claims, handle.brane))

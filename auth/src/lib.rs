@@ -19,6 +19,7 @@ mod revoked;
 mod rights;
 mod signed;
 mod token;
+mod validity;
 pub mod wallet;
 
 pub use bearer::bearer;
@@ -30,3 +31,4 @@ pub use revoked::{MAX_LIFETIME_S, MAX_SIGN_IN_TOKEN_S, Revocation, Revoked};
 pub use rights::{is_invited, principal};
 pub use signed::{Signed, SignedTokens, TokenDigest};
 pub use token::{Issuer, MAX_TOKEN_BYTES, Policy, Verifier};
+pub use validity::Validity;

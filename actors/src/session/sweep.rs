@@ -58,8 +58,8 @@ impl Shared {
     }
 
     fn sweep_token(&self, now_s: u64) {
-        let expires = self.expires_s.load(Ordering::Acquire);
-        if self.has_expired(now_s) {
+        let expires = self.validity.ends_s();
+        if self.validity.is_over(now_s) {
             self.close(CloseCode::TokenExpired);
         } else if now_s + self.config.token_warning_s >= expires
             && !self.warned.swap(true, Ordering::AcqRel)

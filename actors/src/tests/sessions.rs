@@ -252,6 +252,22 @@ async fn a_message_that_weighs_too_much_is_refused_as_a_whole() {
     client.refused(1).await;
 }
 
+/// Whoever looks after sessions may not have come by yet.
+#[tokio::test]
+async fn nothing_is_done_that_is_said_after_the_tokens_end() {
+    let world = World::new(SystemConfig::default()).await;
+    let (mut client, channel) = Client::joined(&world).await;
+    let validity = &client.session.port.shared.validity;
+    validity.renew(clock::unix_s() + 100);
+    client.say_batch(channel, 1, 1);
+    client.refused(1).await;
+    client.session.port.shared.validity.renew(clock::unix_s() - 1);
+    client.session.submit(channel, 2, create(Kind::Block, Props::default()));
+    assert_eq!(client.wire.closed(), [CloseCode::TokenExpired]);
+    world.answered().await;
+    assert_eq!(world.opened().await, Ok((0, Seq(0))));
+}
+
 #[tokio::test]
 async fn silence_ends_a_session_that_is_read() {
     let world = World::new(SystemConfig::default()).await;

@@ -1,11 +1,13 @@
-//! `rights`: what it takes to decide whether somebody may make an edit, in a
-//! brane whose table of rights is full. An edit that is refused is nothing but
-//! that decision, so its price is the most that the decision can cost.
+//! `rights`: what it takes to decide whether somebody may make an edit: whether
+//! the session's token counts still, and what it and the brane allow, where the
+//! brane's table of rights is full. An edit that is refused is nothing but that
+//! decision, so its price is the most that the decision can cost.
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, anyhow, ensure};
+use avvy_auth::Validity;
 use avvy_brane::World;
 use avvy_model::{
     BraneId, Cuboid, Edit, GrantId, Handle, Kind, MovePatch, ObjectId, Operation, Parts, Principal,
@@ -44,6 +46,8 @@ pub(super) fn run(setup: &Setup) -> Result<Report> {
 
 struct Bench {
     world: World,
+    /// Of the session's token.
+    validity: Validity,
     /// Has a role that allows nothing.
     visitor: UserId,
     /// The same, and grants that all are about somewhere else.
@@ -56,7 +60,9 @@ impl Bench {
         let owner = UserId::new(draw.uuid());
         let users: Vec<_> = (0..USERS).map(|_| UserId::new(draw.uuid())).collect();
         let world = World::new(BraneId::new(draw.uuid()), owner);
-        let mut bench = Self { world, visitor: users[USERS - 1], grantee: users[0] };
+        let validity = Validity::new(30);
+        validity.renew(unix_s()? + 900);
+        let mut bench = Self { world, validity, visitor: users[USERS - 1], grantee: users[0] };
         let create = Operation::Create {
             id: ObjectId::new(draw.uuid()),
             parent: Target::Handle(Handle::ROOT),
@@ -90,7 +96,7 @@ impl Bench {
         applied.map(drop).map_err(|refusal| anyhow!("refused: {}", refusal.code))
     }
 
-    /// Nanoseconds of refusing this user a move.
+    /// Nanoseconds of refusing this user a move, as the session and the core do it.
     fn refusal_ns(&mut self, user: UserId) -> Result<f64> {
         const BATCH: usize = 10_000;
         let who = Principal { user, ceiling: Role::Owner, invited: true };
@@ -101,6 +107,7 @@ impl Bench {
         for _ in 0..20 {
             let (started, mut refused) = (Instant::now(), 0);
             for _ in 0..BATCH {
+                ensure!(!black_box(&self.validity).is_over(unix_s()?), "the token counts");
                 let edit = black_box(&edit);
                 refused += usize::from(self.world.apply(seq, NOW_MS, &who, edit, &limits).is_err());
             }
@@ -109,4 +116,8 @@ impl Bench {
         }
         Ok(median(batches))
     }
+}
+
+fn unix_s() -> Result<u64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
 }
