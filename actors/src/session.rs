@@ -265,10 +265,21 @@ impl SessionPort {
         let now_ms = clock::monotonic_ms();
         let shared = &self.shared;
         let due = shared.parked().take_if(|waiting| now_ms >= waiting.not_before_ms);
-        if let Some(waiting) = due {
+        if let Some(waiting) = due
+            && !self.has_expired()
+        {
             self.dispatch(waiting);
         }
         shared.parked().is_none() && shared.credits.may_read(shared.wire.is_full())
+    }
+
+    /// Closes the session if its token has ended: the sweep looks only now and then.
+    fn has_expired(&self) -> bool {
+        let is_over = self.shared.validity.is_over(clock::unix_s());
+        if is_over {
+            self.shared.close(CloseCode::TokenExpired);
+        }
+        is_over
     }
 
     /// The peer said something that is no message: a ping or pong of the WebSocket.
@@ -281,12 +292,10 @@ impl SessionPort {
     pub fn receive(&self, payload: &[u8]) {
         self.mark_heard();
         let decoded = codec::decode_client(payload, &self.shared.config.decode);
-        if self.is_welcomed() {
-            // The sweep looks only now and then.
-            if self.shared.validity.is_over(clock::unix_s()) {
-                return self.shared.close(CloseCode::TokenExpired);
-            }
-        } else if !is_for_strangers(&decoded) {
+        if self.has_expired() {
+            return;
+        }
+        if !self.is_welcomed() && !is_for_strangers(&decoded) {
             self.shared.refuse(Code::NotAuthenticated, None, None, None);
             return self.shared.close(CloseCode::NotAuthenticated);
         }

@@ -179,6 +179,10 @@ impl Session {
         let Some(claims) = &self.claims else {
             return self.not_authenticated(Code::NotAuthenticated, "hello");
         };
+        // That of the upgrade may have ended since.
+        if !self.shared.validity.counts(claims.expires_s, clock::unix_s()) {
+            return self.not_authenticated(Code::TokenExpired, "hello");
+        }
         if self.context.revocations.cover(claims) {
             return self.not_authenticated(Code::TokenRevoked, "hello");
         }

@@ -34,9 +34,15 @@ impl Validity {
         self.ends_s.load(Ordering::Acquire)
     }
 
-    /// Whether no token counts at `now_s` (Unix seconds).
+    /// Whether a token that ends at `ends_s` counts at `now_s` (both Unix seconds).
+    pub const fn counts(&self, ends_s: u64, now_s: u64) -> bool {
+        now_s < ends_s.saturating_add(self.leeway_s)
+    }
+
+    /// Whether a token counted, and none does at `now_s` (Unix seconds).
     pub fn is_over(&self, now_s: u64) -> bool {
-        now_s >= self.ends_s().saturating_add(self.leeway_s)
+        let ends_s = self.ends_s();
+        ends_s != 0 && !self.counts(ends_s, now_s)
     }
 }
 
@@ -47,7 +53,8 @@ mod tests {
     #[test]
     fn a_token_counts_until_its_end_and_as_long_as_clocks_may_differ() {
         let validity = Validity::new(5);
-        assert!(!validity.has_begun());
+        assert!(!validity.has_begun() && !validity.is_over(u64::MAX));
+        assert!(validity.counts(100, 104) && !validity.counts(100, 105));
         validity.renew(100);
         assert!(validity.has_begun());
         assert_eq!([99, 104, 105, 106].map(|at| validity.is_over(at)), [false, false, true, true]);

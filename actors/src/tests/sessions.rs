@@ -268,6 +268,23 @@ async fn nothing_is_done_that_is_said_after_the_tokens_end() {
     assert_eq!(world.opened().await, Ok((0, Seq(0))));
 }
 
+/// The upgrade's may, before `hello` comes.
+#[tokio::test]
+async fn a_token_that_has_ended_is_not_welcomed() {
+    let world = World::new(SystemConfig::default()).await;
+    let (inbox, messages) = mpsc::channel(16);
+    let wire = Arc::new(Gated::new(Inbox(inbox)));
+    let claims = Claims { expires_s: clock::unix_s() - 1, ..world.claims.clone() };
+    let waker = Box::new(|| {});
+    let port =
+        world.system.connect(Arc::clone(&wire) as _, waker, Some(claims.into())).await.unwrap();
+    let mut session = Session { port, messages };
+    let hello = Hello { min_version: 1, max_version: 1, token: None, agent: None };
+    session.say(&ClientMessage::Hello(hello));
+    assert_eq!(session.error().await, Code::TokenExpired);
+    assert!(!session.port.is_welcomed());
+}
+
 #[tokio::test]
 async fn silence_ends_a_session_that_is_read() {
     let world = World::new(SystemConfig::default()).await;

@@ -46,10 +46,10 @@ pub enum ProofError {
 
 impl ProofError {
     /// Whether it counts against who sent it. What is no message says nothing, and
-    /// a nonce cannot be guessed: one that is not known was good once, before
-    /// whoever has it had to wait, or sent it twice.
+    /// no nonce can be guessed: one that is not known is most likely of somebody
+    /// who waited for too long, as a message is that has expired.
     pub const fn is_failure(self) -> bool {
-        !matches!(self, Self::Message(_) | Self::UnknownNonce)
+        !matches!(self, Self::Message(_) | Self::UnknownNonce | Self::Expired)
     }
 
     /// Whether what was signed is an answer to an open question of this site,
@@ -57,10 +57,11 @@ impl ProofError {
     /// and try it again and again.
     pub const fn is_wrong_answer(self) -> bool {
         match self {
-            Self::WrongChain | Self::WrongStatement | Self::NotYetValid | Self::Expired => true,
+            Self::WrongChain | Self::WrongStatement | Self::NotYetValid => true,
             Self::Message(_)
             | Self::Signature(_)
             | Self::UnknownNonce
+            | Self::Expired
             | Self::WrongPurpose
             | Self::WrongSite
             | Self::WrongSigner => false,

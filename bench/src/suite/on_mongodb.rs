@@ -2,6 +2,7 @@
 //! with the store on MongoDB, beside SQLite in the same run. The database is a
 //! replica set of one, on the core of the load.
 
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -24,6 +25,9 @@ pub(super) fn run(setup: &Setup) -> Result<Report> {
     Ok(report)
 }
 
+/// The crowds are not driven while it is not their turn.
+const PATIENCE: (&str, &str) = ("AVVY_SESSION_HEARTBEAT_MS", "120000");
+
 /// A crowd at a server that keeps its branes in a database of its own.
 fn on_mongodb(setup: &Setup, set: &MongoSet, name: &str, sessions: usize) -> Result<Room> {
     let (uri, database) = (set.uri(), mongod::fresh_database());
@@ -31,6 +35,7 @@ fn on_mongodb(setup: &Setup, set: &MongoSet, name: &str, sessions: usize) -> Res
         ("AVVY_STORE_KIND", "mongodb"),
         ("AVVY_STORE_URI", uri.as_str()),
         ("AVVY_STORE_DATABASE", database.as_str()),
+        PATIENCE,
     ];
     Room::open(setup, &format!("{name}-mongodb"), &settings, sessions, sessions)
 }
@@ -39,10 +44,10 @@ fn small_room(setup: &Setup, set: &MongoSet, report: &mut Report) -> Result<()> 
     let work = Work { senders: 200, edits_per_s: 200.0 };
     let mut rooms = [
         on_mongodb(setup, set, "small-room", 200)?,
-        Room::open(setup, "small-room", &[], 200, 200)?,
+        Room::open(setup, "small-room", &[PATIENCE], 200, 200)?,
     ];
     let mut samples = [Vec::new(), Vec::new()];
-    let mut inserts = Vec::new();
+    let [mut idle, mut busy] = [Vec::new(), Vec::new()];
     for _ in 0..setup.rounds {
         let before = chunk_bytes(&rooms[0])?;
         for (room, samples) in rooms.iter_mut().zip(&mut samples) {
@@ -51,7 +56,15 @@ fn small_room(setup: &Setup, set: &MongoSet, report: &mut Report) -> Result<()> 
         }
         let edits = work.edits_per_s * (setup.warm_up() / 2 + setup.time).as_secs_f64();
         let bytes = ((chunk_bytes(&rooms[0])? - before) / edits).round() as usize;
-        inserts.push(insert(set, bytes, work.edits_per_s, setup.time, setup.cores.server)?);
+        let inserting = || insert(set, bytes, work.edits_per_s, setup.time, setup.cores.server);
+        idle.push(inserting()?.took()?);
+        // The same load, of which the database has no part.
+        let sqlite = &mut rooms[1];
+        sqlite.crowd.work(&work, setup.warm_up() / 2)?;
+        let inserts = inserting()?;
+        sqlite.crowd.work(&work, setup.time)?;
+        busy.push(inserts.took()?);
+        sqlite.crowd.settle()?;
     }
     for room in rooms {
         report.expect(room.crowd.lost() == 0, "deliveries or edits were lost");
@@ -60,7 +73,9 @@ fn small_room(setup: &Setup, set: &MongoSet, report: &mut Report) -> Result<()> 
     let p = |samples: &[Sample], of: fn(&Sample) -> &Histogram, percent| {
         median(samples.iter().map(|sample| of(sample).percentile_ms(percent)).collect())
     };
-    let bare = |percent| median(inserts.iter().map(|i| i.percentile_ms(percent)).collect());
+    let bare = |inserts: &[Histogram], percent| {
+        median(inserts.iter().map(|inserts| inserts.percentile_ms(percent)).collect())
+    };
     let [mongodb, sqlite] = &samples;
     for (percent, goal) in [(99.0, Some([1.2, 3.0])), (50.0, None)] {
         let delay = p(mongodb, |s| &s.tally.latency, percent);
@@ -71,13 +86,17 @@ fn small_room(setup: &Setup, set: &MongoSet, report: &mut Report) -> Result<()> 
         report.raw(&format!("small_room_p{percent}_ms_sqlite"), beside);
         let durable = p(mongodb, |s| &s.tally.durable, percent);
         let on_sqlite = p(sqlite, |s| &s.tally.durable, percent);
+        let (idle, busy) = (bare(&idle, percent), bare(&busy, percent));
         let name = format!("until durable, p{percent}, ms, beside bare inserts");
-        let figure = Figure::new(&name, durable).beside(bare(percent));
+        let figure = Figure::new(&name, durable).beside(busy);
         report.show(goal.map_or(figure.clone(), |[_, goal]| figure.at_most(goal)));
+        let name = format!("until durable, p{percent}, ms, beside bare inserts with no load");
+        report.show(Figure::new(&name, durable).beside(idle));
         let name = format!("until durable, p{percent}, ms, beside SQLite");
         report.show(Figure::new(&name, durable).beside(on_sqlite));
         report.raw(&format!("durable_p{percent}_ms"), durable);
-        report.raw(&format!("durable_p{percent}_ms_bare_insert"), bare(percent));
+        report.raw(&format!("durable_p{percent}_ms_bare_insert"), busy);
+        report.raw(&format!("durable_p{percent}_ms_bare_insert_no_load"), idle);
         report.raw(&format!("durable_p{percent}_ms_sqlite"), on_sqlite);
     }
     report.raw("small_room_rounds", rounds(mongodb));
@@ -129,6 +148,19 @@ fn close(mut room: Room, report: &mut Report) -> Result<()> {
     room.server.stop()
 }
 
+/// Inserts under way.
+struct Inserts(JoinHandle<Vec<Duration>>);
+
+impl Inserts {
+    /// How long each took.
+    fn took(self) -> Result<Histogram> {
+        let took = self.0.join().map_err(|_| anyhow::anyhow!("an insert failed"))?;
+        let mut latency = Histogram::default();
+        took.iter().for_each(|took| latency.record(took.as_micros() as u32));
+        Ok(latency)
+    }
+}
+
 /// Inserts of so many bytes, each acknowledged by a majority, so often for so
 /// long: the least that a durable acknowledgement can wait for.
 fn insert(
@@ -137,14 +169,10 @@ fn insert(
     per_s: f64,
     time: Duration,
     core: usize,
-) -> Result<Histogram> {
+) -> Result<Inserts> {
     let uri = set.uri();
     let work = move || mongod::insert(&uri, bytes, per_s, time);
-    let thread = machine::on_core(core, || Ok(std::thread::spawn(work)))?;
-    let took = thread.join().map_err(|_| anyhow::anyhow!("an insert failed"))?;
-    let mut latency = Histogram::default();
-    took.iter().for_each(|took| latency.record(took.as_micros() as u32));
-    Ok(latency)
+    Ok(machine::on_core(core, || Ok(Inserts(std::thread::spawn(work))))?)
 }
 
 /// Bytes of journal that the server has stored so far.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use avvy_auth::Revocation;
+use avvy_auth::wallet::ProofError;
 use avvy_identity::{Identity, IdentityError, Tokens, Wanted};
 use avvy_model::UserId;
 use avvy_persistence::BoxFuture;
@@ -23,6 +24,7 @@ pub const CASES: &[Case] = &[
     |kit| Box::pin(a_node_that_has_not_heard_of_a_sign_out_signs_in_after_it(kit)),
     |kit| Box::pin(a_sign_in_that_a_detachment_overtakes_is_another_users(kit)),
     |kit| Box::pin(a_newcomer_who_was_here_a_moment_before_takes_no_place(kit)),
+    |kit| Box::pin(a_newcomer_who_was_quicker_elsewhere_gives_the_place_back(kit)),
     |kit| Box::pin(a_newcomer_who_does_not_wait_keeps_the_place(kit)),
     |kit| Box::pin(an_attachment_that_its_end_overtakes_comes_to_nothing(kit)),
     |kit| Box::pin(a_way_that_is_gone_goes_on_with_nothing(kit)),
@@ -250,6 +252,23 @@ async fn a_newcomer_who_was_here_a_moment_before_takes_no_place(kit: Kit) {
     assert!(!node.sign_in_for_development("ada", &here).await.unwrap().is_new);
     assert!(node.sign_in_for_development("bob", &here).await.unwrap().is_new);
     assert!(node.sign_in_for_development("carol", &here).await.is_err(), "the one place is taken");
+}
+
+/// The answer of a wallet counts once: at the other node, a moment before.
+async fn a_newcomer_who_was_quicker_elsewhere_gives_the_place_back(kit: Kit) {
+    let kit = kit.with_newcomers(1);
+    let (records, node) = Interrupted::node(&kit);
+    let (other, here) = (kit.other_node(), at(NOW_S));
+    let answer = kit.ask(&Wallet::new(1), Wanted::SignIn).await;
+    let same = answer.clone();
+    records.before(async move {
+        assert!(other.sign_in_by_wallet(&same, &at(NOW_S)).await.unwrap().is_new);
+    });
+    let refused = node.sign_in_by_wallet(&answer, &here).await.err();
+    assert_eq!(refused, Some(ProofError::UnknownNonce.into()));
+    let answer = kit.ask(&Wallet::new(2), Wanted::SignIn).await;
+    assert!(node.sign_in_by_wallet(&answer, &here).await.unwrap().is_new, "the place is free");
+    assert!(node.sign_in_for_development("carol", &here).await.is_err(), "and taken");
 }
 
 /// Whoever goes away when the commit is under way may be somebody new by then.

@@ -21,7 +21,6 @@ pub const CASES: &[Case] = &[
     |kit| Box::pin(what_others_have_of_a_wallet_keeps_it_out_nowhere(kit)),
     |kit| Box::pin(too_many_do_not_come_from_one_address_for_the_first_time(kit)),
     |kit| Box::pin(who_has_to_wait_for_a_place_sends_the_same_again(kit)),
-    |kit| Box::pin(who_does_not_come_in_gives_the_place_back(kit)),
     |kit| Box::pin(whether_a_wallet_has_a_user_is_not_for_others(kit)),
 ];
 
@@ -329,18 +328,6 @@ async fn who_has_to_wait_for_a_place_sends_the_same_again(kit: Kit) {
     let tokens = kit.identity.sign_in_by_wallet(&signed, &at(NOW_S + 1)).await.unwrap();
     assert!(tokens.is_new);
     assert!(kit.by_wallet(&Wallet::new(1)).await.is_ok(), "nor is who was here before held up");
-}
-
-async fn who_does_not_come_in_gives_the_place_back(kit: Kit) {
-    let kit = kit.with_newcomers(1);
-    let (wallet, other) = (Wallet::new(1), Wallet::new(2));
-    let asked = kit.identity.challenge(Wanted::SignIn, wallet.address, None, NOW_S).await.unwrap();
-    let foreign = wallet.sign(&asked.message.replace("example.org", "evil.example"));
-    let refused = kit.identity.sign_in_by_wallet(&foreign, &at(NOW_S)).await;
-    assert_eq!(proof(refused.map(|_| ())), ProofError::WrongSite);
-    assert!(kit.by_wallet(&wallet).await.unwrap().is_new);
-    let refused = kit.by_wallet(&other).await.err();
-    assert_eq!(refused, Some(IdentityError::TooManyNew(RetryAfterMs(1_000))));
 }
 
 /// Also where there is no place for a newcomer, which who was here before is not
