@@ -164,7 +164,7 @@ impl Work for Bite {
         }
         let Due { bitten, chunks: due, is_in_tail } = look(link, session, *self).await?;
         if is_in_tail {
-            tail::settle(link, session, self.brane, &old).await?;
+            tail::settle(link, session, self.brane, old.filter(self.brane)).await?;
         }
         let Some(last) = due.last() else { return Ok(bitten) };
         if let Some(end) = end_of(last) {

@@ -18,15 +18,15 @@
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use avvy_model::{BraneId, Seq};
+use avvy_model::{BraneId, Position, Seq};
 use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 use tokio::time::Instant;
 
 use super::fault::{self, Failure};
-use super::link::{Link, Query, Work};
+use super::link::{LONG_IDLE, Link, Query, Work};
 use super::pack::{PACK, unpack};
 use super::reader;
 use super::rows::{
@@ -53,36 +53,69 @@ const MAX_ENDS: usize = 16_384;
 /// What became of each chunk, in their order.
 type Answers = Vec<Result<(), AppendRefusal>>;
 
-/// Where journals ended when this store last wrote to them.
+/// Tails that are moved at once, at most. Those of others grow meanwhile, and are
+/// moved by a push of later.
+const MAX_MOVING: usize = 4;
+
+/// Where journals ended when this store last wrote to them. Cloning shares it.
+#[derive(Clone, Default)]
+pub(super) struct Ends(Arc<Mutex<Known>>);
+
 #[derive(Default)]
-pub(super) struct Ends(Mutex<HashMap<BraneId, End>>);
+struct Known {
+    ends: HashMap<BraneId, End>,
+    /// Branes whose tails are being moved.
+    moving: HashSet<BraneId>,
+    /// Up to where tails were moved whose ends were handed out meanwhile.
+    moved: HashMap<BraneId, Position>,
+}
 
 /// The end of a journal.
-#[derive(Clone, Copy)]
 struct End {
     head: Head,
-    /// How long the tail is at most.
-    tail: tail::Length,
+    tail: tail::Outline,
 }
 
 impl Ends {
-    fn lock(&self) -> MutexGuard<'_, HashMap<BraneId, End>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers where a journal ends.
-    fn put(&self, brane: BraneId, end: End) {
-        let mut ends = self.lock();
+    /// Remembers where a journal ends. Where its tail ends, if that is to be moved.
+    fn put(&self, brane: BraneId, mut end: End) -> Option<Position> {
+        let Known { ends, moving, moved } = &mut *self.lock();
         if ends.len() >= MAX_ENDS {
             ends.clear();
         }
+        if let Some(to) = moved.remove(&brane) {
+            end.tail.begins_after(to);
+        }
+        let to = end.tail.end_if_long();
+        let to = to.filter(|_| moving.len() < MAX_MOVING && moving.insert(brane));
         ends.insert(brane, end);
+        to
+    }
+
+    /// The tail of a brane was moved at least up to there, or it is not known.
+    fn moved(&self, brane: BraneId, to: Option<Position>) {
+        let Known { ends, moving, moved } = &mut *self.lock();
+        moving.remove(&brane);
+        match (to, ends.get_mut(&brane)) {
+            (Some(to), Some(end)) => end.tail.begins_after(to),
+            (Some(to), None) => {
+                if moved.len() >= MAX_ENDS {
+                    moved.clear();
+                }
+                moved.insert(brane, to);
+            }
+            (None, _) => {}
+        }
     }
 
     /// The ends of all these branes, if they are known. Each is handed out
     /// once: it is put back when it has proved right.
     fn take(&self, branes: &[BraneId]) -> Option<HashMap<BraneId, End>> {
-        let mut ends = self.lock();
+        let ends = &mut self.lock().ends;
         let found: HashMap<_, _> =
             branes.iter().filter_map(|id| Some((*id, ends.remove(id)?))).collect();
         (found.len() == branes.len()).then_some(found)
@@ -91,7 +124,7 @@ impl Ends {
 
 /// Stores a group of chunks, in as few commands as its size allows.
 pub(super) async fn append(
-    link: &Link,
+    link: &Arc<Link>,
     ends: &Ends,
     chunks: &[ChunkWrite],
 ) -> Result<Answers, StoreError> {
@@ -116,13 +149,15 @@ pub(super) async fn append(
         let spoiled = Mutex::default();
         let group = Group { chunks: now, branes, sums, guess, is_guessing, spoiled };
         let deadline = link.deadline();
-        let plan = match group.push(link).await? {
+        let mut plan = match group.push(link).await? {
             Some(plan) => plan,
             None => link.transact_until(deadline, &group).await?,
         };
-        for (brane, (_, head)) in &plan.heads {
-            let tail = plan.pushed.get(brane).copied().unwrap_or_default();
-            ends.put(*brane, End { head: *head, tail });
+        for (brane, (_, head)) in plan.heads {
+            let tail = plan.pushed.remove(&brane).unwrap_or_default();
+            if let Some(to) = ends.put(brane, End { head, tail }) {
+                move_tail(link, ends, brane, to);
+            }
         }
         let bytes = plan.new.iter().map(|nth| now[*nth].body.len() as u64).sum();
         link.writes().chunks(plan.new.len() as u64, bytes);
@@ -130,6 +165,21 @@ pub(super) async fn append(
         rest = later;
     }
     Ok(answers)
+}
+
+/// Has a tail that ends `to` there, and what is pushed into it meanwhile, go among
+/// the other chunks. Not for long: the next push tries again, and a tail that is
+/// full goes with a transaction that continues it.
+fn move_tail(link: &Arc<Link>, ends: &Ends, brane: BraneId, to: Position) {
+    let (link, ends) = (Arc::clone(link), ends.clone());
+    tokio::spawn(async move {
+        let deadline = Instant::now() + LONG_IDLE;
+        let moved = link.transact_until(deadline, &tail::Moving(brane)).await;
+        if let Err(error) = &moved {
+            tracing::debug!(%brane, %error, "a tail was not moved");
+        }
+        ends.moved(brane, moved.ok().map(|()| to));
+    });
 }
 
 /// The chunks of one push or transaction.
@@ -196,8 +246,8 @@ struct Plan {
     /// The tails of branes that are continued and have one: they go among the
     /// other chunks.
     tails: Tails,
-    /// How long the tails are into which the chunks were pushed.
-    pushed: HashMap<BraneId, tail::Length>,
+    /// What is in the tails into which the chunks were pushed.
+    pushed: HashMap<BraneId, tail::Outline>,
 }
 
 impl Group<'_> {
@@ -215,7 +265,8 @@ impl Group<'_> {
         let mut pushed: HashMap<BraneId, Vec<Bson>> = HashMap::new();
         for nth in &plan.new {
             let chunk = &self.chunks[*nth];
-            let guessed = || self.guess.get(&chunk.brane).map(|end| end.tail).unwrap_or_default();
+            let guess = self.guess.get(&chunk.brane);
+            let guessed = || guess.map(|end| end.tail.clone()).unwrap_or_default();
             if !plan.pushed.entry(chunk.brane).or_insert_with(guessed).grows_by(chunk) {
                 return Ok(None);
             }

@@ -37,6 +37,8 @@ mod writes;
 pub use objects::{MongoObjects, ObjectState, Progress};
 pub use options::MongoOptions;
 
+use std::sync::Arc;
+
 use crate::error::StoreError;
 use fleet::Member;
 use journal::Ends;
@@ -46,7 +48,7 @@ use snapshots::Writing;
 
 /// A store in a MongoDB database.
 pub struct MongoStore {
-    link: Link,
+    link: Arc<Link>,
     writing: Writing,
     /// Where journals are likely to end.
     ends: Ends,
@@ -83,6 +85,6 @@ impl MongoStore {
         let MongoOptions { node, lease_ms, .. } = options;
         let member = node.clone().map(|node| Member::new(node, *lease_ms));
         let (writing, ends) = (Writing::default(), Ends::default());
-        Self { link, writing, ends, made: Made::default(), member }
+        Self { link: Arc::new(link), writing, ends, made: Made::default(), member }
     }
 }

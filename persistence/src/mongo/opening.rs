@@ -82,7 +82,7 @@ impl Work for Take {
         if let Some(holder) = hold.in_the_way_of(*node) {
             fleet::outlive(link, session, holder).await?;
         }
-        tail::settle(link, session, *brane, &old).await?;
+        tail::settle(link, session, *brane, old.filter(*brane)).await?;
         hold.take(*node);
         let new = Head { epoch: old.epoch.next(), ..old };
         let change = rows::hold_change(&hold, new.document(*brane));

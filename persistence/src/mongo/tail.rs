@@ -3,19 +3,22 @@
 //! To continue a journal is to change its head, which the brane's document
 //! holds. A small chunk is pushed into that document with it: one statement
 //! does both or neither, and waits once for the majority, where a transaction
-//! takes three round trips. What is there goes among the others with the next
-//! transaction that continues the brane, opens it or deletes some of it, as one
-//! document (see [`super::pack`]). So a journal is what is in [`CHUNKS`], and
-//! after it the tail. Many or long chunks take a transaction at once.
+//! takes three round trips. When a tail is long it goes among the others, as one
+//! document (see [`super::pack`]), in a transaction beside the pushes; and so it
+//! does with the next transaction that continues the brane, opens it or deletes
+//! some of it. So a journal is what is in [`CHUNKS`], and after it the tail. Many
+//! or long chunks take a transaction at once.
 
-use avvy_model::BraneId;
+use std::collections::VecDeque;
+
+use avvy_model::{BraneId, Position};
 use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 
 use super::fault::{self, Failure};
-use super::link::{Link, Query};
+use super::link::{Link, Query, Work};
 use super::pack::pack;
-use super::rows::{BRANES, CHUNKS, Head, TAIL, damaged, from_of, is_chunk_of};
+use super::rows::{BRANES, CHUNKS, TAIL, damaged, from_of, is_chunk_of};
 use super::writes::length;
 use crate::chunk::ChunkWrite;
 use crate::error::{Place, StoreError};
@@ -25,28 +28,48 @@ use crate::error::{Place, StoreError};
 const MAX_PUSHED: usize = 4;
 const MAX_PUSHED_BYTES: usize = 4 << 10;
 
-/// The most chunks in a tail, and bytes of their bodies. A push takes longer the
-/// longer the document is that it changes.
-const MAX_CHUNKS: usize = 32;
-const MAX_BYTES: usize = 16 << 10;
+/// The chunks in a tail, and bytes of their bodies, from which on it is moved, and
+/// the most while it is. A push takes longer the longer the document is that it
+/// changes.
+const LONG_CHUNKS: usize = 32;
+const LONG_BYTES: usize = 16 << 10;
+const MAX_CHUNKS: usize = 2 * LONG_CHUNKS;
+const MAX_BYTES: usize = 2 * LONG_BYTES;
 
-/// How much is in a tail.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Length {
-    chunks: usize,
+/// What may be in a tail, and nothing else is: of each chunk where it ends and the
+/// bytes of its body.
+#[derive(Clone, Default)]
+pub(super) struct Outline {
+    chunks: VecDeque<(Position, usize)>,
     bytes: usize,
 }
 
-impl Length {
-    pub(super) const fn is_empty(self) -> bool {
-        self.chunks == 0
+impl Outline {
+    pub(super) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// Where it ends, if it is so long that it is to be moved.
+    pub(super) fn end_if_long(&self) -> Option<Position> {
+        let is_long = self.chunks.len() >= LONG_CHUNKS || self.bytes >= LONG_BYTES;
+        self.chunks.back().map(|(end, _)| *end).filter(|_| is_long)
     }
 
     /// Counts one more chunk, and says whether there is room for it.
-    pub(super) const fn grows_by(&mut self, chunk: &ChunkWrite) -> bool {
-        self.chunks += 1;
+    pub(super) fn grows_by(&mut self, chunk: &ChunkWrite) -> bool {
+        self.chunks.push_back((Position { epoch: chunk.epoch, seq: chunk.to }, chunk.body.len()));
         self.bytes += chunk.body.len();
-        self.chunks <= MAX_CHUNKS && self.bytes <= MAX_BYTES
+        self.chunks.len() <= MAX_CHUNKS && self.bytes <= MAX_BYTES
+    }
+
+    /// What ends here or before is not in the tail any more.
+    pub(super) fn begins_after(&mut self, end: Position) {
+        while let Some((to, bytes)) = self.chunks.front()
+            && *to <= end
+        {
+            self.bytes -= bytes;
+            self.chunks.pop_front();
+        }
     }
 }
 
@@ -104,12 +127,26 @@ pub(super) fn packed(brane: BraneId, tail: Vec<Document>) -> Option<Document> {
     Some(pack(brane, from, tail.into_iter().map(Bson::from).collect()))
 }
 
-/// Has a brane's tail go among the other chunks, within a transaction.
+/// The moving of a brane's tail among its other chunks while more is pushed. It
+/// changes nothing that a journal says, so whoever has the brane may do it.
+pub(super) struct Moving(pub(super) BraneId);
+
+impl Work for Moving {
+    type Answer = ();
+
+    async fn run(&self, link: &Link, session: &mut ClientSession) -> Result<(), Failure> {
+        settle(link, session, self.0, doc! {"_id": self.0.to_string()}).await
+    }
+}
+
+/// Has a brane's tail go among the other chunks, within a transaction, if its
+/// document is found by this. The document is changed last: what is pushed before
+/// that is not held up, and has this done again.
 pub(super) async fn settle(
     link: &Link,
     session: &mut ClientSession,
     brane: BraneId,
-    head: &Head,
+    filter: Document,
 ) -> Result<(), Failure> {
     let tail = find(link, session, brane).await?;
     let Some(tail) = packed(brane, tail) else { return Ok(()) };
@@ -122,7 +159,7 @@ pub(super) async fn settle(
         }
         other => other?,
     };
-    let gone = (head.filter(brane), doc! {"$unset": {TAIL: ""}});
+    let gone = (filter, doc! {"$unset": {TAIL: ""}});
     match link.update(session, BRANES, vec![gone]).await? {
         true => Ok(()),
         false => Err(Failure::Again),

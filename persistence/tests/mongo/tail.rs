@@ -1,5 +1,7 @@
 //! The newest chunks, in the documents of their branes.
 
+use std::time::Duration;
+
 use avvy_model::{Epoch, Seq};
 use avvy_persistence::mongo::{MongoOptions, MongoStore};
 use avvy_persistence::{
@@ -60,6 +62,16 @@ impl Found {
         documents
     }
 
+    /// Waits until a tail that is long enough has gone among the others.
+    async fn moved(&self) {
+        let moved = async {
+            while self.counts().await.0 > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(120), moved).await.expect("it is moved");
+    }
+
     /// Changes the pack that follows an edit.
     async fn change_pack(&self, from: i64, change: Document) {
         let key = doc! {"brane": self.key.get_str("_id").unwrap(), "from": from};
@@ -93,7 +105,7 @@ async fn with_a_tail(store: &MongoStore, nth: u8, length: u64) -> (Epoch, Vec<Ch
 }
 
 #[tokio::test]
-async fn small_chunks_are_pushed_and_moved_when_the_tail_is_full() {
+async fn small_chunks_are_pushed_and_moved_when_the_tail_is_long() {
     let options = options();
     let store = store(&options).await;
     let (epoch, _) = with_a_tail(&store, 1, 3).await;
@@ -105,21 +117,23 @@ async fn small_chunks_are_pushed_and_moved_when_the_tail_is_full() {
     let after = store.writes().unwrap();
     assert_eq!((after.operations - before.operations, after.commits - before.commits), (16, 0));
     assert_eq!(after.chunks - before.chunks, 16);
-    append_each(&store, &all[20..]).await;
-    let (tail, others) = found.counts().await;
-    assert_eq!((tail, others), (10, 100));
-    let documents = [(0, 1), (1, 32), (33, 1), (34, 32), (66, 1), (67, 32), (99, 1)];
-    assert_eq!(found.documents().await, documents);
+    for some in [&all[20..33], &all[33..65], &all[65..97]] {
+        append_each(&store, some).await;
+        found.moved().await;
+    }
+    append_each(&store, &all[97..]).await;
+    assert_eq!(found.counts().await, (13, 97));
+    assert_eq!(found.documents().await, [(0, 1), (1, 32), (33, 32), (65, 32)]);
     expect_journal(&store, 1, &all).await;
     // From wherever it is read.
-    for after in [0, 1, 3, 32, 33, 34, 35, 65, 66, 67, 98, 99, 100, 108, 109, 110] {
+    for after in [0, 1, 3, 32, 33, 34, 35, 64, 65, 66, 96, 97, 98, 108, 109, 110] {
         let read = store.read_chunks(brane(1), Seq(after), 1 << 20).await.unwrap();
         assert_eq!(read.len() as u64, 110 - after, "after {after}");
         assert_eq!(read.first().map_or(after, |first| first.from.0), after);
     }
     // A bound of bytes ends in a tail or a pack as elsewhere.
     let bodies = |range: std::ops::Range<usize>| all[range].iter().map(|chunk| chunk.body.len());
-    for from in [0, 20, 40, 65, 72] {
+    for from in [0, 20, 40, 64, 73] {
         let bytes = bodies(from..from + 37).sum();
         let read = store.read_chunks(brane(1), Seq(from as u64), bytes).await.unwrap();
         assert_eq!(read.len(), 37, "after {from}");
@@ -134,6 +148,54 @@ async fn small_chunks_are_pushed_and_moved_when_the_tail_is_full() {
     assert!(answers[0].is_err(), "{answers:?}");
     let report = store.verify_brane(brane(1)).await.unwrap();
     assert_eq!((report.chunks, report.damage_count), (110, 0), "{:?}", report.damages);
+}
+
+/// Into two branes at once, without a pause and with some, so that tails are moved
+/// before, while and after more is pushed, and by what finds them full.
+#[tokio::test]
+async fn a_tail_is_moved_while_more_is_pushed() {
+    let options = options();
+    let store = store(&options).await;
+    let write = async |nth: u8, pause: Duration| {
+        let epoch = opened(&store, nth).await.epoch;
+        let all = chunks(nth, epoch, 0..400);
+        for chunk in &all {
+            append_each(&store, std::slice::from_ref(chunk)).await;
+            tokio::time::sleep(pause).await;
+        }
+        let found = Found::of(&options, nth).await;
+        assert!(found.counts().await.0 <= 64);
+        expect_journal(&store, nth, &all).await;
+        // What comes back is known for what it is.
+        append_each(&store, &all[300..]).await;
+        expect_journal(&store, nth, &all).await;
+    };
+    tokio::join!(write(1, Duration::ZERO), write(2, Duration::from_millis(5)));
+}
+
+/// It grows to twice its length, and goes with what comes then.
+#[tokio::test]
+async fn a_tail_that_cannot_be_moved_goes_when_it_is_full() {
+    let options = options();
+    let store = store(&options).await;
+    let (epoch, _) = with_a_tail(&store, 1, 31).await;
+    let all = chunks(1, epoch, 0..98);
+    let found = Found::of(&options, 1).await;
+    // Somebody is about to put something where the tail is to go.
+    let mut session = found.branes.client().start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    let key = doc! {"brane": brane(1).to_string(), "from": 1_i64};
+    let held = found.chunks.insert_one(doc! {"_id": key});
+    held.session(&mut session).await.unwrap();
+    append_each(&store, &all[32..65]).await;
+    assert_eq!(found.counts().await, (64, 1));
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        session.abort_transaction().await.unwrap();
+    };
+    tokio::join!(append_each(&store, &all[65..]), release);
+    assert_eq!(found.documents().await[..2], [(0, 1), (1, 64)]);
+    expect_journal(&store, 1, &all).await;
 }
 
 #[tokio::test]
@@ -188,8 +250,6 @@ async fn what_is_long_or_much_is_not_pushed() {
         .map(|from| ChunkWrite { body: vec![7; 4_000].into(), ..chunk(1, epoch, from, from + 1) })
         .collect();
     append_each(&store, &big).await;
-    let (tail, others) = found.counts().await;
-    assert_eq!(tail + others, 20);
     all.push(long);
     all.extend(chunks(1, epoch, 4..10));
     all.extend(big);
