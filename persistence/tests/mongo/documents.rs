@@ -267,3 +267,35 @@ async fn a_holder_that_is_none_is_damage() {
     store.open(brane(1)).await.unwrap();
     assert_eq!(store.verify_brane(brane(2)).await.unwrap().damage_count, 0);
 }
+
+/// Those of keys, which are unique, every collection has.
+#[tokio::test]
+async fn a_fresh_database_has_every_index() {
+    let options = options();
+    let _store = store(&options).await;
+    let db = database(&options).await;
+    let mut found = Vec::new();
+    for name in db.list_collection_names().await.unwrap() {
+        let mut indexes = db.collection::<Document>(&name).list_indexes().await.unwrap();
+        while indexes.advance().await.unwrap() {
+            let keys = indexes.deserialize_current().unwrap().keys;
+            let keys: Vec<_> = keys.keys().map(String::as_str).collect();
+            found.push(format!("{name}: {}", keys.join(", ")));
+        }
+    }
+    let of_keys = found.iter().filter(|index| index.ends_with(": _id")).count();
+    assert_eq!(of_keys, db.list_collection_names().await.unwrap().len());
+    found.retain(|index| !index.ends_with(": _id"));
+    found.sort_unstable();
+    let expected = [
+        "branes: coming.to",
+        "branes: created, _id",
+        "branes: holder",
+        "branes: life.purge",
+        "branes: owner, created, _id",
+        "objects: brane, parent",
+        "record_commits: at",
+        "snapshots: brane, at",
+    ];
+    assert_eq!(found, expected);
+}

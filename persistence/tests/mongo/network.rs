@@ -3,14 +3,22 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use avvy_model::{Epoch, Seq};
-use avvy_persistence::mongo::{MongoOptions, MongoStore};
+use avvy_model::{Epoch, Position, Seq};
+use avvy_persistence::mongo::{MongoObjects, MongoOptions, MongoStore};
+use avvy_persistence::records::{
+    Collection, Commit, CommitId, Draft, Fields, Index, KeyRange, Query, RecordKey, RecordWrite,
+    Records, SweepPlace,
+};
 use avvy_persistence::testing::mongod::{MongoSet, fresh_database};
+use avvy_persistence::testing::nth_node;
 use avvy_persistence::testing::proxy::{Proxy, Way};
-use avvy_persistence::{BoxFuture, BraneFilter, CompactPolicy, SnapshotStart, Store, StoreError};
+use avvy_persistence::{
+    BoxFuture, BraneFilter, CompactPolicy, Fleet, Holding, SnapshotStart, Store, StoreError,
+};
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::common::{brane, record};
 use crate::faults::insist;
@@ -24,13 +32,18 @@ async fn set_behind_a_proxy() -> MongoSet {
 }
 
 /// Every kind of operation, each for itself.
-fn operations(store: &MongoStore, epoch: Epoch) -> Vec<(&'static str, BoxFuture<'_, Outcome>)> {
+fn operations<'a>(
+    store: &'a MongoStore,
+    objects: &'a MongoObjects,
+    epoch: Epoch,
+) -> Vec<(&'static str, BoxFuture<'a, Outcome>)> {
     fn of<'a, T: 'a>(
         name: &'static str,
         operation: BoxFuture<'a, Result<T, StoreError>>,
     ) -> (&'static str, BoxFuture<'a, Outcome>) {
         (name, Box::pin(async { operation.await.map(drop) }))
     }
+    let at = Position { epoch, seq: Seq(2) };
     let start = SnapshotStart { brane: brane(1), epoch, at: Seq(2), taken_ms: 1 };
     let policy =
         CompactPolicy { now_ms: 1, retention_ms: 1, max_journal_bytes: None, keep_snapshots: 1 };
@@ -48,7 +61,36 @@ fn operations(store: &MongoStore, epoch: Epoch) -> Vec<(&'static str, BoxFuture<
         of("meta", store.meta("key")),
         of("put_meta", store.put_meta("key", Bytes::from_static(b"value"))),
         of("replace_meta", store.replace_meta("key", None, Bytes::from_static(b"value"))),
+        of("commit", store.commit(commit(), 1)),
+        of("list", store.list(&THINGS, Query::new("by_name", KeyRange::all()), 1)),
+        of("get_many", store.get_many(&THINGS, vec![thing()], 1)),
+        of("sweep", store.sweep(1, SweepPlace::default(), 10)),
+        of("scan", store.scan(None)),
+        of("enter", store.enter()),
+        of("renew", store.renew(vec![Holding { brane: brane(1), epoch }])),
+        of("nodes", store.nodes()),
+        of("holder", store.holder(brane(1))),
+        of("offer", store.offer(brane(1), epoch, nth_node(2).id)),
+        of("hand_over", store.hand_over(brane(1), epoch, nth_node(2).id)),
+        of("succeed", store.succeed(nth_node(2).id)),
+        of("set_draining", store.set_draining()),
+        of("leave", store.leave()),
+        of("objects' as_of", Box::pin(objects.as_of(brane(1)))),
+        of("objects' write", Box::pin(objects.write(brane(1), at, [], &[]))),
+        of("objects' complete", Box::pin(objects.complete(brane(1), Seq(1), true))),
     ]
+}
+
+static THINGS: Collection = Collection { name: "things", indexes: &[Index::plain("by_name")] };
+
+fn thing() -> RecordKey {
+    RecordKey::new("thing").unwrap()
+}
+
+fn commit() -> Commit {
+    let draft = Draft::new(Fields::new().with("name", "thing"));
+    let writes = vec![RecordWrite::create(&THINGS, thing(), draft)];
+    Commit { id: CommitId(Uuid::from_u128(1)), writes }
 }
 
 type Outcome = Result<(), StoreError>;
@@ -57,19 +99,25 @@ type Outcome = Result<(), StoreError>;
 async fn every_operation_ends_when_the_server_falls_silent() {
     let set = set_behind_a_proxy().await;
     let patient = MongoOptions::at(set.uri(), fresh_database());
-    let epoch = opened(&*store(&patient).await, 1).await.epoch;
-    let store = store(&MongoOptions { timeout_ms: 500, ..patient }).await;
+    let patient = MongoOptions { node: Some(nth_node(1)), lease_ms: 600_000, ..patient };
+    let first = store(&patient).await;
+    first.enter().await.unwrap();
+    let epoch = opened(&first, 1).await.epoch;
+    let tired = MongoOptions { timeout_ms: 500, ..patient };
+    let store = store(&tired).await;
+    let objects = MongoObjects::open(&tired).await.unwrap();
     let all = chunks(1, epoch, 0..4);
     insist(&store, &all[..2]).await;
     // First with connections that are there, then with none.
     for way in [Way::Swallowing, Way::Cut, Way::Swallowing] {
         set.proxy(0).set(way);
-        let ends = operations(&store, epoch).into_iter().map(|(name, operation)| async move {
-            let outcome = timeout(PATIENCE, operation).await;
-            let outcome = outcome.unwrap_or_else(|_| panic!("{name} hangs, {way:?}"));
-            let error = outcome.expect_err(name);
-            assert!(error.is_retryable(), "{name}, {way:?}: {error}");
-        });
+        let ends =
+            operations(&store, &objects, epoch).into_iter().map(|(name, operation)| async move {
+                let outcome = timeout(PATIENCE, operation).await;
+                let outcome = outcome.unwrap_or_else(|_| panic!("{name} hangs, {way:?}"));
+                let error = outcome.expect_err(name);
+                assert!(error.is_retryable(), "{name}, {way:?}: {error}");
+            });
         futures_util::future::join_all(ends).await;
     }
     set.proxy(0).set(Way::CLEAR);

@@ -35,6 +35,32 @@ async fn keeps_a_value_for_its_time() {
     assert_eq!(get(&cache, &truth).await, Ok(Some(2)));
 }
 
+/// So that what was loaded together is not asked of the store together again.
+#[tokio::test(start_paused = true)]
+async fn values_of_one_moment_end_one_after_the_other() {
+    let options = CacheOptions { early_percent: 0, ..CacheOptions::default() };
+    let (cache, truth) = (Cache::<Numbers>::new(options, None), Truth::new());
+    let ask = async || {
+        for key in 0..100 {
+            let truth = Arc::clone(&truth);
+            cache.get(&key, move || async move { truth.read(key).await }).await.unwrap();
+        }
+        truth.reads()
+    };
+    (0..100).for_each(|key| _ = truth.change(key));
+    assert_eq!(ask().await, 100);
+    tokio::time::advance(options.ttl * 9 / 10 - Duration::from_millis(10)).await;
+    assert_eq!(ask().await, 100, "none before nine tenths of its time");
+    let mut before = 100;
+    for tenth in 0..10 {
+        tokio::time::advance(options.ttl / 100 + Duration::from_millis(1)).await;
+        let now = ask().await;
+        assert!(now - before < 50, "{} in the {tenth}th tenth of the last tenth", now - before);
+        before = now;
+    }
+    assert_eq!(before, 200, "all of them by then");
+}
+
 /// On a clock that only the test moves: a minute of a value that is asked for
 /// every millisecond, and changed without a word all the time.
 async fn a_minute(early_percent: u32) -> (u64, u64) {
