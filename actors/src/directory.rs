@@ -59,8 +59,8 @@ pub(crate) enum DirectoryMsg {
     NotClosed(OneshotSender<Vec<(BraneId, &'static str)>>),
     /// Close every brane and answer when all are closed.
     Drain(OneshotSender<()>),
-    /// Another node has taken this brane.
-    Lost { brane: BraneId, epoch: Epoch },
+    /// Another node has taken this brane, the one at this address if it is known.
+    Lost { brane: BraneId, epoch: Epoch, to: Option<Arc<str>> },
     /// Another node offers this brane.
     Preload { brane: BraneId },
     /// A brane that is offered was loaded, or not.
@@ -107,6 +107,8 @@ pub(crate) struct Directory {
     changed: HashMap<BraneId, Arc<BraneRecord>>,
     /// Branes that other nodes offer.
     coming: HashMap<BraneId, Coming>,
+    /// Where branes are that others have taken, until they are closed here.
+    taken_to: HashMap<BraneId, Arc<str>>,
     /// Who gets the branes that this node gives away.
     going_to: Option<Vec<Node>>,
     next_channel: u32,
@@ -159,6 +161,7 @@ impl Actor for DirectoryActor {
             broken: HashMap::new(),
             changed: HashMap::new(),
             coming: HashMap::new(),
+            taken_to: HashMap::new(),
             going_to: None,
             next_channel: 1,
             is_draining: false,
@@ -188,7 +191,7 @@ impl Actor for DirectoryActor {
                 let _ = reply.send(all.collect());
             }
             DirectoryMsg::Drain(reply) => directory.on_drain(reply),
-            DirectoryMsg::Lost { brane, epoch } => directory.on_lost(brane, epoch),
+            DirectoryMsg::Lost { brane, epoch, to } => directory.on_lost(brane, epoch, to),
             DirectoryMsg::Preload { brane } => directory.on_preload(&myself, brane),
             DirectoryMsg::Preloaded { brane, loaded } => {
                 directory.on_preloaded(&myself, brane, loaded);
@@ -416,6 +419,7 @@ impl Directory {
         failure: Option<ActorProcessingErr>,
     ) {
         let Some((brane, epoch)) = self.actors.remove(&actor) else { return };
+        let taken_to = self.taken_to.remove(&brane);
         if let Some(link) = &self.context.fleet {
             link.closed(brane, epoch);
         }
@@ -435,7 +439,7 @@ impl Directory {
             None => info!(%brane, "closed a brane"),
         }
         self.release(brane, epoch);
-        self.context.registry.brane_lost(brane, None);
+        self.context.registry.brane_lost(brane, taken_to.as_deref());
         for reply in waiting {
             self.on_open(myself, brane, reply);
         }

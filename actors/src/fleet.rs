@@ -3,13 +3,15 @@
 
 pub(crate) mod hand_over;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use avvy_flow::lease::hand_over::HandOverConfig;
 use avvy_flow::lease::{Answer, Lease, LeaseConfig, LeaseEffect, LeaseInput, LeaseStatus};
-use avvy_model::{BraneId, Epoch};
-use avvy_persistence::{BoxFuture, Fleet, Holding, Renewed, StoreError};
+use avvy_model::{BraneId, Epoch, NodeId};
+use avvy_persistence::cache::Moved;
+use avvy_persistence::{BoxFuture, Fleet, Holding, NodeStatus, Renewed, StoreError};
 use ractor::concurrency::OneshotSender;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::task::JoinSet;
@@ -41,6 +43,10 @@ pub(crate) enum FleetMsg {
     Opened { brane: BraneId, epoch: Epoch },
     /// It is held no more.
     Closed { brane: BraneId, epoch: Epoch },
+    /// A node, perhaps this one, says that it has opened a brane.
+    Moved(Moved),
+    /// Where the store says that other nodes are.
+    Nodes(HashMap<NodeId, Arc<str>>),
     /// A wish to be woken has come due.
     Tick,
     /// The lease's state.
@@ -92,12 +98,17 @@ pub(crate) struct FleetArguments {
 pub(crate) struct Membership {
     fleet: Arc<dyn Fleet>,
     lease: Lease,
+    lease_ms: u32,
     persistence: ActorRef<PersistenceMsg>,
     metrics: Arc<Metrics>,
     directory: Option<ActorRef<DirectoryMsg>>,
     entering: Vec<OneshotSender<()>>,
     /// Questions to the store under way.
     asking: JoinSet<()>,
+    /// Where other nodes are, by the store.
+    nodes: HashMap<NodeId, Arc<str>>,
+    /// When it is asked for them again.
+    nodes_due_us: u64,
     has_left: bool,
 }
 
@@ -115,11 +126,14 @@ impl Actor for FleetActor {
         Ok(Membership {
             fleet,
             lease: Lease::new(config),
+            lease_ms: config.lease_ms,
             persistence,
             metrics,
             directory: None,
             entering: Vec::new(),
             asking: JoinSet::new(),
+            nodes: HashMap::new(),
+            nodes_due_us: 0,
             has_left: false,
         })
     }
@@ -134,6 +148,9 @@ impl Actor for FleetActor {
             FleetMsg::Serve(directory) => state.directory = Some(directory),
             FleetMsg::Entered(reply) => state.entering.push(reply),
             FleetMsg::Answered { number, answer } => {
+                if answer.is_some() {
+                    state.ask_for_nodes(&myself);
+                }
                 state.feed(&myself, LeaseInput::Answered { number, answer });
             }
             FleetMsg::Opened { brane, epoch } => {
@@ -142,6 +159,8 @@ impl Actor for FleetActor {
             FleetMsg::Closed { brane, epoch } => {
                 state.feed(&myself, LeaseInput::Closed { brane, epoch });
             }
+            FleetMsg::Moved(moved) => state.on_moved(&myself, moved),
+            FleetMsg::Nodes(nodes) => state.nodes = nodes,
             FleetMsg::Tick => state.feed(&myself, LeaseInput::Tick),
             FleetMsg::Status(reply) => {
                 let _ = reply.send(state.lease.status(clock::monotonic_us()));
@@ -155,17 +174,22 @@ impl Actor for FleetActor {
 
 impl Membership {
     fn feed(&mut self, myself: &ActorRef<FleetMsg>, input: LeaseInput) {
+        self.feed_of(myself, input, None);
+    }
+
+    /// What is lost by this goes on at the address, if one is known.
+    fn feed_of(&mut self, myself: &ActorRef<FleetMsg>, input: LeaseInput, to: Option<Arc<str>>) {
         if self.has_left {
             return;
         }
         let mut effects = Vec::new();
         self.lease.handle(clock::monotonic_us(), input, &mut effects);
         for effect in effects {
-            self.perform(myself, effect);
+            self.perform(myself, effect, to.as_ref());
         }
     }
 
-    fn perform(&mut self, myself: &ActorRef<FleetMsg>, effect: LeaseEffect) {
+    fn perform(&mut self, myself: &ActorRef<FleetMsg>, effect: LeaseEffect, to: Option<&Arc<str>>) {
         match effect {
             LeaseEffect::Enter { number } => {
                 self.ask(myself, number, |fleet| {
@@ -183,7 +207,7 @@ impl Membership {
             LeaseEffect::Lost { brane, epoch } => {
                 warn!(%brane, %epoch, "another node has taken a brane");
                 count(&self.metrics.branes_taken, 1);
-                self.tell_directory(DirectoryMsg::Lost { brane, epoch });
+                self.tell_directory(DirectoryMsg::Lost { brane, epoch, to: to.cloned() });
             }
             LeaseEffect::Preload { brane } => self.tell_directory(DirectoryMsg::Preload { brane }),
             LeaseEffect::Decided { brane } => self.tell_directory(DirectoryMsg::Decided { brane }),
@@ -210,6 +234,34 @@ impl Membership {
             }
             // Without the actor nobody waits for the outcome.
             let _ = myself.send_message(FleetMsg::Answered { number, answer: answer.ok() });
+        });
+    }
+
+    /// Whoever was there goes to the other node, if the store has said where
+    /// that is. If it has not, nobody would know where to go.
+    fn on_moved(&mut self, myself: &ActorRef<FleetMsg>, Moved { brane, epoch, by }: Moved) {
+        if let Some(to) = self.nodes.get(&by).cloned() {
+            self.feed_of(myself, LeaseInput::Moved { brane, epoch }, Some(to));
+        }
+    }
+
+    /// Once a lease, while the store answers.
+    fn ask_for_nodes(&mut self, myself: &ActorRef<FleetMsg>) {
+        let now_us = clock::monotonic_us();
+        if now_us < self.nodes_due_us {
+            return;
+        }
+        self.nodes_due_us = now_us + u64::from(self.lease_ms) * 1_000;
+        let (fleet, myself) = (Arc::clone(&self.fleet), myself.clone());
+        tokio::spawn(async move {
+            // Those that are known stay so.
+            let Ok(nodes) = fleet.nodes().await else { return };
+            let me = fleet.node().map(|node| node.id);
+            let others = nodes.into_iter().filter(|status| Some(status.node.id) != me);
+            let place = |status: NodeStatus| (status.node.id, status.node.address.into());
+            let nodes = others.map(place).collect();
+            // Without the actor nobody waits for the outcome.
+            let _ = myself.send_message(FleetMsg::Nodes(nodes));
         });
     }
 

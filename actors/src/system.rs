@@ -20,14 +20,14 @@ use avvy_model::{
     BraneId, ClientId, Code, Counter, NumberedEdit, Position, Principal, Refusal, Seq, TraceId,
     UserId,
 };
-use avvy_persistence::cache::SharedSet;
+use avvy_persistence::cache::{Moved, SharedSet};
 use avvy_persistence::spool::Spool;
 use avvy_persistence::{BraneCursor, BraneFilter, BranePage, BraneRecord, Life, Store, StoreError};
 use avvy_protocol::close::CloseCode;
 use avvy_protocol::codec::DecodeLimits;
 use ractor::concurrency::{OneshotSender, oneshot};
 use ractor::{Actor, ActorRef, Message};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::time::timeout;
 use tracing::warn;
 use uuid::Uuid;
@@ -187,6 +187,19 @@ impl System {
     pub async fn share_revocations(&self, set: Arc<dyn SharedSet>) {
         // It is read again and again, and failures are counted there.
         let _ = self.inner.revocations.keep(set).await;
+    }
+
+    /// Has this node of a fleet hear which branes are opened elsewhere, so that
+    /// it need not wait until the store tells of those that were its own.
+    pub fn hear_moves(&self, mut moves: mpsc::Receiver<Moved>) {
+        let Some(link) = self.inner.fleet.clone() else { return };
+        tokio::spawn(async move {
+            while let Some(moved) = moves.recv().await {
+                if link.actor.send_message(FleetMsg::Moved(moved)).is_err() {
+                    return;
+                }
+            }
+        });
     }
 
     /// Has this keep the rulings of all branes from now on; the first that is

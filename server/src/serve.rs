@@ -68,10 +68,15 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
         }
     };
     let predecessor = place.as_ref().and_then(|place| place.predecessor);
+    let me = node.as_ref().map(|node| node.id);
     let settings::OpenStore { store, records, fleet } = settings::open_store(config, node).await?;
     migrate::refuse_unfinished(store.as_ref()).await?;
     let caches = settings::caches(config)?;
-    let store: Arc<dyn Store> = Arc::new(CachedStore::new(store, &caches));
+    let cached = CachedStore::new(store, &caches);
+    let store: Arc<dyn Store> = match me {
+        Some(me) => Arc::new(cached.of_node(me)),
+        None => Arc::new(cached),
+    };
     let records: Arc<dyn Records> = Arc::new(CachedRecords::new(records, &caches));
     let (period_s, policy) = (config.key_rotation_s(), config.token_policy());
     let keys = open_keys(config, &records).await?;
@@ -94,6 +99,7 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     if let Some(set) = caches.set(REVOKED) {
         system.share_revocations(set).await;
     }
+    system.hear_moves(caches.moves());
     let developer = developer(config, clock::unix_s());
     let demo_brane = demo_brane::ensure(
         store.as_ref(),

@@ -12,6 +12,7 @@ const THREADS: u64 = 2;
 /// What all runs together have to contain for their success to mean anything.
 const KINDS: &[&str] = &[
     "answer lost",
+    "brane dropped by a hint",
     "brane lost",
     "brane opened",
     "brane preloaded",
@@ -40,6 +41,7 @@ const KINDS: &[&str] = &[
     "node sure",
     "opening rejected",
     "sent to another node",
+    "untrue hint",
 ];
 
 #[test]

@@ -1,5 +1,7 @@
 //! Branes that come from other nodes and go to them.
 
+use std::sync::Arc;
+
 use avvy_flow::group_commit::Rejected;
 use avvy_flow::lease::hand_over::{Ended, HandOverInput};
 use avvy_flow::recovery::Recovery;
@@ -31,10 +33,11 @@ pub(super) enum Coming {
 
 impl Directory {
     /// Another node has taken this brane: nothing of it is stored any more.
-    pub(super) fn on_lost(&self, brane: BraneId, epoch: Epoch) {
+    pub(super) fn on_lost(&mut self, brane: BraneId, epoch: Epoch, to: Option<Arc<str>>) {
         if let Some(Entry::Open(handle)) = self.branes.get(&brane)
             && handle.epoch == epoch
         {
+            self.taken_to.extend(to.map(|to| (brane, to)));
             let opening = Rejected { brane, epoch, why: Rejection::Superseded };
             // If it is gone already, its end is under way to us.
             let _ = handle.actor.send_message(BraneMsg::Rejected(opening));

@@ -64,7 +64,7 @@ impl LeaseConfig {
         self.lease_us() * 3 / 10
     }
 
-    /// From a renewal that failed to the next.
+    /// From a renewal that failed, or a hint, to the next.
     const fn retry_us(self) -> u64 {
         self.lease_us() / 20
     }
@@ -93,6 +93,14 @@ pub enum LeaseInput {
         /// Which.
         brane: BraneId,
         /// The epoch it was opened under.
+        epoch: Epoch,
+    },
+    /// Another node says that it has opened a brane. A hint: it may come late,
+    /// or never, and need not be true.
+    Moved {
+        /// Which.
+        brane: BraneId,
+        /// Under which epoch.
         epoch: Epoch,
     },
     /// [`LeaseEffect::WakeAt`] has come due.
@@ -239,6 +247,7 @@ impl Lease {
                     self.held.remove(&brane);
                 }
             }
+            LeaseInput::Moved { brane, epoch } => self.on_moved(now_us, brane, epoch, effects),
             LeaseInput::Tick => self.wake_us = None,
         }
         self.settle(now_us, effects);
@@ -291,6 +300,27 @@ impl Lease {
         if number > self.answered {
             self.answered = number;
             self.see_offers(offered.into_iter().collect(), effects);
+        }
+    }
+
+    /// A sure node asks the store soon, which knows. One that is not may not
+    /// hear of the store for long, and goes by what it is told: should that not
+    /// be true, what it has of the brane is stored before the next opening.
+    fn on_moved(
+        &mut self,
+        now_us: u64,
+        brane: BraneId,
+        epoch: Epoch,
+        effects: &mut Vec<LeaseEffect>,
+    ) {
+        let held = self.held.get(&brane).copied();
+        if held.is_none_or(|held| held >= epoch) {
+            return;
+        }
+        if self.is_sure(now_us) {
+            self.next_us = self.next_us.min(now_us + self.config.retry_us());
+        } else {
+            self.lose(brane, held, effects);
         }
     }
 

@@ -106,6 +106,36 @@ fn is_provisional_until_a_renewal_succeeds_again() {
     assert_eq!(bench.lease.status(ms * 1_000).lapses, 1);
 }
 
+fn moved(brane: BraneId, epoch: u64) -> LeaseInput {
+    LeaseInput::Moved { brane, epoch: Epoch(epoch) }
+}
+
+#[test]
+fn a_sure_node_asks_the_store_whether_a_hint_is_true() {
+    let mut bench = Bench::entered();
+    bench.open(A, 2);
+    for (hint, why) in [(moved(B, 9), "not held here"), (moved(A, 2), "it was here")] {
+        assert_eq!(bench.at(10, hint), [], "{why}");
+    }
+    assert_eq!(bench.at(20, moved(A, 3)), [wake(70)]);
+    assert_eq!(bench.at(40, moved(A, 3)), [], "once for all hints");
+    assert_eq!(bench.at(70, LeaseInput::Tick)[0], renew(2, &[(A, 2)]));
+    assert_eq!(bench.ok(71, 2, Answer::default()), [wake(270)], "it was not: the brane stays");
+    assert_eq!(bench.lease.epoch(A), Some(Epoch(2)));
+}
+
+#[test]
+fn a_node_that_is_not_sure_goes_by_a_hint() {
+    let mut bench = Bench::entered();
+    bench.open(A, 2);
+    bench.open(B, 2);
+    let lost = LeaseEffect::Lost { brane: A, epoch: Epoch(2) };
+    assert!(bench.at(950, moved(A, 3)).contains(&lost));
+    assert_eq!((bench.lease.epoch(A), bench.lease.epoch(B)), (None, Some(Epoch(2))));
+    assert_eq!(bench.lease.status(950_000).taken, 1);
+    assert!(!bench.at(951, moved(A, 3)).contains(&lost), "once");
+}
+
 #[test]
 fn a_pause_longer_than_the_lease_is_noticed_at_once() {
     let mut bench = Bench::entered();

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[cfg(feature = "redis")]
 use tokio::sync::Notify;
+use tokio::sync::mpsc;
 
 use super::layer::{Cache, CacheOptions};
 use super::model::Model;
-use super::notice::Notice;
+use super::notice::{Moved, Notice};
 use super::set::SharedSet;
 use super::shared::Shared;
 use super::status::{CacheStatus, TierStatus};
@@ -22,10 +23,16 @@ pub struct Caches {
     redis: Option<super::redis::Redis>,
 }
 
+/// Branes that were opened, of which nobody has taken notice yet. More are
+/// not waited for.
+const MAX_MOVES: usize = 1_024;
+
 /// Where notices go that come in.
 #[derive(Default)]
 pub(crate) struct Hub {
     kinds: Mutex<Vec<Arc<dyn Kind>>>,
+    /// Who is told of branes that are opened.
+    moves: Mutex<Option<mpsc::Sender<Moved>>>,
     /// Who is told when something is added to a set.
     #[cfg(feature = "redis")]
     sets: Mutex<Vec<(&'static str, Arc<Notify>)>>,
@@ -74,6 +81,26 @@ impl Caches {
         }
     }
 
+    /// The branes that are opened from now on, as all nodes tell it, this one
+    /// too. To be asked for once. A notice can be lost, and need not be true;
+    /// nothing comes where there is no way to other nodes.
+    pub fn moves(&self) -> mpsc::Receiver<Moved> {
+        let (moves, opened) = mpsc::channel(MAX_MOVES);
+        *self.hub.moves() = Some(moves);
+        opened
+    }
+
+    /// Tells all nodes that one of them has opened a brane, where there is a
+    /// way to; nobody waits for it.
+    pub(super) fn tell_moved(&self, moved: Moved) {
+        #[cfg(feature = "redis")]
+        if let Some(redis) = &self.redis {
+            redis.tell(&Notice::Moved(moved));
+        }
+        #[cfg(not(feature = "redis"))]
+        let _ = moved;
+    }
+
     /// What they say of themselves.
     pub fn status(&self) -> CacheStatus {
         #[cfg(feature = "redis")]
@@ -108,6 +135,10 @@ impl Hub {
         }
         #[cfg(not(feature = "redis"))]
         let _ = name;
+    }
+
+    fn moves(&self) -> MutexGuard<'_, Option<mpsc::Sender<Moved>>> {
+        self.moves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn kinds(&self) -> MutexGuard<'_, Vec<Arc<dyn Kind>>> {
@@ -167,6 +198,12 @@ impl Hears for Hub {
                 kinds.iter().filter(|of| of.name() == kind).for_each(|of| of.heard(key));
             }
             Notice::Added { set } => self.added(Some(set)),
+            Notice::Moved(moved) => {
+                if let Some(moves) = &*self.moves() {
+                    // Who does not come along asks the store.
+                    let _ = moves.try_send(*moved);
+                }
+            }
         }
     }
 

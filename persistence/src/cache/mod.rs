@@ -17,6 +17,8 @@
 //! - What is asked for all the time is loaded anew before it ends, by one, in the
 //!   background, so that its end holds nobody up.
 //! - What is not there is remembered, too, for a shorter time.
+//! - A node that opens a brane says so, so that who had it need not wait until
+//!   the store tells.
 //! - Redis is never needed: when it is away, slow or full, the store is asked.
 
 #[cfg(any(feature = "redis", test))]
@@ -42,6 +44,7 @@ mod store;
 pub use hub::Caches;
 pub use layer::{Cache, CacheOptions, Write};
 pub use model::{BraneRecords, Model};
+pub use notice::Moved;
 pub use records::{CachedRecords, RecordsByKey};
 pub use set::{MAX_MEMBER_BYTES, Member, MetaSet, SharedSet};
 pub use status::{CacheStatus, SharedStatus, TierStatus};

@@ -1,5 +1,7 @@
 //! What nodes tell each other. Hints, never truth: any of them may be lost.
 
+use avvy_model::{BraneId, Epoch, NodeId};
+
 /// The longest that a notice may be, in bytes.
 const MAX_BYTES: usize = 256;
 
@@ -18,6 +20,19 @@ pub(crate) enum Notice {
         /// The set's name.
         set: String,
     },
+    /// A node has opened a brane.
+    Moved(Moved),
+}
+
+/// A brane that a node of the fleet has opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moved {
+    /// Which.
+    pub brane: BraneId,
+    /// Under which epoch.
+    pub epoch: Epoch,
+    /// Who.
+    pub by: NodeId,
 }
 
 impl Notice {
@@ -26,6 +41,7 @@ impl Notice {
         match self {
             Self::Gone { kind, key } => format!("gone {kind} {key}"),
             Self::Added { set } => format!("added {set}"),
+            Self::Moved(Moved { brane, epoch, by }) => format!("moved {brane} {epoch} {by}"),
         }
     }
 
@@ -36,6 +52,11 @@ impl Notice {
         match words[..] {
             ["gone", kind, key] => Some(Self::Gone { kind: kind.to_owned(), key: key.to_owned() }),
             ["added", set] => Some(Self::Added { set: set.to_owned() }),
+            ["moved", brane, epoch, by] => Some(Self::Moved(Moved {
+                brane: brane.parse().ok()?,
+                epoch: Epoch(epoch.parse().ok()?),
+                by: by.parse().ok()?,
+            })),
             _ => None,
         }
     }
@@ -50,6 +71,11 @@ mod tests {
         let notices = [
             Notice::Gone { kind: "brane".to_owned(), key: "k".to_owned() },
             Notice::Added { set: "revoked".to_owned() },
+            Notice::Moved(Moved {
+                brane: BraneId::from_bytes([1; 16]),
+                epoch: Epoch(u64::MAX),
+                by: NodeId::from_bytes([2; 16]),
+            }),
         ];
         for notice in notices {
             assert_eq!(Notice::decode(notice.encode().as_bytes()), Some(notice));
@@ -59,7 +85,7 @@ mod tests {
     #[test]
     fn what_is_none_is_passed_over() {
         let long = format!("added {}", "x".repeat(MAX_BYTES));
-        for text in ["", "gone", "gone a", "gone a b c", "moved a b c", "new a b", &long] {
+        for text in ["", "gone", "gone a", "gone a b c", "moved a 1 b", "new a b", &long] {
             assert_eq!(Notice::decode(text.as_bytes()), None, "{text}");
         }
         assert_eq!(Notice::decode(b"added \xff"), None);

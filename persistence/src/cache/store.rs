@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use avvy_model::{BraneId, Seq};
+use avvy_model::{BraneId, NodeId, Seq};
 use bytes::Bytes;
 
 use super::hub::Caches;
 use super::layer::Cache;
 use super::model::BraneRecords;
+use super::notice::Moved;
 use super::status::CacheStatus;
 use crate::chunk::{AppendRefusal, Chunk, ChunkWrite};
 use crate::error::StoreError;
@@ -22,12 +23,20 @@ pub struct CachedStore {
     store: Arc<dyn Store>,
     caches: Caches,
     records: Arc<Cache<BraneRecords>>,
+    /// Who opens branes here.
+    node: Option<NodeId>,
 }
 
 impl CachedStore {
     /// A store with these caches over it.
     pub fn new(store: Arc<dyn Store>, caches: &Caches) -> Self {
-        Self { store, caches: caches.clone(), records: caches.of() }
+        Self { store, caches: caches.clone(), records: caches.of(), node: None }
+    }
+
+    /// The same for a node of a fleet: others are told which branes it opens.
+    #[must_use]
+    pub fn of_node(self, node: NodeId) -> Self {
+        Self { node: Some(node), ..self }
     }
 }
 
@@ -108,7 +117,13 @@ impl Store for CachedStore {
     }
 
     fn open(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {
-        self.store.open(brane)
+        Box::pin(async move {
+            let opened = self.store.open(brane).await?;
+            if let Some(by) = self.node {
+                self.caches.tell_moved(Moved { brane, epoch: opened.epoch, by });
+            }
+            Ok(opened)
+        })
     }
 
     fn open_to_copy(&self, brane: BraneId) -> BoxFuture<'_, Result<Opened, StoreError>> {

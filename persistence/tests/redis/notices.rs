@@ -1,15 +1,19 @@
 //! What nodes tell each other of branes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use avvy_model::NodeId;
 use avvy_persistence::cache::redis::Redis;
-use avvy_persistence::cache::{CachedStore, Caches};
+use avvy_persistence::cache::{CachedStore, Caches, Moved};
 use avvy_persistence::memory::MemoryDisk;
 use avvy_persistence::testing::redis_server::RedisServer;
 use avvy_persistence::{Store, StoreError};
 
 use crate::common::{brane, record};
 use crate::help::{calm, patient, until};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn listening(caches: &Caches, connects: u64) {
     until(|| {
@@ -42,4 +46,25 @@ async fn whoever_makes_a_brane_is_heard_by_others() {
         listening(caches, 2).await;
         assert_eq!(caches.status().tiers[0].entries, 0);
     }
+}
+
+#[tokio::test]
+async fn whoever_opens_a_brane_is_heard_by_others() {
+    let server = RedisServer::start();
+    let redis = patient(&server.url());
+    let store = Arc::new(MemoryDisk::new().mount());
+    let caches = [1, 2].map(|_| Caches::shared(calm(), Redis::new(redis.clone()).unwrap()));
+    let by = NodeId::from_bytes([7; 16]);
+    let node = CachedStore::new(store.clone(), &caches[0]).of_node(by);
+    let alone = CachedStore::new(store, &caches[0]);
+    let mut moves = caches[1].moves();
+    listening(&caches[1], 1).await;
+    for nth in [1, 2] {
+        node.create_brane(record(nth)).await.unwrap();
+    }
+    // Who is no node has nobody to tell.
+    alone.open(brane(1)).await.unwrap();
+    let epoch = node.open(brane(2)).await.unwrap().epoch;
+    let heard = tokio::time::timeout(PATIENCE, moves.recv()).await.unwrap();
+    assert_eq!(heard, Some(Moved { brane: brane(2), epoch, by }));
 }

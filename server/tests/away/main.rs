@@ -12,6 +12,7 @@ mod step_down;
 use std::time::Duration;
 
 use avvy_persistence::testing::proxy::Way;
+use avvy_persistence::testing::redis_server::RedisServer;
 
 use load::{count, judge};
 use site::{LEASE, PATIENCE, Pair};
@@ -74,6 +75,35 @@ async fn what_a_node_kept_of_a_brane_that_another_took_is_archived() {
     assert_eq!(count(&pair.two.server, pair.brane), Ok(before + edits), "each edit once");
     let elsewhere = Err((421, pair.two.server.url.clone()));
     assert_eq!(count(&pair.one.server, pair.brane), elsewhere, "it has let go of it");
+}
+
+/// The other node says so, as long as both have the same Redis.
+#[tokio::test(flavor = "multi_thread")]
+async fn builders_of_a_brane_that_was_taken_go_there_while_their_node_is_still_cut_off() {
+    let redis = RedisServer::start();
+    let pair = Pair::start(&[("AVVY_REDIS_URL", &redis.url())]);
+    let before = count(&pair.one.server, pair.brane).unwrap();
+    for node in [&pair.one, &pair.two] {
+        node.until("avvy_redis_listening", |is| is == 1);
+    }
+    let load = pair.build(&pair.one, 4).await;
+    load.apply(40).await;
+    pair.one.way.set(Way::Cut);
+    pair.one.until("avvy_lease_provisional", |is| is == 1);
+    load.apply(40).await;
+    let others = tokio::time::timeout(PATIENCE, pair.build(&pair.two, 1)).await.unwrap();
+    pair.one.until("avvy_branes_taken_total", |taken| taken == 1);
+    load.apply(40).await;
+    // All that they built becomes durable, which it can at the other node alone.
+    let mut all = load.stop().await;
+    assert!(all.iter().all(|built| built.rewinds == 1), "what they saw last was lost");
+    all.extend(others.stop().await);
+    let (edits, epochs) = judge(&all);
+    assert_eq!(epochs.len(), 2, "before and after: {epochs:?}");
+    assert_eq!(count(&pair.two.server, pair.brane), Ok(before + edits), "each edit once");
+    pair.one.way.set(Way::CLEAR);
+    pair.one.until("avvy_spool_chunks", |chunks| chunks == 0);
+    assert_eq!(pair.one.archived(), 1, "one brane, one epoch");
 }
 
 #[tokio::test(flavor = "multi_thread")]

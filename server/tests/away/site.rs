@@ -19,7 +19,7 @@ use crate::load::Load;
 /// The binary of these tests: the release is built without MongoDB.
 const BINARY: &str = env!("CARGO_BIN_EXE_avvyland");
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a lease lasts.
+/// How long a lease of [`QUICK`] lasts.
 pub const LEASE: Duration = Duration::from_millis(1_000);
 
 /// A node, and its way to the database.
@@ -28,18 +28,21 @@ pub struct Node {
     pub way: Proxy,
 }
 
+/// What makes a node that is cut off notice soon.
+pub const QUICK: [(&str, &str); 3] = [
+    ("AVVY_STORE_OPERATION_TIMEOUT_MS", "2000"),
+    ("AVVY_STORE_RETRY_MAX_MS", "500"),
+    ("AVVY_FLEET_LEASE_MS", "1000"),
+];
+
 /// A node of a fleet.
 pub fn serve(uri: &str, directory: &Path, database: &str, more: &[(&str, &str)]) -> Server {
     let key = directory.with_file_name("key.pem");
-    let lease_ms = LEASE.as_millis().to_string();
     let own = [
         ("AVVY_STORE_KIND", "mongodb"),
         ("AVVY_STORE_URI", uri),
         ("AVVY_STORE_DATABASE", database),
-        ("AVVY_STORE_OPERATION_TIMEOUT_MS", "2000"),
-        ("AVVY_STORE_RETRY_MAX_MS", "500"),
         ("AVVY_FLEET_ADDRESS", "http://127.0.0.1:0"),
-        ("AVVY_FLEET_LEASE_MS", &lease_ms),
         // Tokens of one are good at the other.
         ("AVVY_AUTH_KEY_FILE", key.to_str().unwrap()),
     ];
@@ -96,8 +99,13 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Two nodes with these settings.
+    /// Two nodes that notice soon, with these settings.
     pub fn start(more: &[(&str, &str)]) -> Self {
+        Self::start_as_set(&[&QUICK[..], more].concat())
+    }
+
+    /// Two nodes with these settings and otherwise those of a fleet's own.
+    pub fn start_as_set(more: &[(&str, &str)]) -> Self {
         let (set, directory) = (MongoSet::start(1), tempfile::tempdir().unwrap());
         let database = fresh_database();
         let node = |name| {
@@ -118,16 +126,22 @@ impl Pair {
         server.wait();
         way.set(Way::CLEAR);
         let data = server.data.clone();
-        *server = serve(&way.direct_mongodb(), &data, &self.database, more);
+        let settings = [&QUICK[..], more].concat();
+        *server = serve(&way.direct_mongodb(), &data, &self.database, &settings);
     }
 
     /// So many builders who come to this node.
     pub async fn build(&self, node: &Node, builders: usize) -> Load {
+        Load::start(self.join(node, self.brane, builders).await)
+    }
+
+    /// So many who come to this node for a brane.
+    pub async fn join(&self, node: &Node, brane: BraneId, count: usize) -> Vec<Brane> {
         let mut branes = Vec::new();
-        for _ in 0..builders {
+        for _ in 0..count {
             let both = [&self.one.server, &self.two.server];
-            branes.push(join(&node.server, self.brane, &both).await);
+            branes.push(join(&node.server, brane, &both).await);
         }
-        Load::start(branes)
+        branes
     }
 }

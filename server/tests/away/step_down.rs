@@ -5,12 +5,12 @@ use std::time::Duration;
 use avvy_persistence::testing::mongod::{MongoSet, fresh_database};
 
 use crate::load::{Load, count, judge};
-use crate::site::{join, serve};
+use crate::site::{QUICK, join, serve};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_steps_down_is_a_pause() {
     let (set, directory) = (MongoSet::start(3), tempfile::tempdir().unwrap());
-    let node = serve(&set.uri(), &directory.path().join("node"), &fresh_database(), &[]);
+    let node = serve(&set.uri(), &directory.path().join("node"), &fresh_database(), &QUICK);
     let brane = node.demo_brane.parse().unwrap();
     let before = count(&node, brane).unwrap();
     let mut branes = Vec::new();

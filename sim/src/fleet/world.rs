@@ -40,6 +40,8 @@ enum Event {
     Answers(Reply),
     /// These are on the node's own disk.
     Written(Vec<QueuedChunk>),
+    /// Another node says that it has opened a brane.
+    Moved(BraneId, Epoch),
     Says(Session, BraneId, Says),
     Hears(usize, u64, Hears),
     Boot,
@@ -76,6 +78,10 @@ struct Slot {
 pub(super) struct World {
     pub(super) judge: Judge,
     rng: Rng,
+    /// What becomes of what nodes tell each other, drawn apart.
+    hints: Rng,
+    /// Of what was told, what is not true.
+    untrue: BTreeSet<(BraneId, Epoch)>,
     now_us: u64,
     fleet: MemoryFleet,
     slots: Vec<Slot>,
@@ -128,6 +134,8 @@ impl World {
         let mut world = Self {
             judge: Judge::default(),
             rng,
+            hints: Rng::new(seed ^ 0x0417_0000),
+            untrue: BTreeSet::new(),
             now_us: 1,
             fleet,
             slots,
@@ -170,6 +178,9 @@ impl World {
             }
             12..17 => self.end(slot),
             _ => {}
+        }
+        if self.hints.below(100) == 0 {
+            self.tell_untruth(slot);
         }
         let pause_us = self.rng.exponential(STEP_US);
         self.run(self.now_us + pause_us, true);
@@ -274,6 +285,13 @@ impl World {
                         node.written(now_us, written);
                         is_written = true;
                     }
+                    Event::Moved(brane, epoch) => {
+                        let held = node.lease.epoch(brane);
+                        node.feed(now_us, LeaseInput::Moved { brane, epoch });
+                        if node.lease.epoch(brane) != held {
+                            self.judge.count("brane dropped by a hint");
+                        }
+                    }
                     Event::Says(from, brane, says) => node.say(now_us, from, brane, &says),
                     Event::Does(..) | Event::Hears(..) | Event::Boot => {}
                 }
@@ -333,9 +351,32 @@ impl World {
         }
     }
 
-    /// A node drops a brane: another must have taken it.
+    /// A node that has opened a brane says so; not everybody hears it.
+    fn tell_others(&mut self, slot: usize, brane: BraneId, epoch: Epoch) {
+        for other in (0..self.slots.len()).filter(|other| *other != slot) {
+            if self.hints.below(4) > 0 {
+                let at_us = self.now_us + self.hints.exponential(LEASE_US / 4);
+                self.plan(at_us, other, self.slots[other].life, Event::Moved(brane, epoch));
+            }
+        }
+    }
+
+    /// A node hears that somebody has a brane which it holds itself.
+    fn tell_untruth(&mut self, slot: usize) {
+        let Some(node) = &self.slots[slot].node else { return };
+        let Some((brane, epoch)) = node.open().next() else { return };
+        self.judge.count("untrue hint");
+        self.untrue.insert((brane, epoch));
+        let hint = Event::Moved(brane, epoch.next());
+        self.plan(self.now_us, slot, self.slots[slot].life, hint);
+    }
+
+    /// A node drops a brane: another must have taken it, or it was told so.
     fn on_lost(&mut self, slot: usize, brane: BraneId, epoch: Epoch) {
         self.judge.count("brane lost");
+        if self.untrue.contains(&(brane, epoch)) {
+            return;
+        }
         let Some(node) = &self.slots[slot].node else { return };
         let (me, holder) = (node.id, now(node.store.holder(brane)).ok().flatten());
         let is_mine = holder.is_some_and(|h| h.node.id == me && h.epoch == epoch);

@@ -20,6 +20,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::hub::Hears;
+use super::notice::Notice;
 use super::set::SharedSet;
 use super::shared::Shared;
 use super::status::SharedStatus;
@@ -115,6 +116,15 @@ impl Redis {
     /// A set that all nodes share; `added` is told when somebody adds to it.
     pub(crate) fn set(&self, name: &'static str, added: Arc<Notify>) -> Arc<dyn SharedSet> {
         Arc::new(RedisSet { link: Arc::clone(&self.link), name, added })
+    }
+
+    /// Tells all nodes; nobody waits for it.
+    pub(crate) fn tell(&self, notice: &Notice) {
+        let link = Arc::clone(&self.link);
+        let mut publish = redis::cmd("PUBLISH");
+        publish.arg(link.channel()).arg(notice.encode());
+        // What cannot be told, others do not hear.
+        tokio::spawn(async move { link.call::<i64>(&publish).await });
     }
 
     pub(crate) fn tier(&self) -> Arc<dyn Shared> {

@@ -155,6 +155,7 @@ impl World {
                     });
                 }
                 self.judge.count("brane opened");
+                self.tell_others(slot, brane, opened.epoch);
                 Some(Opened::Here { epoch: opened.epoch, journal: self.journal(brane) })
             }
             Err(StoreError::Held { address, remaining_ms }) => {
