@@ -5,6 +5,7 @@
 mod common;
 #[path = "../common/load.rs"]
 mod load;
+mod minute;
 mod refused;
 mod site;
 mod step_down;

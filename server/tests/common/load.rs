@@ -15,7 +15,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::common::Server;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than the store is ever away.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Edits of a builder that are not durable; then it waits, as its client does.
 const IN_FLIGHT: usize = 256;
 /// From one edit of a builder to the next.
@@ -71,9 +72,14 @@ pub struct Built {
 impl Load {
     /// Sets these to work.
     pub fn start(branes: Vec<Brane>) -> Self {
+        Self::start_at(PACE, branes)
+    }
+
+    /// The same with so long from one edit of a builder to the next.
+    pub fn start_at(pace: Duration, branes: Vec<Brane>) -> Self {
         let (stop, stopping) = watch::channel(false);
         let (applied, _) = watch::channel(0);
-        let build = |brane| tokio::spawn(build(brane, stopping.clone(), applied.clone()));
+        let build = |brane| tokio::spawn(build(brane, pace, stopping.clone(), applied.clone()));
         Self { builders: branes.into_iter().map(build).collect(), stop, applied }
     }
 
@@ -97,6 +103,7 @@ impl Load {
 
 async fn build(
     brane: Brane,
+    pace: Duration,
     mut stopping: watch::Receiver<bool>,
     applied: watch::Sender<usize>,
 ) -> Built {
@@ -104,7 +111,7 @@ async fn build(
     let (submitted, waiting) = mpsc::channel(IN_FLIGHT);
     let settled = tokio::spawn(settle(waiting));
     let watched = tokio::spawn(note(news));
-    let mut pace = interval(PACE);
+    let mut pace = interval(pace);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut longest = Duration::ZERO;
     while !*stopping.borrow_and_update() {
