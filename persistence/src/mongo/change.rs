@@ -121,9 +121,10 @@ async fn delete_bite(
     if keys.is_empty() {
         return Ok(false);
     }
-    link.step(async {
+    link.in_session(async |session| {
         let bite = doc! {"_id": {"$in": keys}};
-        Ok(link.collection(collection).delete_many(bite).await.map(|_| true)?)
+        let collection = link.collection(collection);
+        Ok(collection.delete_many(bite).session(session).await.map(|_| true)?)
     })
     .await
 }

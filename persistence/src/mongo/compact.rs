@@ -119,13 +119,7 @@ async fn compact_brane(
 
 impl Bites for Link {
     async fn bite(&self, bite: Bite) -> Result<Bitten, StoreError> {
-        let due = self.step(async {
-            let mut session = self.session().await?;
-            let due = look(self, &mut session, bite).await?;
-            self.learn(&session);
-            Ok(due)
-        });
-        let due = due.await?;
+        let due = self.in_session(async |session| look(self, session, bite).await).await?;
         if due.chunks.is_empty() {
             return Ok(due.bitten);
         }
@@ -133,17 +127,15 @@ impl Bites for Link {
     }
 
     async fn longest(&self) -> Result<(u64, Vec<BraneId>), StoreError> {
-        self.step(async {
+        self.in_session(async |session| {
             let branes = self.collection(BRANES);
-            let mut session = self.session().await?;
             let all = doc! {"$group": {"_id": Bson::Null, "bytes": {"$sum": "$bytes"}}};
-            let mut sums = branes.aggregate([all]).session(&mut session).await?;
-            let sum = sums.next(&mut session).await.transpose()?;
+            let mut sums = branes.aggregate([all]).session(&mut *session).await?;
+            let sum = sums.next(session).await.transpose()?;
             let sum = sum.map_or(0, |sum| rows::number(&sum, "bytes").unwrap_or_default());
             let (sort, fields) = (doc! {"bytes": -1}, doc! {"_id": 1});
             let query = Query { sort, fields, limit: STEP, ..Query::default() };
-            let found = self.find(&mut session, BRANES, query).await?;
-            self.learn(&session);
+            let found = self.find(session, BRANES, query).await?;
             let ids = found.iter().filter_map(|found| found.get_str("_id").ok()?.parse().ok());
             Ok((sum, ids.collect()))
         })

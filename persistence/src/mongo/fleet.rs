@@ -132,13 +132,7 @@ pub(super) async fn head_and_hold(
 
 /// Who holds a brane.
 pub(super) async fn hold(link: &Link, brane: BraneId) -> Result<Hold, StoreError> {
-    link.step(async {
-        let mut session = link.session().await?;
-        let (_, hold) = head_and_hold(link, &mut session, brane).await?;
-        link.learn(&session);
-        Ok(hold)
-    })
-    .await
+    link.in_session(async |session| Ok(head_and_hold(link, session, brane).await?.1)).await
 }
 
 /// Sees that a holder's lease is over, and writes its document, so that it is
@@ -208,17 +202,13 @@ impl MongoStore {
         let link = &self.link;
         let key = doc! {"_id": self.member()?.key()};
         link.writes().command(1, length(&key) + length(&change));
-        link.step(async {
+        link.in_session(async |session| {
             loop {
-                let mut session = link.session().await?;
                 let nodes = link.collection(NODES);
                 let put = nodes.find_one_and_update(key.clone(), vec![change.clone()]);
                 let put = put.upsert(true).return_document(ReturnDocument::After);
-                match put.max_time(LONG_IDLE).session(&mut session).await.map_err(Failure::from) {
-                    Ok(found) => {
-                        link.learn(&session);
-                        return Ok(found.unwrap_or_default());
-                    }
+                match put.max_time(LONG_IDLE).session(&mut *session).await.map_err(Failure::from) {
+                    Ok(found) => return Ok(found.unwrap_or_default()),
                     Err(failure) if fault::is_too_late(&failure) => link.reap().await?,
                     Err(failure) => return Err(failure),
                 }
@@ -237,10 +227,10 @@ impl MongoStore {
         member.tell(None);
         // Those who come clear away what those who died have left.
         let link = &self.link;
-        link.step(async {
+        link.in_session(async |session| {
             let long_ago = doc! {"$subtract": ["$$NOW", KNOWN_FOR_MS]};
             let gone = doc! {"$expr": {"$lt": ["$expires", long_ago]}};
-            Ok(link.collection(NODES).delete_many(gone).await.map(drop)?)
+            Ok(link.collection(NODES).delete_many(gone).session(session).await.map(drop)?)
         })
         .await
     }
@@ -295,13 +285,13 @@ impl MongoStore {
 
     async fn leave_fleet(&self) -> Result<(), StoreError> {
         let (key, link) = (self.member()?.key(), &self.link);
-        link.step(async {
+        link.in_session(async |session| {
             // First: what a node that is not known holds can be taken as well,
             // but costs more.
             let free = doc! {"$unset": {HOLDER: "", "coming": ""}};
-            link.collection(BRANES).update_many(doc! {HOLDER: &key}, free).await?;
-            link.collection(NODES).delete_one(doc! {"_id": key}).await?;
-            Ok(())
+            let (branes, nodes) = (link.collection(BRANES), link.collection(NODES));
+            branes.update_many(doc! {HOLDER: &key}, free).session(&mut *session).await?;
+            Ok(nodes.delete_one(doc! {"_id": key}).session(session).await.map(drop)?)
         })
         .await
     }
@@ -309,22 +299,21 @@ impl MongoStore {
     async fn all_nodes(&self) -> Result<Vec<NodeStatus>, StoreError> {
         self.member()?;
         let link = &self.link;
-        link.step(async {
-            let mut session = link.session().await?;
-            let mut nodes = statuses(link, &mut session, Document::new()).await?;
+        link.in_session(async |session| {
+            let mut nodes = statuses(link, session, Document::new()).await?;
             let stages = [
                 doc! {"$match": {HOLDER: {"$gt": ""}}},
                 doc! {"$group": {"_id": format!("${HOLDER}"), "count": {"$sum": 1_i64}}},
             ];
-            let mut found = link.collection(BRANES).aggregate(stages).session(&mut session).await?;
-            while let Some(next) = found.next(&mut session).await {
+            let branes = link.collection(BRANES);
+            let mut found = branes.aggregate(stages).session(&mut *session).await?;
+            while let Some(next) = found.next(session).await {
                 let next = next?;
                 let id = rows::text(&next, "_id").ok().and_then(|id| id.parse::<NodeId>().ok());
                 if let Some(node) = nodes.iter_mut().find(|node| Some(node.node.id) == id) {
                     node.branes = number(&next, "count").unwrap_or_default();
                 }
             }
-            link.learn(&session);
             Ok(nodes)
         })
         .await
@@ -334,10 +323,9 @@ impl MongoStore {
     /// this is no fleet.
     pub(super) async fn share(&self) -> Result<Option<Share>, StoreError> {
         let (link, Some(member)) = (&self.link, &self.member) else { return Ok(None) };
-        link.step(async {
-            let mut session = link.session().await?;
+        link.in_session(async |session| {
             let live = doc! {"$expr": {"$gt": ["$expires", "$$NOW"]}};
-            let living = statuses(link, &mut session, live).await?;
+            let living = statuses(link, session, live).await?;
             let living = living.into_iter().map(|status| status.node.id);
             Ok(Some(Share::new(member.node.id, living)))
         })
@@ -347,12 +335,10 @@ impl MongoStore {
     async fn find_holder(&self, brane: BraneId) -> Result<Option<Holder>, StoreError> {
         let link = &self.link;
         self.member()?;
-        link.step(async {
-            let mut session = link.session().await?;
-            let (head, hold) = head_and_hold(link, &mut session, brane).await?;
+        link.in_session(async |session| {
+            let (head, hold) = head_and_hold(link, session, brane).await?;
             let Some(id) = hold.holder else { return Ok(None) };
-            let known = statuses(link, &mut session, doc! {"_id": id.to_string()}).await?;
-            link.learn(&session);
+            let known = statuses(link, session, doc! {"_id": id.to_string()}).await?;
             let (node, remaining_ms) = match known.into_iter().next() {
                 Some(status) => (status.node, status.remaining_ms),
                 None => (Node { id, address: String::new() }, 0),
@@ -386,8 +372,10 @@ impl Fleet for MongoStore {
             let filter = doc! {"_id": before.to_string()};
             let over = vec![doc! {"$set": {"expires": {"$min": ["$expires", "$$NOW"]}}}];
             let nodes = self.link.collection(NODES);
-            let put = async { Ok(nodes.update_one(filter, over).await.map(drop)?) };
-            self.link.step(put).await
+            let put = async |session: &mut ClientSession| {
+                Ok(nodes.update_one(filter, over).session(session).await.map(drop)?)
+            };
+            self.link.in_session(put).await
         })
     }
 
@@ -396,8 +384,10 @@ impl Fleet for MongoStore {
             let filter = doc! {"_id": self.member()?.key()};
             let change = doc! {"$set": {"draining": Bson::Boolean(true)}};
             let nodes = self.link.collection(NODES);
-            let put = async { Ok(nodes.update_one(filter, change).await.map(drop)?) };
-            self.link.step(put).await
+            let put = async |session: &mut ClientSession| {
+                Ok(nodes.update_one(filter, change).session(session).await.map(drop)?)
+            };
+            self.link.in_session(put).await
         })
     }
 

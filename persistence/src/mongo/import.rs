@@ -26,11 +26,13 @@ impl MongoStore {
         let (chunks, rests): (Vec<_>, Vec<_>) = pairs.unzip();
         let rests: Vec<_> = rests.into_iter().flatten().collect();
         self.link
-            .step(async {
+            .in_session(async |session| {
                 if !rests.is_empty() {
-                    self.link.collection(CHUNK_RESTS).insert_many(rests).await?;
+                    let collection = self.link.collection(CHUNK_RESTS);
+                    collection.insert_many(rests).session(&mut *session).await?;
                 }
-                Ok(self.link.collection(CHUNKS).insert_many(chunks).await.map(drop)?)
+                let collection = self.link.collection(CHUNKS);
+                Ok(collection.insert_many(chunks).session(session).await.map(drop)?)
             })
             .await
     }

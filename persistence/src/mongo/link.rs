@@ -1,9 +1,13 @@
 //! The database at the other end: sessions, bounds in time, transactions.
 //!
-//! Everything is written with `majority` and read with `majority`, and a read
-//! comes after whatever this store has seen done: sessions are causally
-//! consistent, and each begins where the last one ended. So the store reads
-//! its own writes also when another server has become the primary meanwhile.
+//! Everything is written with `majority`, but parts of snapshots, and read with
+//! `majority`. A read comes after whatever this store has seen done: sessions
+//! are causally consistent, and each begins where the last one ended. Without
+//! that a server that has become the primary meanwhile would show what was
+//! before: it has all that was acknowledged, but does not know at once that a
+//! majority has it. And a part, which the primary acknowledges alone, would not
+//! be found before a majority has it. What others have seen done is not known
+//! here: who has to see that does it in a transaction.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -151,8 +155,23 @@ impl Link {
         }
     }
 
+    /// Does something in a session of its own, within the time that one
+    /// operation has. Later sessions see what this one has seen.
+    pub(super) async fn in_session<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut ClientSession) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        self.step(async {
+            let mut session = self.session().await?;
+            let done = work(&mut session).await?;
+            self.learn(&session);
+            Ok(done)
+        })
+        .await
+    }
+
     /// A session that sees everything that this store has seen.
-    pub(super) async fn session(&self) -> Result<ClientSession, Failure> {
+    async fn session(&self) -> Result<ClientSession, Failure> {
         let mut session = self.client.start_session().causal_consistency(true).await?;
         if let Some(seen) = *self.seen.lock().unwrap_or_else(PoisonError::into_inner) {
             session.advance_operation_time(seen);
@@ -161,7 +180,7 @@ impl Link {
     }
 
     /// Has later sessions see what this one has seen.
-    pub(super) fn learn(&self, session: &ClientSession) {
+    fn learn(&self, session: &ClientSession) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         *seen = (*seen).max(session.operation_time());
     }
@@ -182,13 +201,7 @@ impl Link {
         collection: &str,
         query: Query,
     ) -> Result<Vec<Document>, StoreError> {
-        self.step(async {
-            let mut session = self.session().await?;
-            let found = self.find(&mut session, collection, query).await?;
-            self.learn(&session);
-            Ok(found)
-        })
-        .await
+        self.in_session(async |session| self.find(session, collection, query).await).await
     }
 
     /// Documents, in this session.
@@ -274,14 +287,11 @@ impl Link {
         collection: &str,
         statements: Vec<(Document, Document)>,
     ) -> Result<bool, StoreError> {
-        self.step(async {
-            let mut session = self.session().await?;
+        self.in_session(async |session| {
             let majority = doc! {"w": "majority", "wtimeout": millis(self.timeout)};
             let max_time = millis(LONG_IDLE.min(self.timeout / 4));
             let more = doc! {"ordered": false, "writeConcern": majority, "maxTimeMS": max_time};
-            let is_done = self.run_update(&mut session, collection, statements, more).await?;
-            self.learn(&session);
-            Ok(is_done)
+            self.run_update(session, collection, statements, more).await
         })
         .await
     }

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use avvy_model::{BraneId, Handle, Object, ObjectId, Position, Seq};
+use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
 use tokio::time::Instant;
 
@@ -171,8 +172,11 @@ impl MongoObjects {
     /// Runs a command, and rests as long as it took.
     async fn paced(&self, command: Document) -> Result<Document, StoreError> {
         let began = Instant::now();
-        let run = async { self.link.db().run_command(command).await.map_err(Failure::from) };
-        let answer = self.link.step(run).await?;
+        let db = self.link.db();
+        let run = async |session: &mut ClientSession| {
+            db.run_command(command).session(session).await.map_err(Failure::from)
+        };
+        let answer = self.link.in_session(run).await?;
         tokio::time::sleep(began.elapsed().min(LONGEST_REST)).await;
         Ok(answer)
     }

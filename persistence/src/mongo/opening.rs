@@ -149,9 +149,9 @@ async fn put_aside(
                 let key = document.remove("_id").unwrap_or(Bson::Null);
                 let id = doc! {"cut": long(epoch.0), "chunk": key};
                 document.insert("_id", id.clone());
-                link.step(async {
+                link.in_session(async |session| {
                     let replace = aside.replace_one(doc! {"_id": id}, document).upsert(true);
-                    Ok(replace.await.map(drop)?)
+                    Ok(replace.session(session).await.map(drop)?)
                 })
                 .await?;
             }

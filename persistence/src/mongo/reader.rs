@@ -102,28 +102,20 @@ pub(super) async fn head(
 
 /// A brane's head.
 pub(super) async fn current_head(link: &Link, brane: BraneId) -> Result<Head, StoreError> {
-    link.step(async {
-        let mut session = link.session().await?;
-        let head = head(link, &mut session, brane).await?;
-        link.learn(&session);
-        Ok(head)
-    })
-    .await
+    link.in_session(async |session| head(link, session, brane).await).await
 }
 
 /// What is known of a brane's journal.
 pub(super) async fn outline(link: &Link, brane: BraneId) -> Result<Outline, StoreError> {
-    link.step(async {
-        let mut session = link.session().await?;
+    link.in_session(async |session| {
         // The snapshots first: none is ahead of a head that is read later.
-        let snapshots = Snapshots::read(link, &mut session, brane).await?;
-        let head = head(link, &mut session, brane).await?;
+        let snapshots = Snapshots::read(link, session, brane).await?;
+        let head = head(link, session, brane).await?;
         if snapshots.whole.first().is_some_and(|info| info.at > head.seq) {
             let why = "its head is before its newest snapshot";
             return Err(damaged(Place::Brane(brane), why).into());
         }
-        let epochs = read_lineage(link, &mut session, brane, &head).await?.len() as u64;
-        link.learn(&session);
+        let epochs = read_lineage(link, session, brane, &head).await?.len() as u64;
         Ok(Outline { head, epochs, snapshots })
     })
     .await
@@ -188,21 +180,19 @@ pub(super) async fn branes(
     let limit = limit.clamp(1, MAX_PAGE) as usize;
     let mut branes = Vec::new();
     let collection = link.collection(BRANES);
-    let listed = link.step(async {
-        let mut session = link.session().await?;
+    let listed = link.in_session(async |session| {
         let find = collection.find(listing(filter, after)).sort(doc! {"created": 1, "_id": 1});
         let find = find.batch_size(u32::try_from(limit + 1).unwrap_or(u32::MAX));
         let find = find.projection(doc! {TAIL: 0});
-        let mut cursor = find.session(&mut session).await?;
+        let mut cursor = find.session(&mut *session).await?;
         while branes.len() <= limit
-            && let Some(found) = cursor.next(&mut session).await
+            && let Some(found) = cursor.next(session).await
         {
             match rows::record(&found?) {
                 Ok(record) => branes.push(record),
                 Err(error) => tracing::error!(%error, "a listing leaves a brane out"),
             }
         }
-        link.learn(&session);
         Ok(())
     });
     listed.await?;
@@ -245,19 +235,16 @@ fn listing(filter: BraneFilter, after: Option<BraneCursor>) -> Document {
 /// The key of the document with which a stretch after `after` begins: of the
 /// one that holds the next edit, or else that of a chunk after `after`.
 pub(super) async fn begin(link: &Link, brane: BraneId, after: Seq) -> Result<Seq, StoreError> {
-    link.step(async {
-        let mut session = link.session().await?;
+    link.in_session(async |session| {
         // The tail first: what leaves it meanwhile is found among the others.
-        let tail = tail::find(link, &mut session, brane).await?;
+        let tail = tail::find(link, session, brane).await?;
         let is_in_tail = tail.iter().any(|chunk| is_beyond(chunk, after));
         let first = tail.first().and_then(|first| rows::from_of(first).ok());
-        let begin = match first.filter(|first| is_in_tail && *first <= after) {
+        match first.filter(|first| is_in_tail && *first <= after) {
             // Under this key the tail is found when it has gone among the others.
-            Some(first) => first,
-            None => begin_in(link, &mut session, brane, after).await?,
-        };
-        link.learn(&session);
-        Ok(begin)
+            Some(first) => Ok(first),
+            None => begin_in(link, session, brane, after).await,
+        }
     })
     .await
 }

@@ -61,10 +61,11 @@ pub(super) async fn prepare(link: &Link) -> Result<(), StoreError> {
         link.step(create_index(link, on, name, keys, is_sparse)).await?;
     }
     // Last: whoever finds the version finds everything else.
-    link.step(async {
+    link.in_session(async |session| {
         let (key, version) = (doc! {"_id": "avvyland"}, i64::from(VERSION));
         let raised = doc! {"$max": {"version": version}};
-        match link.collection(SCHEMA).update_one(key, raised).upsert(true).await {
+        let schema = link.collection(SCHEMA);
+        match schema.update_one(key, raised).upsert(true).session(session).await {
             Err(error) if fault::is_duplicate(&error) => Ok(()),
             other => Ok(other.map(drop)?),
         }

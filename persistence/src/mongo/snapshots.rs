@@ -67,7 +67,7 @@ impl Writing {
             return Err(StoreError::StaleEpoch { current });
         }
         let id = next_id(link).await?;
-        link.step(async {
+        link.in_session(async |session| {
             let document = doc! {
                 "_id": long(id.0),
                 "brane": brane.to_string(),
@@ -76,7 +76,8 @@ impl Writing {
                 "taken": date(taken_ms),
                 "state": "writing",
             };
-            Ok(link.collection(SNAPSHOTS).insert_one(document).await.map(drop)?)
+            let snapshots = link.collection(SNAPSHOTS);
+            Ok(snapshots.insert_one(document).session(session).await.map(drop)?)
         })
         .await?;
         let unfinished = Unfinished { id, start, parts: BTreeMap::new() };
@@ -106,15 +107,12 @@ impl Writing {
             "checksum": long(sum),
             "body": binary(body),
         };
-        link.step(async {
+        link.in_session(async |session| {
             let filter = doc! {"_id": part_key(snapshot, index)};
             let parts = link.collection(PARTS);
             link.writes().command(1, body.len() as u64);
             let put = parts.replace_one(filter, part).upsert(true);
-            let mut session = link.session().await?;
-            put.write_concern(WriteConcern::nodes(1)).session(&mut session).await?;
-            link.learn(&session);
-            Ok(())
+            Ok(put.write_concern(WriteConcern::nodes(1)).session(session).await.map(drop)?)
         })
         .await?;
         let mut all = self.lock();
@@ -162,11 +160,12 @@ impl Writing {
 
 /// Takes the next name of a snapshot.
 async fn next_id(link: &Link) -> Result<SnapshotId, StoreError> {
-    link.step(async {
+    link.in_session(async |session| {
         let change = doc! {"$inc": {"last": 1_i64}};
         let counters = link.collection(COUNTERS);
         let next = counters.find_one_and_update(doc! {"_id": "snapshots"}, change);
-        let next = next.upsert(true).return_document(ReturnDocument::After).await?;
+        let next = next.upsert(true).return_document(ReturnDocument::After);
+        let next = next.session(session).await?;
         let last = next.map(|counter| rows::number(&counter, "last"));
         let place = || Place::File(COUNTERS.into());
         match last {
@@ -273,10 +272,11 @@ pub(super) async fn doom(
     snapshot: SnapshotId,
     state: &str,
 ) -> Result<bool, StoreError> {
-    link.step(async {
+    link.in_session(async |session| {
         let filter = doc! {"_id": long(snapshot.0), "state": state};
         let doomed = doc! {"$set": {"state": "doomed"}};
-        let done = link.collection(SNAPSHOTS).update_one(filter, doomed).await?;
+        let snapshots = link.collection(SNAPSHOTS);
+        let done = snapshots.update_one(filter, doomed).session(session).await?;
         Ok(done.matched_count == 1)
     })
     .await
@@ -294,15 +294,15 @@ pub(super) async fn delete(link: &Link, snapshot: SnapshotId) -> Result<(), Stor
         if keys.is_empty() {
             break;
         }
-        link.step(async {
+        link.in_session(async |session| {
             let bite = doc! {"_id": {"$in": keys}};
-            Ok(link.collection(PARTS).delete_many(bite).await.map(drop)?)
+            Ok(link.collection(PARTS).delete_many(bite).session(session).await.map(drop)?)
         })
         .await?;
     }
-    link.step(async {
+    link.in_session(async |session| {
         let filter = doc! {"_id": long(snapshot.0), "state": "doomed"};
-        Ok(link.collection(SNAPSHOTS).delete_one(filter).await.map(drop)?)
+        Ok(link.collection(SNAPSHOTS).delete_one(filter).session(session).await.map(drop)?)
     })
     .await
 }

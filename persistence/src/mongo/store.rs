@@ -19,8 +19,9 @@ use crate::store::{BoxFuture, Opened, Outline, Store, check_meta, distinct};
 impl MongoStore {
     async fn create(&self, record: BraneRecord) -> Result<(), StoreError> {
         record.check()?;
-        let is_new = self.link.step(async {
-            inserted(self.link.collection(BRANES).insert_one(rows::new_brane(&record)).await)
+        let is_new = self.link.in_session(async |session| {
+            let branes = self.link.collection(BRANES);
+            inserted(branes.insert_one(rows::new_brane(&record)).session(session).await)
         });
         if is_new.await? || reader::brane(&self.link, record.id).await? == record {
             return Ok(());
@@ -38,11 +39,13 @@ impl MongoStore {
     ) -> Result<bool, StoreError> {
         check_meta(&key, &value)?;
         let document = rows::meta(&key, &value);
-        let replacing = self.link.step(async {
+        let replacing = self.link.in_session(async |session| {
             let meta = self.link.collection(META);
-            let Some(was) = was else { return inserted(meta.insert_one(document).await) };
+            let Some(was) = was else {
+                return inserted(meta.insert_one(document).session(session).await);
+            };
             let found = doc! {"_id": &key, "value": binary(&was)};
-            Ok(meta.replace_one(found, document).await?.matched_count == 1)
+            Ok(meta.replace_one(found, document).session(session).await?.matched_count == 1)
         });
         Ok(replacing.await? || reader::meta(&self.link, &key).await? == Some(value))
     }
@@ -207,10 +210,10 @@ impl Store for MongoStore {
             check_meta(&key, &value)?;
             let document = rows::meta(&key, &value);
             self.link
-                .step(async {
+                .in_session(async |session| {
                     let meta = self.link.collection(META);
                     let put = meta.replace_one(doc! {"_id": &key}, document).upsert(true);
-                    Ok(put.await.map(drop)?)
+                    Ok(put.session(session).await.map(drop)?)
                 })
                 .await
         })

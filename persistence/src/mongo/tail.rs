@@ -111,11 +111,9 @@ pub(super) async fn follow(
     brane: BraneId,
     query: Query,
 ) -> Result<(Vec<Document>, Vec<Document>), StoreError> {
-    link.step(async {
-        let mut session = link.session().await?;
-        let tail = find(link, &mut session, brane).await?;
-        let found = link.find(&mut session, CHUNKS, query).await?;
-        link.learn(&session);
+    link.in_session(async |session| {
+        let tail = find(link, session, brane).await?;
+        let found = link.find(session, CHUNKS, query).await?;
         Ok((found, tail))
     })
     .await

@@ -95,12 +95,20 @@ impl MongoSet {
         let settings = doc! {"electionTimeoutMillis": 1_000, "heartbeatIntervalMillis": 200};
         let config = doc! {"_id": "rs0", "version": 1, "members": hosts, "settings": settings};
         command(&seed, doc! {"replSetInitiate": config});
-        // The primary takes it, which the driver waits for; once every member
-        // has it, each could be the next primary.
-        let all = doc! {"w": set.members.len() as i32, "wtimeout": PATIENCE.as_millis() as i64};
-        let note = doc! {"appendOplogNote": 1, "data": {}, "writeConcern": all};
-        command(&set.uri(), note);
+        // Once there is a primary, which the driver waits for.
+        set.catch_up();
         set
+    }
+
+    /// Waits until every member has all that was written so far: then each
+    /// could be the next primary.
+    ///
+    /// # Panics
+    /// When one does not catch up.
+    pub fn catch_up(&self) {
+        let all = doc! {"w": self.members.len() as i32, "wtimeout": PATIENCE.as_millis() as i64};
+        let note = doc! {"appendOplogNote": 1, "data": {}, "writeConcern": all};
+        command(&self.uri(), note);
     }
 
     /// The address of the whole set.
@@ -123,6 +131,47 @@ impl MongoSet {
     pub fn step_down(&self) {
         // For so many seconds it is not elected again.
         command(&self.uri(), doc! {"replSetStepDown": 60, "secondaryCatchUpPeriodSecs": 30});
+    }
+
+    /// Has a member take the primary's place.
+    ///
+    /// # Panics
+    /// When the others do not elect it.
+    pub fn step_up(&self, nth: usize) {
+        command(&self.members[nth].uri(), doc! {"replSetStepUp": 1});
+    }
+
+    /// Has a member stop at one of the points that its program has for tests,
+    /// each time that it comes there. Returns how often it has been there.
+    ///
+    /// # Panics
+    /// When it knows no such point.
+    pub fn hold(&self, nth: usize, point: &str) -> i64 {
+        self.set_point(nth, point, "alwaysOn")
+    }
+
+    /// Waits until a member has been at such a point so often.
+    ///
+    /// # Panics
+    /// When it does not come there.
+    pub fn wait_at(&self, nth: usize, point: &str, times: i64) {
+        let max_ms = PATIENCE.as_millis() as i64;
+        let wait = doc! {"waitForFailPoint": point, "timesEntered": times, "maxTimeMS": max_ms};
+        command(&self.members[nth].uri(), wait);
+    }
+
+    /// Has a member go on.
+    ///
+    /// # Panics
+    /// When it knows no such point.
+    pub fn let_go(&self, nth: usize, point: &str) {
+        self.set_point(nth, point, "off");
+    }
+
+    fn set_point(&self, nth: usize, point: &str, mode: &str) -> i64 {
+        let set = doc! {"configureFailPoint": point, "mode": mode};
+        let answer = command(&self.members[nth].uri(), set);
+        answer.get_i64("count").or_else(|_| answer.get_i32("count").map(i64::from)).unwrap_or(0)
     }
 
     /// Kills a member, as a crash of its machine would.
@@ -183,6 +232,11 @@ impl Member {
     fn host(&self) -> String {
         let direct = SocketAddr::from(([127, 0, 0, 1], self.port));
         self.proxy.as_ref().map_or(direct, Proxy::address).to_string()
+    }
+
+    /// Its address, by itself.
+    fn uri(&self) -> String {
+        format!("mongodb://{}/?directConnection=true", self.host())
     }
 
     fn process(&self) -> &Program {

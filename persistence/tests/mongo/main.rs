@@ -12,6 +12,7 @@ mod help;
 mod kit;
 mod network;
 mod objects;
+mod own_writes;
 mod records;
 mod tail;
 mod writers;

@@ -30,13 +30,7 @@ pub(super) async fn by_keys<'a>(
     keys: impl Iterator<Item = &'a RecordKey>,
 ) -> Result<ByKey, StoreError> {
     let keys: BTreeSet<&RecordKey> = keys.collect();
-    link.step(async {
-        let mut session = link.session().await?;
-        let found = find(link, &mut session, of, keys).await?;
-        link.learn(&session);
-        Ok(found)
-    })
-    .await
+    link.in_session(async |session| find(link, session, of, keys).await).await
 }
 
 async fn find(
