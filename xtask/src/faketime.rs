@@ -18,7 +18,7 @@ fn folder() -> PathBuf {
 pub fn set_up() -> Result<PathBuf> {
     let folder = folder();
     if !folder.exists() {
-        debian::fetch(&["libfaketime"], &folder, |new| {
+        debian::fetch(&["libfaketime=0.9.10-*"], &folder, |new| {
             let libraries = std::fs::read_dir(new.join("usr/lib"))?.flatten();
             let library = |entry: std::fs::DirEntry| entry.path().join("faketime/libfaketime.so.1");
             let is_there = libraries.map(library).any(|path| path.exists());

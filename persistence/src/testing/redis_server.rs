@@ -114,7 +114,7 @@ fn program() -> (PathBuf, Vec<PathBuf>) {
     if let Some(program) = std::env::var_os("AVVYLAND_REDIS") {
         return (program.into(), Vec::new());
     }
-    let folder = fetched("redis/7.0/usr");
+    let folder = fetched("redis/7.0.15/usr");
     let libraries = std::fs::read_dir(folder.join("lib")).into_iter().flatten().flatten();
     (folder.join("bin/redis-server"), libraries.map(|entry| entry.path()).collect())
 }
