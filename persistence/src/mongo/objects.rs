@@ -23,6 +23,8 @@ use crate::error::StoreError;
 /// meanwhile waits for some milliseconds at most.
 const MAX_OBJECTS: usize = 32;
 const MAX_BYTES: usize = 4 << 20;
+/// Documents that are looked for at once to be deleted.
+const LATE_OBJECTS: u32 = 4_096;
 /// Enough to write while something is read.
 const CONNECTIONS: u32 = 2;
 /// The longest rest after a command.
@@ -102,14 +104,8 @@ impl MongoObjects {
             return Ok(Progress::NotDurable);
         }
         let as_of = long(at.seq.0);
-        for some in gone.chunks(MAX_OBJECTS) {
-            let ids: Vec<String> = some.iter().map(ToString::to_string).collect();
-            let late = doc! {"_id": {"$in": ids}, "as_of": {"$lte": as_of}};
-            self.paced(doc! {
-                "delete": OBJECTS, "deletes": [{"q": late, "limit": 0}], "ordered": false,
-            })
-            .await?;
-        }
+        let gone: Vec<Bson> = gone.iter().map(|id| id.to_string().into()).collect();
+        self.delete(&gone, &doc! {"$lte": as_of}).await?;
         let (mut updates, mut bytes) = (Vec::new(), 0);
         for state in put {
             bytes += state.object.props.as_bytes().len();
@@ -140,15 +136,13 @@ impl MongoObjects {
     ) -> Result<(), StoreError> {
         let (brane, as_of) = (brane.to_string(), long(as_of.0));
         if is_whole {
-            let gone = doc! {"brane": &brane, "as_of": {"$lt": as_of}};
-            self.paced(doc! {"delete": OBJECTS, "deletes": [{"q": gone, "limit": 0}]}).await?;
+            self.delete_before(&brane, as_of).await?;
         }
         let change = doc! {"$max": {"as_of": as_of}};
         self.paced(doc! {
             "update": OBJECT_VIEWS, "updates": [{"q": {"_id": brane}, "u": change, "upsert": true}],
         })
         .await
-        .map(drop)
     }
 
     /// Lets go of the database.
@@ -158,7 +152,44 @@ impl MongoObjects {
 
     async fn put(&self, updates: Vec<Document>) -> Result<(), StoreError> {
         let command = doc! {"update": OBJECTS, "updates": updates, "ordered": false};
-        let answer = self.paced(command).await?;
+        self.paced(command).await
+    }
+
+    /// Deletes the documents of a brane that show an edit before this one.
+    async fn delete_before(&self, brane: &str, as_of: i64) -> Result<(), StoreError> {
+        let earlier = doc! {"$lt": as_of};
+        loop {
+            let (filter, limit) = (doc! {"brane": brane, "as_of": &earlier}, LATE_OBJECTS);
+            let query = Query { filter, fields: doc! {"_id": 1}, limit, ..Query::default() };
+            let found = self.link.many(OBJECTS, query).await?;
+            let keys: Vec<Bson> =
+                found.into_iter().filter_map(|mut one| one.remove("_id")).collect();
+            if keys.is_empty() {
+                return Ok(());
+            }
+            self.delete(&keys, &earlier).await?;
+        }
+    }
+
+    /// Deletes those of these documents that show such an edit.
+    async fn delete(&self, keys: &[Bson], as_of: &Document) -> Result<(), StoreError> {
+        for some in keys.chunks(MAX_OBJECTS) {
+            let late = doc! {"_id": {"$in": some}, "as_of": as_of};
+            let deletes = doc! {"q": late, "limit": 0};
+            self.paced(doc! {"delete": OBJECTS, "deletes": [deletes], "ordered": false}).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a command that writes, and rests as long as it took.
+    async fn paced(&self, command: Document) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let db = self.link.db();
+        let run = async |session: &mut ClientSession| {
+            db.run_command(command).session(session).await.map_err(Failure::from)
+        };
+        let answer = self.link.in_session(run).await?;
+        tokio::time::sleep(began.elapsed().min(LONGEST_REST)).await;
         let errors = answer.get_array("writeErrors").into_iter().flatten();
         let codes =
             errors.map(|error| error.as_document().and_then(|error| error.get_i32("code").ok()));
@@ -167,18 +198,6 @@ impl MongoObjects {
             None => Ok(()),
             Some(code) => Err(StoreError::Io(format!("mongodb: the server answered {code}"))),
         }
-    }
-
-    /// Runs a command, and rests as long as it took.
-    async fn paced(&self, command: Document) -> Result<Document, StoreError> {
-        let began = Instant::now();
-        let db = self.link.db();
-        let run = async |session: &mut ClientSession| {
-            db.run_command(command).session(session).await.map_err(Failure::from)
-        };
-        let answer = self.link.in_session(run).await?;
-        tokio::time::sleep(began.elapsed().min(LONGEST_REST)).await;
-        Ok(answer)
     }
 }
 

@@ -7,8 +7,10 @@ use avvy_model::{
     ValueLimits,
 };
 use avvy_persistence::Store;
-use avvy_persistence::mongo::{MongoObjects, ObjectState, Progress};
+use avvy_persistence::mongo::{MongoObjects, MongoOptions, ObjectState, Progress};
+use avvy_persistence::testing::mongod::{MongoSet, Writes, fresh_database};
 use mongodb::bson::{Document, doc};
+use tokio::task::spawn_blocking;
 
 use crate::common::brane;
 use crate::help::{chunks, database, opened, options, store};
@@ -32,6 +34,13 @@ fn state(nth: u8, label: &str) -> ObjectState {
         props: Props::from_entries(entries, &ValueLimits::NONE).unwrap(),
     };
     ObjectState { handle: Handle(nth.into()), parent: Some(id(0)), object }
+}
+
+fn one_of_many(nth: u32) -> ObjectState {
+    let mut state = state(1, "one of many");
+    state.handle = Handle(nth + 1);
+    state.object.id = ObjectId::from_bytes(u128::from(nth).to_be_bytes());
+    state
 }
 
 fn at(epoch: Epoch, seq: u64) -> Position {
@@ -100,12 +109,7 @@ async fn commits_go_on_while_thousands_of_objects_are_written() {
     let epoch = opened(&store, 1).await.epoch;
     store.append(chunks(1, epoch, 0..1)).await.unwrap();
     let objects = MongoObjects::open(&options).await.unwrap();
-    let many = (0..3_000_u32).map(|nth| {
-        let mut state = state(1, "one of many");
-        state.handle = Handle(nth + 1);
-        state.object.id = ObjectId::from_bytes(u128::from(nth).to_be_bytes());
-        state
-    });
+    let many = (0..3_000).map(one_of_many);
     let is_done = AtomicBool::new(false);
     let writer = async {
         let written = objects.write(brane(1), at(epoch, 1), many, &[]).await;
@@ -126,4 +130,48 @@ async fn commits_go_on_while_thousands_of_objects_are_written() {
     assert!(commits >= 6, "only {commits} commits beside six commands");
     let documents = database(&options).await.collection::<Document>("objects");
     assert_eq!(documents.count_documents(doc! {}).await.unwrap(), 3_000);
+}
+
+/// Each command writes or deletes many documents, and none so many that a
+/// commit waits for it for long.
+#[tokio::test]
+async fn many_objects_are_few_commands_and_none_is_long() {
+    /// The most documents of one command.
+    const MOST: u64 = 32;
+    /// What the server may write for itself meanwhile.
+    const OTHERS: u64 = 8;
+    let set = spawn_blocking(|| MongoSet::start(1)).await.unwrap();
+    let options =
+        MongoOptions { timeout_ms: 120_000, ..MongoOptions::at(set.uri(), fresh_database()) };
+    let store = store(&options).await;
+    let epoch = opened(&store, 1).await.epoch;
+    store.append(chunks(1, epoch, 0..3)).await.unwrap();
+    let objects = MongoObjects::open(&options).await.unwrap();
+    let expect = |written: Writes, documents: u64, what: &str| {
+        let few = documents.div_ceil(MOST);
+        assert!((few..=few + OTHERS).contains(&written.operations), "{what}: {written:?}");
+    };
+
+    let before = set.writes();
+    let all = (0..5_000).map(one_of_many);
+    assert_eq!(objects.write(brane(1), at(epoch, 1), all, &[]).await, Ok(Progress::Written));
+    let made = set.writes();
+    expect(made - before, 5_000, "made");
+    let all = (0..5_000).map(one_of_many);
+    assert_eq!(objects.write(brane(1), at(epoch, 2), all, &[]).await, Ok(Progress::Written));
+    let changed = set.writes();
+    expect(changed - made, 5_000, "changed");
+    let gone: Vec<_> = (0..1_000).map(|nth| one_of_many(nth).object.id).collect();
+    assert_eq!(objects.write(brane(1), at(epoch, 2), [], &gone).await, Ok(Progress::Written));
+    let deleted = set.writes();
+    expect(deleted - changed, 1_000, "deleted");
+    // What a whole writing did not find goes likewise.
+    let whole = (4_000..5_000).map(one_of_many);
+    assert_eq!(objects.write(brane(1), at(epoch, 3), whole, &[]).await, Ok(Progress::Written));
+    let before = set.writes();
+    objects.complete(brane(1), Seq(3), true).await.unwrap();
+    expect(set.writes() - before, 3_001, "swept");
+    let documents = database(&options).await.collection::<Document>("objects");
+    assert_eq!(documents.count_documents(doc! {}).await.unwrap(), 1_000);
+    assert_eq!(documents.count_documents(doc! {"as_of": 3_i64}).await.unwrap(), 1_000);
 }
