@@ -143,6 +143,15 @@ impl Link {
         StoreError::Timeout { after_ms }
     }
 
+    /// The store's word for a failure. What the server had no time for came
+    /// too late, as what is not waited for any longer.
+    fn told(&self, failure: Failure) -> StoreError {
+        match fault::is_too_late(&failure) {
+            true => self.too_late(),
+            false => failure.told(),
+        }
+    }
+
     /// Does something within the time that one operation has.
     pub(super) async fn step<T>(
         &self,
@@ -150,7 +159,7 @@ impl Link {
     ) -> Result<T, StoreError> {
         let _entered = self.enter().await?;
         match tokio::time::timeout(self.timeout, work).await {
-            Ok(done) => done.map_err(Failure::told),
+            Ok(done) => done.map_err(|failure| self.told(failure)),
             Err(_) => Err(self.too_late()),
         }
     }
@@ -356,14 +365,15 @@ impl Link {
                 }
             }
             let session = timeout_at(deadline, self.session()).await;
-            let mut session = session.map_err(|_| self.too_late())?.map_err(Failure::told)?;
+            let session = session.map_err(|_| self.too_late())?;
+            let mut session = session.map_err(|failure| self.told(failure))?;
             match timeout_at(deadline, self.attempt(&mut session, work)).await {
                 Err(_) => {
                     self.give_up(session);
                     return Err(self.too_late());
                 }
                 Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(failure)) if !failure.is_passing() => return Err(failure.told()),
+                Ok(Err(failure)) if !failure.is_passing() => return Err(self.told(failure)),
                 Ok(Err(_)) if Instant::now() + pause >= deadline => return Err(self.too_late()),
                 Ok(Err(_)) => tokio::time::sleep(pause).await,
             }

@@ -105,6 +105,27 @@ async fn a_server_that_does_not_answer_is_waited_for_so_long() {
     expect_journal(&patient, 1, &all).await;
 }
 
+/// What the server gives up in time is a time-out, as what is not waited for
+/// any longer here.
+#[tokio::test]
+async fn a_server_that_gives_up_in_time_is_a_time_out() {
+    let faults = Faults::own().await;
+    let options = MongoOptions { app_name: "over".to_owned(), ..options() };
+    let after_ms = options.timeout_ms;
+    let store = store(&options).await;
+    let epoch = opened(&store, 1).await.epoch;
+    for code in [50, 202, 262] {
+        // The driver asks a second time where that may help.
+        faults.plan("over", &["find"], 2, doc! {"errorCode": code});
+        let found = store.brane(brane(1)).await;
+        assert_eq!(found, Err(StoreError::Timeout { after_ms }), "{code}");
+    }
+    faults.plan("over", &["find"], 1, doc! {"errorCode": 50});
+    let found = store.open(brane(1)).await.map(drop);
+    assert_eq!(found, Err(StoreError::Timeout { after_ms }), "in a transaction");
+    assert_eq!(store.append(chunks(1, epoch, 0..2)).await, Ok(vec![Ok(()); 2]));
+}
+
 #[tokio::test]
 async fn the_death_of_a_primary_loses_and_doubles_nothing() {
     let mut set = tokio::task::spawn_blocking(|| MongoSet::start(3)).await.unwrap();
