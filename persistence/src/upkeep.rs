@@ -47,12 +47,39 @@ pub(crate) async fn bite_off(
     Ok(())
 }
 
+/// Branes of which one takes too long before the whole is given up: then it is
+/// the store that does.
+const MAX_HELD_UP: u32 = 4;
+
+/// How many branes a compaction has left for the next one.
+#[derive(Default)]
+pub(crate) struct HeldUp(u32);
+
+impl HeldUp {
+    /// Lets a brane that is too busy now not hold up the others.
+    pub(crate) fn skip(
+        &mut self,
+        brane: BraneId,
+        result: Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        match result {
+            Err(error @ StoreError::Timeout { .. }) if self.0 < MAX_HELD_UP => {
+                tracing::warn!(%brane, %error, "a brane is not compacted now");
+                self.0 += 1;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
 /// Deletes covered chunks of the longest journals while all together are
 /// longer than `cap`.
 pub(crate) async fn cut_to(
     store: &impl Bites,
     cap: u64,
     keep: u32,
+    held_up: &mut HeldUp,
     done: &mut Compaction,
 ) -> Result<(), StoreError> {
     let (mut total, branes) = store.longest().await?;
@@ -63,7 +90,7 @@ pub(crate) async fn cut_to(
             let bitten = match swallow(store, bite, done).await {
                 Ok(bitten) => bitten,
                 Err(error) => {
-                    skip_damaged(Err(error), done)?;
+                    skip_damaged(held_up.skip(brane, Err(error)), done)?;
                     Bitten::default()
                 }
             };

@@ -18,15 +18,12 @@ use super::tail;
 use crate::error::StoreError;
 use crate::report::{CompactPolicy, Compaction};
 use crate::share::Share;
-use crate::upkeep::{self, Bite, Bites, Bitten, skip_damaged};
+use crate::upkeep::{self, Bite, Bites, Bitten, HeldUp, skip_damaged};
 
 /// Branes listed in one step.
 const STEP: u32 = 256;
 /// Documents of chunks looked at in one bite.
 const BITE_CHUNKS: u32 = 256;
-/// Branes of which one takes too long before the whole is given up: then it is
-/// the database that does.
-const MAX_HELD_UP: u32 = 4;
 /// Bytes of chunks deleted in one bite.
 const BITE_BYTES: u64 = 1 << 20;
 
@@ -39,34 +36,30 @@ pub(super) async fn compact(
 ) -> Result<Compaction, StoreError> {
     let mut done = Compaction::default();
     let before_ms = policy.now_ms.saturating_sub(policy.retention_ms);
-    let (mut after, mut held_up) = (String::new(), 0);
+    let (mut after, mut held_up) = (String::new(), HeldUp::default());
     loop {
         let (some, last) = some_branes(link, &after).await?;
         for Listed { brane, holder } in some {
             let is_ours = |brane| share.is_none_or(|share| share.has(brane, holder));
             let result = match brane {
                 Some(brane) if !is_ours(brane) => continue,
-                Some(brane) => compact_brane(link, brane, policy, before_ms, &mut done).await,
+                Some(brane) => {
+                    let result = compact_brane(link, brane, policy, before_ms, &mut done).await;
+                    held_up.skip(brane, result)
+                }
                 None => Err(rows::damaged(
                     crate::error::Place::File(BRANES.into()),
                     "the key of a document is no id",
                 )),
             };
-            match result {
-                // It is too busy, and comes next time; the others go on.
-                Err(error @ StoreError::Timeout { .. }) if held_up < MAX_HELD_UP => {
-                    tracing::warn!(?brane, %error, "a brane is not compacted now");
-                    held_up += 1;
-                }
-                result => skip_damaged(result, &mut done)?,
-            }
+            skip_damaged(result, &mut done)?;
         }
         let Some(last) = last else { break };
         after = last;
     }
     let cap = policy.max_journal_bytes;
     if let Some(cap) = cap.filter(|_| share.is_none_or(Share::has_the_whole)) {
-        upkeep::cut_to(link, cap, policy.keep_snapshots, &mut done).await?;
+        upkeep::cut_to(link, cap, policy.keep_snapshots, &mut held_up, &mut done).await?;
     }
     Ok(done)
 }

@@ -12,7 +12,7 @@ use super::start::SqliteStore;
 use super::worker::Lane;
 use crate::error::StoreError;
 use crate::report::{CompactPolicy, Compaction, Damage};
-use crate::upkeep::{self, Bite, Bites, Bitten, skip_damaged};
+use crate::upkeep::{self, Bite, Bites, Bitten, HeldUp, skip_damaged};
 
 /// Branes listed in one step.
 const STEP: u32 = 256;
@@ -39,7 +39,8 @@ impl SqliteStore {
             }
         }
         if let Some(cap) = policy.max_journal_bytes {
-            upkeep::cut_to(self, cap, policy.keep_snapshots, &mut done).await?;
+            let mut held_up = HeldUp::default();
+            upkeep::cut_to(self, cap, policy.keep_snapshots, &mut held_up, &mut done).await?;
         }
         Ok(done)
     }

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use avvy_model::{Epoch, Seq};
 use avvy_persistence::mongo::{MongoOptions, MongoStore};
 use avvy_persistence::{CompactPolicy, SnapshotStart, Store};
-use mongodb::bson::doc;
+use mongodb::bson::{Document, doc};
 
 use crate::common::{brane, chunk, part, snapshot};
-use crate::help::{Faults, chunks, opened, options, store};
+use crate::help::{Faults, chunks, database, opened, options, store};
 
 const SLOW: &str = "slow";
 
@@ -76,4 +76,32 @@ async fn what_is_due_is_deleted() {
         keep_snapshots: 1,
     });
     assert_eq!(beside_a_writer(&writer, epoch, compact).await.unwrap().chunks, 500);
+}
+
+/// A brane that somebody holds for long is left for another time, and what is
+/// too much goes from the others.
+#[tokio::test]
+async fn a_brane_that_is_held_up_does_not_keep_what_is_too_much() {
+    let options = options();
+    let writer = store(&options).await;
+    for nth in 1..3 {
+        let epoch = opened(&writer, nth).await.epoch;
+        let edits = 100 / u64::from(nth);
+        writer.append(chunks(nth, epoch, 0..edits)).await.unwrap();
+        snapshot(writer.as_ref(), nth, epoch, edits).await.unwrap();
+    }
+    let tired = store(&MongoOptions { timeout_ms: 2_000, ..options.clone() }).await;
+    // Of another name, so that it is not ended.
+    let other = MongoOptions { app_name: "holds".to_owned(), ..options };
+    let branes = database(&other).await.collection::<Document>("branes");
+    let mut session = branes.client().start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    let longest = doc! {"_id": brane(1).to_string()};
+    let held = branes.update_one(longest, doc! {"$set": {"held": 1}});
+    assert_eq!(held.session(&mut session).await.unwrap().matched_count, 1);
+    let policy =
+        CompactPolicy { now_ms: 1, retention_ms: 1, max_journal_bytes: Some(0), keep_snapshots: 1 };
+    assert_eq!(tired.compact(policy).await.unwrap().chunks, 50);
+    session.abort_transaction().await.unwrap();
+    assert_eq!(tired.compact(policy).await.unwrap().chunks, 100);
 }
