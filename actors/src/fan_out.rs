@@ -169,7 +169,7 @@ impl Actor for FanOutActor {
             }
             FanOutMsg::Detach { session, farewell } => {
                 state.crowd.leave(session);
-                state.on_detach(session, farewell);
+                state.on_detach(now_us, session, farewell);
             }
             FanOutMsg::Aim { session, goal } => {
                 state.machine.aim(now_us, session, goal, &mut effects);
@@ -266,9 +266,9 @@ impl State {
         self.machine.show(now_us, session, [from, to], parts, at, effects);
     }
 
-    fn on_detach(&mut self, session: SessionKey, farewell: Option<Farewell>) {
+    fn on_detach(&mut self, now_us: u64, session: SessionKey, farewell: Option<Farewell>) {
         // One that was not attached yet gets its last word all the same.
-        drop(self.machine.detach(session));
+        drop(self.machine.detach(now_us, session));
         if let Some(Farewell { wire, frame }) = farewell {
             wire.send(&[frame]);
         }

@@ -239,7 +239,7 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         lagging.resyncs += 1;
         self.counters.resyncs += 1;
         if lagging.resyncs > self.config.max_resyncs {
-            return self.close(index, Slow::Resyncs, effects);
+            return self.close(now_us, index, Slow::Resyncs, effects);
         }
         lagging.enter(now_us, Stage::Waiting);
         let at = Some(at).filter(|_| has.is_none() && view.is_none());

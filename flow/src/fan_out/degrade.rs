@@ -59,6 +59,11 @@ impl Degrade {
         self.level
     }
 
+    /// How long the level lasts, in microseconds.
+    pub(super) fn lasted_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_sub(self.since_us)
+    }
+
     /// The session owes this.
     pub(super) fn owes(
         &mut self,
@@ -97,9 +102,10 @@ impl Degrade {
     }
 
     fn change(&mut self, now_us: u64, to: Level, reason: LevelReason) -> Change {
+        let lasted_us = self.lasted_us(now_us);
         let from = std::mem::replace(&mut self.level, to);
-        let since_us = std::mem::replace(&mut self.since_us, now_us);
-        Change { from, to, reason, lasted_us: now_us.saturating_sub(since_us) }
+        self.since_us = now_us;
+        Change { from, to, reason, lasted_us }
     }
 }
 

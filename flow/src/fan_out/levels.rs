@@ -86,15 +86,17 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     }
 
     /// The session is gone.
-    pub(super) fn forget_level(&mut self, session: SessionKey) {
-        self.levels.remove(&session);
+    pub(super) fn forget_level(&mut self, now_us: u64, session: SessionKey) {
+        if let Some(one) = self.levels.remove(&session) {
+            self.level_left(one.level(), one.lasted_us(now_us));
+        }
     }
 
     /// Sessions at each level but the first.
     pub(super) fn degraded(&self) -> [usize; 4] {
         let mut counts = [0; 4];
         for one in self.levels.values() {
-            if let Some(index) = usize::from(one.level().number()).checked_sub(1) {
+            if let Some(index) = place(one.level()) {
                 counts[index] += 1;
             }
         }
@@ -108,14 +110,22 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         effects: &mut Vec<FanOutEffect>,
     ) {
         let Change { from, to, reason, lasted_us } = change;
-        let place = |level: Level| usize::from(level.number()).checked_sub(1);
         self.counters.level_changes[reason as usize] += 1;
-        if let Some(index) = place(from) {
-            self.counters.degraded_ms[index] += lasted_us / 1_000;
-        }
+        self.level_left(from, lasted_us);
         if let Some(index) = place(to).filter(|_| reason != LevelReason::Recovered) {
             self.counters.degradations[index] += 1;
         }
         effects.push(FanOutEffect::Level { session, change });
     }
+
+    fn level_left(&mut self, level: Level, lasted_us: u64) {
+        if let Some(index) = place(level) {
+            self.counters.degraded_ms[index] += lasted_us / 1_000;
+        }
+    }
+}
+
+/// Where a level but the first is counted.
+fn place(level: Level) -> Option<usize> {
+    usize::from(level.number()).checked_sub(1)
 }

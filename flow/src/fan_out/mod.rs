@@ -189,10 +189,10 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
     }
 
     /// Lets go of a session and gives its outbox back, with what was held for it.
-    pub fn detach(&mut self, session: SessionKey) -> Option<W> {
+    pub fn detach(&mut self, now_us: u64, session: SessionKey) -> Option<W> {
         let place = *self.places.get(&session)?;
         self.aims.remove(&session);
-        self.forget_level(session);
+        self.forget_level(now_us, session);
         let mut wire = match place {
             Place::Live(place) => self.take_live(place).wire,
             Place::Lagging(index) => self.take_lagging(index).wire,
@@ -243,7 +243,7 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         let mut index = 0;
         while index < self.lagging.len() {
             match self.lagging[index].overdue(now_us, &self.config) {
-                Some(reason) => self.close(index, reason, effects),
+                Some(reason) => self.close(now_us, index, reason, effects),
                 None => index += 1,
             }
         }
@@ -346,10 +346,10 @@ impl<T, P: Content<T>, S: Iterator<Item = T>, W: Wire<T>> FanOut<T, P, S, W> {
         self.consider(now_us, key, effects);
     }
 
-    fn close(&mut self, index: usize, reason: Slow, effects: &mut Vec<FanOutEffect>) {
+    fn close(&mut self, now_us: u64, index: usize, reason: Slow, effects: &mut Vec<FanOutEffect>) {
         let session = self.take_lagging(index).key;
         self.aims.remove(&session);
-        self.forget_level(session);
+        self.forget_level(now_us, session);
         self.counters.closed_slow += 1;
         effects.push(FanOutEffect::Close { session, reason });
     }

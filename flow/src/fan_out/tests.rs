@@ -347,7 +347,7 @@ fn a_stalled_session_is_closed_in_time() {
     bench.now_us = 30_000_005;
     bench.publish_to(2);
     assert_eq!(bench.effects(), [FanOutEffect::Close { session: ONE, reason: Slow::Stalled }]);
-    assert_eq!(bench.machine.detach(ONE).map(|wire| wire.got), None);
+    assert_eq!(bench.machine.detach(bench.now_us, ONE).map(|wire| wire.got), None);
     assert_eq!((bench.live(), bench.machine.deadline()), (1, None));
 }
 
@@ -391,8 +391,8 @@ fn detach_in_every_state() {
     bench.attach(SessionKey(2), 99, Start::Replay(at(77)));
     bench.attach(SessionKey(4), 99, Start::Replay(at(3)));
     for key in 0..5 {
-        assert!(bench.machine.detach(SessionKey(key)).is_some());
-        assert!(bench.machine.detach(SessionKey(key)).is_none());
+        assert!(bench.machine.detach(bench.now_us, SessionKey(key)).is_some());
+        assert!(bench.machine.detach(bench.now_us, SessionKey(key)).is_none());
         bench.publish_to(4 + key).work();
         bench.machine.drained(0, SessionKey(key), &mut bench.effects);
         bench.machine.full(0, SessionKey(key));

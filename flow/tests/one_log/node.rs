@@ -189,7 +189,7 @@ impl Node {
         match mail {
             Some(Mail::Attach(attach)) => self.attach(*attach, &mut effects),
             Some(Mail::Detach(session)) => {
-                self.fan_out.detach(session);
+                self.fan_out.detach(now_us, session);
             }
             Some(Mail::Publish(window)) => self.publish(window, &mut effects),
             Some(Mail::Tell(session, message)) => self.tell(session, message),

@@ -95,7 +95,7 @@ impl Process {
             }
             Msg::Detach { session, farewell } => {
                 drop(fan.people.leave(now, session));
-                let wire = fan.machine.detach(session);
+                let wire = fan.machine.detach(now_us, session);
                 if let (Some(wire), Some(code)) = (wire, farewell) {
                     let channel = wire.channel;
                     wire.tell(now_ms, &ServerMessage::Left { channel, code, address: None });

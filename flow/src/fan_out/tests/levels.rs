@@ -98,3 +98,23 @@ fn who_owes_too_much_is_sent_the_difference() {
     assert_eq!(bench.machine.status().resyncs, 1);
     assert_eq!(bench.machine.level(ONE), Level::Resync);
 }
+
+#[test]
+fn how_long_it_was_served_less_counts_also_of_a_session_that_goes() {
+    let mut bench = Bench::with(levels());
+    bench.attach(ONE, 1, Start::Replay(at(0)));
+    bench.publish_to(4);
+    bench.attach(TWO, 1, Start::Replay(at(4)));
+    bench.publish_to(13);
+    let [one, two] = [ONE, TWO].map(|session| bench.machine.level(session));
+    assert_eq!((one, two), (Level::Resync, Level::Collapsed));
+    bench.now_us = 7_000;
+    drop(bench.machine.detach(bench.now_us, TWO));
+    assert_eq!(bench.machine.status().degraded_ms, [0, 7, 0, 0]);
+    bench.effects.clear();
+    bench.now_us = 30_000_000;
+    bench.machine.expire(bench.now_us, &mut bench.effects);
+    assert_eq!(bench.effects(), [FanOutEffect::Close { session: ONE, reason: Slow::Stalled }]);
+    let status = bench.machine.status();
+    assert_eq!((status.degraded, status.degraded_ms), ([0; 4], [0, 7, 0, 30_000]));
+}

@@ -277,7 +277,7 @@ impl World {
     }
 
     fn detach(&mut self, session: SessionKey) {
-        self.machine.detach(session);
+        self.machine.detach(self.now_us, session);
         self.sessions.retain(|key| *key != session);
         let of_others = |asked: &FanOutEffect| match asked {
             FanOutEffect::Step { session: key, .. } | FanOutEffect::Resync { session: key, .. } => {

@@ -159,7 +159,7 @@ fn outcomes_are_told_to_who_leaves_before_the_turn() {
     let mut bench = crowded(1);
     bench.machine.hold(TWO, 72);
     bench.publish_to(1);
-    let left = bench.machine.detach(TWO).expect("it was there");
+    let left = bench.machine.detach(bench.now_us, TWO).expect("it was there");
     assert_eq!(left.got, [Window(72)]);
 }
 

@@ -27,8 +27,8 @@ fn sessions_of_a_view_stand_together() {
     bench.publish_to(4);
     assert_eq!((bench.got(ONE), bench.got(TWO)), (vec![Window(4)], vec![Window(4)]));
     assert_eq!(bench.machine.status().views, 1);
-    drop(bench.machine.detach(ONE));
-    drop(bench.machine.detach(TWO));
+    drop(bench.machine.detach(bench.now_us, ONE));
+    drop(bench.machine.detach(bench.now_us, TWO));
     assert_eq!(bench.machine.status().views, 0);
 }
 
