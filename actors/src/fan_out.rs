@@ -11,9 +11,7 @@ use std::time::Duration;
 use avvy_flow::SessionKey;
 use avvy_flow::admission::Entering;
 use avvy_flow::brane_core::{Attach, Show, Start as BraneStart, Window};
-use avvy_flow::fan_out::{
-    Change, FanOut, FanOutConfig, FanOutEffect, FanOutStatus, Level, Sight, Start,
-};
+use avvy_flow::fan_out::{FanOut, FanOutConfig, FanOutEffect, FanOutStatus, Sight, Start};
 use avvy_flow::frames::{PartFrames, PartsConfig, SharedParts, WindowFrames};
 use avvy_flow::people::{PeopleConfig, Voice};
 use avvy_model::{Position, UserId, View};
@@ -338,12 +336,8 @@ impl State {
                 self.ask(session, |join| BraneMsg::Step { session, join, from, to });
             }
             FanOutEffect::Level { session, change } => {
-                let Change { to: level, reason, .. } = change;
-                self.crowd.mute(session, level >= Level::NoPresence);
-                self.on_tell(
-                    session,
-                    &ServerMessage::Level { channel: self.channel, level, reason },
-                );
+                self.crowd.mute(session, change.is_mute());
+                self.on_tell(session, &change.message(self.channel));
             }
             FanOutEffect::Close { session, reason } => {
                 info!(session = session.0, ?reason, "closing a slow session");

@@ -9,6 +9,7 @@ mod ends;
 mod entry;
 mod fleet;
 mod heavy;
+mod levels;
 mod loading;
 mod opening;
 mod people;
@@ -18,7 +19,7 @@ mod sessions;
 mod spooling;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use avvy_auth::{Claims, Issuer, Keys, Policy};
@@ -29,6 +30,8 @@ use avvy_model::{
 use avvy_persistence::memory::{Fault, MemoryDisk, Operation as StoreOperation};
 use avvy_persistence::spool::Spool;
 use avvy_persistence::{BraneRecord, Fleet, Place, Store};
+use avvy_protocol::close::CloseCode;
+use avvy_protocol::frame::Frame;
 use avvy_protocol::{
     CatchUp, Channel, ClientMessage, Hello, Join, Resume, ServerMessage, Update, codec,
 };
@@ -37,7 +40,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::brane::BraneMsg;
-use crate::wire::{Inbox, Wire};
+use crate::wire::{Backlog, Inbox, Wire};
 use crate::{Parts, SessionConfig, SessionPort, System, SystemConfig};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -186,6 +189,27 @@ impl World {
 struct Session {
     port: SessionPort,
     messages: mpsc::Receiver<ServerMessage>,
+}
+
+/// A wire that is full until it is let go.
+struct Stuck {
+    inbox: Inbox,
+    is_stuck: Arc<AtomicBool>,
+}
+
+impl Wire for Stuck {
+    fn send(&self, frames: &[Frame]) -> Backlog {
+        self.inbox.send(frames);
+        if self.is_stuck.load(Ordering::Relaxed) { Backlog::High } else { Backlog::Low }
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    fn close(&self, _code: CloseCode) {}
+
+    fn cut(&self) {}
 }
 
 impl Session {

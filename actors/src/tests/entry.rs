@@ -1,35 +1,10 @@
 //! More sessions than a brane lets in at a time.
 
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 
 use avvy_flow::{AdmissionConfig, AdmissionStatus};
-use avvy_protocol::close::CloseCode;
-use avvy_protocol::frame::Frame;
 
 use super::*;
-use crate::wire::Backlog;
-
-/// A wire that is full until it is let go.
-struct Stuck {
-    inbox: Inbox,
-    is_stuck: Arc<AtomicBool>,
-}
-
-impl Wire for Stuck {
-    fn send(&self, frames: &[Frame]) -> Backlog {
-        self.inbox.send(frames);
-        if self.is_stuck.load(Ordering::Relaxed) { Backlog::High } else { Backlog::Low }
-    }
-
-    fn is_full(&self) -> bool {
-        false
-    }
-
-    fn close(&self, _code: CloseCode) {}
-
-    fn cut(&self) {}
-}
 
 fn join(brane: BraneId) -> ClientMessage {
     ClientMessage::Join(Join { brane, client: client(), known: false, resume: None, area: None })

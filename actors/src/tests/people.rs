@@ -2,7 +2,6 @@
 
 use avvy_flow::people::Rate;
 use avvy_model::{Rotation, Value};
-use avvy_protocol::close::CloseCode;
 use avvy_protocol::{
     Audience, ErrorMessage, PeopleChanged, PeopleList, PeopleNews, PeoplePage, PeopleRequest,
     Person, Pose, PoseUpdate, Poses, Signal, SignalSend,
@@ -11,7 +10,7 @@ use avvy_protocol::{
 use super::*;
 
 impl Session {
-    async fn in_brane(world: &World) -> (Self, Channel) {
+    pub(super) async fn in_brane(world: &World) -> (Self, Channel) {
         let mut session = world.connect().await;
         let (channel, _) = session.join(world.brane, client(), None).await;
         (session, channel)
@@ -21,7 +20,7 @@ impl Session {
         self.say(&ClientMessage::People(request));
     }
 
-    async fn list(&mut self, channel: Channel) -> PeoplePage {
+    pub(super) async fn list(&mut self, channel: Channel) -> PeoplePage {
         self.ask(PeopleRequest::List(PeopleList { channel, after: None, limit: None }));
         match self.news(|news| matches!(news, PeopleNews::Page(_))).await {
             PeopleNews::Page(page) => page,
@@ -29,7 +28,7 @@ impl Session {
         }
     }
 
-    fn stand(&mut self, channel: Channel, x: i32) {
+    pub(super) fn stand(&mut self, channel: Channel, x: i32) {
         let update = PoseUpdate { channel, pose: at(x), state: vec![1] };
         self.ask(PeopleRequest::Pose(update));
     }
@@ -54,7 +53,7 @@ impl Session {
         }
     }
 
-    async fn poses(&mut self) -> Poses {
+    pub(super) async fn poses(&mut self) -> Poses {
         match self.news(|news| matches!(news, PeopleNews::Poses(_))).await {
             PeopleNews::Poses(poses) => poses,
             other => panic!("{other:?}"),
@@ -76,7 +75,7 @@ impl Session {
     }
 }
 
-fn at(x: i32) -> Pose {
+pub(super) fn at(x: i32) -> Pose {
     Pose { position: [x, 0, 0], rotation: Rotation::from_quaternion([0.0, 0.0, 0.0, 1.0]).unwrap() }
 }
 

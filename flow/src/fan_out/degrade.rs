@@ -6,7 +6,7 @@
 //! it falls by one at a time, when the session has been without debt for a
 //! while.
 
-use avvy_protocol::{Level, LevelReason};
+use avvy_protocol::{Channel, Level, LevelReason, ServerMessage};
 
 use super::FanOutConfig;
 
@@ -39,6 +39,18 @@ pub struct Change {
     pub reason: LevelReason,
     /// How long the level so far lasted, in microseconds.
     pub lasted_us: u64,
+}
+
+impl Change {
+    /// Whether the session is sent no poses from now on.
+    pub fn is_mute(&self) -> bool {
+        self.to >= Level::NoPresence
+    }
+
+    /// What the session is told.
+    pub fn message(&self, channel: Channel) -> ServerMessage {
+        ServerMessage::Level { channel, level: self.to, reason: self.reason }
+    }
 }
 
 /// One session's level.

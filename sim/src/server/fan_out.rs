@@ -258,11 +258,10 @@ impl Fan {
     }
 
     fn on_level(&mut self, now_ms: u64, session: SessionKey, change: Change) {
-        let (Change { to: level, reason, .. }, channel) = (change, self.channel);
-        self.people.mute(session, level >= Level::NoPresence);
+        self.people.mute(session, change.is_mute());
         if let Some(wire) = self.machine.wire_mut(session) {
-            wire.level = level;
-            wire.tell(now_ms, &ServerMessage::Level { channel, level, reason });
+            wire.level = change.to;
+            wire.tell(now_ms, &change.message(self.channel));
         }
     }
 
