@@ -3,11 +3,17 @@ mod random;
 mod turns;
 mod views;
 
+use std::cell::Cell;
 use std::vec::IntoIter;
 
 use avvy_model::{Epoch, Position, Seq};
 
 use super::*;
+
+thread_local! {
+    /// How often what a view shows of a window was made.
+    static MADE: Cell<u64> = const { Cell::new(0) };
+}
 
 /// What a session received.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +62,7 @@ impl Content<u64> for u64 {
 
     /// A view is shown the windows that its reach divides.
     fn part(&self, view: &View, _from: Seq) -> super::Part<u64> {
+        MADE.set(MADE.get() + 1);
         match self {
             13 => super::Part::Unknown,
             to if to % u64::from(view.reach) == 0 => super::Part::Shown(*to),

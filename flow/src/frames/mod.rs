@@ -4,6 +4,8 @@
 
 mod collapse;
 mod parts;
+#[cfg(test)]
+mod tests;
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -11,9 +13,10 @@ use std::sync::Arc;
 use avvy_brane::{Crossed as CrossedObjects, Crossing};
 use avvy_model::{Handle, Home, ObjectAt, Seq, View, weight};
 use avvy_protocol::codec::{
-    EncodedObjects, FlushHeader, decode_cell, decode_server, encode_area_flush, encode_cell,
-    encode_objects, encode_server,
+    EncodedObjects, FlushHeader, decode_cell, decode_server, encode_area_flush, encode_server,
 };
+#[cfg(not(test))]
+use avvy_protocol::codec::{encode_cell, encode_objects};
 use avvy_protocol::frame::Frame;
 use avvy_protocol::{Flush, FlushItem, ServerMessage};
 
@@ -21,6 +24,8 @@ use crate::brane_core::{CellWindow, Window};
 use crate::fan_out::{Content, Part, Published};
 use collapse::collapse;
 pub use parts::{PartFrames, PartsConfig, SharedParts};
+#[cfg(test)]
+use tests::{encode_cell, encode_objects};
 
 /// Bytes of windows that are taken together at most.
 const MAX_COLLAPSED_BYTES: usize = 1 << 20;

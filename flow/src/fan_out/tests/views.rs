@@ -33,6 +33,23 @@ fn sessions_of_a_view_stand_together() {
 }
 
 #[test]
+fn what_a_view_shows_is_made_once_whoever_has_it() {
+    let mut bench = Bench::new();
+    let views = [view(0, 1), view(1, 1), view(0, 2)];
+    let sessions = (1..=100).map(SessionKey);
+    for (session, view) in sessions.clone().zip(views.into_iter().cycle()) {
+        bench.watch(session, 99, view);
+    }
+    MADE.set(0);
+    bench.publish_to(5);
+    assert_eq!(MADE.get(), 3 * 5, "of each window, for each view");
+    let status = bench.machine.status();
+    assert_eq!((status.views, status.views_shown, status.views_spared), (3, 5 + 5 + 2, 3));
+    let got: usize = sessions.map(|session| bench.got(session).len()).sum();
+    assert_eq!((got, status.deliveries), (67 * 5 + 33 * 2, 67 * 5 + 33 * 2));
+}
+
+#[test]
 fn a_slow_view_replays_what_it_shows() {
     let mut bench = Bench::with(FanOutConfig { ring_max_windows: 99, ..small() });
     bench.watch(ONE, 1, view(0, 3));
