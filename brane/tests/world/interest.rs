@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use avvy_brane::{Crossed, Crossing, Region, Spot, World};
+use avvy_brane::{Crossed, Crossing, Region, Spot, World, journal};
 use avvy_model::{
-    BraneId, Cell, Change, Edit, Grid, Handle, Home, Kind, MovePatch, Object, ObjectId, Operation,
-    Parts, Principal, PropKey, Props, PropsPatch, Role, Seq, Target, Transform, Value, ValueLimits,
-    View, WorldLimits,
+    BraneId, Cell, Change, ClientId, Counter, Edit, EditId, Event, Grid, Handle, Home, Kind,
+    MovePatch, Object, ObjectId, Operation, Parts, Principal, PropKey, Props, PropsPatch, Role,
+    Seq, Target, Transform, Value, ValueLimits, View, WorldLimits,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -243,6 +243,55 @@ fn what_crosses_whole_in_a_window_is_bounded_and_the_small_come_first() {
     let mut world = small_cells(owner);
     let tops = groups(&mut world, &owner, &[(90, 8_000), (50, 8_000), (60, 8_000), (0, 0)]);
     assert_eq!(cross(&mut world, &owner, &tops), [false, true, true, true], "a MiB fits");
+}
+
+/// What a move costs, in all ways in which it is kept and shown.
+#[derive(PartialEq, Debug)]
+struct Cost {
+    changes: usize,
+    journal_bytes: usize,
+    world_bytes: u64,
+    spots: usize,
+    written: usize,
+    crossings: usize,
+}
+
+/// Moves it into a neighbouring cell; whether it crosses whole.
+fn cost_of_a_move(world: &mut World, by: &Principal, handle: Handle) -> (Cost, bool) {
+    let (before, bytes) = (world.freeze(), world.bytes());
+    let mut to = Transform::IDENTITY;
+    to.position = [20_000, 0, 0];
+    let patch = MovePatch::new(Parts::POSITION, to);
+    let edit = Edit::One(Operation::Move { target: Target::Handle(handle), patch });
+    let seq = world.seq().next();
+    let changes = world.apply(seq, 0, by, &edit, &WorldLimits::default()).unwrap();
+    let spots = world.spots().len();
+    let edit = EditId { client: ClientId::from_bytes([1; 16]), counter: Counter(1) };
+    let count = changes.len();
+    let event = Event { seq: Seq(9), at_ms: 0, by: by.user, edit, trace: None, changes };
+    let crossings = world.crossings();
+    let cost = Cost {
+        changes: count,
+        journal_bytes: journal::encode(&[event]).len(),
+        world_bytes: world.bytes() - bytes,
+        spots,
+        written: world.freeze().changes_since(&before).changed.len(),
+        crossings: crossings.len(),
+    };
+    (cost, matches!(crossings[0].objects, Crossed::Whole(_)))
+}
+
+#[test]
+fn a_group_moves_as_one_object_however_many_are_in_it() {
+    let owner = Principal { user: user(1), ceiling: Role::Owner, invited: true };
+    let mut world = small_cells(owner);
+    let tops = groups(&mut world, &owner, &[(0, 0), (100_000, 1)]);
+    world.crossings();
+    let [(empty, is_whole), (full, is_full_whole)] =
+        [tops[0], tops[1]].map(|top| cost_of_a_move(&mut world, &owner, top));
+    assert_eq!(full, empty);
+    assert_eq!((full.changes, full.spots, full.written, full.crossings), (1, 1, 1, 1));
+    assert_eq!((is_whole, is_full_whole), (true, false), "so many are not sent with a window");
 }
 
 #[test]
