@@ -351,6 +351,33 @@ mod tests {
     }
 
     #[test]
+    fn who_is_served_less_is_shown() {
+        let mut open = [brane(1, Visibility::Private, 1, 1), brane(2, Visibility::Private, 1, 1)];
+        for brane in &mut open {
+            brane.fan_out = FanOutStatus {
+                degraded: [1, 2, 3, 4],
+                degradations: [10, 20, 30, 40],
+                degraded_ms: [100, 200, 300, 400],
+                level_changes: [1_000, 2_000, 3_000],
+                ..FanOutStatus::default()
+            };
+        }
+        let page = page(&mut BraneFigures::default(), &open);
+        for (level, count) in ["no_presence", "collapsed", "near", "resync"].iter().zip(1..) {
+            let name = format!("avvy_brane_degraded_{level}");
+            holds(
+                &page,
+                &[(&name, 2 * count), (&format!("{name}_milliseconds_total"), 200 * count)],
+            );
+            holds(&page, &[(&format!("avvy_brane_degradations_{level}_total"), 20 * count)]);
+        }
+        for (reason, count) in ["bytes", "age", "recovered"].iter().zip(1..) {
+            let name = format!("avvy_brane_level_changes_{reason}_total");
+            holds(&page, &[(&name, 2_000 * count)]);
+        }
+    }
+
+    #[test]
     fn who_is_let_in_and_who_is_not_is_shown() {
         let mut open = [brane(1, Visibility::Private, 1, 1), brane(2, Visibility::Private, 1, 1)];
         for brane in &mut open {
