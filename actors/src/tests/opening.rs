@@ -70,6 +70,17 @@ async fn the_brane_that_nobody_uses_makes_room() {
     // Both are in use now.
     let (third_channel, _) = session.join(third, client(), None).await;
     assert_eq!(world.view(second).await, Err(Code::Unavailable));
+    session.say(&ClientMessage::Join(Join {
+        brane: second,
+        client: client(),
+        known: false,
+        resume: None,
+        area: None,
+    }));
+    let refused = session.until(|m| matches!(m, ServerMessage::Error(_))).await;
+    let ServerMessage::Error(refused) = refused else { unreachable!() };
+    assert_eq!(refused.code, Code::Unavailable);
+    assert!(refused.retry_after_ms.is_some_and(|ms| ms > 0), "{refused:?}");
     assert_eq!(openings.load(Ordering::Relaxed), 3);
     world.system.probe().await.expect("the probe has a place of its own");
 

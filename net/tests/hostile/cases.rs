@@ -110,7 +110,7 @@ pub async fn told_by_itself(ws: &mut Ws) -> String {
                 channel: Some(STILL_THERE),
                 ..
             })) => break,
-            Heard::Message(ServerMessage::Error(error)) => format!("error {}", error.code.name()),
+            Heard::Message(ServerMessage::Error(error)) => told_error(&error),
             Heard::Message(ServerMessage::Refused { edits, .. }) => {
                 format!("refused {}", edits[0].code.name())
             }
@@ -142,10 +142,20 @@ pub async fn first_told(ws: &mut Ws) -> String {
         )
     };
     match ws.until(is_answer).await {
-        ServerMessage::Error(error) => format!("error {}", error.code.name()),
+        ServerMessage::Error(error) => told_error(&error),
         ServerMessage::Refused { edits, .. } => format!("refused {}", edits[0].code.name()),
         _ => "applied".to_owned(),
     }
+}
+
+fn told_error(error: &ErrorMessage) -> String {
+    assert!(!is_for_now(error.code) || error.retry_after_ms.is_some(), "{error:?}");
+    format!("error {}", error.code.name())
+}
+
+/// Whether the same may be served later; then it is said when to try again.
+fn is_for_now(code: Code) -> bool {
+    matches!(code, Code::RateLimited | Code::Unavailable | Code::BraneFull)
 }
 
 /// Only the close.
@@ -165,7 +175,10 @@ pub fn answered(answer: &Answer) -> String {
     if answer.status < 400 || answer.body.is_empty() {
         return answer.status.to_string();
     }
-    format!("{} {}", answer.status, answer.code())
+    let code = answer.code();
+    let is_told_when = answer.header("retry-after").is_some();
+    assert!(is_told_when || !Code::from_name(&code).is_some_and(is_for_now), "{answer:?}");
+    format!("{} {code}", answer.status)
 }
 
 /// What a connection is answered after these bytes.
