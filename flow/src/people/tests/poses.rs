@@ -75,6 +75,26 @@ fn a_new_avatar_comes_at_once_and_a_far_one_moves_rarely() {
 }
 
 #[test]
+fn at_twice_the_distance_poses_come_half_as_often() {
+    let mut crowd = crowd(2, PeopleConfig::default());
+    crowd.settle();
+    let turns = 32;
+    for (metres, sent) in [(4, 32), (12, 16), (24, 8), (48, 4), (96, 2), (1_000, 2)] {
+        crowd.pose(2, f64::from(metres));
+        crowd.settle();
+        let before = crowd.machine.status().poses_sent;
+        for turn in 1..=turns {
+            crowd.pose(2, f64::from(metres) + f64::from(turn) / 100.0);
+            crowd.pass(50);
+        }
+        crowd.settle();
+        let told = crowd.machine.status().poses_sent - before;
+        // The last one is told also out of its turn.
+        assert!((sent..=sent + 1).contains(&told), "{told} at {metres} m");
+    }
+}
+
+#[test]
 fn in_a_quiet_brane_nothing_is_due() {
     let mut crowd = crowd(5, PeopleConfig::default());
     crowd.settle();

@@ -65,7 +65,9 @@ fn each_kind_of_audience_has_its_rate() {
     let mut crowd = Crowd::new(PeopleConfig::default());
     crowd.join(1);
     crowd.join(2);
-    for (to, burst) in [(Audience::All, 5), (Audience::One(Person(2)), 40)] {
+    crowd.pose(1, 0.0);
+    let bursts = [(Audience::All, 5), (Audience::Near, 20), (Audience::One(Person(2)), 40)];
+    for (to, burst) in bursts {
         for _ in 0..burst {
             send(&mut crowd, 1, to).unwrap();
         }
