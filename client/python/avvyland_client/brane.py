@@ -56,6 +56,9 @@ class Brane:
         self.replica = None
         self.durable = 0
         self.role = None
+        # What the server sends of all there is, and why that changed: see
+        # `brane.level`.
+        self.level, self.level_reason = "full", None
         self.catch_up = None
         self.rewinds = 0
         self.people = People()
@@ -187,6 +190,7 @@ class Brane:
         self._parts = None if self.catch_up == "replay" else []
         self._view, self._step = message.get("view"), []
         if answers_join:
+            self.level, self.level_reason = "full", None
             # Outcomes are told again; those of the last connection may be of
             # a line that is no more.
             for edit in self._kept:
@@ -277,6 +281,10 @@ class Brane:
 
     def on_changed(self, message):
         self.said = {key: message[key] for key in SAID}
+        self._tell()
+
+    def on_level(self, message):
+        self.level, self.level_reason = message["level"], message["reason"]
         self._tell()
 
     def on_hash(self, message):

@@ -183,6 +183,7 @@ class Session:
         "object.refused": Brane.on_refused,
         "brane.durable": Brane.on_durable,
         "brane.changed": Brane.on_changed,
+        "brane.level": Brane.on_level,
         "brane.hash": Brane.on_hash,
         "people.page": Brane.on_people_page,
         "people.changed": Brane.on_people_changed,

@@ -243,6 +243,7 @@ impl Bot {
                 let why = code.map_or("left", |code| code.meaning());
                 self.report(Report::Failed(format!("the brane cannot be joined: {why}")));
             }
+            Event::Notify(Notify::Level { reason, .. }) => counters.level(reason),
             Event::Notify(Notify::Hash { theirs, ours, .. }) => match ours {
                 Some(ours) => self.checked(ours == theirs),
                 None => self.check(),
@@ -265,7 +266,6 @@ impl Bot {
                 | Notify::Expiring { .. }
                 | Notify::Joined { .. }
                 | Notify::People { .. }
-                | Notify::Level { .. }
                 | Notify::Rights { .. }
                 | Notify::Changed { .. }
                 | Notify::Renamed { .. }

@@ -213,6 +213,7 @@ impl Demo {
             p99_ms,
             resyncs: read(&counters.resyncs),
             reconnects: read(&counters.reconnects),
+            slowed: read(&counters.slowed),
             differing: read(&counters.differing) + u64::from(disagree),
             hashes_compared,
             windows_compared: read(&counters.compared),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use avvy_model::{Epoch, Handle, ObjectId, Seq};
+use avvy_protocol::LevelReason;
 use hdrhistogram::Histogram;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
@@ -47,9 +48,18 @@ pub(super) struct Counters {
     pub(super) deliveries: AtomicU64,
     pub(super) resyncs: AtomicU64,
     pub(super) reconnects: AtomicU64,
+    pub(super) slowed: AtomicU64,
     pub(super) gaps: AtomicU64,
     pub(super) differing: AtomicU64,
     pub(super) compared: AtomicU64,
+}
+
+impl Counters {
+    /// A bot is served at another level.
+    pub(super) fn level(&self, reason: LevelReason) {
+        let is_less = reason != LevelReason::Recovered;
+        self.slowed.fetch_add(u64::from(is_less), Ordering::Relaxed);
+    }
 }
 
 /// A window as one of the whole copies saw it.

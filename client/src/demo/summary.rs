@@ -36,6 +36,8 @@ pub struct DemoSummary {
     pub resyncs: u64,
     /// Connections that were cut and made again.
     pub reconnects: u64,
+    /// How often a builder was served less because it did not keep up.
+    pub slowed: u64,
     /// Windows of which two builders saw different contents, and copies that
     /// differ from the server's world at the end.
     pub differing: u64,
@@ -138,7 +140,11 @@ impl fmt::Display for DemoSummary {
         let rate = per_second(self.deliveries);
         writeln!(f, "  deliveries  {:>12}  ({rate:.0} a second)", self.deliveries)?;
         writeln!(f, "  latency     p50 {:.1} ms, p99 {:.1} ms", self.p50_ms, self.p99_ms)?;
-        writeln!(f, "  resyncs {}, reconnects {}", self.resyncs, self.reconnects)?;
+        writeln!(
+            f,
+            "  resyncs {}, reconnects {}, served less {} times",
+            self.resyncs, self.reconnects, self.slowed
+        )?;
         write!(
             f,
             "  {} state hashes and {} windows compared: {}",
@@ -219,5 +225,24 @@ impl StatusLine {
             (Live::Line, true) => write!(out, "\r\x1b[2K{line}").and_then(|()| out.flush()),
             (Live::Line, false) => writeln!(out, "{line}"),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use avvy_protocol::LevelReason;
+
+    use super::*;
+
+    #[test]
+    fn who_was_served_less_is_counted_and_said() {
+        let shared = Shared::new();
+        for reason in [LevelReason::Bytes, LevelReason::Recovered, LevelReason::Age] {
+            shared.counters.level(reason);
+        }
+        let slowed = shared.counters.slowed.load(Ordering::Relaxed);
+        assert_eq!(slowed, 2, "who recovers is served more");
+        let summary = DemoSummary { slowed, ..DemoSummary::default() };
+        assert!(summary.to_string().contains("served less 2 times"), "{summary}");
     }
 }
