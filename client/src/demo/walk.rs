@@ -205,3 +205,60 @@ fn map(copy: &Replica, scope: &Scope) -> Vec<String> {
     let row = |dz| (-MAP..=MAP).map(|dx| field(dx, dz)).collect::<String>();
     (-MAP..=MAP).map(row).map(|row| row.trim_end().to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use avvy_model::{
+        Epoch, Grid, Kind, Object, ObjectAt, ObjectId, Props, Seq, Transform, UserId,
+    };
+    use avvy_protocol::{Channel, SnapshotPart};
+
+    use super::*;
+    use crate::replica::Snapshot;
+
+    /// Objects in the middle of these cells or, if they have a parent, in it.
+    fn copy(scope: Scope, objects: &[(Handle, [i32; 3])]) -> Replica {
+        let edge = scope.grid.size() as i32;
+        let object = |(number, (parent, cell)): (u32, &(Handle, [i32; 3]))| {
+            let mut transform = Transform::IDENTITY;
+            transform.position = cell.map(|n| n * edge + edge / 2);
+            let (id, owner) =
+                (ObjectId::from_bytes([number as u8; 16]), UserId::from_bytes([1; 16]));
+            let (kind, props) = (Kind::Group, Props::default());
+            let object = Object { id, parent: *parent, kind, owner, transform, props };
+            ObjectAt { handle: Handle(number), object }
+        };
+        let objects = (0..).zip(objects).map(object).collect();
+        let at = Position { epoch: Epoch(1), seq: Seq(9) };
+        let (channel, gone) = (Channel(1), Vec::new());
+        let part = SnapshotPart { channel, at, index: 0, last: true, objects, gone };
+        let mut snapshot = Snapshot::default();
+        snapshot.add(part).expect("the part that was due");
+        Replica::new(snapshot, Some(scope), 9).expect("a whole snapshot")
+    }
+
+    #[test]
+    fn a_map_shows_how_many_are_in_each_cell_that_is_seen() {
+        let view = View { center: Cell([5, 0, -2]), reach: 2 };
+        let scope = Scope { grid: Grid::default(), view };
+        let top = |cell| (Handle::ROOT, cell);
+        let mut objects = vec![
+            (Handle::ROOT, [0; 3]),
+            top([3, 0, -2]),
+            // Wherever it is, its home is its group's.
+            (Handle(1), [50, 0, 50]),
+            top([5, 0, -2]),
+            top([5, 0, -2]),
+            top([5, 1, -2]),
+            top([5, 0, -4]),
+            // Out of sight.
+            top([8, 0, -2]),
+        ];
+        objects.extend([top([6, -1, -2]); 12]);
+        let map = map(&copy(scope, &objects), &scope);
+        let empty = "           .   .   .   .   .";
+        let north = "           .   .   1   .   .";
+        let middle = "           2   . [3]  12   .";
+        assert_eq!(map, ["", "", north, empty, middle, empty, empty, "", ""]);
+    }
+}
