@@ -8,7 +8,7 @@ use avvy_persistence::testing::proxy::Way;
 use tokio::task::spawn_blocking;
 
 use super::Network;
-use super::site::Site;
+use super::site::{LEASE_MS, Site};
 use crate::draw::Draw;
 
 /// Something that fails, and is whole again afterwards.
@@ -23,18 +23,22 @@ pub(super) struct Fault {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
+    KillPrimary,
+    PausePrimary,
     KillNode,
     PauseNode,
     DrainNode,
-    KillPrimary,
-    PausePrimary,
     Cut,
     Silence,
     Hold,
     KillRedis,
+    PauseRedis,
+    CutRedis,
+    SilenceRedis,
+    HoldRedis,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 13] = [
     Kind::KillPrimary,
     Kind::PausePrimary,
     Kind::KillNode,
@@ -44,56 +48,100 @@ const KINDS: [Kind; 9] = [
     Kind::Silence,
     Kind::Hold,
     Kind::KillRedis,
+    Kind::PauseRedis,
+    Kind::CutRedis,
+    Kind::SilenceRedis,
+    Kind::HoldRedis,
 ];
+
+/// The kinds of a network.
+fn kinds(network: Network) -> &'static [Kind] {
+    match network {
+        Network::Shared => &KINDS,
+        // Without its only member there is no database.
+        Network::Own => &KINDS[2..],
+    }
+}
+
+/// The names of all that fails in a network.
+pub(super) fn names(network: Network) -> impl Iterator<Item = &'static str> {
+    kinds(network).iter().map(|kind| kind.name())
+}
 
 /// Draws faults so that each kind comes as often as the others.
 pub(super) struct Faults {
     draw: Draw,
     kinds: &'static [Kind],
     left: Vec<Kind>,
+    /// How many have come.
+    came: usize,
 }
 
 impl Faults {
     pub(super) fn new(network: Network, draw: Draw) -> Self {
-        let kinds = match network {
-            Network::Shared => &KINDS[..],
-            // Without its only member there is no database.
-            Network::Own => &KINDS[2..],
-        };
-        Self { draw, kinds, left: Vec::new() }
+        Self { draw, kinds: kinds(network), left: Vec::new(), came: 0 }
     }
 
     /// The pause before the next one.
     pub(super) const fn pause(&mut self) -> Duration {
-        Duration::from_millis(1_000 + self.draw.below(2_000))
+        Duration::from_millis(1_000 + self.draw.below(1_500))
     }
 
-    /// The next one.
-    pub(super) fn next(&mut self) -> Fault {
+    /// Whether each kind has come.
+    pub(super) const fn all_came(&self) -> bool {
+        self.came >= self.kinds.len()
+    }
+
+    /// The next one. The first of each kind is sure to be felt: it befalls a
+    /// node that serves a brane, and who is away is so for longer than a lease.
+    pub(super) async fn next(&mut self, site: &Site) -> Result<Fault> {
         if self.left.is_empty() {
             self.left = self.kinds.to_vec();
         }
         let kind = self.left.swap_remove(self.draw.below(self.left.len() as u64) as usize);
-        // Shorter and longer than a lease.
-        let time = Duration::from_millis(200 + self.draw.below(4_000));
-        Fault { kind, node: self.draw.below(2) as usize, time }
+        let (is_first, drawn) = (!self.all_came(), self.draw.below(2) as usize);
+        self.came += 1;
+        let node = if is_first && !site.serves(drawn).await? { 1 - drawn } else { drawn };
+        let time_ms = match kind {
+            // Longer than from one sign of life to the next. Nobody waits for
+            // it for longer than a moment, so it need not be away for long.
+            Kind::KillRedis
+            | Kind::PauseRedis
+            | Kind::CutRedis
+            | Kind::SilenceRedis
+            | Kind::HoldRedis => 600 + self.draw.below(1_200),
+            Kind::Cut | Kind::Silence if is_first => LEASE_MS + 1_000 + self.draw.below(1_200),
+            // Shorter and longer than a lease.
+            _ => 200 + self.draw.below(4_000),
+        };
+        Ok(Fault { kind, node, time: Duration::from_millis(time_ms) })
+    }
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::KillNode => "node killed",
+            Self::PauseNode => "node paused",
+            Self::DrainNode => "node drained",
+            Self::KillPrimary => "primary killed",
+            Self::PausePrimary => "primary paused",
+            Self::Cut => "cut off",
+            Self::Silence => "silent",
+            Self::Hold => "held up",
+            Self::KillRedis => "Redis killed",
+            Self::PauseRedis => "Redis paused",
+            Self::CutRedis => "Redis cut off",
+            Self::SilenceRedis => "Redis silent",
+            Self::HoldRedis => "Redis held up",
+        }
     }
 }
 
 impl Fault {
     /// Its name.
     pub(super) const fn name(self) -> &'static str {
-        match self.kind {
-            Kind::KillNode => "node killed",
-            Kind::PauseNode => "node paused",
-            Kind::DrainNode => "node drained",
-            Kind::KillPrimary => "primary killed",
-            Kind::PausePrimary => "primary paused",
-            Kind::Cut => "cut off",
-            Kind::Silence => "silent",
-            Kind::Hold => "held up",
-            Kind::KillRedis => "Redis killed",
-        }
+        self.kind.name()
     }
 
     /// Fails, and mends it.
@@ -134,20 +182,29 @@ impl Fault {
                 wait(time);
                 site.set.resume(primary);
             }
-            Kind::Cut => disturb(&site, node, Way::Cut, time),
-            Kind::Silence => disturb(&site, node, Way::Swallowing, time),
-            Kind::Hold => disturb(&site, node, Way::Held, time),
+            Kind::Cut => cut_off(&site, node, Way::Cut, time),
+            Kind::Silence => cut_off(&site, node, Way::Swallowing, time),
+            Kind::Hold => cut_off(&site, node, Way::Held, time),
             Kind::KillRedis => {
                 site.redis.kill();
                 wait(time);
                 site.redis.restart();
             }
+            Kind::PauseRedis => {
+                site.redis.stop();
+                wait(time);
+                site.redis.go_on();
+            }
+            Kind::CutRedis => keep_from_redis(&site, Way::Cut, time),
+            Kind::SilenceRedis => keep_from_redis(&site, Way::Swallowing, time),
+            Kind::HoldRedis => keep_from_redis(&site, Way::Held, time),
         }
         Ok(site)
     }
 }
 
-fn disturb(site: &Site, node: usize, way: Way, time: Duration) {
+/// Disturbs what is between a node, or everybody, and the database.
+fn cut_off(site: &Site, node: usize, way: Way, time: Duration) {
     let proxy = site.way(node);
     proxy.set(way);
     wait(time);
@@ -156,6 +213,13 @@ fn disturb(site: &Site, node: usize, way: Way, time: Duration) {
         site.knock(1 - node);
     }
     proxy.set(Way::CLEAR);
+}
+
+/// Disturbs what is between everybody and Redis.
+fn keep_from_redis(site: &Site, way: Way, time: Duration) {
+    site.way_to_redis.set(way);
+    wait(time);
+    site.way_to_redis.set(Way::CLEAR);
 }
 
 #[expect(clippy::disallowed_methods, reason = "a thread that has nothing else to do")]
@@ -167,8 +231,13 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} for {} ms", self.name(), self.time.as_millis())?;
         match self.kind {
-            Kind::KillPrimary | Kind::PausePrimary | Kind::KillRedis => Ok(()),
-            _ => write!(f, ", node {}", self.node),
+            Kind::KillNode
+            | Kind::PauseNode
+            | Kind::DrainNode
+            | Kind::Cut
+            | Kind::Silence
+            | Kind::Hold => write!(f, ", node {}", self.node),
+            _ => Ok(()),
         }
     }
 }

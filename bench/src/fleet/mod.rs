@@ -1,13 +1,15 @@
 //! A fleet of two nodes under faults, and whether all that its clients were
 //! told can be true.
 //!
-//! Two servers on a MongoDB behind proxies, and a Redis. Clients write and
+//! Two servers on a MongoDB and a Redis behind proxies. Clients write and
 //! watch in several branes, connected to either node. Every few seconds
 //! something fails, one thing at a time: a node is killed, stands still or is
 //! drained; the primary is killed or stands still; it, or one node alone, is
-//! cut off, falls silent or is held up; Redis is killed. In the end all is whole again, everybody
+//! cut off, falls silent or is held up; Redis is killed, stands still, is cut
+//! off, falls silent or is held up. In the end all is whole again, everybody
 //! settles, the nodes are drained, and [`crate::history`] holds what everybody
-//! was told against the journals that are left.
+//! was told against the journals that are left. A trial in which not all of
+//! this came, or was not felt, counts as failed.
 
 mod faults;
 mod journal;
@@ -50,7 +52,8 @@ pub struct Options {
     pub scratch: PathBuf,
     /// How the nodes reach the database.
     pub network: Network,
-    /// For how long things fail, in seconds.
+    /// For how long things fail, in seconds; longer if not each kind of fault
+    /// has come by then.
     pub seconds: u64,
     /// Branes.
     pub branes: usize,
@@ -64,6 +67,8 @@ pub struct Options {
 /// What was done. That everything was right is said by there being one.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
+    /// For how long things failed, in seconds.
+    pub seconds: u64,
     /// How often what has failed.
     pub faults: BTreeMap<&'static str, u32>,
     /// Edits in the journals.
@@ -82,12 +87,12 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { faults, edits, refused, unknown, rewinds, facts, epochs } = self;
+        let Self { seconds, faults, edits, refused, unknown, rewinds, facts, epochs } = self;
         let faults: Vec<_> = faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
         write!(
             f,
             "{facts} facts fit {edits} edits of {epochs} epochs ({refused} refused, {unknown} \
-             unknown, {rewinds} rewinds); faults: {}",
+             unknown, {rewinds} rewinds); faults in {seconds} s: {}",
             faults.join(", ")
         )
     }
@@ -97,7 +102,8 @@ impl fmt::Display for Summary {
 /// line for each fault.
 ///
 /// # Errors
-/// When a promise was broken, or the fleet does not come back.
+/// When a promise was broken, the fleet does not come back, or what was to be
+/// tried did not come to be.
 pub fn run(options: &Options, tell: impl FnMut(&str)) -> Result<Summary> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build()?;
@@ -112,14 +118,17 @@ async fn trial(options: &Options, mut tell: impl FnMut(&str)) -> Result<Summary>
     site.branes = crowd.branes();
     let mut faults = Faults::new(options.network, Draw::new(draw.number()));
     let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(options.seconds) {
+    while began.elapsed() < Duration::from_secs(options.seconds) || !faults.all_came() {
         sleep(faults.pause()).await;
-        let fault = faults.next();
+        let fault = faults.next(&site).await?;
         tell(&format!("{:>4} s: {fault}", began.elapsed().as_secs()));
         *summary.faults.entry(fault.name()).or_default() += 1;
         site = fault.happen(site).await?;
     }
+    summary.seconds = began.elapsed().as_secs();
     let (clerks, worlds) = crowd.settle().await?;
+    let redis = site.way_to_redis.counts();
+    ensure!(redis.reset > 0 && redis.swallowed > 0, "nobody missed Redis: {redis:?}");
     let database = site.database.clone();
     let site = spawn_blocking(move || site.drain()).await??;
     for (brane, clerks) in clerks {
@@ -138,11 +147,23 @@ async fn trial(options: &Options, mut tell: impl FnMut(&str)) -> Result<Summary>
             told.join("\n")
         );
     }
-    ensure!(summary.edits > 0, "nothing was written");
+    summary.ensure_tried(options)?;
     Ok(summary)
 }
 
 impl Summary {
+    /// That this is what a trial is for.
+    fn ensure_tried(&self, options: &Options) -> Result<()> {
+        let missing: Vec<_> =
+            faults::names(options.network).filter(|name| !self.faults.contains_key(name)).collect();
+        ensure!(missing.is_empty(), "these never came: {}", missing.join(", "));
+        ensure!(self.facts > 0 && self.edits > 0, "nothing was written: {self}");
+        ensure!(self.epochs > options.branes, "no brane was opened a second time: {self}");
+        let must_lose = options.network == Network::Own;
+        ensure!(self.rewinds > 0 || !must_lose, "nobody lost what only a lost node had: {self}");
+        Ok(())
+    }
+
     fn add(&mut self, history: &History) {
         use history::Fact;
         let facts = || history.clients.iter().flatten().map(|entry| &entry.fact);
@@ -156,3 +177,6 @@ impl Summary {
         self.epochs += epochs.collect::<std::collections::BTreeSet<_>>().len();
     }
 }
+
+#[cfg(test)]
+mod tests;

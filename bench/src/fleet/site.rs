@@ -16,7 +16,7 @@ use crate::http;
 use crate::process::{Server, ServerOptions, own_port};
 
 /// Milliseconds of a lease: shorter than the longest fault.
-const LEASE_MS: u64 = 2_000;
+pub(super) const LEASE_MS: u64 = 2_000;
 
 /// Everything that runs.
 pub(super) struct Site {
@@ -24,6 +24,8 @@ pub(super) struct Site {
     /// Each node's own way to the database, where they have one.
     ways: Vec<Proxy>,
     pub(super) redis: RedisServer,
+    /// Both nodes' way to it.
+    pub(super) way_to_redis: Proxy,
     pub(super) database: String,
     /// What clients are in.
     pub(super) branes: Vec<BraneId>,
@@ -56,9 +58,10 @@ impl Site {
             }
         };
         let redis = RedisServer::start();
+        let way_to_redis = Proxy::start(SocketAddr::from(([127, 0, 0, 1], redis.port())));
         let database = fresh_database();
         let (branes, token, nodes) = (Vec::new(), String::new(), Vec::new());
-        let mut site = Self { set, ways, redis, database, branes, token, nodes };
+        let mut site = Self { set, ways, redis, way_to_redis, database, branes, token, nodes };
         for (nth, address) in addresses.iter().enumerate() {
             let data = options.scratch.join(format!("node-{nth}"));
             fs::create_dir_all(&data)?;
@@ -86,7 +89,7 @@ impl Site {
             .set("AVVY_STORE_RETRY_MAX_MS", 500)
             .set("AVVY_FLEET_ADDRESS", format!("http://{address}"))
             .set("AVVY_FLEET_LEASE_MS", LEASE_MS)
-            .set("AVVY_REDIS_URL", self.redis.url())
+            .set("AVVY_REDIS_URL", format!("redis://{}/", self.way_to_redis.address()))
             .set("AVVY_REDIS_NAMESPACE", &self.database)
             .set("AVVY_BRANE_SNAPSHOT_EVERY_EVENTS", 500)
             .set("AVVY_SERVER_DEMO_OBJECTS", 0)
@@ -118,6 +121,13 @@ impl Site {
     /// A node that runs.
     pub(super) fn server(&self, nth: usize) -> Result<&Server> {
         self.nodes[nth].server.as_ref().context("the node runs")
+    }
+
+    /// Whether a node serves a brane.
+    pub(super) async fn serves(&self, nth: usize) -> Result<bool> {
+        let address = self.nodes[nth].address;
+        let branes = spawn_blocking(move || http::metric(address, "avvy_branes")).await??;
+        Ok(branes.is_some_and(|branes| branes > 0.0))
     }
 
     pub(super) fn start_node(&mut self, nth: usize) -> Result<()> {
