@@ -109,9 +109,11 @@ impl Directory {
     }
 
     /// A brane is offered no more. If it is this node's now, it opens; if it
-    /// stayed where it was, the store says so.
+    /// stayed where it was, the store says so. A node that ends opens nothing:
+    /// whoever asks for it has it as soon as this one has left.
     pub(super) fn on_decided(&mut self, myself: &ActorRef<DirectoryMsg>, brane: BraneId) {
-        if self.coming.contains_key(&brane) && !self.branes.contains_key(&brane) {
+        let is_new = self.coming.contains_key(&brane) && !self.branes.contains_key(&brane);
+        if is_new && !self.is_draining {
             self.start_loading(myself, brane, Vec::new());
         }
         self.coming.remove(&brane);

@@ -255,6 +255,35 @@ async fn a_brane_comes_though_it_is_asked_for_too_early() {
     assert_eq!(moved.map(|count| count.load(Ordering::Relaxed)), [1, 0]);
 }
 
+/// It was given a brane, and hears of that when it takes none any more.
+#[tokio::test]
+async fn a_node_that_ends_does_not_wait_for_what_comes() {
+    let Pair { fleet, one, two, .. } = Pair::new(config()).await;
+    one.system.view(one.brane, &one.claims).await.unwrap();
+    let other = BraneId::new(Uuid::new_v4());
+    two.create_brane(other).await;
+    let mut session = two.connect().await;
+    let (channel, _) = session.join(other, client(), None).await;
+    one.system.hand_over(PATIENCE).await;
+    assert_eq!(one.system.metrics().branes_moved.load(Ordering::Relaxed), 1);
+    // A brane of its own cannot close yet.
+    one.fail_every(|operation| matches!(operation, StoreOperation::Renew | StoreOperation::Append));
+    session.submit(channel, 1, create(Kind::Block, Props::default()));
+    session.until(|m| matches!(m, ServerMessage::Applied { .. })).await;
+    let hearing = async {
+        while two.system.view(other, &two.claims).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        one.fail_every(|operation| operation == StoreOperation::Append);
+        while two.system.status().await.unwrap().lease.unwrap().offered > 0 {
+            tokio::task::yield_now().await;
+        }
+        fleet.disk().heal();
+    };
+    let (drained, ()) = tokio::join!(two.system.drain(PATIENCE), hearing);
+    assert!(drained);
+}
+
 #[tokio::test]
 async fn what_nobody_takes_is_closed() {
     let Pair { one, two, .. } = Pair::new(config()).await;
