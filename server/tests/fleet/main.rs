@@ -16,6 +16,8 @@ mod session;
 #[cfg(feature = "redis")]
 mod signed_out;
 mod slow;
+#[cfg(feature = "redis")]
+mod stale;
 mod transfers;
 mod worlds;
 
