@@ -1,6 +1,7 @@
 //! Waiting for many sockets at once.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -15,7 +16,6 @@ const MAX_EVENTS: usize = 1_024;
 /// again and again as long as there is something to read).
 pub struct Poller {
     epoll: OwnedFd,
-    events: Vec<Event>,
 }
 
 impl Poller {
@@ -24,8 +24,7 @@ impl Poller {
     /// # Errors
     /// When the system has no more files.
     pub fn new() -> io::Result<Self> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        Ok(Self { epoll, events: Vec::with_capacity(MAX_EVENTS) })
+        Ok(Self { epoll: epoll::create(CreateFlags::CLOEXEC)? })
     }
 
     /// Takes in a socket. It leaves the set when it is closed.
@@ -60,19 +59,18 @@ impl Poller {
     ///
     /// # Errors
     /// Never, in practice.
-    pub fn wait(&mut self, timeout: Duration, ready: &mut Vec<usize>) -> io::Result<()> {
+    pub fn wait(&self, timeout: Duration, ready: &mut Vec<usize>) -> io::Result<()> {
         ready.clear();
-        self.events.clear();
         let timeout = Timespec {
             tv_sec: timeout.as_secs() as i64,
             tv_nsec: i64::from(timeout.subsec_nanos()),
         };
-        let events = rustix::buffer::spare_capacity(&mut self.events);
-        match epoll::wait(&self.epoll, events, Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => {}
+        let mut events = [const { MaybeUninit::<Event>::uninit() }; MAX_EVENTS];
+        match epoll::wait(&self.epoll, &mut events[..], Some(&timeout)) {
+            Ok((events, _)) => ready.extend(events.iter().map(|event| event.data.u64() as usize)),
+            Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        ready.extend(self.events.iter().map(|event| event.data.u64() as usize));
         Ok(())
     }
 }

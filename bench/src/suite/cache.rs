@@ -30,18 +30,30 @@ async fn measure(setup: &Setup) -> Result<Report> {
     let directory = setup.scratch.join("cache");
     let options = SqliteOptions { directory, ..SqliteOptions::default() };
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&options)?);
+    over(setup, &mut report, &store, "").await?;
+    store.close().await?;
+    Ok(report)
+}
+
+/// What a record costs over this store, whose figures are named so.
+pub(super) async fn over(
+    setup: &Setup,
+    report: &mut Report,
+    store: &Arc<dyn Store>,
+    name: &str,
+) -> Result<()> {
     for nth in 0..RECORDS {
         store.create_brane(record(nth)).await?;
     }
-    let bare = timed(setup, |nth| read(&store, nth)).await?;
-    report.raw("store_us", bare.json());
+    let bare = timed(setup, |nth| read(store, nth)).await?;
+    report.raw(&format!("{name}store_us"), bare.json());
 
     let long = Duration::from_secs(3_600);
     let all = CacheOptions { ttl: long, max_stale: long, ..CacheOptions::default() };
     // Every read is a miss of this tier.
     let none = CacheOptions { max_entries: 0, ..all };
     let cached = |caches: &Caches| -> Arc<dyn Store> {
-        Arc::new(CachedStore::new(Arc::clone(&store), caches))
+        Arc::new(CachedStore::new(Arc::clone(store), caches))
     };
     let local = cached(&Caches::local(all));
     for nth in 0..RECORDS {
@@ -51,14 +63,12 @@ async fn measure(setup: &Setup) -> Result<Report> {
     report.show(
         Figure::new("hit in the process beside the store, median, us", hit.p50).beside(bare.p50),
     );
-    report.raw("hit_us", hit.json());
+    report.raw(&format!("{name}hit_us"), hit.json());
     let local = cached(&Caches::local(none));
     let miss = timed(setup, |nth| read(&local, nth)).await?;
     report.show(Figure::new("miss beside the store, median, us", miss.p50).beside(bare.p50));
-    report.raw("miss_us", miss.json());
-    shared(setup, &mut report, none, bare.p50, cached).await?;
-    store.close().await?;
-    Ok(report)
+    report.raw(&format!("{name}miss_us"), miss.json());
+    shared(setup, report, none, (name, bare.p50), cached).await
 }
 
 /// The same through Redis.
@@ -67,7 +77,7 @@ async fn shared(
     setup: &Setup,
     report: &mut Report,
     options: CacheOptions,
-    bare: f64,
+    (name, bare): (&str, f64),
     cached: impl Fn(&Caches) -> Arc<dyn Store>,
 ) -> Result<()> {
     use avvy_persistence::cache::redis::{Redis, RedisOptions};
@@ -87,25 +97,21 @@ async fn shared(
     let hit = timed(setup, |nth| read(&store, nth)).await?;
     ensure!(reads() == before, "not all was in Redis");
     report.show(Figure::new("hit in Redis beside the store, median, us", hit.p50).beside(bare));
-    report.raw("redis_hit_us", hit.json());
-    let write = timed(setup, |nth| {
-        let store = Arc::clone(&store);
-        // The same record again is no error, and a write.
-        async move { Ok(store.create_brane(record(nth % RECORDS)).await?) }
-    });
-    report.raw("redis_write_us", write.await?.json());
-    let miss = timed_after(
-        setup,
-        |nth| {
-            let store = Arc::clone(&store);
-            async move { Ok(store.create_brane(record(nth % RECORDS)).await?) }
-        },
-        |nth| read(&store, nth),
-    );
+    report.raw(&format!("{name}redis_hit_us"), hit.json());
+    let written = timed(setup, |nth| write(&store, nth)).await?;
+    report.raw(&format!("{name}redis_write_us"), written.json());
+    let miss = timed_after(setup, |nth| write(&store, nth), |nth| read(&store, nth));
     let miss = miss.await?;
     report.show(Figure::new("miss of both beside the store, median, us", miss.p50).beside(bare));
-    report.raw("redis_miss_us", miss.json());
+    report.raw(&format!("{name}redis_miss_us"), miss.json());
     Ok(())
+}
+
+/// Writes the nth record; the same again is no error, and a write.
+#[cfg(feature = "redis")]
+fn write(store: &Arc<dyn Store>, nth: u64) -> impl Future<Output = Result<()>> + use<> {
+    let store = Arc::clone(store);
+    async move { Ok(store.create_brane(record(nth % RECORDS)).await?) }
 }
 
 /// Built without Redis there is nothing to tell of it.
@@ -114,7 +120,7 @@ async fn shared(
     _: &Setup,
     _: &mut Report,
     _: CacheOptions,
-    _: f64,
+    _: (&str, f64),
     _: impl Fn(&Caches) -> Arc<dyn Store>,
 ) -> Result<()> {
     ensure!(RECORDS > 0);

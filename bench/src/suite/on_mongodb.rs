@@ -1,19 +1,26 @@
 //! `mongodb`: the small room, the durable acknowledgement and the full brane
-//! with the store on MongoDB, beside SQLite in the same run. The database is a
-//! replica set of one, on the core of the load.
+//! with the store on MongoDB, beside SQLite in the same run; as many edits in
+//! many branes; and a cached record. The database is a replica set of one, on
+//! the core of the load.
 
+use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use avvy_model::{BraneId, Role};
+use avvy_persistence::Store;
+use avvy_persistence::mongo::{MongoOptions, MongoStore};
 use avvy_persistence::testing::mongod::{self, MongoSet, Writes};
 use serde_json::{Value, json};
+use tokio::runtime::Builder;
 
 use super::report::round;
-use super::room::{Room, Sample, median};
-use super::{Figure, Report, Setup};
+use super::room::{self, Room, Sample, median};
+use super::{Figure, Report, Setup, cache};
+use crate::draw::Draw;
 use crate::histogram::Histogram;
-use crate::load::Work;
+use crate::load::{Crowd, Work};
 use crate::{http, machine};
 
 /// Takes the figures.
@@ -22,22 +29,39 @@ pub(super) fn run(setup: &Setup) -> Result<Report> {
     let set = MongoSet::start(1);
     small_room(setup, &set, &mut report)?;
     full_brane(setup, &set, &mut report)?;
+    many_branes(setup, &set, &mut report)?;
+    cached(setup, &set, &mut report)?;
     Ok(report)
 }
 
 /// The crowds are not driven while it is not their turn.
 const PATIENCE: (&str, &str) = ("AVVY_SESSION_HEARTBEAT_MS", "120000");
 
-/// A crowd at a server that keeps its branes in a database of its own.
+/// Settings of a server that keeps its branes in a database of its own.
+struct Settings {
+    uri: String,
+    database: String,
+}
+
+impl Settings {
+    fn on(set: &MongoSet) -> Self {
+        Self { uri: set.uri(), database: mongod::fresh_database() }
+    }
+
+    fn all(&self) -> [(&str, &str); 4] {
+        [
+            ("AVVY_STORE_KIND", "mongodb"),
+            ("AVVY_STORE_URI", &self.uri),
+            ("AVVY_STORE_DATABASE", &self.database),
+            PATIENCE,
+        ]
+    }
+}
+
+/// A crowd at such a server.
 fn on_mongodb(setup: &Setup, set: &MongoSet, name: &str, sessions: usize) -> Result<Room> {
-    let (uri, database) = (set.uri(), mongod::fresh_database());
-    let settings = [
-        ("AVVY_STORE_KIND", "mongodb"),
-        ("AVVY_STORE_URI", uri.as_str()),
-        ("AVVY_STORE_DATABASE", database.as_str()),
-        PATIENCE,
-    ];
-    Room::open(setup, &format!("{name}-mongodb"), &settings, sessions, sessions)
+    let (settings, name) = (Settings::on(set), format!("{name}-mongodb"));
+    Room::open(setup, &name, &settings.all(), sessions, sessions)
 }
 
 fn small_room(setup: &Setup, set: &MongoSet, report: &mut Report) -> Result<()> {
@@ -140,12 +164,81 @@ fn full_brane(setup: &Setup, set: &MongoSet, report: &mut Report) -> Result<()> 
     Ok(())
 }
 
+/// As many edits a second as in the full brane, in twenty branes.
+fn many_branes(setup: &Setup, set: &MongoSet, report: &mut Report) -> Result<()> {
+    let (branes, sessions) = (20, setup.size(50, 10));
+    let work = Work { senders: sessions, edits_per_s: 10.0 * sessions as f64 };
+    let (settings, mut draw) = (Settings::on(set), setup.draw());
+    let (server, _, owner) = room::start(setup, "many-branes-mongodb", &settings.all())?;
+    let mut crowds = Vec::new();
+    for _ in 0..branes {
+        let brane = BraneId::new(draw.uuid());
+        http::create_brane(server.address(), &owner, brane)?;
+        let mut crowd = Crowd::new(brane, Draw::new(draw.number()))?;
+        crowd.join(server.address(), &server.tokens(&mut draw, sessions, Role::Builder)?)?;
+        crowd.create_objects(sessions)?;
+        crowds.push(crowd);
+    }
+    all_work(&mut crowds, &work, setup.warm_up())?;
+    let (before, sent, began) = (set.writes(), sent_by(&mut crowds), Instant::now());
+    all_work(&mut crowds, &work, setup.time)?;
+    let (written, seconds) = (set.writes() - before, began.elapsed().as_secs_f64());
+    let edits = (sent_by(&mut crowds) - sent) as f64;
+    for crowd in &mut crowds {
+        settled(crowd, report)?;
+    }
+    server.stop()?;
+    let operations = written.operations as f64 / seconds;
+    let figure = Figure::new("writing operations a second, in 20 branes", operations);
+    report.show(figure.at_most(100.0));
+    report.raw("many_branes", branes);
+    report.raw("many_branes_edits_per_s", round(edits / seconds));
+    report.raw("many_branes_write_operations_per_s", round(operations));
+    let documents = written.documents as f64 * 1_000.0 / edits;
+    report.raw("many_branes_documents_per_1000_edits", round(documents));
+    Ok(())
+}
+
+/// The edits of all crowds so far.
+fn sent_by(crowds: &mut [Crowd]) -> u64 {
+    crowds.iter_mut().map(|crowd| crowd.tally().all_sent).sum()
+}
+
+/// Has each crowd work by a thread of its own, all on the core of the load.
+fn all_work(crowds: &mut [Crowd], work: &Work, time: Duration) -> Result<()> {
+    std::thread::scope(|scope| {
+        let at_work = |crowd| scope.spawn(move || Crowd::work(crowd, work, time));
+        let works: Vec<_> = crowds.iter_mut().map(at_work).collect();
+        works.into_iter().try_for_each(|work| match work.join() {
+            Ok(worked) => worked,
+            Err(_) => bail!("a crowd failed"),
+        })
+    })
+}
+
+/// A record, with and without caches.
+fn cached(setup: &Setup, set: &MongoSet, report: &mut Report) -> Result<()> {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        let options = MongoOptions::at(set.uri(), mongod::fresh_database());
+        let store: Arc<dyn Store> = Arc::new(MongoStore::open(&options).await?);
+        cache::over(setup, report, &store, "cache_").await?;
+        Ok(store.close().await?)
+    })
+}
+
 fn close(mut room: Room, report: &mut Report) -> Result<()> {
-    room.crowd.settle()?;
-    report.expect(room.crowd.lost() == 0, "deliveries or edits were lost");
-    let tally = room.crowd.tally();
-    report.expect(tally.all_sent == tally.all_durable, "not every edit became durable");
+    settled(&mut room.crowd, report)?;
     room.server.stop()
+}
+
+/// Waits until all that a crowd did is durable, and everybody knows it.
+fn settled(crowd: &mut Crowd, report: &mut Report) -> Result<()> {
+    crowd.settle()?;
+    report.expect(crowd.lost() == 0, "deliveries or edits were lost");
+    let tally = crowd.tally();
+    report.expect(tally.all_sent == tally.all_durable, "not every edit became durable");
+    Ok(())
 }
 
 /// Inserts under way.
