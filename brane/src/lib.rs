@@ -37,7 +37,7 @@ mod world;
 pub use clients::{Admission, Clients, Outcome};
 pub use copying::{CopyOf, Copying};
 pub use diff::Diff;
-pub use interest::{Crossed, Crossing, Region, Spot};
+pub use interest::{Crossed, Crossing, MAX_CROSSED, Region, Spot};
 pub use journal::JournalError;
 pub use pages::{Changes, Frozen};
 pub use replay::ReplayError;

@@ -263,7 +263,8 @@ pub fn system(config: &Config) -> SystemConfig {
             view_budget_percent: brane.view_budget_percent,
             part_linger_ms: brane.part_linger_ms as u32,
             turn_sessions: brane.turn_sessions as usize,
-            // Which of two ways to say the same is cheaper: no setting.
+            // Which of two ways to say the same is cheaper, and what fits into
+            // a frame: no settings.
             ..BraneConfig::default()
         },
         fan_out: FanOutConfig {

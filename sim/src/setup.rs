@@ -1,6 +1,7 @@
 //! What one run is like. Every seed draws its own sizes and its own mix of
 //! faults, some of them absent, because faults hide each other.
 
+use avvy_brane::MAX_CROSSED;
 use avvy_flow::brane_core::BraneConfig;
 use avvy_flow::fan_out::Threshold;
 use avvy_flow::people::Rate;
@@ -201,6 +202,7 @@ fn brane(rng: &mut Rng, outcomes: usize) -> BraneConfig {
         max_unpublished_edits: *rng.pick(&[8, 65_536]).unwrap_or(&8),
         replay_max_edits: *rng.pick(&[20, 100_000]).unwrap_or(&20),
         part_linger_ms: *rng.pick(&[0, 1_000, 60_000]).unwrap_or(&0),
+        max_crossed: *rng.pick(&[1, MAX_CROSSED, MAX_CROSSED, MAX_CROSSED]).unwrap_or(&1),
         snapshot_every_edits: rng.range(10, 200),
         snapshot_every_bytes: *rng.pick(&[2_000, 64 << 20]).unwrap_or(&2_000),
         snapshot_retry_ms: rng.range(10, 2_000) as u32,

@@ -39,6 +39,7 @@ const KINDS: &[&str] = &[
     "area: fresh start",
     "area: fresh start instead of another",
     "area: from the whole brane",
+    "area: more crosses than fits into a window",
     "area: objects entered",
     "area: objects left",
     "area: objects of cells seen",
@@ -161,6 +162,7 @@ const KINDS: &[&str] = &[
     "store full",
     "store overloaded",
     "update for a brane that is gone",
+    "views take turns",
     "wall clock set back",
     "wall clock set forth",
 ];

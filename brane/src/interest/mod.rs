@@ -8,4 +8,4 @@ mod tracker;
 pub(crate) use cells::Cells;
 pub use region::Region;
 pub(crate) use tracker::Tracker;
-pub use tracker::{Crossed, Crossing, Spot};
+pub use tracker::{Crossed, Crossing, MAX_CROSSED, Spot};

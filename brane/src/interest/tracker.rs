@@ -60,9 +60,10 @@ pub enum Crossed {
     TooMany,
 }
 
-/// Objects that cross whole in a window, all crossings together, and bytes of
-/// them in the journal: what enters a view has to fit into a frame.
-const MAX_CROSSED: usize = 4_096;
+/// Objects that may cross whole in a window, all crossings together: what
+/// enters a view has to fit into a frame.
+pub const MAX_CROSSED: usize = 4_096;
+/// And bytes of them in the journal.
 const MAX_CROSSED_BYTES: usize = 1 << 20;
 
 /// Objects that are looked at in a window to find out how much crosses.
@@ -116,8 +117,9 @@ impl World {
         self.tracker.as_ref().map_or(&[], |tracker| &tracker.spots)
     }
 
-    /// Ends a window: what crosses at its end, by handle.
-    pub fn crossings(&mut self) -> Vec<Crossing> {
+    /// Ends a window: what crosses at its end, by handle; so many objects of
+    /// it whole, [`MAX_CROSSED`] or fewer.
+    pub fn crossings(&mut self, most: usize) -> Vec<Crossing> {
         let Some(tracker) = self.tracker.as_mut() else { return Vec::new() };
         let started = std::mem::take(&mut tracker.started);
         let rehung = std::mem::take(&mut tracker.rehung);
@@ -135,7 +137,7 @@ impl World {
             }
         }
         crossings.sort_unstable_by_key(|crossing| crossing.handle);
-        self.fill(&mut crossings);
+        self.fill(&mut crossings, most);
         crossings
     }
 
@@ -255,7 +257,7 @@ impl World {
 
     /// Adds the objects of what is to be shown: of the smallest first, so that
     /// something huge that crosses again and again takes no room from the rest.
-    fn fill(&self, crossings: &mut [Crossing]) {
+    fn fill(&self, crossings: &mut [Crossing], most: usize) {
         let mut left = MAX_COUNTED;
         let mut found: Vec<(usize, Vec<Handle>)> = Vec::new();
         for (index, crossing) in crossings.iter_mut().enumerate() {
@@ -263,8 +265,8 @@ impl World {
                 continue;
             }
             crossing.objects = Crossed::TooMany;
-            let handles = self.subtree(crossing.handle, left.min(MAX_CROSSED));
-            left = left.saturating_sub(handles.as_ref().map_or(MAX_CROSSED, Vec::len));
+            let handles = self.subtree(crossing.handle, left.min(most));
+            left = left.saturating_sub(handles.as_ref().map_or(most, Vec::len));
             found.extend(handles.map(|handles| (index, handles)));
         }
         found.sort_by_key(|(_, handles)| handles.len());
@@ -272,7 +274,7 @@ impl World {
         for (index, handles) in found {
             let objects = handles.iter().filter_map(|handle| Some((*handle, self.get(*handle)?)));
             let weighs: usize = objects.clone().map(|(_, object)| weight::object(object)).sum();
-            if count + handles.len() > MAX_CROSSED || bytes + weighs > MAX_CROSSED_BYTES {
+            if count + handles.len() > most || bytes + weighs > MAX_CROSSED_BYTES {
                 continue;
             }
             (count, bytes) = (count + handles.len(), bytes + weighs);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use avvy_brane::{Crossed, Crossing, Region, Spot, World, journal};
+use avvy_brane::{Crossed, Crossing, MAX_CROSSED, Region, Spot, World, journal};
 use avvy_model::{
     BraneId, Cell, Change, ClientId, Counter, Edit, EditId, Event, Grid, Handle, Home, Kind,
     MovePatch, Object, ObjectId, Operation, Parts, Principal, PropKey, Props, PropsPatch, Role,
@@ -164,7 +164,7 @@ proptest! {
                 continue;
             }
             room = *lengths.next().unwrap();
-            let crossings = world.crossings();
+            let crossings = world.crossings(MAX_CROSSED);
             for copy in &mut copies {
                 // Home by home, as on the wire.
                 let mut homes: BTreeMap<Home, Vec<&Change>> = BTreeMap::new();
@@ -223,13 +223,13 @@ fn apply(world: &mut World, by: &Principal, edit: Edit) {
 
 /// Moves all of them into another cell in one window; whether each was whole.
 fn cross(world: &mut World, by: &Principal, tops: &[Handle]) -> Vec<bool> {
-    world.crossings();
+    world.crossings(MAX_CROSSED);
     let mut to = Transform::IDENTITY;
     to.position = [100_000, 0, 0];
     let patch = MovePatch::new(Parts::POSITION, to);
     let shift = |top: &Handle| Operation::Move { target: Target::Handle(*top), patch };
     apply(world, by, Edit::Batch(tops.iter().map(shift).collect()));
-    let crossings = world.crossings();
+    let crossings = world.crossings(MAX_CROSSED);
     assert_eq!(crossings.iter().map(|one| one.handle).collect::<Vec<_>>(), tops);
     crossings.iter().map(|one| matches!(one.objects, Crossed::Whole(_))).collect()
 }
@@ -269,7 +269,7 @@ fn cost_of_a_move(world: &mut World, by: &Principal, handle: Handle) -> (Cost, b
     let edit = EditId { client: ClientId::from_bytes([1; 16]), counter: Counter(1) };
     let count = changes.len();
     let event = Event { seq: Seq(9), at_ms: 0, by: by.user, edit, trace: None, changes };
-    let crossings = world.crossings();
+    let crossings = world.crossings(MAX_CROSSED);
     let cost = Cost {
         changes: count,
         journal_bytes: journal::encode(&[event]).len(),
@@ -286,7 +286,7 @@ fn a_group_moves_as_one_object_however_many_are_in_it() {
     let owner = Principal { user: user(1), ceiling: Role::Owner, invited: true };
     let mut world = small_cells(owner);
     let tops = groups(&mut world, &owner, &[(0, 0), (100_000, 1)]);
-    world.crossings();
+    world.crossings(MAX_CROSSED);
     let [(empty, is_whole), (full, is_full_whole)] =
         [tops[0], tops[1]].map(|top| cost_of_a_move(&mut world, &owner, top));
     assert_eq!(full, empty);

@@ -30,6 +30,10 @@ pub struct BraneConfig {
     /// missed, in milliseconds. Default 60,000. Meanwhile windows cost as much
     /// as if somebody saw a part.
     pub part_linger_ms: u32,
+    /// Objects that enter views whole at a window's end. Default
+    /// [`avvy_brane::MAX_CROSSED`], and never more. Who would have to be shown
+    /// more begins anew, near its middle.
+    pub max_crossed: usize,
     /// Edits after which a snapshot is stored. Default 200,000. Fewer make
     /// the brane open faster and the store busier.
     pub snapshot_every_edits: u64,
@@ -60,6 +64,7 @@ impl Default for BraneConfig {
             max_unpublished_edits: 65_536,
             replay_max_edits: 100_000,
             part_linger_ms: 60_000,
+            max_crossed: avvy_brane::MAX_CROSSED,
             snapshot_every_edits: 200_000,
             snapshot_every_bytes: 64 * 1024 * 1024,
             snapshot_retry_ms: 30_000,

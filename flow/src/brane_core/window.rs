@@ -75,7 +75,7 @@ impl BraneCore {
     /// noted, too, is decided here, between the two.
     fn close_cells(&mut self, now: Now) -> Option<Arc<CellWindow>> {
         let window = self.world.is_tracked().then(|| {
-            let crossings = self.world.crossings();
+            let crossings = self.world.crossings(self.config.max_crossed);
             Arc::new(CellWindow::new(&self.open, &self.open_spots, crossings))
         });
         self.open_spots.clear();

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use avvy_brane::Crossed;
 use avvy_flow::admission::Entering;
 use avvy_flow::brane_core::{Attach, Show, Start as BraneStart, Window};
 use avvy_flow::fan_out::{
@@ -102,6 +103,10 @@ impl Process {
                 }
             }
             Msg::Publish(window) => {
+                let crossings = window.cells.iter().flat_map(|cells| &cells.crossings);
+                if crossings.into_iter().any(|one| one.objects == Crossed::TooMany) {
+                    ctx.env.count("area: more crosses than fits into a window");
+                }
                 fan.on_publish(now_us, now_ms, window, &mut effects);
             }
             Msg::DurableTo { at, waiting } => {
