@@ -111,6 +111,7 @@ fn the_tour_can_be_pasted() {
         let text = &printed.0[part];
         assert!(text.contains(" 0 lost)") && text.contains(": all agree"), "{text}");
     }
+    shows_a_map(&printed.0[2]);
     let [health] = printed.good(3);
     assert_eq!(health["status"], "ok");
     assert_eq!(printed.0[3].lines().filter(|line| line.contains("avvy_")).count(), 3);
@@ -120,6 +121,15 @@ fn the_tour_can_be_pasted() {
     people_and_rights(&printed, at);
     prototypes_and_ends(&printed);
     assert!(printed.0[11].contains("Everything is in order."), "{}", printed.0[11]);
+}
+
+/// Of nine rows, with the walker's own cell in the middle.
+fn shows_a_map(text: &str) {
+    let (_, map) = text.split_once("objects in each cell, its own in brackets:\n").unwrap();
+    let map: Vec<&str> = map.lines().take(9).collect();
+    let (_, own) = map[4].split_once('[').unwrap_or_else(|| panic!("{text}"));
+    let (own, _) = own.split_once(']').unwrap();
+    assert!(own.parse::<u32>().is_ok(), "{text}");
 }
 
 /// What bob may is taken away while he watches.
