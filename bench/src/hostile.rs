@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,9 +23,9 @@ const TICK: Duration = Duration::from_millis(10);
 /// How long a connection is kept after its attack, so that it is answered.
 const HELD: Duration = Duration::from_millis(500);
 /// Connections on which a byte goes out once a second.
-const SLOW: usize = 100;
+pub const SLOW: usize = 100;
 /// Sessions that ask and never read.
-const DEAF: usize = 20;
+pub const DEAF: usize = 20;
 /// Ticks between two questions of a deaf one: 50 a second.
 const ASKS_EVERY: u64 = 2;
 /// What a peer keeps that it does not read.
@@ -51,6 +51,7 @@ struct Target<'a> {
 pub struct Attackers {
     stop: Arc<AtomicBool>,
     counts: Arc<Vec<(&'static str, AtomicU64)>>,
+    held: Arc<[AtomicUsize; 2]>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -65,12 +66,14 @@ impl Attackers {
         let names = attacks.iter().map(|attack| attack.name).chain(["slow", "deaf"]);
         let counts: Arc<Vec<_>> = Arc::new(names.map(|name| (name, AtomicU64::new(0))).collect());
         let stop = Arc::new(AtomicBool::new(false));
+        let at_work = Arc::<[AtomicUsize; 2]>::default();
         let crew = Crew {
             server,
             attacks,
             slow_says: target.slow(),
             deaf_says: target.session(&[target.join(target.brane)]),
             counts: Arc::clone(&counts),
+            at_work: Arc::clone(&at_work),
             held: VecDeque::new(),
             slow: Vec::new(),
             deaf: Vec::new(),
@@ -79,13 +82,20 @@ impl Attackers {
         let stopped = Arc::clone(&stop);
         let work = move || crew.work(&stopped);
         let thread = std::thread::Builder::new().name("attackers".to_owned()).spawn(work)?;
-        Ok(Self { stop, counts, thread: Some(thread) })
+        Ok(Self { stop, counts, held: at_work, thread: Some(thread) })
     }
 
     /// How often each kind was tried so far; of slow and deaf ones, how often
     /// one had to come again.
     pub fn counts(&self) -> Vec<(&'static str, u64)> {
         self.counts.iter().map(|(name, count)| (*name, count.load(Ordering::Relaxed))).collect()
+    }
+
+    /// How many slow and deaf ones are connected: [`SLOW`] and [`DEAF`] after a
+    /// while.
+    pub fn held(&self) -> (usize, usize) {
+        let [slow, deaf] = self.held.each_ref().map(|count| count.load(Ordering::Relaxed));
+        (slow, deaf)
     }
 }
 
@@ -113,6 +123,8 @@ struct Crew {
     slow_says: Vec<Vec<u8>>,
     deaf_says: Vec<u8>,
     counts: Arc<Vec<(&'static str, AtomicU64)>>,
+    /// Slow and deaf ones that are there.
+    at_work: Arc<[AtomicUsize; 2]>,
     held: VecDeque<Held>,
     /// With how much of its bytes was said.
     slow: Vec<(TcpStream, usize)>,
@@ -130,6 +142,9 @@ impl Crew {
             self.go_on();
             self.drip();
             self.ask();
+            for (count, now) in self.at_work.iter().zip([self.slow.len(), self.deaf.len()]) {
+                count.store(now, Ordering::Relaxed);
+            }
             self.tick += 1;
             std::thread::park_timeout(TICK.saturating_sub(started.elapsed()));
         }
