@@ -2,13 +2,13 @@
 //! that it is durable, beside a bare append and `fdatasync` of as many bytes
 //! as often, on the same file system.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::json;
 
 use super::room::{Room, median};
 use super::{Figure, Report, Setup};
+use crate::bare;
 use crate::load::Work;
-use crate::{bare, http};
 
 /// Takes the figures.
 pub(super) fn run(setup: &Setup) -> Result<Report> {
@@ -19,11 +19,11 @@ pub(super) fn run(setup: &Setup) -> Result<Report> {
     let (mut samples, mut appends) = (Vec::new(), Vec::new());
     let mut bytes = 0;
     for _ in 0..setup.rounds {
-        let before = chunk_bytes(&room)?;
+        let before = room.journal_bytes()?;
         samples.push(room.measure(&work, setup.warm_up() / 2, setup.time)?);
         room.crowd.settle()?;
         let edits = work.edits_per_s * (setup.warm_up() / 2 + setup.time).as_secs_f64();
-        bytes = ((chunk_bytes(&room)? - before) / edits).round() as usize;
+        bytes = ((room.journal_bytes()? - before) / edits).round() as usize;
         let core = setup.cores.server;
         appends.push(bare::append(&file, bytes, work.edits_per_s, setup.time, core)?);
     }
@@ -48,10 +48,4 @@ pub(super) fn run(setup: &Setup) -> Result<Report> {
     });
     report.raw("rounds", rounds.collect::<Vec<_>>());
     Ok(report)
-}
-
-/// Bytes of journal that the server has stored so far.
-fn chunk_bytes(room: &Room) -> Result<f64> {
-    let name = "avvy_journal_bytes_total";
-    http::metric(room.server.address(), name)?.with_context(|| format!("/metrics has no {name}"))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use avvy_model::{BraneId, Role};
 use avvy_persistence::Store;
 use avvy_persistence::mongo::{MongoOptions, MongoStore};
@@ -73,13 +73,13 @@ fn small_room(setup: &Setup, set: &MongoSet, report: &mut Report) -> Result<()> 
     let mut samples = [Vec::new(), Vec::new()];
     let [mut idle, mut busy] = [Vec::new(), Vec::new()];
     for _ in 0..setup.rounds {
-        let before = chunk_bytes(&rooms[0])?;
+        let before = rooms[0].journal_bytes()?;
         for (room, samples) in rooms.iter_mut().zip(&mut samples) {
             samples.push(room.measure(&work, setup.warm_up() / 2, setup.time)?);
             room.crowd.settle()?;
         }
         let edits = work.edits_per_s * (setup.warm_up() / 2 + setup.time).as_secs_f64();
-        let bytes = ((chunk_bytes(&rooms[0])? - before) / edits).round() as usize;
+        let bytes = ((rooms[0].journal_bytes()? - before) / edits).round() as usize;
         let inserting = || insert(set, bytes, work.edits_per_s, setup.time, setup.cores.server);
         idle.push(inserting()?.took()?);
         // The same load, of which the database has no part.
@@ -266,12 +266,6 @@ fn insert(
     let uri = set.uri();
     let work = move || mongod::insert(&uri, bytes, per_s, time);
     Ok(machine::on_core(core, || Ok(Inserts(std::thread::spawn(work))))?)
-}
-
-/// Bytes of journal that the server has stored so far.
-fn chunk_bytes(room: &Room) -> Result<f64> {
-    let name = "avvy_journal_bytes_total";
-    http::metric(room.server.address(), name)?.with_context(|| format!("/metrics has no {name}"))
 }
 
 fn rounds(samples: &[Sample]) -> Value {

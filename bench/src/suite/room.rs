@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use avvy_model::{BraneId, Role};
 use serde_json::{Value, json};
 
@@ -37,6 +37,12 @@ impl Room {
         crowd.join(server.address(), &tokens)?;
         crowd.create_objects(senders)?;
         Ok(Self { server, crowd })
+    }
+
+    /// Bytes of journal that the server has stored so far.
+    pub(super) fn journal_bytes(&self) -> Result<f64> {
+        let (server, name) = (self.server.address(), "avvy_journal_bytes_total");
+        http::metric(server, name)?.with_context(|| format!("/metrics has no {name}"))
     }
 
     /// Works, and measures after the warm-up.
