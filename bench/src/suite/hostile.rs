@@ -5,7 +5,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::report::round;
-use super::room::{Room, Sample, median};
+use super::room::{Room, Sample, in_turns, median};
 use super::{Figure, Report, Setup};
 use crate::hostile::Attackers;
 use crate::load::Work;
@@ -44,16 +44,14 @@ pub(super) fn run(setup: &Setup) -> Result<Report> {
         report.expect(may_stay || *count > 0, &format!("nobody tried {name}"));
     }
     room.server.stop()?;
-    let p99 = |samples: &[Sample]| {
-        median(samples.iter().map(|sample| sample.tally.latency.percentile_ms(99.0)).collect())
-    };
-    let (before, after) = (p99(&without), p99(&with));
+    let ([before, after], ratios) = in_turns(&without, &with);
     let share = |samples: &[Sample]| median(samples.iter().map(Sample::core_share).collect());
     report.show(Figure::new("p99 with attackers, ms", after).beside(before).at_most(1.5));
     report.show(Figure::new("share of the core", share(&with)).beside(share(&without)));
     report.raw("p99_ms_without", before);
     report.raw("p99_ms_with", after);
     report.raw("ratio", round(after / before));
+    report.raw("ratios", ratios.into_iter().map(round).collect::<Vec<_>>());
     report.raw("core_share_without", round(share(&without)));
     report.raw("core_share_with", round(share(&with)));
     let each = |counts: Vec<(&str, u64)>| {

@@ -172,6 +172,18 @@ impl Sample {
     }
 }
 
+/// The p99s of samples that were taken in turns, without something and with it:
+/// those of the pair in the middle by their ratio, and all ratios, ascending.
+pub(super) fn in_turns(without: &[Sample], with: &[Sample]) -> ([f64; 2], Vec<f64>) {
+    let p99_ms = |sample: &Sample| sample.tally.latency.percentile_ms(99.0);
+    let pairs = without.iter().zip(with).map(|(without, with)| [p99_ms(without), p99_ms(with)]);
+    let ratio = |[without, with]: &[f64; 2]| with / without;
+    let mut pairs: Vec<_> = pairs.collect();
+    pairs.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
+    let middle = pairs.get(pairs.len() / 2).copied().unwrap_or_default();
+    (middle, pairs.iter().map(ratio).collect())
+}
+
 /// The median of some figures.
 pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);

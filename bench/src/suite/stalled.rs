@@ -5,7 +5,7 @@ use anyhow::Result;
 use avvy_model::Role;
 
 use super::report::round;
-use super::room::{Room, Sample, median};
+use super::room::{Room, Sample, in_turns};
 use super::{Figure, Report, Setup};
 use crate::load::Work;
 
@@ -31,14 +31,12 @@ pub(super) fn run(setup: &Setup) -> Result<Report> {
     report.expect(room.crowd.lost() == 0, "deliveries to the others were lost");
     report.expect(room.crowd.tally().resyncs == 0, "others were resynced");
     room.server.stop()?;
-    let p99 = |samples: &[Sample]| {
-        median(samples.iter().map(|sample| sample.tally.latency.percentile_ms(99.0)).collect())
-    };
-    let (before, after) = (p99(&without), p99(&with));
+    let ([before, after], ratios) = in_turns(&without, &with);
     report.show(Figure::new("p99 with one stalled, ms", after).beside(before).at_most(1.5));
     report.raw("p99_ms_without", before);
     report.raw("p99_ms_with", after);
     report.raw("ratio", round(after / before));
+    report.raw("ratios", ratios.into_iter().map(round).collect::<Vec<_>>());
     report.raw("rounds_without", without.iter().map(Sample::raw).collect::<Vec<_>>());
     report.raw("rounds_with", with.iter().map(Sample::raw).collect::<Vec<_>>());
     Ok(report)
