@@ -10,7 +10,7 @@ use std::time::Duration;
 use avvy_flow::lease::hand_over::HandOverConfig;
 use avvy_flow::lease::{Answer, Lease, LeaseConfig, LeaseEffect, LeaseInput, LeaseStatus};
 use avvy_model::{BraneId, Epoch, NodeId};
-use avvy_persistence::cache::Moved;
+use avvy_persistence::cache::{Moved, News};
 use avvy_persistence::{BoxFuture, Fleet, Holding, NodeStatus, Renewed, StoreError};
 use ractor::concurrency::OneshotSender;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -43,10 +43,10 @@ pub(crate) enum FleetMsg {
     Opened { brane: BraneId, epoch: Epoch },
     /// It is held no more.
     Closed { brane: BraneId, epoch: Epoch },
-    /// A node, perhaps this one, says that it has opened a brane.
-    Moved(Moved),
-    /// Where the store says that other nodes are.
-    Nodes(HashMap<NodeId, Arc<str>>),
+    /// What nodes, perhaps this one, tell each other. Answered when it was heard.
+    Heard { news: News, reply: OneshotSender<()> },
+    /// Where the store says that other nodes are; `None`: it did not answer.
+    Nodes(Option<HashMap<NodeId, Arc<str>>>),
     /// A wish to be woken has come due.
     Tick,
     /// The lease's state.
@@ -98,7 +98,6 @@ pub(crate) struct FleetArguments {
 pub(crate) struct Membership {
     fleet: Arc<dyn Fleet>,
     lease: Lease,
-    lease_ms: u32,
     persistence: ActorRef<PersistenceMsg>,
     metrics: Arc<Metrics>,
     directory: Option<ActorRef<DirectoryMsg>>,
@@ -107,8 +106,8 @@ pub(crate) struct Membership {
     asking: JoinSet<()>,
     /// Where other nodes are, by the store.
     nodes: HashMap<NodeId, Arc<str>>,
-    /// When it is asked for them again.
-    nodes_due_us: u64,
+    /// It is being asked for them.
+    is_looking: bool,
     has_left: bool,
 }
 
@@ -126,14 +125,13 @@ impl Actor for FleetActor {
         Ok(Membership {
             fleet,
             lease: Lease::new(config),
-            lease_ms: config.lease_ms,
             persistence,
             metrics,
             directory: None,
             entering: Vec::new(),
             asking: JoinSet::new(),
             nodes: HashMap::new(),
-            nodes_due_us: 0,
+            is_looking: false,
             has_left: false,
         })
     }
@@ -148,9 +146,6 @@ impl Actor for FleetActor {
             FleetMsg::Serve(directory) => state.directory = Some(directory),
             FleetMsg::Entered(reply) => state.entering.push(reply),
             FleetMsg::Answered { number, answer } => {
-                if answer.is_some() {
-                    state.ask_for_nodes(&myself);
-                }
                 state.feed(&myself, LeaseInput::Answered { number, answer });
             }
             FleetMsg::Opened { brane, epoch } => {
@@ -159,8 +154,17 @@ impl Actor for FleetActor {
             FleetMsg::Closed { brane, epoch } => {
                 state.feed(&myself, LeaseInput::Closed { brane, epoch });
             }
-            FleetMsg::Moved(moved) => state.on_moved(&myself, moved),
-            FleetMsg::Nodes(nodes) => state.nodes = nodes,
+            FleetMsg::Heard { news, reply } => {
+                state.hear(&myself, news);
+                // Whoever tells may have stopped.
+                let _ = reply.send(());
+            }
+            FleetMsg::Nodes(nodes) => {
+                state.is_looking = false;
+                if let Some(nodes) = nodes {
+                    state.nodes = nodes;
+                }
+            }
             FleetMsg::Tick => state.feed(&myself, LeaseInput::Tick),
             FleetMsg::Status(reply) => {
                 let _ = reply.send(state.lease.status(clock::monotonic_us()));
@@ -237,29 +241,29 @@ impl Membership {
         });
     }
 
-    /// Whoever was there goes to the other node, if the store has said where
-    /// that is. If it has not, nobody would know where to go.
-    fn on_moved(&mut self, myself: &ActorRef<FleetMsg>, Moved { brane, epoch, by }: Moved) {
-        if let Some(to) = self.nodes.get(&by).cloned() {
-            self.feed_of(myself, LeaseInput::Moved { brane, epoch }, Some(to));
+    fn hear(&mut self, myself: &ActorRef<FleetMsg>, news: News) {
+        match news {
+            News::Moved(Moved { brane, epoch, by }) => match self.nodes.get(&by).cloned() {
+                // Whoever is there goes on at the other node.
+                Some(to) => self.feed_of(myself, LeaseInput::Moved { brane, epoch }, Some(to)),
+                // Nobody would know where to go.
+                None => self.look(myself),
+            },
+            News::Here(node) if self.nodes.contains_key(&node) => {}
+            News::Here(_) | News::Missed => self.look(myself),
         }
     }
 
-    /// Once a lease, while the store answers.
-    fn ask_for_nodes(&mut self, myself: &ActorRef<FleetMsg>) {
-        let now_us = clock::monotonic_us();
-        if now_us < self.nodes_due_us {
+    /// Asks the store where other nodes are, which counts, not what they say.
+    fn look(&mut self, myself: &ActorRef<FleetMsg>) {
+        if self.has_left || std::mem::replace(&mut self.is_looking, true) {
             return;
         }
-        self.nodes_due_us = now_us + u64::from(self.lease_ms) * 1_000;
         let (fleet, myself) = (Arc::clone(&self.fleet), myself.clone());
         tokio::spawn(async move {
-            // Those that are known stay so.
-            let Ok(nodes) = fleet.nodes().await else { return };
-            let me = fleet.node().map(|node| node.id);
-            let others = nodes.into_iter().filter(|status| Some(status.node.id) != me);
+            let nodes = fleet.nodes().await.ok();
             let place = |status: NodeStatus| (status.node.id, status.node.address.into());
-            let nodes = others.map(place).collect();
+            let nodes = nodes.map(|nodes| nodes.into_iter().map(place).collect());
             // Without the actor nobody waits for the outcome.
             let _ = myself.send_message(FleetMsg::Nodes(nodes));
         });

@@ -20,7 +20,7 @@ use avvy_model::{
     BraneId, ClientId, Code, Counter, NumberedEdit, Position, Principal, Refusal, Seq, TraceId,
     UserId,
 };
-use avvy_persistence::cache::{Moved, SharedSet};
+use avvy_persistence::cache::{News, SharedSet};
 use avvy_persistence::spool::Spool;
 use avvy_persistence::{BraneCursor, BraneFilter, BranePage, BraneRecord, Life, Store, StoreError};
 use avvy_protocol::close::CloseCode;
@@ -189,15 +189,18 @@ impl System {
         let _ = self.inner.revocations.keep(set).await;
     }
 
-    /// Has this node of a fleet hear which branes are opened elsewhere, so that
-    /// it need not wait until the store tells of those that were its own.
-    pub fn hear_moves(&self, mut moves: mpsc::Receiver<Moved>) {
+    /// Has this node of a fleet hear what others tell, so that it need not wait
+    /// until the store tells which of its branes were opened elsewhere.
+    pub fn hear(&self, mut all: mpsc::Receiver<News>) {
         let Some(link) = self.inner.fleet.clone() else { return };
         tokio::spawn(async move {
-            while let Some(moved) = moves.recv().await {
-                if link.actor.send_message(FleetMsg::Moved(moved)).is_err() {
+            while let Some(news) = all.recv().await {
+                let (reply, heard) = oneshot();
+                if link.actor.send_message(FleetMsg::Heard { news, reply }).is_err() {
                     return;
                 }
+                // One after the other: what waits is bounded where it comes in.
+                let _ = heard.await;
             }
         });
     }

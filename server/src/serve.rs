@@ -99,7 +99,10 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
     if let Some(set) = caches.set(REVOKED) {
         system.share_revocations(set).await;
     }
-    system.hear_moves(caches.moves());
+    if let Some(me) = me {
+        system.hear(caches.news());
+        caches.tell_here(me);
+    }
     let developer = developer(config, clock::unix_s());
     let demo_brane = demo_brane::ensure(
         store.as_ref(),

@@ -304,8 +304,8 @@ impl Lease {
     }
 
     /// A sure node asks the store soon, which knows. One that is not may not
-    /// hear of the store for long, and goes by what it is told: should that not
-    /// be true, what it has of the brane is stored before the next opening.
+    /// hear of the store for long, and goes by what it is told. Should that not
+    /// be true, what waits of the brane is stored as that of any other.
     fn on_moved(
         &mut self,
         now_us: u64,

@@ -3,13 +3,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use avvy_model::NodeId;
 #[cfg(feature = "redis")]
 use tokio::sync::Notify;
 use tokio::sync::mpsc;
 
 use super::layer::{Cache, CacheOptions};
 use super::model::Model;
-use super::notice::{Moved, Notice};
+use super::notice::{Moved, News, Notice};
 use super::set::SharedSet;
 use super::shared::Shared;
 use super::status::{CacheStatus, TierStatus};
@@ -23,16 +24,15 @@ pub struct Caches {
     redis: Option<super::redis::Redis>,
 }
 
-/// Branes that were opened, of which nobody has taken notice yet. More are
-/// not waited for.
-const MAX_MOVES: usize = 1_024;
+/// News of which nobody has taken notice yet. More are passed over.
+const MAX_NEWS: usize = 1_024;
 
 /// Where notices go that come in.
 #[derive(Default)]
 pub(crate) struct Hub {
     kinds: Mutex<Vec<Arc<dyn Kind>>>,
-    /// Who is told of branes that are opened.
-    moves: Mutex<Option<mpsc::Sender<Moved>>>,
+    /// Who is told of other nodes.
+    news: Mutex<Option<mpsc::Sender<News>>>,
     /// Who is told when something is added to a set.
     #[cfg(feature = "redis")]
     sets: Mutex<Vec<(&'static str, Arc<Notify>)>>,
@@ -81,24 +81,33 @@ impl Caches {
         }
     }
 
-    /// The branes that are opened from now on, as all nodes tell it, this one
-    /// too. To be asked for once. A notice can be lost, and need not be true;
-    /// nothing comes where there is no way to other nodes.
-    pub fn moves(&self) -> mpsc::Receiver<Moved> {
-        let (moves, opened) = mpsc::channel(MAX_MOVES);
-        *self.hub.moves() = Some(moves);
-        opened
+    /// What all nodes, this one too, tell from now on. To be asked for once.
+    /// News can be lost, and need not be true; none come where there is no way
+    /// to other nodes.
+    pub fn news(&self) -> mpsc::Receiver<News> {
+        let (sender, news) = mpsc::channel(MAX_NEWS);
+        *self.hub.news() = Some(sender);
+        news
     }
 
-    /// Tells all nodes that one of them has opened a brane, where there is a
-    /// way to; nobody waits for it.
+    /// Tells all nodes that this one is there, where there is a way to; nobody
+    /// waits for it.
+    pub fn tell_here(&self, node: NodeId) {
+        self.tell(&Notice::Here(node));
+    }
+
+    /// Tells all nodes that one of them has opened a brane.
     pub(super) fn tell_moved(&self, moved: Moved) {
+        self.tell(&Notice::Moved(moved));
+    }
+
+    fn tell(&self, notice: &Notice) {
         #[cfg(feature = "redis")]
         if let Some(redis) = &self.redis {
-            redis.tell(&Notice::Moved(moved));
+            redis.tell(notice);
         }
         #[cfg(not(feature = "redis"))]
-        let _ = moved;
+        let _ = notice;
     }
 
     /// What they say of themselves.
@@ -137,8 +146,15 @@ impl Hub {
         let _ = name;
     }
 
-    fn moves(&self) -> MutexGuard<'_, Option<mpsc::Sender<Moved>>> {
-        self.moves.lock().unwrap_or_else(PoisonError::into_inner)
+    fn news(&self) -> MutexGuard<'_, Option<mpsc::Sender<News>>> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pass_on(&self, news: News) {
+        if let Some(sender) = &*self.news() {
+            // Who does not come along asks the store.
+            let _ = sender.try_send(news);
+        }
     }
 
     fn kinds(&self) -> MutexGuard<'_, Vec<Arc<dyn Kind>>> {
@@ -198,17 +214,14 @@ impl Hears for Hub {
                 kinds.iter().filter(|of| of.name() == kind).for_each(|of| of.heard(key));
             }
             Notice::Added { set } => self.added(Some(set)),
-            Notice::Moved(moved) => {
-                if let Some(moves) = &*self.moves() {
-                    // Who does not come along asks the store.
-                    let _ = moves.try_send(*moved);
-                }
-            }
+            Notice::Moved(moved) => self.pass_on(News::Moved(*moved)),
+            Notice::Here(node) => self.pass_on(News::Here(*node)),
         }
     }
 
     fn gap(&self) {
         self.kinds().iter().for_each(|kind| kind.missed());
         self.added(None);
+        self.pass_on(News::Missed);
     }
 }

@@ -44,7 +44,7 @@ mod store;
 pub use hub::Caches;
 pub use layer::{Cache, CacheOptions, Write};
 pub use model::{BraneRecords, Model};
-pub use notice::Moved;
+pub use notice::{Moved, News};
 pub use records::{CachedRecords, RecordsByKey};
 pub use set::{MAX_MEMBER_BYTES, Member, MetaSet, SharedSet};
 pub use status::{CacheStatus, SharedStatus, TierStatus};

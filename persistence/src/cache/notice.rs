@@ -22,6 +22,19 @@ pub(crate) enum Notice {
     },
     /// A node has opened a brane.
     Moved(Moved),
+    /// A node is there.
+    Here(NodeId),
+}
+
+/// What a node hears of others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum News {
+    /// One has opened a brane.
+    Moved(Moved),
+    /// One is there.
+    Here(NodeId),
+    /// Some may have been missed.
+    Missed,
 }
 
 /// A brane that a node of the fleet has opened.
@@ -42,6 +55,7 @@ impl Notice {
             Self::Gone { kind, key } => format!("gone {kind} {key}"),
             Self::Added { set } => format!("added {set}"),
             Self::Moved(Moved { brane, epoch, by }) => format!("moved {brane} {epoch} {by}"),
+            Self::Here(node) => format!("here {node}"),
         }
     }
 
@@ -57,6 +71,7 @@ impl Notice {
                 epoch: Epoch(epoch.parse().ok()?),
                 by: by.parse().ok()?,
             })),
+            ["here", node] => Some(Self::Here(node.parse().ok()?)),
             _ => None,
         }
     }
@@ -76,6 +91,7 @@ mod tests {
                 epoch: Epoch(u64::MAX),
                 by: NodeId::from_bytes([2; 16]),
             }),
+            Notice::Here(NodeId::from_bytes([3; 16])),
         ];
         for notice in notices {
             assert_eq!(Notice::decode(notice.encode().as_bytes()), Some(notice));
@@ -85,7 +101,8 @@ mod tests {
     #[test]
     fn what_is_none_is_passed_over() {
         let long = format!("added {}", "x".repeat(MAX_BYTES));
-        for text in ["", "gone", "gone a", "gone a b c", "moved a 1 b", "new a b", &long] {
+        for text in ["", "gone", "gone a", "gone a b c", "moved a 1 b", "here a", "new a b", &long]
+        {
             assert_eq!(Notice::decode(text.as_bytes()), None, "{text}");
         }
         assert_eq!(Notice::decode(b"added \xff"), None);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use avvy_model::NodeId;
 use avvy_persistence::cache::redis::Redis;
-use avvy_persistence::cache::{CachedStore, Caches, Moved};
+use avvy_persistence::cache::{CachedStore, Caches, Moved, News};
 use avvy_persistence::memory::MemoryDisk;
 use avvy_persistence::testing::redis_server::RedisServer;
 use avvy_persistence::{Store, StoreError};
@@ -57,7 +57,7 @@ async fn whoever_opens_a_brane_is_heard_by_others() {
     let by = NodeId::from_bytes([7; 16]);
     let node = CachedStore::new(store.clone(), &caches[0]).of_node(by);
     let alone = CachedStore::new(store, &caches[0]);
-    let mut moves = caches[1].moves();
+    let mut news = caches[1].news();
     listening(&caches[1], 1).await;
     for nth in [1, 2] {
         node.create_brane(record(nth)).await.unwrap();
@@ -65,6 +65,10 @@ async fn whoever_opens_a_brane_is_heard_by_others() {
     // Who is no node has nobody to tell.
     alone.open(brane(1)).await.unwrap();
     let epoch = node.open(brane(2)).await.unwrap().epoch;
-    let heard = tokio::time::timeout(PATIENCE, moves.recv()).await.unwrap();
-    assert_eq!(heard, Some(Moved { brane: brane(2), epoch, by }));
+    caches[0].tell_here(by);
+    let moved = News::Moved(Moved { brane: brane(2), epoch, by });
+    for expected in [News::Missed, moved, News::Here(by)] {
+        let heard = tokio::time::timeout(PATIENCE, news.recv()).await.unwrap();
+        assert_eq!(heard, Some(expected));
+    }
 }

@@ -290,6 +290,9 @@ impl World {
                         node.feed(now_us, LeaseInput::Moved { brane, epoch });
                         if node.lease.epoch(brane) != held {
                             self.judge.count("brane dropped by a hint");
+                        } else if let Some(held) = held {
+                            // It had no effect, and excuses nothing later.
+                            self.untrue.remove(&(brane, held));
                         }
                     }
                     Event::Says(from, brane, says) => node.say(now_us, from, brane, &says),
