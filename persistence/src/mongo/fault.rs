@@ -84,7 +84,6 @@ pub(super) fn translate(error: &Error) -> StoreError {
     if let Some((code, name)) = code(error) {
         return match code {
             NO_ROOM => StoreError::Full("mongodb".into()),
-            code if TIME_IS_OVER.contains(&code) => io("the server gave up in time"),
             code => io(&format!("the server answered {code} ({name})")),
         };
     }

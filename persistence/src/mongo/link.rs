@@ -361,7 +361,7 @@ impl Link {
                 held_up = Instant::now();
                 // What comes of it is seen by what is held up.
                 if let Ok(Err(failure)) = timeout_at(deadline, self.reap()).await {
-                    tracing::warn!(error = %failure.told(), "dead transactions cannot be ended");
+                    tracing::warn!(error = %self.told(failure), "dead transactions cannot be ended");
                 }
             }
             let session = timeout_at(deadline, self.session()).await;
