@@ -1,5 +1,6 @@
 //! Retention, as far as it is the same for all stores with a device.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 
 use avvy_model::BraneId;
@@ -49,11 +50,11 @@ pub(crate) async fn bite_off(
 
 /// Branes of which one takes too long before the whole is given up: then it is
 /// the store that does.
-const MAX_HELD_UP: u32 = 4;
+const MAX_HELD_UP: usize = 4;
 
-/// How many branes a compaction has left for the next one.
+/// The branes that a compaction has left for the next one.
 #[derive(Default)]
-pub(crate) struct HeldUp(u32);
+pub(crate) struct HeldUp(BTreeSet<BraneId>);
 
 impl HeldUp {
     /// Lets a brane that is too busy now not hold up the others.
@@ -63,9 +64,9 @@ impl HeldUp {
         result: Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         match result {
-            Err(error @ StoreError::Timeout { .. }) if self.0 < MAX_HELD_UP => {
+            Err(error @ StoreError::Timeout { .. }) if self.0.len() < MAX_HELD_UP => {
                 tracing::warn!(%brane, %error, "a brane is not compacted now");
-                self.0 += 1;
+                self.0.insert(brane);
                 Ok(())
             }
             other => other,
@@ -74,7 +75,7 @@ impl HeldUp {
 }
 
 /// Deletes covered chunks of the longest journals while all together are
-/// longer than `cap`.
+/// longer than `cap`; none of those that are left for the next time.
 pub(crate) async fn cut_to(
     store: &impl Bites,
     cap: u64,
@@ -84,7 +85,7 @@ pub(crate) async fn cut_to(
 ) -> Result<(), StoreError> {
     let (mut total, branes) = store.longest().await?;
     for brane in branes {
-        let mut more = total > cap;
+        let mut more = total > cap && !held_up.0.contains(&brane);
         while more {
             let bite = Bite { brane, keep, before_ms: u64::MAX, wanted: total - cap };
             let bitten = match swallow(store, bite, done).await {
@@ -124,5 +125,51 @@ pub(crate) fn skip_damaged(
             Ok(())
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Journals of one byte each, of which some take too long.
+    struct Busy {
+        branes: Vec<BraneId>,
+        busy: Vec<BraneId>,
+    }
+
+    impl Bites for Busy {
+        async fn bite(&self, bite: Bite) -> Result<Bitten, StoreError> {
+            if self.busy.contains(&bite.brane) {
+                return Err(StoreError::Timeout { after_ms: 1 });
+            }
+            Ok(Bitten { chunks: 1, bytes: 1, more: false })
+        }
+
+        async fn longest(&self) -> Result<(u64, Vec<BraneId>), StoreError> {
+            Ok((self.branes.len() as u64, self.branes.clone()))
+        }
+    }
+
+    /// Compacts so many branes, of which the first take too long in whatever
+    /// is done with them.
+    async fn compact(branes: u8, busy: u8) -> Result<Compaction, StoreError> {
+        let some = |range: std::ops::Range<u8>| {
+            range.map(|nth| BraneId::from_bytes([nth; 16])).collect::<Vec<_>>()
+        };
+        let store = Busy { branes: some(0..branes), busy: some(0..busy) };
+        let (mut held_up, mut done) = (HeldUp::default(), Compaction::default());
+        for &brane in &store.busy {
+            let bite = Bite { brane, keep: 1, before_ms: 1, wanted: 1 };
+            held_up.skip(brane, bite_off(&store, bite, &mut done).await)?;
+        }
+        cut_to(&store, 0, 1, &mut held_up, &mut done).await?;
+        Ok(done)
+    }
+
+    #[tokio::test]
+    async fn a_busy_brane_counts_once_however_often_it_is_due() {
+        assert_eq!(compact(10, 4).await.map(|done| done.chunks), Ok(6));
+        assert_eq!(compact(10, 5).await, Err(StoreError::Timeout { after_ms: 1 }));
     }
 }
