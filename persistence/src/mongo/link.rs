@@ -16,7 +16,7 @@ use std::time::Duration;
 use mongodb::bson::{Document, Timestamp, doc};
 use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
 use mongodb::options::{ClientOptions, ReadConcern, ReadPreference, WriteConcern};
-use mongodb::{Client, ClientSession, Collection, Database};
+use mongodb::{Client, ClientSession, Collection, Database, SessionCursor};
 use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio::time::{Instant, timeout_at};
 
@@ -60,6 +60,34 @@ pub(super) struct Query {
     pub(super) limit: u32,
     /// Bytes of bodies after which no more documents are read; 0: no bound.
     pub(super) max_bytes: usize,
+    /// Documents that come at once; 0: as the server likes.
+    pub(super) batch: u32,
+}
+
+/// Documents that are found in one search, some at a time.
+pub(super) struct Batches<'a> {
+    link: &'a Link,
+    session: ClientSession,
+    cursor: SessionCursor<Document>,
+    batch: usize,
+}
+
+impl Batches<'_> {
+    /// The next ones, within the time that one operation has; none: that was
+    /// all. Whoever rests for minutes between two of them begins anew.
+    pub(super) async fn next(&mut self) -> Result<Vec<Document>, StoreError> {
+        let Self { link, session, cursor, batch } = self;
+        let next = async {
+            let mut found = Vec::new();
+            while found.len() < *batch {
+                let Some(next) = cursor.next(session).await else { break };
+                found.push(next?);
+            }
+            link.learn(session);
+            Ok(found)
+        };
+        link.step(next).await
+    }
 }
 
 /// Work that is done in one transaction. It may be done several times, until
@@ -213,6 +241,21 @@ impl Link {
         self.in_session(async |session| self.find(session, collection, query).await).await
     }
 
+    /// Documents in batches, in a session of their own.
+    pub(super) async fn batches(
+        &self,
+        collection: &str,
+        query: Query,
+    ) -> Result<Batches<'_>, StoreError> {
+        let batch = query.batch.max(1) as usize;
+        let begin = async {
+            let mut session = self.session().await?;
+            let cursor = self.cursor(&mut session, collection, query).await?;
+            Ok(Batches { link: self, session, cursor, batch })
+        };
+        self.step(begin).await
+    }
+
     /// Documents, in this session.
     pub(super) async fn find(
         &self,
@@ -220,6 +263,26 @@ impl Link {
         collection: &str,
         query: Query,
     ) -> Result<Vec<Document>, Failure> {
+        let max_bytes = query.max_bytes;
+        let mut cursor = self.cursor(session, collection, query).await?;
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while let Some(next) = cursor.next(session).await {
+            let next = next?;
+            bytes += pack::body_length(&next);
+            found.push(next);
+            if max_bytes > 0 && bytes >= max_bytes {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn cursor(
+        &self,
+        session: &mut ClientSession,
+        collection: &str,
+        query: Query,
+    ) -> Result<SessionCursor<Document>, Failure> {
         let collection = self.collection(collection);
         let mut find = collection.find(query.filter).max_time(self.timeout);
         if !query.sort.is_empty() {
@@ -231,17 +294,10 @@ impl Link {
         if query.limit > 0 {
             find = find.limit(i64::from(query.limit));
         }
-        let mut cursor = find.session(&mut *session).await?;
-        let (mut found, mut bytes) = (Vec::new(), 0);
-        while let Some(next) = cursor.next(session).await {
-            let next = next?;
-            bytes += pack::body_length(&next);
-            found.push(next);
-            if query.max_bytes > 0 && bytes >= query.max_bytes {
-                break;
-            }
+        if query.batch > 0 {
+            find = find.batch_size(query.batch);
         }
-        Ok(found)
+        Ok(find.session(session).await?)
     }
 
     /// Ends transactions that have been idle for long: those of processes that

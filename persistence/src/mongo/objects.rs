@@ -23,8 +23,9 @@ use crate::error::StoreError;
 /// meanwhile waits for some milliseconds at most.
 const MAX_OBJECTS: usize = 32;
 const MAX_BYTES: usize = 4 << 20;
-/// Documents that are looked for at once to be deleted.
-const LATE_OBJECTS: u32 = 4_096;
+/// Keys that are read at once of what is to be deleted. The server forgets a
+/// search that asks for no more for ten minutes.
+const LATE_OBJECTS: u32 = 1_024;
 /// Enough to write while something is read.
 const CONNECTIONS: u32 = 2;
 /// The longest rest after a command.
@@ -155,13 +156,15 @@ impl MongoObjects {
         self.paced(command).await
     }
 
-    /// Deletes the documents of a brane that show an edit before this one.
+    /// Deletes the documents of a brane that show an edit before this one. They
+    /// are searched for once: no index knows what a document shows.
     async fn delete_before(&self, brane: &str, as_of: i64) -> Result<(), StoreError> {
         let earlier = doc! {"$lt": as_of};
+        let (filter, batch) = (doc! {"brane": brane, "as_of": &earlier}, LATE_OBJECTS);
+        let query = Query { filter, fields: doc! {"_id": 1}, batch, ..Query::default() };
+        let mut batches = self.link.batches(OBJECTS, query).await?;
         loop {
-            let (filter, limit) = (doc! {"brane": brane, "as_of": &earlier}, LATE_OBJECTS);
-            let query = Query { filter, fields: doc! {"_id": 1}, limit, ..Query::default() };
-            let found = self.link.many(OBJECTS, query).await?;
+            let found = batches.next().await?;
             let keys: Vec<Bson> =
                 found.into_iter().filter_map(|mut one| one.remove("_id")).collect();
             if keys.is_empty() {

@@ -168,10 +168,18 @@ async fn many_objects_are_few_commands_and_none_is_long() {
     // What a whole writing did not find goes likewise.
     let whole = (4_000..5_000).map(one_of_many);
     assert_eq!(objects.write(brane(1), at(epoch, 3), whole, &[]).await, Ok(Progress::Written));
-    let before = set.writes();
+    let documents = database(&options).await.collection::<Document>("objects");
+    let searches = async || {
+        let stages = [doc! {"$indexStats": {}}, doc! {"$match": {"name": "by_parent"}}];
+        let mut found = documents.aggregate(stages).await.unwrap();
+        assert!(found.advance().await.unwrap(), "there is such an index");
+        let found: Document = found.deserialize_current().unwrap();
+        found.get_document("accesses").unwrap().get_i64("ops").unwrap()
+    };
+    let (before, searched) = (set.writes(), searches().await);
     objects.complete(brane(1), Seq(3), true).await.unwrap();
     expect(set.writes() - before, 3_001, "swept");
-    let documents = database(&options).await.collection::<Document>("objects");
+    assert_eq!(searches().await - searched, 1, "all of them are looked at once");
     assert_eq!(documents.count_documents(doc! {}).await.unwrap(), 1_000);
     assert_eq!(documents.count_documents(doc! {"as_of": 3_i64}).await.unwrap(), 1_000);
 }
