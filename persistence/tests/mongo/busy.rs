@@ -90,7 +90,7 @@ async fn a_brane_that_is_held_up_does_not_keep_what_is_too_much() {
         writer.append(chunks(nth, epoch, 0..edits)).await.unwrap();
         snapshot(writer.as_ref(), nth, epoch, edits).await.unwrap();
     }
-    let tired = store(&MongoOptions { timeout_ms: 2_000, ..options.clone() }).await;
+    let tired = store(&MongoOptions { timeout_ms: 10_000, ..options.clone() }).await;
     // Of another name, so that it is not ended.
     let other = MongoOptions { app_name: "holds".to_owned(), ..options };
     let branes = database(&other).await.collection::<Document>("branes");
