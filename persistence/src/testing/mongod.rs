@@ -100,6 +100,22 @@ impl MongoSet {
         set
     }
 
+    /// Has no member stand for election for some minutes, and the primary stay
+    /// it, however long they hear nothing of each other.
+    ///
+    /// # Panics
+    /// When they cannot agree on it.
+    pub fn elect_no_more(&self) {
+        let uri = self.uri();
+        let answer = command(&uri, doc! {"replSetGetConfig": 1});
+        let mut config = answer.get_document("config").expect("it has a configuration").clone();
+        let version = config.get_i32("version").expect("it has a version");
+        config.insert("version", version + 1);
+        let settings = config.get_document_mut("settings").expect("it has settings");
+        settings.insert("electionTimeoutMillis", 300_000);
+        command(&uri, doc! {"replSetReconfig": config});
+    }
+
     /// Waits until every member has all that was written so far: then each
     /// could be the next primary.
     ///

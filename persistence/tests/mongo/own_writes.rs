@@ -1,6 +1,7 @@
 //! What a store reads after what it wrote, from a server that is behind.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use avvy_model::Seq;
 use avvy_persistence::mongo::MongoOptions;
@@ -30,7 +31,9 @@ async fn waiting(options: &MongoOptions, count: usize) {
         let found = admin.run_command(list.clone()).await.unwrap();
         found.get_array("inprog").unwrap().len()
     };
-    while count_them().await < count {}
+    while count_them().await < count {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// The primary acknowledges the parts of a snapshot alone. What a majority has
@@ -43,6 +46,8 @@ async fn parts_that_a_majority_has_not_yet_are_waited_for() {
     let epoch = opened(&store, 1).await.epoch;
     let start = SnapshotStart { brane: brane(1), epoch, at: Seq(0), taken_ms: 1 };
     let id = store.begin_snapshot(start).await.unwrap();
+    // Another primary would not have what this one alone acknowledges.
+    set.elect_no_more();
     let primary = set.primary();
     let others: Vec<usize> = (0..3).filter(|nth| *nth != primary).collect();
     for nth in &others {
