@@ -136,9 +136,9 @@ async fn attackers_of_every_kind_are_survived() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(&directory.path().join("data"));
     let (address, brane) = (server.address().parse().unwrap(), server.demo_brane.parse().unwrap());
+    let empty = most_kib(&server);
     let attackers = Attackers::start(address, brane, &server.token).unwrap();
     let deadline = std::time::Instant::now() + PATIENCE;
-    let empty = most_kib(&server);
     let comes_again = ["slow", "deaf"];
     let are_idle = |attackers: &Attackers| {
         let is_idle = |(name, n): &(&str, u64)| *n == 0 && !comes_again.contains(name);
