@@ -118,7 +118,7 @@ impl World {
     }
 
     /// Ends a window: what crosses at its end, by handle; so many objects of
-    /// it whole, [`MAX_CROSSED`] or fewer.
+    /// it whole, and never more than [`MAX_CROSSED`].
     pub fn crossings(&mut self, most: usize) -> Vec<Crossing> {
         let Some(tracker) = self.tracker.as_mut() else { return Vec::new() };
         let started = std::mem::take(&mut tracker.started);
@@ -137,7 +137,7 @@ impl World {
             }
         }
         crossings.sort_unstable_by_key(|crossing| crossing.handle);
-        self.fill(&mut crossings, most);
+        self.fill(&mut crossings, most.min(MAX_CROSSED));
         crossings
     }
 

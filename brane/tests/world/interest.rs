@@ -221,15 +221,16 @@ fn apply(world: &mut World, by: &Principal, edit: Edit) {
     world.apply(seq, 0, by, &edit, &WorldLimits::default()).unwrap();
 }
 
-/// Moves all of them into another cell in one window; whether each was whole.
-fn cross(world: &mut World, by: &Principal, tops: &[Handle]) -> Vec<bool> {
+/// Moves all of them into another cell in one window; whether each was whole,
+/// where so many may be.
+fn cross(world: &mut World, by: &Principal, tops: &[Handle], most: usize) -> Vec<bool> {
     world.crossings(MAX_CROSSED);
     let mut to = Transform::IDENTITY;
     to.position = [100_000, 0, 0];
     let patch = MovePatch::new(Parts::POSITION, to);
     let shift = |top: &Handle| Operation::Move { target: Target::Handle(*top), patch };
     apply(world, by, Edit::Batch(tops.iter().map(shift).collect()));
-    let crossings = world.crossings(MAX_CROSSED);
+    let crossings = world.crossings(most);
     assert_eq!(crossings.iter().map(|one| one.handle).collect::<Vec<_>>(), tops);
     crossings.iter().map(|one| matches!(one.objects, Crossed::Whole(_))).collect()
 }
@@ -237,12 +238,22 @@ fn cross(world: &mut World, by: &Principal, tops: &[Handle]) -> Vec<bool> {
 #[test]
 fn what_crosses_whole_in_a_window_is_bounded_and_the_small_come_first() {
     let owner = Principal { user: user(1), ceiling: Role::Owner, invited: true };
-    let mut world = small_cells(owner);
-    let tops = groups(&mut world, &owner, &[(3_000, 1), (2_000, 1), (1_000, 1), (5_000, 1)]);
-    assert_eq!(cross(&mut world, &owner, &tops), [false, true, true, false]);
+    for (most, whole) in [
+        (MAX_CROSSED, [false, true, true, false]),
+        (usize::MAX, [false, true, true, false]),
+        (2_500, [false, false, true, false]),
+    ] {
+        let mut world = small_cells(owner);
+        let tops = groups(&mut world, &owner, &[(3_000, 1), (2_000, 1), (1_000, 1), (5_000, 1)]);
+        assert_eq!(cross(&mut world, &owner, &tops, most), whole, "{most}");
+    }
     let mut world = small_cells(owner);
     let tops = groups(&mut world, &owner, &[(90, 8_000), (50, 8_000), (60, 8_000), (0, 0)]);
-    assert_eq!(cross(&mut world, &owner, &tops), [false, true, true, true], "a MiB fits");
+    assert_eq!(
+        cross(&mut world, &owner, &tops, MAX_CROSSED),
+        [false, true, true, true],
+        "a MiB fits"
+    );
 }
 
 /// What a move costs, in all ways in which it is kept and shown.
