@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use avvy_persistence::testing::proxy::Way;
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
 
 use super::Network;
 use super::site::{LEASE_MS, Site};
@@ -101,7 +102,10 @@ impl Faults {
         let kind = self.left.swap_remove(self.draw.below(self.left.len() as u64) as usize);
         let (is_first, drawn) = (!self.all_came(), self.draw.below(2) as usize);
         self.came += 1;
-        let node = if is_first && !site.serves(drawn).await? { 1 - drawn } else { drawn };
+        let node = match is_first && kind.is_of_a_node() {
+            true => serving(site, drawn).await?,
+            false => drawn,
+        };
         let time_ms = match kind {
             // Longer than from one sign of life to the next. Nobody waits for
             // it for longer than a moment, so it need not be away for long.
@@ -118,7 +122,44 @@ impl Faults {
     }
 }
 
+/// For so long a node that serves a brane is looked for.
+const SERVING_WITHIN: Duration = Duration::from_secs(20);
+
+/// A node that serves a brane, this one if it does. After a fault there may be
+/// none for a moment, and none that can be asked.
+async fn serving(site: &Site, drawn: usize) -> Result<usize> {
+    let began = Instant::now();
+    loop {
+        for node in [drawn, 1 - drawn] {
+            if site.serves(node).await.unwrap_or(false) {
+                return Ok(node);
+            }
+        }
+        ensure!(began.elapsed() < SERVING_WITHIN, "no node serves a brane");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
 impl Kind {
+    /// Whether it befalls a node, or what is before one.
+    const fn is_of_a_node(self) -> bool {
+        match self {
+            Self::KillNode
+            | Self::PauseNode
+            | Self::DrainNode
+            | Self::Cut
+            | Self::Silence
+            | Self::Hold => true,
+            Self::KillPrimary
+            | Self::PausePrimary
+            | Self::KillRedis
+            | Self::PauseRedis
+            | Self::CutRedis
+            | Self::SilenceRedis
+            | Self::HoldRedis => false,
+        }
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::KillNode => "node killed",
@@ -230,14 +271,9 @@ fn wait(time: Duration) {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} for {} ms", self.name(), self.time.as_millis())?;
-        match self.kind {
-            Kind::KillNode
-            | Kind::PauseNode
-            | Kind::DrainNode
-            | Kind::Cut
-            | Kind::Silence
-            | Kind::Hold => write!(f, ", node {}", self.node),
-            _ => Ok(()),
+        match self.kind.is_of_a_node() {
+            true => write!(f, ", node {}", self.node),
+            false => Ok(()),
         }
     }
 }
