@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use super::fault::{self, Failure};
 use super::link::{LONG_IDLE, Link, Query, Work};
-use super::pack::{PACK, unpack};
+use super::pack::{PACK, pack, unpack};
 use super::reader;
 use super::rows::{
     self, BRANES, CHUNK_RESTS, CHUNKS, Head, MAX_SEQ, PIECE_BYTES, TAIL, binary, chunk_key, date,
@@ -460,6 +460,27 @@ impl Group<'_> {
         Ok(plan.doubtful.iter().map(|nth| (*nth, is_there(nth))).collect())
     }
 
+    /// What goes into each document: a chunk, or small ones that follow one
+    /// another in a brane, as many as are in a tail that is moved.
+    fn runs(&self, new: &[usize]) -> Vec<Vec<usize>> {
+        let mut runs: Vec<Vec<usize>> = Vec::new();
+        let mut last: HashMap<BraneId, (usize, usize)> = HashMap::new();
+        for nth in new {
+            let ChunkWrite { brane, body, .. } = &self.chunks[*nth];
+            match last.get_mut(brane) {
+                Some((run, bytes)) if tail::has_room(runs[*run].len(), *bytes, body.len()) => {
+                    *bytes += body.len();
+                    runs[*run].push(*nth);
+                }
+                _ => {
+                    last.insert(*brane, (runs.len(), body.len()));
+                    runs.push(vec![*nth]);
+                }
+            }
+        }
+        runs
+    }
+
     async fn insert(
         &self,
         link: &Link,
@@ -475,14 +496,23 @@ impl Group<'_> {
             documents.push(packed);
             branes.push(*brane);
         }
-        for nth in &plan.new {
-            let chunk = &self.chunks[*nth];
-            let (mut document, first, more) = outline_of(chunk, self.sums[*nth]);
-            bytes += length_with(&document, first);
-            document.insert("body", binary(first));
-            documents.push(document);
-            branes.push(chunk.brane);
-            rests.extend(more);
+        for run in self.runs(&plan.new) {
+            let first = &self.chunks[run[0]];
+            branes.push(first.brane);
+            if let [nth] = run[..] {
+                let (mut document, body, more) = outline_of(first, self.sums[nth]);
+                bytes += length_with(&document, body);
+                document.insert("body", binary(body));
+                documents.push(document);
+                rests.extend(more);
+            } else {
+                // Each is in one piece.
+                let chunk = |nth: usize| self::documents(&self.chunks[nth], self.sums[nth]).0;
+                let chunks = run.iter().map(|nth| chunk(*nth).into()).collect();
+                let packed = pack(first.brane, first.from, chunks);
+                bytes += length(&packed);
+                documents.push(packed);
+            }
         }
         link.writes().command(documents.len(), bytes);
         if !rests.is_empty() {

@@ -1,7 +1,8 @@
 //! Several chunks in one document of [`CHUNKS`], a pack.
 //!
-//! A tail (see [`super::tail`]) goes among the other chunks as a pack: to insert
-//! one document takes the time of one, however many chunks are in it. Its key
+//! A tail (see [`super::tail`]) goes among the other chunks as a pack, and so do
+//! small chunks that are stored together: to insert one document takes the time
+//! of one, however many chunks are in it. Its key
 //! is that of its first chunk, and what it holds are chunks as they are alone,
 //! each with its checksum. Who reads a journal unpacks what was found.
 

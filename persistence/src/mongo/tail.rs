@@ -78,6 +78,12 @@ pub(super) fn takes(chunks: &[ChunkWrite]) -> bool {
     chunks.len() <= MAX_PUSHED && chunks.iter().all(|chunk| chunk.body.len() <= MAX_PUSHED_BYTES)
 }
 
+/// Whether a chunk with a body of so many bytes goes into one document with so
+/// many others, which have so many: not more than are moved from a tail at once.
+pub(super) fn has_room(chunks: usize, bytes: usize, more: usize) -> bool {
+    chunks < LONG_CHUNKS && bytes + more <= LONG_BYTES
+}
+
 /// Takes the tail out of a brane's document: each as it is among [`CHUNKS`].
 pub(super) fn read(from: &mut Document, brane: BraneId) -> Result<Vec<Document>, StoreError> {
     let broken = || damaged(Place::Brane(brane), "its tail is not of chunks");

@@ -19,7 +19,7 @@ async fn a_brane_is_a_document_that_others_can_read() {
     let options = options();
     let store = store(&options).await;
     let epoch = opened(&store, 1).await.epoch;
-    store.append(chunks(1, epoch, 0..2)).await.unwrap();
+    store.append(vec![alone(epoch, 0), alone(epoch, 1)]).await.unwrap();
     let db = database(&options).await;
     let found = db.collection::<Document>("branes").find_one(doc! {"name": "brane 1"}).await;
     let found = found.unwrap().unwrap();
@@ -41,6 +41,52 @@ async fn a_brane_is_a_document_that_others_can_read() {
 fn long(epoch: Epoch, from: u64, length: usize) -> ChunkWrite {
     let body: Bytes = (0..length as u64).map(|at| (at * 7 + from) as u8).collect();
     ChunkWrite { body, ..chunk(1, epoch, from, from + 1) }
+}
+
+/// A chunk after the edit `from` that no other goes into a document with.
+fn alone(epoch: Epoch, from: u64) -> ChunkWrite {
+    long(epoch, from, 16 << 10)
+}
+
+#[tokio::test]
+async fn small_chunks_of_a_group_are_few_documents() {
+    let options = options();
+    let store = store(&options).await;
+    let mut epochs = Vec::new();
+    for nth in 1..=2 {
+        epochs.push(opened(&store, nth).await.epoch);
+    }
+    // In turns, as windows of two branes come in; a long one between.
+    let small = |nth: u8, edits| chunks(nth, epochs[usize::from(nth) - 1], edits);
+    let turns = small(1, 0..40).into_iter().zip(small(2, 0..40));
+    let mut group: Vec<ChunkWrite> = turns.flat_map(|(one, other)| [one, other]).collect();
+    group.push(alone(epochs[0], 40));
+    group.extend(small(1, 41..44));
+    let writes = store.writes().unwrap();
+    assert_eq!(store.append(group.clone()).await, Ok(vec![Ok(()); 84]));
+    let written = store.writes().unwrap();
+    assert_eq!(written.chunks - writes.chunks, 84);
+    // 32 and 8 of either, the long one, and three.
+    let found = database(&options).await.collection::<Document>("chunks");
+    assert_eq!(found.count_documents(doc! {}).await.unwrap(), 6);
+    for nth in 1..=2 {
+        let of: Vec<_> = group.iter().filter(|chunk| chunk.brane == brane(nth)).cloned().collect();
+        expect_journal(&store, nth, &of).await;
+    }
+    assert_eq!(store.append(group.clone()).await, Ok(vec![Ok(()); 84]), "the same again");
+    let other = ChunkWrite { body: Bytes::from_static(b"other"), ..group[10].clone() };
+    let answers = store.append(vec![other, group[12].clone()]).await.unwrap();
+    assert!(answers[0].is_err() && answers[1].is_ok(), "{answers:?}");
+    // A snapshot within the first, and what is before it goes.
+    snapshot(store.as_ref(), 1, epochs[0], 20).await.unwrap();
+    let hard = CompactPolicy {
+        now_ms: u64::MAX,
+        retention_ms: 0,
+        max_journal_bytes: None,
+        keep_snapshots: 1,
+    };
+    assert_eq!(store.compact(hard).await.unwrap().chunks, 20);
+    assert_eq!(store.verify_brane(brane(1)).await.unwrap().damage_count, 0);
 }
 
 #[tokio::test]
@@ -109,7 +155,7 @@ async fn what_was_deleted_is_missed() {
     let options = options();
     let store = store(&options).await;
     let epoch = opened(&store, 1).await.epoch;
-    store.append(chunks(1, epoch, 0..6)).await.unwrap();
+    store.append((0..6).map(|from| alone(epoch, from)).collect()).await.unwrap();
     let db = database(&options).await;
     let found = db.collection::<Document>("chunks");
     found.delete_one(doc! {"_id.from": 2_i64}).await.unwrap();
@@ -235,7 +281,8 @@ async fn a_purge_leaves_nothing_behind() {
     store.update_brane(BraneRecord { life, version: 2, ..record(1) }, 1).await.unwrap();
     store.purge_brane(brane(1), 2).await.unwrap();
     let left = [
-        ("chunks", 201),
+        // As many small ones as go into one document, seven times, and a long one.
+        ("chunks", 8),
         ("chunk_rests", 1),
         ("lineages", 1),
         ("objects", 1),
