@@ -348,12 +348,43 @@ impl Group<'_> {
                 );
             }
         }
+        // Whose end is known has none: this store has stored it itself.
+        if self.guess.is_empty() {
+            self.look_for_strays(link, session, &heads).await?;
+        }
         for brane in self.spoiled.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let place = Place::Brane(*brane);
             let why = "there are chunks that its head does not count";
             heads.insert(*brane, Err(rows::damaged(place, why)));
         }
         Ok((heads, tails))
+    }
+
+    /// Finds branes behind whose heads there are chunks. An insertion meets only
+    /// those where a document begins that it makes.
+    async fn look_for_strays(
+        &self,
+        link: &Link,
+        session: &mut ClientSession,
+        heads: &Heads,
+    ) -> Result<(), Failure> {
+        let behind = |(brane, head): (&BraneId, &Result<Head, StoreError>)| {
+            Some(rows::chunks_from(*brane, head.as_ref().ok()?.seq))
+        };
+        let behind: Vec<Document> = heads.iter().filter_map(behind).collect();
+        if behind.is_empty() {
+            return Ok(());
+        }
+        let (filter, fields) = (doc! {"$or": behind}, doc! {"_id": 1});
+        let query = Query { filter, fields, limit: MAX_CHUNKS as u32, ..Query::default() };
+        let strays = link.find(session, CHUNKS, query).await?;
+        let brane = |found: &Document| {
+            let key = found.get_document("_id").ok()?;
+            rows::text(key, "brane").ok()?.parse::<BraneId>().ok()
+        };
+        let mut spoiled = self.spoiled.lock().unwrap_or_else(PoisonError::into_inner);
+        spoiled.extend(strays.iter().filter_map(brane));
+        Ok(())
     }
 
     /// Judges each chunk alone, counting those before it. `stored` are chunks

@@ -131,23 +131,28 @@ async fn a_chunk_longer_than_a_document_is_kept_whole() {
 
 #[tokio::test]
 async fn a_brane_with_chunks_that_no_head_counts_is_refused_alone() {
-    let options = options();
-    let store = store(&options).await;
-    let (sick, epoch) = (opened(&store, 1).await.epoch, opened(&store, 2).await.epoch);
-    let db = database(&options).await;
-    let key = doc! {"brane": brane(1).to_string(), "from": 0_i64};
-    let foreign = doc! {"_id": key, "to": 1_i64, "body": Bson::Null};
-    db.collection::<Document>("chunks").insert_one(foreign).await.unwrap();
-    let group = vec![chunk(1, sick, 0, 1), chunk(2, epoch, 0, 1)];
-    let answers = store.append(group).await.unwrap();
-    assert_eq!(answers, [Err(AppendRefusal::Damaged), Ok(())]);
-    expect_journal(&store, 2, &chunks(2, epoch, 0..1)).await;
-    // The next opening puts them aside.
-    let again = store.open(brane(1)).await.unwrap();
-    assert_eq!(again.torn.map(|torn| (torn.kept, torn.claimed)), Some((Seq(0), Seq(1))));
-    let group = chunks(1, again.epoch, 0..2);
-    assert_eq!(store.append(group.clone()).await, Ok(vec![Ok(()); 2]));
-    expect_journal(&store, 1, &group).await;
+    // Where a document begins that is to be stored, and in the middle of it.
+    for stray in [0_i64, 1] {
+        let options = options();
+        let store = store(&options).await;
+        let (sick, epoch) = (opened(&store, 1).await.epoch, opened(&store, 2).await.epoch);
+        let db = database(&options).await;
+        let key = doc! {"brane": brane(1).to_string(), "from": stray};
+        let foreign = doc! {"_id": key, "to": stray + 1, "body": Bson::Null};
+        db.collection::<Document>("chunks").insert_one(foreign).await.unwrap();
+        let group = vec![chunk(1, sick, 0, 1), chunk(1, sick, 1, 2), chunk(2, epoch, 0, 1)];
+        let answers = store.append(group).await.unwrap();
+        let damaged = Err(AppendRefusal::Damaged);
+        assert_eq!(answers, [damaged, damaged, Ok(())], "{stray}");
+        expect_journal(&store, 2, &chunks(2, epoch, 0..1)).await;
+        // The next opening puts them aside.
+        let again = store.open(brane(1)).await.unwrap();
+        let torn = again.torn.map(|torn| (torn.kept, torn.claimed.0 > stray as u64));
+        assert_eq!(torn, Some((Seq(0), true)), "{stray}");
+        let group = chunks(1, again.epoch, 0..2);
+        assert_eq!(store.append(group.clone()).await, Ok(vec![Ok(()); 2]));
+        expect_journal(&store, 1, &group).await;
+    }
 }
 
 #[tokio::test]
