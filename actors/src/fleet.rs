@@ -106,8 +106,9 @@ pub(crate) struct Membership {
     asking: JoinSet<()>,
     /// Where other nodes are, by the store.
     nodes: HashMap<NodeId, Arc<str>>,
-    /// It is being asked for them.
+    /// It is being asked for them, and to be asked once more.
     is_looking: bool,
+    looks_again: bool,
     has_left: bool,
 }
 
@@ -132,6 +133,7 @@ impl Actor for FleetActor {
             asking: JoinSet::new(),
             nodes: HashMap::new(),
             is_looking: false,
+            looks_again: false,
             has_left: false,
         })
     }
@@ -163,6 +165,9 @@ impl Actor for FleetActor {
                 state.is_looking = false;
                 if let Some(nodes) = nodes {
                     state.nodes = nodes;
+                }
+                if std::mem::take(&mut state.looks_again) {
+                    state.look(&myself);
                 }
             }
             FleetMsg::Tick => state.feed(&myself, LeaseInput::Tick),
@@ -207,7 +212,7 @@ impl Membership {
                     Box::pin(async move { fleet.renew(held).await.map(answer) })
                 });
             }
-            LeaseEffect::Provisional(on) => self.on_provisional(on),
+            LeaseEffect::Provisional(on) => self.on_provisional(myself, on),
             LeaseEffect::Lost { brane, epoch } => {
                 warn!(%brane, %epoch, "another node has taken a brane");
                 count(&self.metrics.branes_taken, 1);
@@ -256,7 +261,12 @@ impl Membership {
 
     /// Asks the store where other nodes are, which counts, not what they say.
     fn look(&mut self, myself: &ActorRef<FleetMsg>) {
-        if self.has_left || std::mem::replace(&mut self.is_looking, true) {
+        if self.has_left {
+            return;
+        }
+        // An answer under way may be of before what was heard now.
+        if std::mem::replace(&mut self.is_looking, true) {
+            self.looks_again = true;
             return;
         }
         let (fleet, myself) = (Arc::clone(&self.fleet), myself.clone());
@@ -269,10 +279,14 @@ impl Membership {
         });
     }
 
-    fn on_provisional(&self, on: bool) {
+    fn on_provisional(&mut self, myself: &ActorRef<FleetMsg>, on: bool) {
         match on {
             true => warn!("the lease is not sure any more: other nodes may take the branes"),
-            false => info!("the lease is sure"),
+            false => {
+                info!("the lease is sure");
+                // It was not asked, or in vain, while it was away.
+                self.look(myself);
+            }
         }
         // Without the persistence actor the whole system ends.
         let _ = self.persistence.send_message(PersistenceMsg::Provisional(on));

@@ -190,11 +190,16 @@ impl System {
     }
 
     /// Has this node of a fleet hear what others tell, so that it need not wait
-    /// until the store tells which of its branes were opened elsewhere.
-    pub fn hear(&self, mut all: mpsc::Receiver<News>) {
+    /// until the store tells which of its branes were opened elsewhere. `say_here`
+    /// tells others of this node: now, and when they may have missed it.
+    pub fn hear(&self, mut all: mpsc::Receiver<News>, say_here: impl Fn() + Send + Sync + 'static) {
         let Some(link) = self.inner.fleet.clone() else { return };
+        say_here();
         tokio::spawn(async move {
             while let Some(news) = all.recv().await {
+                if news == News::Missed {
+                    say_here();
+                }
                 let (reply, heard) = oneshot();
                 if link.actor.send_message(FleetMsg::Heard { news, reply }).is_err() {
                     return;

@@ -100,8 +100,8 @@ async fn serve(config: &Config, file: Option<&Path>) -> Result<()> {
         system.share_revocations(set).await;
     }
     if let Some(me) = me {
-        system.hear(caches.news());
-        caches.tell_here(me);
+        let others = caches.clone();
+        system.hear(caches.news(), move || others.tell_here(me));
     }
     let developer = developer(config, clock::unix_s());
     let demo_brane = demo_brane::ensure(
