@@ -30,6 +30,30 @@ fn every_input_of_every_corpus() {
     }
 }
 
+/// The table of runs has a row for each target, of ten minutes and more, and
+/// none for anything else.
+#[test]
+fn every_target_was_fuzzed_for_ten_minutes() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let (_, runs) = readme.split_once("<!-- runs: begin -->").unwrap();
+    let (runs, _) = runs.split_once("<!-- runs: end -->").unwrap();
+    let rows = runs.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let mut fuzzed: Vec<&str> = rows
+        .map(|(name, row)| {
+            let numbers: Vec<&str> = row.trim_end_matches(" |").split(" | ").collect();
+            let [_, seconds, runs] = numbers[..] else { panic!("{name}: {row}") };
+            assert!(seconds.parse::<u64>().unwrap() >= 600, "{name}: {row}");
+            assert!(runs.parse::<u64>().unwrap() > 0, "{name}: {row}");
+            name
+        })
+        .collect();
+    let mut all: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+    fuzzed.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(fuzzed, all);
+}
+
 /// A corpus' input with some bytes changed, cut off, or put in from another.
 #[test]
 fn inputs_like_them() {
