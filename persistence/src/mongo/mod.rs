@@ -14,6 +14,7 @@
 
 mod change;
 mod compact;
+mod ends;
 mod fault;
 mod fleet;
 mod import;
@@ -40,8 +41,8 @@ pub use options::MongoOptions;
 use std::sync::Arc;
 
 use crate::error::StoreError;
+use ends::Ends;
 use fleet::Member;
-use journal::Ends;
 use link::Link;
 use records::Made;
 use snapshots::Writing;
