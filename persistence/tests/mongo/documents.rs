@@ -37,6 +37,10 @@ async fn a_brane_is_a_document_that_others_can_read() {
     assert_eq!(found.get_datetime("at").unwrap().timestamp_millis(), 2);
 }
 
+/// Keeps nothing that the newest snapshot has.
+const HARD: CompactPolicy =
+    CompactPolicy { now_ms: u64::MAX, retention_ms: 0, max_journal_bytes: None, keep_snapshots: 1 };
+
 /// A chunk of this length after the edit `from`.
 fn long(epoch: Epoch, from: u64, length: usize) -> ChunkWrite {
     let body: Bytes = (0..length as u64).map(|at| (at * 7 + from) as u8).collect();
@@ -79,13 +83,7 @@ async fn small_chunks_of_a_group_are_few_documents() {
     assert!(answers[0].is_err() && answers[1].is_ok(), "{answers:?}");
     // A snapshot within the first, and what is before it goes.
     snapshot(store.as_ref(), 1, epochs[0], 20).await.unwrap();
-    let hard = CompactPolicy {
-        now_ms: u64::MAX,
-        retention_ms: 0,
-        max_journal_bytes: None,
-        keep_snapshots: 1,
-    };
-    assert_eq!(store.compact(hard).await.unwrap().chunks, 20);
+    assert_eq!(store.compact(HARD).await.unwrap().chunks, 20);
     assert_eq!(store.verify_brane(brane(1)).await.unwrap().damage_count, 0);
 }
 
@@ -118,13 +116,7 @@ async fn a_chunk_longer_than_a_document_is_kept_whole() {
     expect_journal(&store, 1, &all[..2]).await;
 
     snapshot(store.as_ref(), 1, again.epoch, 2).await.unwrap();
-    let hard = CompactPolicy {
-        now_ms: u64::MAX,
-        retention_ms: 0,
-        max_journal_bytes: None,
-        keep_snapshots: 1,
-    };
-    assert_eq!(store.compact(hard).await.unwrap().chunks, 2);
+    assert_eq!(store.compact(HARD).await.unwrap().chunks, 2);
     assert_eq!(rests.count_documents(doc! {}).await.unwrap(), 0, "rests of what is gone");
     assert_eq!(store.verify_brane(brane(1)).await.unwrap().damage_count, 0);
 }

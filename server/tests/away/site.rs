@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::LOOK;
 use crate::common::Server;
-use crate::load::Load;
+use crate::load::{Built, Load, count, judge};
 
 /// The binary of these tests: the release is built without MongoDB.
 const BINARY: &str = env!("CARGO_BIN_EXE_avvyland");
@@ -128,6 +128,22 @@ impl Pair {
         let data = server.data.clone();
         let settings = [&QUICK[..], more].concat();
         *server = serve(&way.direct_mongodb(), &data, &self.database, &settings);
+    }
+
+    /// What holds of a brane that was taken from the first node: those who were
+    /// there, and others, have built so much on what there was before.
+    pub fn judge_taken(
+        &self,
+        brane: BraneId,
+        before: usize,
+        robbed: Vec<Built>,
+        others: Vec<Built>,
+    ) {
+        assert!(robbed.iter().all(|built| built.rewinds == 1), "what they saw last was lost");
+        let all: Vec<Built> = robbed.into_iter().chain(others).collect();
+        let (edits, epochs) = judge(&all);
+        assert_eq!(epochs.len(), 2, "before and after: {epochs:?}");
+        assert_eq!(count(&self.two.server, brane), Ok(before + edits), "each edit once");
     }
 
     /// So many builders who come to this node.
