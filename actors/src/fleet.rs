@@ -45,7 +45,7 @@ pub(crate) enum FleetMsg {
     Closed { brane: BraneId, epoch: Epoch },
     /// What nodes, perhaps this one, tell each other. Answered when it was heard.
     Heard { news: News, reply: OneshotSender<()> },
-    /// Where the store says that other nodes are; `None`: it did not answer.
+    /// Where the store says that nodes are; `None`: it did not answer.
     Nodes(Option<HashMap<NodeId, Arc<str>>>),
     /// A wish to be woken has come due.
     Tick,
@@ -104,7 +104,7 @@ pub(crate) struct Membership {
     entering: Vec<OneshotSender<()>>,
     /// Questions to the store under way.
     asking: JoinSet<()>,
-    /// Where other nodes are, by the store.
+    /// Where nodes are, by the store.
     nodes: HashMap<NodeId, Arc<str>>,
     /// It is being asked for them, and to be asked once more.
     is_looking: bool,
@@ -259,7 +259,7 @@ impl Membership {
         }
     }
 
-    /// Asks the store where other nodes are, which counts, not what they say.
+    /// Asks the store where nodes are, which counts, not what they say.
     fn look(&mut self, myself: &ActorRef<FleetMsg>) {
         if self.has_left {
             return;
