@@ -396,7 +396,7 @@ impl Group<'_> {
             let (first, last) = spans.entry(*brane).or_insert((*from, *from));
             (*first, *last) = ((*first).min(*from), (*last).max(*from));
         }
-        let mut found = Vec::new();
+        let mut there: HashMap<(BraneId, Seq), Vec<[u64; 3]>> = HashMap::new();
         for (brane, (first, last)) in spans {
             // The pack that the first of them may be in begins before it.
             let begin = reader::begin_in(link, session, brane, first).await?;
@@ -406,16 +406,19 @@ impl Group<'_> {
                 fields.insert(format!("{PACK}.{key}"), 1);
             }
             let query = Query { filter: doc! {"_id": keys}, fields, ..Query::default() };
-            let some = link.find(session, CHUNKS, query).await?;
-            found.extend(some.into_iter().flat_map(|found| unpack(found, brane)));
+            let found = link.find(session, CHUNKS, query).await?;
+            let found = found.into_iter().flat_map(|found| unpack(found, brane));
+            for chunk in found.chain(tails.get(&brane).into_iter().flatten().cloned()) {
+                // What cannot be read is not what is looked for.
+                if let (Ok(from), Ok(outline)) = (rows::from_of(&chunk), outline(&chunk)) {
+                    there.entry((brane, from)).or_default().push(outline);
+                }
+            }
         }
         let is_there = |nth: &usize| {
-            let chunk = &self.chunks[*nth];
-            let id = Bson::from(chunk_key(chunk.brane, chunk.from));
-            let expected = Ok([chunk.to.0, chunk.epoch.0, self.sums[*nth]]);
-            let tail = tails.get(&chunk.brane).into_iter().flatten();
-            let mut found = found.iter().chain(tail);
-            found.any(|found| found.get("_id") == Some(&id) && outline(found) == expected)
+            let ChunkWrite { brane, from, to, epoch, .. } = self.chunks[*nth];
+            let expected = [to.0, epoch.0, self.sums[*nth]];
+            there.get(&(brane, from)).is_some_and(|found| found.contains(&expected))
         };
         Ok(plan.doubtful.iter().map(|nth| (*nth, is_there(nth))).collect())
     }
