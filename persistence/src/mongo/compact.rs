@@ -12,7 +12,9 @@ use super::fault::Failure;
 use super::link::{Link, Query, Work};
 use super::pack::{self, PACK, end_of, unpack};
 use super::reader::{self, Snapshots};
-use super::rows::{self, BRANES, CHUNK_RESTS, CHUNKS, HOLDER, Head, chunk_key, chunks_from};
+use super::rows::{
+    self, BRANES, CHUNK_RESTS, CHUNKS, COMPACTED, HOLDER, Head, chunk_key, chunks_from,
+};
 use super::snapshots::{delete, doom, sweep};
 use super::tail;
 use crate::error::StoreError;
@@ -143,7 +145,7 @@ impl Work for Bite {
         let old = reader::head(link, session, self.brane).await?;
         // Written before all else, as what continues the brane meanwhile would
         // have it all done again, and a busy brane for ever.
-        let begun = (old.filter(self.brane), doc! {"$currentDate": {"compacted": true}});
+        let begun = (old.filter(self.brane), doc! {"$currentDate": {COMPACTED: true}});
         if !link.update(session, BRANES, vec![begun]).await? {
             return Err(Failure::Again);
         }
@@ -157,8 +159,8 @@ impl Work for Bite {
         }
         let range = doc! {"$gte": chunk_key(self.brane, Seq(0)), "$lte": last["_id"].clone()};
         let range = doc! {"_id": range};
-        link.writes().command(due.len(), 0);
-        link.collection(CHUNKS).delete_many(range).session(&mut *session).await?;
+        let gone = link.collection(CHUNKS).delete_many(range).session(&mut *session).await?;
+        link.writes().command(usize::try_from(gone.deleted_count).unwrap_or(usize::MAX), 0);
         for chunk in due.iter().filter(|chunk| chunk.contains_key("pieces")) {
             let from = rows::from_of(chunk).unwrap_or_default();
             let key = |piece: i64| {

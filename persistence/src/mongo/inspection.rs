@@ -8,14 +8,36 @@ use super::fleet;
 use super::link::{Link, Query};
 use super::reader::{self, Outline};
 use super::records;
-use super::rows::{BRANES, CHUNKS};
+use super::rows::{BRANES, CHUNKS, COMPACTED};
 use super::schema::VERSION;
 use crate::error::{Place, StoreError};
 use crate::inspection::{Walk, note_damage};
 use crate::report::{BraneReport, Damage, StoreReport};
 
+/// How often a brane is read, at most, that is compacted meanwhile: a pack that
+/// is split then may be found whole and in part.
+const LOOKS: u32 = 4;
+
 /// Reads everything of a brane.
 pub(super) async fn brane(link: &Link, brane: BraneId) -> Result<BraneReport, StoreError> {
+    for _ in 1..LOOKS {
+        let before = compacted(link, brane).await?;
+        let report = look(link, brane).await?;
+        if report.damage_count == 0 || compacted(link, brane).await? == before {
+            return Ok(report);
+        }
+    }
+    look(link, brane).await
+}
+
+/// When some of a brane's journal was last deleted.
+async fn compacted(link: &Link, brane: BraneId) -> Result<Option<Bson>, StoreError> {
+    let (filter, fields) = (doc! {"_id": brane.to_string()}, doc! {COMPACTED: 1});
+    let found = link.one(BRANES, Query { filter, fields, ..Query::default() }).await?;
+    Ok(found.and_then(|found| found.get(COMPACTED).cloned()))
+}
+
+async fn look(link: &Link, brane: BraneId) -> Result<BraneReport, StoreError> {
     let mut report = BraneReport::default();
     let outline = match reader::outline(link, brane).await {
         Ok(outline) => outline,

@@ -23,6 +23,8 @@ use crate::store::TornTail;
 pub(super) const BRANES: &str = "branes";
 /// In it the newest chunks of its journal, see [`super::tail`].
 pub(super) const TAIL: &str = "tail";
+/// In a brane's document: when some of its journal was last deleted.
+pub(super) const COMPACTED: &str = "compacted";
 /// The nodes of the fleet.
 pub(super) const NODES: &str = "nodes";
 /// When each opening of a brane began.

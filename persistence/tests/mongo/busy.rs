@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use avvy_model::{Epoch, Seq};
 use avvy_persistence::mongo::{MongoOptions, MongoStore};
-use avvy_persistence::{CompactPolicy, SnapshotStart, Store};
+use avvy_persistence::{ChunkWrite, CompactPolicy, SnapshotStart, Store};
 use mongodb::bson::{Document, doc};
 
 use crate::common::{brane, chunk, part, snapshot};
@@ -104,4 +104,42 @@ async fn a_brane_that_is_held_up_does_not_keep_what_is_too_much() {
     assert_eq!(tired.compact(policy).await.unwrap().chunks, 50);
     session.abort_transaction().await.unwrap();
     assert_eq!(tired.compact(policy).await.unwrap().chunks, 100);
+}
+
+/// A pack that is split while a brane is looked through is not found twice.
+#[tokio::test]
+async fn a_brane_that_is_compacted_meanwhile_is_whole() {
+    let options = options();
+    let writer = store(&options).await;
+    let faults = Faults::own().await;
+    let policy = CompactPolicy {
+        now_ms: u64::MAX,
+        retention_ms: 0,
+        max_journal_bytes: None,
+        keep_snapshots: 1,
+    };
+    // Before each of the searches of a look.
+    for nth in 1..15 {
+        let epoch = opened(&writer, nth).await.epoch;
+        // As much as is read at once, and at its end a pack of more than is due.
+        let long = |from| ChunkWrite {
+            body: vec![nth; (1 << 20) - 10].into(),
+            ..chunk(nth, epoch, from, from + 1)
+        };
+        let all = (0..4).map(long).chain(chunks(nth, epoch, 4..12)).chain([long(12)]);
+        writer.append(all.collect()).await.unwrap();
+        snapshot(writer.as_ref(), nth, epoch, 8).await.unwrap();
+        let slow = slow(&options).await;
+        let late = doc! {"blockConnection": true, "blockTimeMS": 500};
+        let met = faults.met();
+        faults.plan_from(SLOW, &["find"], i32::from(nth) - 1, late);
+        let look = tokio::spawn(async move { slow.verify_brane(brane(nth)).await.unwrap() });
+        faults.wait(met + 1).await;
+        let lifted = faults.lift();
+        let gone = writer.compact(policy).await.unwrap().chunks;
+        let report = look.await.unwrap();
+        assert_eq!((report.damage_count, report.torn), (0, None), "{nth}: {:?}", report.damages);
+        assert_eq!(gone, 8);
+        lifted.await.unwrap();
+    }
 }

@@ -10,6 +10,7 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::JoinHandle;
 
 use crate::common::{brane, chunk, record};
 
@@ -74,11 +75,25 @@ impl Faults {
     /// Has the next `times` of these commands, of the stores of this name,
     /// meet a fault.
     pub fn plan(&self, app: &str, commands: &[&str], times: i32, fault: Document) {
+        self.set(app, commands, doc! {"times": times}, fault);
+    }
+
+    /// Has these commands meet a fault from the nth on, counted from 0.
+    pub fn plan_from(&self, app: &str, commands: &[&str], nth: i32, fault: Document) {
+        self.set(app, commands, doc! {"skip": nth}, fault);
+    }
+
+    fn set(&self, app: &str, commands: &[&str], mode: Document, fault: Document) {
         let mut data = doc! {"failCommands": commands, "appName": app};
         data.extend(fault);
-        let mode = doc! {"times": times};
         let plan = doc! {"configureFailPoint": "failCommand", "mode": mode, "data": data};
         command(shared(), plan);
+    }
+
+    /// Has no more faults be met; done when those have ended that are.
+    pub fn lift(&self) -> JoinHandle<Document> {
+        let off = || command(shared(), doc! {"configureFailPoint": "failCommand", "mode": "off"});
+        tokio::task::spawn_blocking(off)
     }
 
     /// Waits until so many faults have been met, the last of which may be
