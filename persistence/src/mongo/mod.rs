@@ -32,6 +32,7 @@ mod schema;
 mod snapshots;
 mod store;
 mod tail;
+mod thread;
 mod values;
 mod writes;
 
@@ -46,10 +47,13 @@ use fleet::Member;
 use link::Link;
 use records::Made;
 use snapshots::Writing;
+use thread::Thread;
 
 /// A store in a MongoDB database.
 pub struct MongoStore {
     link: Arc<Link>,
+    /// Where the driver works, and appends are made.
+    thread: Thread,
     writing: Writing,
     /// Where journals are likely to end.
     ends: Ends,
@@ -67,9 +71,9 @@ impl MongoStore {
     /// `Invalid` if the address cannot be read, or the server is no replica
     /// set; `Io` if it cannot be reached; `NewerSchema`.
     pub async fn open(options: &MongoOptions) -> Result<Self, StoreError> {
-        let link = Link::new(options).await?;
-        schema::prepare(&link).await?;
-        Ok(Self::through(link, options))
+        let store = Self::through(options).await?;
+        schema::prepare(&store.link).await?;
+        Ok(store)
     }
 
     /// Opens a store that is there already, and makes nothing.
@@ -77,15 +81,17 @@ impl MongoStore {
     /// # Errors
     /// Those of [`MongoStore::open`]; `Invalid` if there is none.
     pub async fn open_existing(options: &MongoOptions) -> Result<Self, StoreError> {
-        let link = Link::new(options).await?;
-        schema::expect(&link).await?;
-        Ok(Self::through(link, options))
+        let store = Self::through(options).await?;
+        schema::expect(&store.link).await?;
+        Ok(store)
     }
 
-    fn through(link: Link, options: &MongoOptions) -> Self {
+    async fn through(options: &MongoOptions) -> Result<Self, StoreError> {
+        let (thread, own) = (Thread::start()?, options.clone());
+        let link = thread.run(async move { Link::new(&own).await }).await?;
         let MongoOptions { node, lease_ms, .. } = options;
         let member = node.clone().map(|node| Member::new(node, *lease_ms));
         let (writing, ends) = (Writing::default(), Ends::default());
-        Self { link: Arc::new(link), writing, ends, made: Made::default(), member }
+        Ok(Self { link: Arc::new(link), thread, writing, ends, made: Made::default(), member })
     }
 }

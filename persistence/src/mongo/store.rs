@@ -1,5 +1,7 @@
 //! The store's contract, carried out by the database.
 
+use std::sync::Arc;
+
 use avvy_model::{BraneId, Seq};
 use bytes::Bytes;
 use mongodb::bson::doc;
@@ -133,7 +135,8 @@ impl Store for MongoStore {
         &self,
         chunks: Vec<ChunkWrite>,
     ) -> BoxFuture<'_, Result<Vec<Result<(), AppendRefusal>>, StoreError>> {
-        Box::pin(async move { journal::append(&self.link, &self.ends, &chunks).await })
+        let (link, ends) = (Arc::clone(&self.link), self.ends.clone());
+        Box::pin(self.thread.run(async move { journal::append(&link, &ends, &chunks).await }))
     }
 
     fn begin_snapshot(

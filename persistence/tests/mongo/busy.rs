@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use avvy_model::{Epoch, Seq};
 use avvy_persistence::mongo::{MongoOptions, MongoStore};
@@ -104,6 +105,31 @@ async fn a_brane_that_is_held_up_does_not_keep_what_is_too_much() {
     assert_eq!(tired.compact(policy).await.unwrap().chunks, 50);
     session.abort_transaction().await.unwrap();
     assert_eq!(tired.compact(policy).await.unwrap().chunks, 100);
+}
+
+/// An append needs no turn among the tasks of whoever asks for it.
+#[tokio::test]
+async fn an_append_goes_on_while_its_caller_is_busy() {
+    let options = options();
+    let writer = store(&options).await;
+    let epoch = opened(&writer, 1).await.epoch;
+    let append = tokio::spawn(async move { writer.append(chunks(1, epoch, 0..1)).await });
+    tokio::task::yield_now().await;
+    // From here on this thread, on which all of this test's tasks are, is busy.
+    let stored = std::thread::spawn(move || {
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let other = store(&options).await;
+            for _ in 0..6_000 {
+                if other.verify_brane(brane(1)).await.unwrap().head == Seq(1) {
+                    return true;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            false
+        })
+    });
+    assert!(stored.join().unwrap(), "it is not stored");
+    assert_eq!(append.await.unwrap(), Ok(vec![Ok(())]));
 }
 
 /// A pack that is split while a brane is looked through is not found twice.
