@@ -2,6 +2,7 @@
 //! on the store's fleet. [`hand_over`] brings branes to other nodes.
 
 pub(crate) mod hand_over;
+mod places;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +22,11 @@ use crate::clock;
 use crate::directory::DirectoryMsg;
 use crate::metrics::{Metrics, count};
 use crate::persistence::PersistenceMsg;
+use places::Places;
+
+/// Between two questions where nodes are, however much is heard of nodes that
+/// are not known.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// Options of a node of a fleet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -47,6 +53,8 @@ pub(crate) enum FleetMsg {
     Heard { news: News, reply: OneshotSender<()> },
     /// Where the store says that nodes are; `None`: it did not answer.
     Nodes(Option<HashMap<NodeId, Arc<str>>>),
+    /// It is time to ask for them once more.
+    Look,
     /// A wish to be woken has come due.
     Tick,
     /// The lease's state.
@@ -104,11 +112,9 @@ pub(crate) struct Membership {
     entering: Vec<OneshotSender<()>>,
     /// Questions to the store under way.
     asking: JoinSet<()>,
-    /// Where nodes are, by the store.
-    nodes: HashMap<NodeId, Arc<str>>,
-    /// It is being asked for them, and to be asked once more.
-    is_looking: bool,
-    looks_again: bool,
+    places: Places,
+    /// Whether there is a way by which nodes tell each other.
+    hears: bool,
     has_left: bool,
 }
 
@@ -131,9 +137,8 @@ impl Actor for FleetActor {
             directory: None,
             entering: Vec::new(),
             asking: JoinSet::new(),
-            nodes: HashMap::new(),
-            is_looking: false,
-            looks_again: false,
+            places: Places::default(),
+            hears: false,
             has_left: false,
         })
     }
@@ -161,15 +166,8 @@ impl Actor for FleetActor {
                 // Whoever tells may have stopped.
                 let _ = reply.send(());
             }
-            FleetMsg::Nodes(nodes) => {
-                state.is_looking = false;
-                if let Some(nodes) = nodes {
-                    state.nodes = nodes;
-                }
-                if std::mem::take(&mut state.looks_again) {
-                    state.look(&myself);
-                }
-            }
+            FleetMsg::Nodes(nodes) => state.on_nodes(&myself, nodes),
+            FleetMsg::Look => state.ask_for_nodes(&myself),
             FleetMsg::Tick => state.feed(&myself, LeaseInput::Tick),
             FleetMsg::Status(reply) => {
                 let _ = reply.send(state.lease.status(clock::monotonic_us()));
@@ -247,26 +245,32 @@ impl Membership {
     }
 
     fn hear(&mut self, myself: &ActorRef<FleetMsg>, news: News) {
+        self.hears = true;
         match news {
-            News::Moved(Moved { brane, epoch, by }) => match self.nodes.get(&by).cloned() {
-                // Whoever is there goes on at the other node.
-                Some(to) => self.feed_of(myself, LeaseInput::Moved { brane, epoch }, Some(to)),
-                // Nobody would know where to go.
+            News::Moved(moved) => match self.places.of(moved) {
+                Some(to) => self.on_moved(myself, moved, to),
                 None => self.look(myself),
             },
-            News::Here(node) if self.nodes.contains_key(&node) => {}
+            News::Here(node) if self.places.knows(node) => {}
             News::Here(_) | News::Missed => self.look(myself),
         }
     }
 
-    /// Asks the store where nodes are, which counts, not what they say.
+    /// Whoever is in the brane goes on at the other node.
+    fn on_moved(&mut self, myself: &ActorRef<FleetMsg>, moved: Moved, to: Arc<str>) {
+        let Moved { brane, epoch, .. } = moved;
+        self.feed_of(myself, LeaseInput::Moved { brane, epoch }, Some(to));
+    }
+
+    /// Has the store say where nodes are.
     fn look(&mut self, myself: &ActorRef<FleetMsg>) {
-        if self.has_left {
-            return;
+        if self.places.look() {
+            self.ask_for_nodes(myself);
         }
-        // An answer under way may be of before what was heard now.
-        if std::mem::replace(&mut self.is_looking, true) {
-            self.looks_again = true;
+    }
+
+    fn ask_for_nodes(&self, myself: &ActorRef<FleetMsg>) {
+        if self.has_left {
             return;
         }
         let (fleet, myself) = (Arc::clone(&self.fleet), myself.clone());
@@ -279,13 +283,24 @@ impl Membership {
         });
     }
 
+    fn on_nodes(&mut self, myself: &ActorRef<FleetMsg>, nodes: Option<HashMap<NodeId, Arc<str>>>) {
+        for (moved, to) in self.places.found(nodes) {
+            self.on_moved(myself, moved, to);
+        }
+        if self.places.is_to_repeat() {
+            myself.send_after(LOOK_PAUSE, || FleetMsg::Look);
+        }
+    }
+
     fn on_provisional(&mut self, myself: &ActorRef<FleetMsg>, on: bool) {
         match on {
             true => warn!("the lease is not sure any more: other nodes may take the branes"),
             false => {
                 info!("the lease is sure");
-                // It was not asked, or in vain, while it was away.
-                self.look(myself);
+                // It was asked in vain while it was away.
+                if self.hears {
+                    self.look(myself);
+                }
             }
         }
         // Without the persistence actor the whole system ends.
