@@ -15,7 +15,7 @@ use crate::inspection::{Walk, note_damage};
 use crate::report::{BraneReport, Damage, StoreReport};
 
 /// How often a brane is read, at most, that is compacted meanwhile: a pack that
-/// is split then may be found whole and in part.
+/// is split then may be found whole and in part, and all that was there gone.
 const LOOKS: u32 = 4;
 
 /// Reads everything of a brane.
@@ -23,7 +23,8 @@ pub(super) async fn brane(link: &Link, brane: BraneId) -> Result<BraneReport, St
     for _ in 1..LOOKS {
         let before = compacted(link, brane).await?;
         let report = look(link, brane).await?;
-        if report.damage_count == 0 || compacted(link, brane).await? == before {
+        let is_whole = report.damage_count == 0 && report.torn.is_none();
+        if is_whole || compacted(link, brane).await? == before {
             return Ok(report);
         }
     }

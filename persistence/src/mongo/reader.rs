@@ -420,8 +420,8 @@ pub(super) async fn part(
 ) -> Result<Bytes, StoreError> {
     let owner = brane.to_string();
     let filter = doc! {"_id": long(snapshot.0), "brane": &owner, "state": "finished"};
-    let query = Query { filter, ..Query::default() };
-    let Some(found) = link.one(SNAPSHOTS, query).await? else {
+    let entry = || Query { filter: filter.clone(), ..Query::default() };
+    let Some(found) = link.one(SNAPSHOTS, entry()).await? else {
         self::brane(link, brane).await?;
         return Err(StoreError::UnknownSnapshot { brane, snapshot });
     };
@@ -430,8 +430,13 @@ pub(super) async fn part(
     }
     let query = Query { filter: doc! {"_id": part_key(snapshot, index)}, ..Query::default() };
     let place = || Place::Part { brane, snapshot, index };
-    let found = link.one(PARTS, query).await?;
-    let mut found = found.ok_or_else(|| damaged(place(), "missing"))?;
+    let Some(mut found) = link.one(PARTS, query).await? else {
+        // It may have been deleted with its snapshot meanwhile.
+        return Err(match link.one(SNAPSHOTS, entry()).await? {
+            Some(_) => damaged(place(), "missing"),
+            None => StoreError::UnknownSnapshot { brane, snapshot },
+        });
+    };
     let read =
         |found: &mut Document| Ok((rows::bytes(found, "body")?, rows::number(found, "checksum")?));
     let (body, sum) = read(&mut found).map_err(|why: String| damaged(place(), why))?;
