@@ -100,10 +100,10 @@ pub(super) async fn append(
 /// the other chunks. Not for long: the next push tries again, and a tail that is
 /// full goes with a transaction that continues it.
 fn move_tail(link: &Arc<Link>, ends: &Ends, brane: BraneId, to: Position) {
-    let (link, ends) = (Arc::clone(link), ends.clone());
-    tokio::spawn(async move {
+    let (own, ends) = (Arc::clone(link), ends.clone());
+    link.spawn(async move {
         let deadline = Instant::now() + LONG_IDLE;
-        let moved = link.transact_until(deadline, &tail::Moving(brane)).await;
+        let moved = own.transact_until(deadline, &tail::Moving(brane)).await;
         if let Err(error) = &moved {
             tracing::debug!(%brane, %error, "a tail was not moved");
         }
@@ -348,8 +348,8 @@ impl Group<'_> {
         };
         let head = plan.heads.get(&chunk.brane).map_or(old, |(_, now)| *now);
         let is_stored = || {
-            let is_here = plan.new.iter().any(|other| self.is_same(*other, nth));
-            is_here || stored.get(&nth).copied().unwrap_or(false)
+            let is_there = stored.get(&nth).copied().unwrap_or(false);
+            is_there || plan.new.iter().any(|other| self.is_same(*other, nth))
         };
         let judged = judge(chunk, head.epoch, head.seq, || Ok::<_, Infallible>(is_stored()));
         match judged.unwrap_or_else(|never| match never {}) {

@@ -17,6 +17,7 @@ use mongodb::bson::{Document, Timestamp, doc};
 use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
 use mongodb::options::{ClientOptions, ReadConcern, ReadPreference, WriteConcern};
 use mongodb::{Client, ClientSession, Collection, Database, SessionCursor};
+use tokio::runtime::Handle;
 use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio::time::{Instant, timeout_at};
 
@@ -38,6 +39,8 @@ pub(super) const LONG_IDLE: Duration = Duration::from_secs(1);
 /// The way to the database.
 pub(super) struct Link {
     client: Client,
+    /// Where the client works: what goes on by itself ends with it.
+    runtime: Handle,
     db: Database,
     app_name: String,
     timeout: Duration,
@@ -126,6 +129,7 @@ impl Link {
         let db = client.database(&options.database);
         Ok(Self {
             client,
+            runtime: Handle::current(),
             db,
             app_name: options.app_name.clone(),
             timeout,
@@ -139,6 +143,11 @@ impl Link {
     /// A collection.
     pub(super) fn collection(&self, name: &str) -> Collection<Document> {
         self.db.collection(name)
+    }
+
+    /// Has something go on that nobody waits for.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(work);
     }
 
     /// The database.
@@ -442,7 +451,7 @@ impl Link {
     /// whoever repeats it would wait for that.
     fn give_up(&self, session: ClientSession) {
         let (client, timeout) = (self.client.clone(), self.timeout);
-        tokio::spawn(async move {
+        self.spawn(async move {
             let kill = doc! {"killSessions": [session.id().clone()]};
             let admin = client.database("admin");
             let killed = tokio::time::timeout(timeout, async { admin.run_command(kill).await });

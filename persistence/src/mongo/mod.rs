@@ -49,10 +49,12 @@ use records::Made;
 use snapshots::Writing;
 use thread::Thread;
 
-/// A store in a MongoDB database.
+/// A store in a MongoDB database. To be closed before it is dropped, if the process
+/// goes on: what is under way then ends with the store's thread, and what it has
+/// locked is free only when somebody finds it in the way.
 pub struct MongoStore {
     link: Arc<Link>,
-    /// Where the driver works, and appends are made.
+    /// Where connections are, and appends are made.
     thread: Thread,
     writing: Writing,
     /// Where journals are likely to end.

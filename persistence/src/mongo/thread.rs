@@ -1,8 +1,9 @@
-//! The thread on which the driver talks to the database and journals are
-//! appended. On a core that is full of fan-outs it is the system that shares
-//! out the time then, and it lets a thread go first that seldom has work; among
-//! the tasks of the server each of an append's round trips waits for a turn of
-//! its own.
+//! The thread on which connections to the database are made and watched, and
+//! journals are appended. On a core that is full of fan-outs it is the system
+//! that shares out the time, and it lets a thread go first that seldom has work;
+//! among the tasks of the server each of an append's round trips would wait for
+//! a turn of its own. All else waits for these turns: nobody waits for it with
+//! each edit.
 
 use std::panic;
 
@@ -11,7 +12,8 @@ use tokio::task::JoinHandle;
 
 use crate::error::StoreError;
 
-/// The store's thread; it ends when this is dropped.
+/// The store's thread; it ends when this is dropped, with what it is doing. Whoever
+/// goes on in the process closes the store before, so that nothing is under way.
 pub(super) struct Thread(Option<Runtime>);
 
 impl Thread {
@@ -23,7 +25,8 @@ impl Thread {
         runtime.build().map(|runtime| Self(Some(runtime))).map_err(failed)
     }
 
-    /// Has it do `work`, as long as somebody waits for that.
+    /// Has it do `work`. If nobody waits for that any more it ends at its next
+    /// await.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
