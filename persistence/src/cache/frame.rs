@@ -47,11 +47,15 @@ impl Frame {
         let (asked, rest) = rest.split_first_chunk::<8>()?;
         let (until, rest) = rest.split_first_chunk::<8>()?;
         let (&flag, rest) = rest.split_first()?;
-        let (checksum, _) = rest.split_first_chunk::<8>()?;
-        let body = (flag == 1).then(|| bytes.slice(FIXED..));
+        let (checksum, body) = rest.split_first_chunk::<8>()?;
+        let body = match flag {
+            0 if body.is_empty() => None,
+            1 => Some(bytes.slice(FIXED..)),
+            _ => return None,
+        };
         let (asked_ms, until_ms) = (u64::from_le_bytes(*asked), u64::from_le_bytes(*until));
         let frame = Self { asked_ms, until_ms, body };
-        (frame.checksum(key) == u64::from_le_bytes(*checksum) && flag <= 1).then_some(frame)
+        (frame.checksum(key) == u64::from_le_bytes(*checksum)).then_some(frame)
     }
 
     fn checksum(&self, key: &str) -> u64 {
@@ -100,6 +104,12 @@ mod tests {
             assert_eq!(Frame::decode("k", &changed.into()), None, "{at}");
             assert_eq!(Frame::decode("k", &Bytes::copy_from_slice(&bytes[..at])), None, "{at}");
         }
+    }
+
+    #[test]
+    fn nothing_follows_where_there_is_none() {
+        let bytes = [frame(None).encode("k"), b"more".to_vec()].concat();
+        assert_eq!(Frame::decode("k", &bytes.into()), None);
     }
 
     #[test]
