@@ -95,3 +95,20 @@ pub(super) async fn split(
         other => Ok(other.map(drop)?),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::Found;
+    use super::*;
+
+    const BRANE: BraneId = BraneId::from_bytes([7; 16]);
+
+    /// Nothing follows an edit that no number of MongoDB's can hold.
+    #[test]
+    fn what_follows_no_edit_is_no_chunk() {
+        let chunk = doc! {"_id": {"brane": BRANE.to_string(), "from": -1_i64}};
+        assert!(Found::read(chunk.clone(), &[], BRANE).is_err());
+        let packed = pack(BRANE, Seq(3), vec![chunk.into()]);
+        assert_eq!(unpack(packed, BRANE), [doc! {"_id": chunk_key(BRANE, Seq(3))}]);
+    }
+}

@@ -421,7 +421,8 @@ pub(super) fn chunks_from(brane: BraneId, from: Seq) -> Document {
 /// The edit before a chunk, by its key.
 pub(super) fn from_of(chunk: &Document) -> Read<Seq> {
     let key = chunk.get_document("_id").map_err(|_| wrong("_id"))?;
-    number(key, "from").map(Seq)
+    let from = Seq(number(key, "from")?);
+    if from <= MAX_SEQ { Ok(from) } else { Err(wrong("from")) }
 }
 
 /// Whether a document is a chunk of this brane, by its key.
