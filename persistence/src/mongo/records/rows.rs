@@ -146,7 +146,8 @@ fn read_value(found: Bson) -> Option<Value> {
 
 fn time(found: &Bson) -> Option<u64> {
     let ms = u64::try_from(found.as_datetime()?.timestamp_millis()).ok()?;
-    ms.is_multiple_of(1_000).then_some(ms / 1_000)
+    let unix_s = ms.is_multiple_of(1_000).then_some(ms / 1_000)?;
+    (unix_s <= MAX_TIME_S).then_some(unix_s)
 }
 
 // --- entries ---
@@ -250,4 +251,19 @@ fn marker_checksum(id: CommitId, marker: &Marker) -> u64 {
         .number(marker.at_s)
         .number(marker.digest)
         .seal(&versions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_whole_second_that_may_be() {
+        let read = |ms| time(&Bson::DateTime(DateTime::from_millis(ms)));
+        assert_eq!(read(9_000), Some(9));
+        assert_eq!(read(MAX_TIME_S.cast_signed() * 1_000), Some(MAX_TIME_S));
+        for none in [-1_000, 9_001, (MAX_TIME_S.cast_signed() + 1) * 1_000] {
+            assert_eq!(read(none), None, "{none}");
+        }
+    }
 }
