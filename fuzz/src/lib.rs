@@ -5,12 +5,15 @@
 //! same. A corpus, the file `corpus/NAME`, holds inputs that together reach
 //! all that a fuzzer has reached so far, each behind its length in four bytes
 //! (big endian). The tests replay them, and `cargo xtask fuzz NAME` goes on
-//! from there.
+//! from there. What nobody would come upon by chance is among a target's seeds,
+//! which are made of what writes it.
 
+mod api;
 mod identity;
 mod log;
 mod messages;
 mod served;
+mod server;
 mod settings;
 mod stores;
 mod tokens;
@@ -25,14 +28,22 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Whether a run takes sockets or files, and so about a millisecond.
     pub is_slow: bool,
+    /// Makes inputs to begin with, beside the corpus.
+    pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
 const fn quick(name: &'static str, run: fn(&[u8])) -> Target {
-    Target { name, run, is_slow: false }
+    Target { name, run, is_slow: false, seeds: Vec::new }
 }
 
 const fn slow(name: &'static str, run: fn(&[u8])) -> Target {
-    Target { name, run, is_slow: true }
+    Target { is_slow: true, ..quick(name, run) }
+}
+
+impl Target {
+    const fn seeded(self, seeds: fn() -> Vec<Vec<u8>>) -> Self {
+        Self { seeds, ..self }
+    }
 }
 
 /// All targets.
@@ -43,7 +54,7 @@ pub const TARGETS: &[Target] = &[
     quick("rest-cbor", messages::rest_cbor),
     quick("rest-json", messages::rest_json),
     quick("json", messages::json),
-    slow("http", served::http),
+    slow("http", served::http).seeded(served::http_seeds),
     slow("websocket", served::websocket),
     slow("config", settings::config),
     slow("store", stores::store),

@@ -96,6 +96,8 @@ fn fuzz(fuzzer: &Path, name: &str, seconds: u64) -> Result<u64> {
     let run = |arguments: &[&Path], options: &[String]| {
         let mut command = Command::new(fuzzer);
         command.env("AVVY_FUZZ_TARGET", name).current_dir(&work);
+        // Of these, too, only those stay in the corpus that reach something.
+        command.env("AVVY_FUZZ_SEEDS", &corpus);
         heard(command.args(options).args(arguments))
     };
     let options = [
