@@ -12,6 +12,7 @@ mod api;
 mod identity;
 mod log;
 mod messages;
+mod queries;
 mod served;
 mod server;
 mod settings;
@@ -53,6 +54,7 @@ pub const TARGETS: &[Target] = &[
     quick("server-says", messages::server_says),
     quick("rest-cbor", messages::rest_cbor),
     quick("rest-json", messages::rest_json),
+    quick("query", queries::query).seeded(queries::seeds),
     quick("json", messages::json),
     slow("http", served::http).seeded(served::http_seeds),
     slow("websocket", served::websocket),
@@ -72,6 +74,11 @@ pub const TARGETS: &[Target] = &[
     quick("snapshot", log::snapshot),
     quick("world", worlds::world),
 ];
+
+/// An input of a first byte and what follows it.
+fn after(first: u8, rest: &[u8]) -> Vec<u8> {
+    [&[first], rest].concat()
+}
 
 /// Cuts an input into pieces, each behind its length in two bytes (big
 /// endian); what is left at the end is the last one.

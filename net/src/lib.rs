@@ -35,6 +35,9 @@ use tracing::warn;
 pub use avvy_identity::repeats::RepeatLimits;
 pub use config::{NetConfig, REPEAT_GRACE_S};
 pub use people::SystemRevocations;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use rest::fuzzing;
 pub use socket::OutboxLimits;
 
 /// What requests are answered from. Cloning shares it.

@@ -218,7 +218,7 @@ pub(super) async fn made(
 
 #[derive(Deserialize)]
 pub(super) struct Wanted {
-    state: Option<String>,
+    pub(super) state: Option<String>,
 }
 
 /// `GET /api/v1/brane`.
@@ -247,7 +247,7 @@ pub(super) async fn list(
 }
 
 /// The listing of what is in this state, for this user.
-fn filter_of(state: Option<&str>, user: UserId) -> Result<BraneFilter, Failure> {
+pub(super) fn filter_of(state: Option<&str>, user: UserId) -> Result<BraneFilter, Failure> {
     match state {
         None | Some("active") => Ok(BraneFilter::VisibleTo(user)),
         Some("archived") => Ok(BraneFilter::ArchivedOf(user)),
@@ -373,11 +373,11 @@ pub(super) fn brane_body(record: &BraneRecord) -> BraneBody {
     }
 }
 
-fn write_cursor(cursor: BraneCursor) -> String {
+pub(super) fn write_cursor(cursor: BraneCursor) -> String {
     format!("{}-{}", cursor.created_ms, cursor.id)
 }
 
-fn read_cursor(text: &str) -> Result<BraneCursor, Failure> {
+pub(super) fn read_cursor(text: &str) -> Result<BraneCursor, Failure> {
     let parse = || {
         let (created_ms, id) = text.split_once('-')?;
         Some(BraneCursor { created_ms: created_ms.parse().ok()?, id: id.parse().ok()? })

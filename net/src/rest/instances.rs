@@ -123,7 +123,7 @@ async fn adopt(
 }
 
 #[derive(Deserialize)]
-struct Where {
+pub(super) struct Where {
     brane: String,
 }
 

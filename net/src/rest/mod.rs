@@ -51,6 +51,8 @@ mod edits;
 mod entities;
 mod failure;
 mod front;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod health;
 mod instances;
 mod jwks;

@@ -92,7 +92,7 @@ async fn providers(State(app): State<App>, arrival: Arrival) -> Response {
 }
 
 #[derive(Deserialize)]
-struct Start {
+pub(super) struct Start {
     redirect_to: String,
     challenge: String,
 }
@@ -111,7 +111,7 @@ async fn start(
 }
 
 #[derive(Deserialize)]
-struct Back {
+pub(super) struct Back {
     #[serde(default)]
     state: String,
     code: Option<String>,

@@ -112,7 +112,7 @@ async fn usage(
 }
 
 #[derive(Deserialize)]
-struct Wanted {
+pub(super) struct Wanted {
     kind: Option<String>,
 }
 
