@@ -9,6 +9,7 @@
 //! which are made of what writes it.
 
 mod api;
+mod cache;
 mod identity;
 mod log;
 mod messages;
@@ -62,6 +63,7 @@ pub const TARGETS: &[Target] = &[
     slow("store", stores::store),
     quick("spool", stores::spool),
     quick("record", stores::record_of_others),
+    quick("cache", cache::cache).seeded(cache::seeds),
     quick("value", values::value),
     quick("props", values::props),
     quick("token", tokens::token),

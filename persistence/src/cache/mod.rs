@@ -23,8 +23,11 @@
 
 #[cfg(any(feature = "redis", test))]
 mod breaker;
-#[cfg(any(feature = "redis", test))]
+#[cfg(any(feature = "redis", feature = "testing", test))]
 mod frame;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hub;
 mod layer;
 mod local;

@@ -186,7 +186,7 @@ impl SharedSet for MetaSet {
 }
 
 /// Pages of members: length, name, end.
-fn encode(members: &[Member]) -> Vec<Bytes> {
+pub(super) fn encode(members: &[Member]) -> Vec<Bytes> {
     let mut pages = Vec::new();
     let mut page = Vec::new();
     for Member { name, until_s } in members {
@@ -203,7 +203,8 @@ fn encode(members: &[Member]) -> Vec<Bytes> {
     pages
 }
 
-fn decode(mut page: &[u8], members: &mut Vec<Member>) -> Option<()> {
+/// The members of a page, after those that are there; `None` if it is none.
+pub(super) fn decode(mut page: &[u8], members: &mut Vec<Member>) -> Option<()> {
     while let Some((length, rest)) = page.split_first() {
         let (name, rest) = rest.split_at_checked(usize::from(*length))?;
         let (until, rest) = rest.split_first_chunk::<8>()?;
