@@ -10,6 +10,7 @@
 
 mod api;
 mod cache;
+mod documents;
 mod identity;
 mod log;
 mod messages;
@@ -64,6 +65,7 @@ pub const TARGETS: &[Target] = &[
     quick("spool", stores::spool),
     quick("record", stores::record_of_others),
     quick("cache", cache::cache).seeded(cache::seeds),
+    quick("documents", documents::documents).seeded(documents::seeds),
     quick("value", values::value),
     quick("props", values::props),
     quick("token", tokens::token),

@@ -17,6 +17,9 @@ mod compact;
 mod ends;
 mod fault;
 mod fleet;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod import;
 mod inspection;
 mod journal;

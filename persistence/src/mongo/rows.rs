@@ -16,7 +16,7 @@ use crate::life::{Life, encode_later};
 use crate::lineage::{self, Lineage};
 use crate::record::{BraneKind, BraneRecord};
 use crate::report::Cut;
-use crate::snapshot::{SnapshotId, SnapshotInfo};
+use crate::snapshot::{SnapshotId, SnapshotInfo, SnapshotStart};
 use crate::store::TornTail;
 
 /// A brane's record and head.
@@ -518,6 +518,18 @@ pub(super) fn part_key(snapshot: SnapshotId, index: u32) -> Document {
 /// A filter for all parts of a snapshot.
 pub(super) fn parts_of(snapshot: SnapshotId) -> Document {
     doc! {"_id": {"$gte": part_key(snapshot, 0), "$lte": part_key(snapshot, u32::MAX)}}
+}
+
+/// The document of a snapshot that is being written.
+pub(super) fn begun(snapshot: SnapshotId, start: &SnapshotStart) -> Document {
+    doc! {
+        "_id": long(snapshot.0),
+        "brane": start.brane.to_string(),
+        "epoch": long(start.epoch.0),
+        "at": long(start.at.0),
+        "taken": date(start.taken_ms),
+        "state": "writing",
+    }
 }
 
 /// The fields that a snapshot has once it is finished.

@@ -18,9 +18,7 @@ use mongodb::options::{ReturnDocument, WriteConcern};
 use super::fault::Failure;
 use super::link::{Link, Query, Work};
 use super::reader;
-use super::rows::{
-    self, BRANES, COUNTERS, PARTS, SNAPSHOTS, binary, date, long, part_key, parts_of,
-};
+use super::rows::{self, BRANES, COUNTERS, PARTS, SNAPSHOTS, binary, long, part_key, parts_of};
 use crate::checksum;
 use crate::error::{Place, StoreError};
 use crate::snapshot::{SnapshotId, SnapshotInfo, SnapshotStart};
@@ -61,22 +59,15 @@ impl Writing {
         link: &Link,
         start: SnapshotStart,
     ) -> Result<SnapshotId, StoreError> {
-        let SnapshotStart { brane, epoch, at, taken_ms } = start;
+        let SnapshotStart { brane, epoch, .. } = start;
         let current = reader::current_head(link, brane).await?.epoch;
         if epoch != current {
             return Err(StoreError::StaleEpoch { current });
         }
         let id = next_id(link).await?;
         link.in_session(async |session| {
-            let document = doc! {
-                "_id": long(id.0),
-                "brane": brane.to_string(),
-                "epoch": long(epoch.0),
-                "at": long(at.0),
-                "taken": date(taken_ms),
-                "state": "writing",
-            };
             let snapshots = link.collection(SNAPSHOTS);
+            let document = rows::begun(id, &start);
             Ok(snapshots.insert_one(document).session(session).await.map(drop)?)
         })
         .await?;

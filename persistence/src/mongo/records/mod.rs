@@ -7,6 +7,8 @@
 //! of `record_commits`, written in the commit's transaction.
 
 mod commit;
+#[cfg(feature = "testing")]
+pub(super) mod fuzzing;
 mod guard;
 mod import;
 mod list;
