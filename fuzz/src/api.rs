@@ -85,6 +85,13 @@ impl Operation {
     pub fn request(&self) -> Option<&Json> {
         bodies(&self.told["requestBody"]).map(|(_, example)| example).next()
     }
+
+    /// The bodies that it takes and gives: the name of each one's schema, and an
+    /// example.
+    pub fn bodies(&self) -> impl Iterator<Item = (&str, &Json)> {
+        let answers = self.told["responses"].as_object().into_iter().flatten();
+        answers.map(|(_, told)| told).chain([&self.told["requestBody"]]).flat_map(bodies)
+    }
 }
 
 fn bodies(told: &Json) -> impl Iterator<Item = (&str, &Json)> {

@@ -9,6 +9,7 @@
 //! which are made of what writes it.
 
 mod api;
+mod bodies;
 mod cache;
 mod documents;
 mod identity;
@@ -54,8 +55,8 @@ pub const TARGETS: &[Target] = &[
     quick("client-message", messages::client_message),
     quick("server-message", messages::server_message),
     quick("server-says", messages::server_says),
-    quick("rest-cbor", messages::rest_cbor),
-    quick("rest-json", messages::rest_json),
+    quick("rest-cbor", bodies::cbor).seeded(bodies::cbor_seeds),
+    quick("rest-json", bodies::json).seeded(bodies::json_seeds),
     quick("query", queries::query).seeded(queries::seeds),
     quick("json", messages::json),
     slow("http", served::http).seeded(served::http_seeds),

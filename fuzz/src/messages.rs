@@ -5,7 +5,6 @@ use avvy_model::{BraneId, ClientId};
 use avvy_protocol::codec::{
     DecodeLimits, FlushView, ItemView, decode_client, decode_server, encode_client, encode_server,
 };
-use avvy_protocol::rest::{self, CreateBrane, Format};
 use avvy_protocol::{ClientMessage, FlushItem, ServerMessage, json};
 
 use crate::pieces;
@@ -75,16 +74,6 @@ pub fn server_says(bytes: &[u8]) {
     }
 }
 
-/// Bodies of requests in CBOR.
-pub fn rest_cbor(bytes: &[u8]) {
-    bodies(bytes, Format::Cbor);
-}
-
-/// Bodies of requests in JSON.
-pub fn rest_json(bytes: &[u8]) {
-    bodies(bytes, Format::Json);
-}
-
 /// JSON that stands for CBOR, and back.
 pub fn json(bytes: &[u8]) {
     let Ok(read) = json::parse(bytes) else { return };
@@ -93,17 +82,4 @@ pub fn json(bytes: &[u8]) {
     let again = json::to_cbor(&written).expect("what is written can be read");
     // Not the values themselves: NaN is not equal to itself.
     assert_eq!(json::from_cbor(&again), written);
-}
-
-fn bodies(bytes: &[u8], format: Format) {
-    let limits = DecodeLimits::default();
-    if let Ok(submitted) = rest::decode_submit(bytes, format, &limits) {
-        assert!(submitted.edits.len() + submitted.refused.len() <= limits.max_edits);
-    }
-    let read = |bytes: &[u8]| rest::decode::<CreateBrane>(bytes, format, limits.max_message_bytes);
-    if let Ok(body) = read(bytes) {
-        let written = rest::encode(&body, format);
-        let again = read(&written).expect("what is written can be read");
-        assert_eq!(rest::encode(&again, format), written);
-    }
 }
