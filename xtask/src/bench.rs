@@ -1,9 +1,9 @@
-//! `cargo xtask bench`, `crash` and `chaos`: the programs of `bench/` against
-//! the release build.
+//! `cargo xtask bench`, `compare`, `crash` and `chaos`: the programs of `bench/`
+//! against the release build.
 
 use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{fleet, mongod, python, redis, serve, shell};
 
@@ -19,6 +19,37 @@ pub fn bench(arguments: &[String]) -> Result<ExitCode> {
         redis::set_up()?;
     }
     run("avvy-bench", arguments)
+}
+
+/// Builds this version and that of a commit, and has `compare` run them in turns:
+/// the first argument is the commit, the others are as they are.
+pub fn compare(arguments: &[String]) -> Result<ExitCode> {
+    let (commit, rest) = arguments.split_first().context("compare with which commit?")?;
+    let commit = format!("{commit}^{{commit}}");
+    let commit = shell::read(Command::new("git").args(["rev-parse", "--short", &commit]))?;
+    let commit = commit.trim();
+    let source = shell::target_dir()?.join("compare").join(commit);
+    if !source.exists() {
+        let archive = shell::target_dir()?.join(format!("{commit}.tar"));
+        shell::call(Command::new("git").args(["archive", "--output"]).arg(&archive).arg(commit))?;
+        std::fs::create_dir_all(&source)?;
+        shell::call(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&source))?;
+        std::fs::remove_file(&archive)?;
+    }
+    let target = source.join("target");
+    for package in ["avvy-server", "avvy-bench"] {
+        let build = ["build", "--release", "--locked", "--bins", "--package", package];
+        let mut cargo = shell::cargo()?;
+        shell::call(cargo.args(build).current_dir(&source).env("CARGO_TARGET_DIR", &target))?;
+        shell::call(shell::cargo()?.args(build))?;
+    }
+    let mut program = Command::new(shell::release_binary("compare")?);
+    program.args(["--called", commit]).arg("--before").arg(target.join("release"));
+    program.arg("--after").arg(shell::target_dir()?.join("release"));
+    program.arg("--scratch").arg(shell::target_dir()?);
+    program.arg("--out").arg(shell::root().join("bench/results"));
+    shell::call(program.args(rest))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Builds and runs `crash`.

@@ -36,6 +36,9 @@ Usage: cargo xtask COMMAND
                       (`python`: only the Python client's)
   lint                format, clippy, documentation, licences, advisories
   bench [NAME] [ARGS] run all benchmarks or one; results are in bench/results
+  compare COMMIT NAME ...
+                      run benchmarks of that version and of this one in turns [--turns N]
+                      [--seconds S]; the result is in bench/results/compare.json
   crash [--rounds N]  kill -9 a server under load N times and verify what it promised (200)
   chaos [--seconds N] have a fleet of two nodes fail every few seconds under load and verify what
                       its clients were told (600)
@@ -69,6 +72,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "test" => suite::run,
         "lint" => lint::run,
         "bench" => bench::bench,
+        "compare" => bench::compare,
         "fuzz" => fuzz::run,
         "mutants" => mutants::run,
         "crash" => bench::crash,
