@@ -130,9 +130,12 @@ impl Site {
         Ok(branes.is_some_and(|branes| branes > 0.0))
     }
 
+    /// Starts a node as a supervisor does: again if it ends, as it does when it
+    /// finds no primary because one is being chosen.
     pub(super) fn start_node(&mut self, nth: usize) -> Result<()> {
         let node = &mut self.nodes[nth];
-        node.server = Some(Server::start_at(&node.options, node.address)?);
+        let start = || Server::start_at(&node.options, node.address);
+        node.server = Some(start().or_else(|_| start()).or_else(|_| start())?);
         Ok(())
     }
 
