@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use avvy_bench::machine;
+use avvy_bench::suite::median;
 use clap::Parser;
 use serde_json::{Value, json};
 
@@ -132,12 +133,6 @@ fn compare(pairs: &[[Figures; 2]]) -> BTreeMap<String, Compared> {
         (both.len() == pairs.len() && varies).then(|| (key.clone(), compared()))
     };
     first.keys().filter_map(figure).collect()
-}
-
-/// The value in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

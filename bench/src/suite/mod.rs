@@ -36,6 +36,7 @@ use crate::draw::Draw;
 use crate::machine::Cores;
 
 pub use report::{Figure, Report};
+pub use room::median;
 
 /// A benchmark.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

@@ -185,7 +185,7 @@ pub(super) fn in_turns(without: &[Sample], with: &[Sample]) -> ([f64; 2], Vec<f6
 }
 
 /// The median of some figures.
-pub(super) fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match (values.get(values.len() / 2), values.len() % 2) {
         (Some(&upper), 0) => f64::midpoint(values[values.len() / 2 - 1], upper),
